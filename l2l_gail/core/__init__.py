@@ -1,0 +1,57 @@
+"""The learned-optimizer core: optimizers of a game's inner player, hand-designed and learned.
+
+Imports torch only, and knows neither images nor reinforcement learning.
+"""
+
+from l2l_gail.core.checkpoint import load_rule, rule_from_dict, rule_to_dict, save_rule
+from l2l_gail.core.conv_perturber import ConvPerturber, normalise_gradient
+from l2l_gail.core.coordinate_mlp import CoordinateMLP
+from l2l_gail.core.game import Game
+from l2l_gail.core.games import AnalyticGame, Bilinear, DiracGAN, Play, Quadratic, play
+from l2l_gail.core.gated_momentum import GatedMomentum
+from l2l_gail.core.oracle import FieldOracle, Oracle
+from l2l_gail.core.ring import RingBatch, RingGame, RingOfGaussians, RingQuality
+from l2l_gail.core.rule import UpdateRule
+from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
+from l2l_gail.core.trainer import L2LTrainer
+from l2l_gail.core.types import Layout, State, Vars, all_finite, detach
+from l2l_gail.core.unroll import Trajectory, unroll
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AnalyticGame",
+    "Bilinear",
+    "ConvPerturber",
+    "CoordinateMLP",
+    "DiracGAN",
+    "Extragradient",
+    "FieldOracle",
+    "Game",
+    "GatedMomentum",
+    "L2LTrainer",
+    "Layout",
+    "Optimistic",
+    "OptimisticAdam",
+    "Oracle",
+    "Play",
+    "Quadratic",
+    "RingBatch",
+    "RingGame",
+    "RingOfGaussians",
+    "RingQuality",
+    "SignDescent",
+    "State",
+    "Trajectory",
+    "UpdateRule",
+    "Vars",
+    "all_finite",
+    "detach",
+    "load_rule",
+    "normalise_gradient",
+    "play",
+    "rule_from_dict",
+    "rule_to_dict",
+    "save_rule",
+    "unroll",
+]

@@ -1,0 +1,84 @@
+"""The follower's gradient, on demand and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from l2l_gail.core.types import Vars
+
+__all__ = ["Oracle"]
+
+
+class Oracle:
+    """Answers a rule's question "what is the gradient here?" and counts the questions.
+
+    The number of queries is what separates Naive L2L (0) from FGSM and Grad L2L (1), PGD and
+    k-step L2L (k) and extragradient (2 a step); with gradients on demand they share one interface.
+
+    Args:
+        loss: Maps variables to the scalar loss that the follower minimises.
+        second_order: If true, gradients stay in the graph, so that a meta-gradient sees how they
+            depend on the rule. If false (the default) they enter as data.
+    """
+
+    def __init__(self, loss: Callable[[Vars], Tensor], *, second_order: bool = False) -> None:
+        self._loss = loss
+        self.second_order = second_order
+        self.queries = 0
+
+    def __call__(self, variables: Vars) -> Vars:
+        """Return the gradient of the loss at ``variables``, tensor by tensor.
+
+        Args:
+            variables: The point, tensors of any shape.
+
+        Returns:
+            Gradients of the same names, shapes and dtypes; they share no memory with anything.
+        """
+        self.queries += 1
+        with torch.enable_grad():
+            if self.second_order:
+                point = {
+                    name: tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+                    for name, tensor in variables.items()
+                }
+            else:
+                point = {
+                    name: tensor.detach().requires_grad_() for name, tensor in variables.items()
+                }
+            return self.gradient(point)
+
+    def gradient(self, point: Vars) -> Vars:
+        """Return the gradient at a point whose tensors require gradients; not counted."""
+        gradients = torch.autograd.grad(
+            self._loss(point), list(point.values()), create_graph=self.second_order
+        )
+        return dict(zip(point, gradients, strict=True))
+
+
+class FieldOracle(Oracle):
+    """An oracle over a vector field instead of a loss: both players of a game moved as one.
+
+    Simultaneous gradient descent-ascent, extragradient and optimistic descent on a game are the
+    ordinary rules applied to the field ``(grad_x f, -grad_y f)``, which is no loss's gradient.
+
+    Args:
+        field: Maps variables to the field at them, same names and shapes.
+        second_order: As in :class:`Oracle`.
+    """
+
+    def __init__(self, field: Callable[[Vars], Vars], *, second_order: bool = False) -> None:
+        super().__init__(_no_loss, second_order=second_order)
+        self._field = field
+
+    def gradient(self, point: Vars) -> Vars:
+        """Return the field at ``point``; not counted."""
+        field = self._field(point)
+        return field if self.second_order else {name: t.detach() for name, t in field.items()}
+
+
+def _no_loss(variables: Vars) -> Tensor:
+    raise TypeError("a FieldOracle has a field and no loss")

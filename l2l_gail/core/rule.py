@@ -1,0 +1,61 @@
+"""The interface of every optimizer in this library, hand-designed or learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.types import State, Vars
+
+__all__ = ["UpdateRule"]
+
+
+class UpdateRule(nn.Module):
+    """A pure function ``(variables, oracle, state) -> (variables, state)`` that moves a follower.
+
+    Hand-designed rules (sign descent, Adam, extragradient) have no parameters; learned ones have
+    some, the ``phi`` of the paper, and are trained by :class:`~l2l_gail.core.trainer.L2LTrainer`.
+    A rule never writes into its inputs and keeps no memory of its own: all memory is in ``state``.
+
+    Attributes:
+        config: The constructor's arguments, plain values only; a checkpoint carries them beside
+            the weights.
+    """
+
+    config: dict[str, Any]
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    def init(self, variables: Vars) -> State:
+        """Return the state before the first step on variables of these names and shapes."""
+        return {}
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Take one step.
+
+        Args:
+            variables: Where the follower stands.
+            oracle: Gives the gradient of the follower's loss at any point.
+            state: The state after the last step, or ``init(variables)``.
+
+        Returns:
+            Where the follower stands after the step, and the new state.
+        """
+        raise NotImplementedError
+
+    def meta_parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """Return parameter groups for a ``torch.optim`` meta-optimizer; empty if hand-designed.
+
+        Args:
+            lr: Meta learning rate; a rule may scale it for some of its parameters.
+        """
+        parameters = list(self.parameters())
+        return [{"params": parameters, "lr": lr}] if parameters else []
+
+    def diagnostics(self, state: State) -> dict[str, Tensor]:
+        """Return named 0-d tensors worth a line in a log; read from the state after a step."""
+        return {}

@@ -1,0 +1,240 @@
+"""One step of a two-player game: follower by a rule, rule by its meta-loss, leader by its loss."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from l2l_gail.core.game import Game
+from l2l_gail.core.rule import UpdateRule
+from l2l_gail.core.types import State, Vars, all_finite, detach
+from l2l_gail.core.unroll import Trajectory, unroll
+
+__all__ = ["L2LTrainer"]
+
+
+class L2LTrainer:
+    """Moves the follower with a rule and trains the rule, and the leader if it is given one.
+
+    Algorithm 1 of Jiang et al. (AISTATS 2021, arXiv 1811.01213) and its variants. Two uses:
+
+    * **Images**: a fresh follower (the clean batch) each step, the classifier as leader.
+    * **Network weights** (``persistent=True``): one follower for the whole training, the policy as
+      a leader that is trained elsewhere. After each step the follower and the rule's state are
+      committed: cut from the graph, so that memory stays flat.
+
+    A hand-designed rule passes through the same code; it just has nothing to learn.
+
+    Args:
+        game: Losses and feasible set.
+        rule: The update rule.
+        meta_optimizer: Optimizer of the rule's parameters; ``None`` leaves the rule as it is.
+        leader_optimizer: Optimizer of the leader's parameters; ``None`` if trained elsewhere.
+        order: ``"fused"`` gets the leader's and the rule's gradients from one backward pass, the
+            rule receiving the negated one: it needs a zero-sum game and costs 5 leader forwards
+            and 3 rule forwards with one inner query. ``"alternating"`` is the paper's order:
+            first the leader against the rule as it is, then the rule against the moved leader
+            (9 and 4).
+        persistent: Whether the follower lives on from step to step.
+        meta_every: Train the rule at every n-th step only.
+        meta_on: Meta-loss at the ``"last"`` follower of the unroll, or the ``"mean"`` over all.
+        max_meta_norm: The meta-gradient is clipped to this norm.
+        second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
+
+    Attributes:
+        follower: The committed follower, ``None`` before a persistent game has begun.
+        state: The rule's committed state.
+        steps: Steps taken.
+        skipped: Meta-updates skipped because the meta-gradient was not finite.
+        rejected: Persistent steps not committed because the follower was not finite.
+        last_batch: The last batch of a persistent step, as the leader's response left it: where
+            the next step of an analytic game goes on.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        rule: UpdateRule,
+        *,
+        meta_optimizer: torch.optim.Optimizer | None = None,
+        leader_optimizer: torch.optim.Optimizer | None = None,
+        order: Literal["fused", "alternating"] = "fused",
+        persistent: bool = False,
+        meta_every: int = 1,
+        meta_on: Literal["last", "mean"] = "last",
+        max_meta_norm: float = 1.0,
+        second_order: bool = False,
+    ) -> None:
+        if meta_every < 1:
+            raise ValueError(f"meta_every must be at least 1, not {meta_every}")
+        if order not in ("fused", "alternating"):
+            raise ValueError(f"order must be 'fused' or 'alternating', not {order!r}")
+        self.game = game
+        self.rule = rule
+        self.meta_optimizer = meta_optimizer
+        self.leader_optimizer = leader_optimizer
+        self.order = order
+        self.persistent = persistent
+        self.meta_every = meta_every
+        self.meta_on = meta_on
+        self.max_meta_norm = max_meta_norm
+        self.second_order = second_order
+        self.follower: Vars | None = None
+        self.state: State = {}
+        self.steps = 0
+        self.skipped = 0
+        self.rejected = 0
+        self.last_batch: Any = None
+
+    def begin(self, follower: Vars) -> None:
+        """Start, or start again, a persistent game at ``follower`` with a fresh rule state."""
+        self.follower = detach(follower)
+        self.state = self.rule.init(self.follower)
+
+    def step(
+        self, batches: Sequence[Any], meta_batches: Sequence[Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Play one step.
+
+        Args:
+            batches: One batch for each inner step; see :func:`~l2l_gail.core.unroll.unroll`.
+            meta_batches: What the rule is judged on, one batch for each inner step. ``None``
+                judges it on the inner batches, which is right for images (the paper) and for
+                analytic games; for network weights it should be held-out data.
+
+        Returns:
+            0-d tensors: ``meta_loss`` and ``meta_gradient_norm`` where the rule was trained,
+            ``leader_loss`` where the leader was; not yet moved to the CPU.
+        """
+        self.steps += 1
+        learn = self.meta_optimizer is not None and self.steps % self.meta_every == 0
+        leads = self.leader_optimizer is not None
+        stats: dict[str, Tensor] = {}
+        start = self._start(batches[0])
+        if leads and learn and self.order == "alternating":
+            stats.update(self._learn(self._play(start, batches, learn=False), leads=True))
+            leads = False
+        played = self._play(start, batches, learn=learn)
+        stats.update(self._learn(played, leads=leads, learn=learn, meta_batches=meta_batches))
+        if self.persistent:
+            self._commit(played)
+        return stats
+
+    def _start(self, batch: Any) -> tuple[Vars, State]:
+        if not self.persistent:
+            follower = self.game.init_follower(batch)
+            return follower, self.rule.init(follower)
+        if self.follower is None:
+            self.begin(self.game.init_follower(batch))
+        assert self.follower is not None
+        return self.follower, self.state
+
+    def _play(
+        self, start: tuple[Vars, State], batches: Sequence[Any], *, learn: bool
+    ) -> Trajectory:
+        with torch.set_grad_enabled(learn):
+            return unroll(self.rule, self.game, *start, batches, second_order=self.second_order)
+
+    def _learn(
+        self,
+        played: Trajectory,
+        *,
+        leads: bool = False,
+        learn: bool = False,
+        meta_batches: Sequence[Any] | None = None,
+    ) -> dict[str, Tensor]:
+        """Step the leader, the rule, or (zero-sum, one backward pass) both."""
+        leader = _parameters(self.leader_optimizer) if leads else []
+        phi = _parameters(self.meta_optimizer) if learn else []
+        if leads:
+            loss = self.game.leader_loss(played.followers[-1], played.batches[-1])
+            gradients = torch.autograd.grad(loss, leader + phi)
+            _descend(self.leader_optimizer, leader, gradients[: len(leader)])
+            stats = {"leader_loss": loss.detach()}
+            if learn:  # zero-sum: the rule descends on minus the leader's loss
+                norm = self._descend_clipped(phi, [-g for g in gradients[len(leader) :]])
+                stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
+            return stats
+        if learn:
+            loss = self._meta_loss(played, meta_batches or played.batches)
+            norm = self._descend_clipped(phi, torch.autograd.grad(loss, phi))
+            return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
+        return {}
+
+    def _meta_loss(self, played: Trajectory, meta_batches: Sequence[Any]) -> Tensor:
+        if self.meta_on == "last":
+            return self.game.meta_loss(played.followers[-1], meta_batches[-1])
+        pairs = zip(played.followers, meta_batches, strict=True)
+        return torch.stack([self.game.meta_loss(v, batch) for v, batch in pairs]).mean()
+
+    def _descend_clipped(self, phi: list[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+        """Step the meta-optimizer along the clipped gradient; skip and count a non-finite one."""
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if norm.isfinite():
+            scale = (self.max_meta_norm / (norm + 1e-12)).clamp(max=1.0)
+            _descend(self.meta_optimizer, phi, [g * scale for g in gradients])
+        else:
+            self.skipped += 1
+        return norm
+
+    def _commit(self, played: Trajectory) -> None:
+        follower = detach(played.followers[-1])
+        if all_finite(follower):
+            self.follower, self.state = follower, detach(played.state)
+            self.last_batch = detach(played.batches[-1])
+            return
+        self.rejected += 1
+        if self.rejected == 1:
+            warnings.warn(
+                f"step {self.steps} of {type(self.rule).__name__} left the finite numbers and was "
+                "not taken; lower the learning rate (further such steps are only counted)",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything a resumed trainer needs: follower, rule, state, optimizers, counts."""
+        return {
+            "follower": self.follower,
+            "state": self.state,
+            "rule": self.rule.state_dict(),
+            "meta_optimizer": _optimizer_state(self.meta_optimizer),
+            "leader_optimizer": _optimizer_state(self.leader_optimizer),
+            "counts": [self.steps, self.skipped, self.rejected],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Take over a state of :meth:`state_dict`; the optimizers must be of the same kind."""
+        self.follower = state["follower"]
+        self.state = state["state"]
+        self.rule.load_state_dict(state["rule"], strict=strict)
+        for name in ("meta_optimizer", "leader_optimizer"):
+            optimizer, saved = getattr(self, name), state[name]
+            if (optimizer is None) != (saved is None):
+                raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
+            if optimizer is not None:
+                optimizer.load_state_dict(saved)
+        self.steps, self.skipped, self.rejected = state["counts"]
+
+
+def _parameters(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
+    assert optimizer is not None
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _descend(
+    optimizer: torch.optim.Optimizer | None, parameters: list[Tensor], gradients: Sequence[Tensor]
+) -> None:
+    assert optimizer is not None
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> dict[str, Any] | None:
+    return None if optimizer is None else optimizer.state_dict()

@@ -1,0 +1,74 @@
+"""Names for what a learned optimizer moves: a follower's variables and a rule's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Layout", "State", "Vars", "all_finite", "detach"]
+
+Vars: TypeAlias = dict[str, Tensor]
+"""The follower's variables by name: an image batch ``{"x": ...}`` or a network's weights."""
+
+State: TypeAlias = dict[str, Any]
+"""A rule's memory: tensors, plain numbers and dicts of them; its structure never changes."""
+
+Tree = TypeVar("Tree")
+
+
+def detach(tree: Tree) -> Tree:
+    """Return ``tree`` with every tensor cut from its graph; dicts are rebuilt, the rest kept.
+
+    This is the commit of a step: after it nothing of the step's graph is alive.
+    """
+    if isinstance(tree, Tensor):
+        return tree.detach()  # type: ignore[return-value]
+    if isinstance(tree, Mapping):
+        return {key: detach(value) for key, value in tree.items()}  # type: ignore[return-value]
+    return tree
+
+
+def all_finite(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return a 0-d bool tensor: no entry is NaN or infinite.
+
+    One reduction per tensor: the sum of ``0 * x`` is NaN exactly if an entry is not finite.
+    """
+    total = sum((0.0 * tensor.detach()).sum() for tensor in tensors.values())
+    return torch.as_tensor(total).isfinite()
+
+
+class Layout:
+    """How the tensors of a ``Vars`` lie in one flat vector, in the dict's own order.
+
+    Coordinate-wise rules work on the vector, so that their cost does not depend on how many
+    tensors a network has, and splitting a tensor in two changes nothing.
+
+    Args:
+        variables: The variables whose names and shapes define the layout.
+    """
+
+    def __init__(self, variables: Vars) -> None:
+        self.shapes = {name: tensor.shape for name, tensor in variables.items()}
+        self.sizes = [tensor.numel() for tensor in variables.values()]
+
+    def flatten(self, variables: Vars) -> Tensor:
+        """Return the variables as one vector.
+
+        Args:
+            variables: Tensors of the layout's names and shapes.
+
+        Returns:
+            Tensor of shape ``(N,)``, ``N`` the number of scalars.
+        """
+        return torch.cat([variables[name].reshape(-1) for name in self.shapes])
+
+    def unflatten(self, vector: Tensor) -> Vars:
+        """Return the vector ``(N,)`` as named tensors (views of it)."""
+        pieces = vector.split(self.sizes)
+        return {
+            name: piece.view(shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
