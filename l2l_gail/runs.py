@@ -1,0 +1,350 @@
+"""Run folders: where a run lies, how its files are written, how finished runs are found.
+
+One run is one folder, ``<out>/<group>/<method>/seed<k>/``: the group is an environment
+(``Hopper-v5``) or a data set (``cifar10``).  It holds ``config.json`` from the start, a
+``checkpoint.pt`` while it trains, and ``summary.json`` once it is done: a run is *finished* when it
+has a summary.  Every file is replaced in one step, so a process that is killed at any moment leaves
+either the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import os
+import pickle
+import platform
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from l2l_gail.errors import InputError
+
+__all__ = [
+    "Run",
+    "RunFolder",
+    "atomic_write",
+    "find_runs",
+    "load_checkpoint",
+    "save_checkpoint",
+    "versions",
+]
+
+CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
+CHECKPOINT_VERSION = 1
+
+_SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
+_PACKAGES = ("l2l_gail", "torch", "numpy", "gymnasium", "stable_baselines3", "mujoco")
+
+
+def atomic_write(path: str | Path, data: bytes | str) -> None:
+    """Replace a file's content in one step.
+
+    The data goes to a temporary file in the same folder (so that the rename stays inside one file
+    system), is flushed to the disk, and takes the place of ``path``.
+
+    Args:
+        path: File to write; its folder is made if it is missing.
+        data: Content; text is written as UTF-8.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner can read; a result is an ordinary file.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint that :func:`load_checkpoint` reads back.
+
+    Args:
+        path: File to write, replaced atomically.
+        state: Tensors, numbers, strings and nested containers of them: what ``torch.load`` accepts
+            with ``weights_only=True``.
+
+    Raises:
+        TypeError: ``state`` holds an object that could not be loaded again.
+    """
+    buffer = io.BytesIO()
+    payload = {"format": CHECKPOINT_FORMAT, "version": CHECKPOINT_VERSION, "state": state}
+    torch.save(payload, buffer)
+    # A checkpoint that cannot be read is worse than none: find out now, not after the crash.
+    buffer.seek(0)
+    try:
+        torch.load(buffer, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError(f"the checkpoint holds an object that is not plain data: {error}") from None
+    atomic_write(path, buffer.getvalue())
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint written by :func:`save_checkpoint`; nothing in it is executed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The saved state, with every tensor on the CPU.
+
+    Raises:
+        InputError: The file is missing, damaged, not a checkpoint of this project, or of another
+            format version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}: start the run without --resume")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    # A damaged pickle raises whatever its garbage happens to spell, hence the broad class.
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged or not a checkpoint of l2l_gail ({type(error).__name__}): "
+            "delete it and start the run again"
+        ) from None
+    if not isinstance(payload, dict) or payload.get("format") != CHECKPOINT_FORMAT:
+        raise InputError(f"{path} is not a checkpoint of l2l_gail: give another file")
+    if payload.get("version") != CHECKPOINT_VERSION:
+        raise InputError(
+            f"{path} has checkpoint version {payload.get('version')}, this l2l_gail reads version "
+            f"{CHECKPOINT_VERSION}: continue with the l2l_gail that wrote it, or start again"
+        )
+    state: dict[str, Any] = payload["state"]
+    return state
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a result, those that are installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    # The wheel's metadata drops the build; "+cpu" or "+cu130" matters for a result.
+    found["torch"] = torch.__version__
+    return found
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, ``<out>/<group>/<method>/seed<k>[-2, -3 ...]/``.
+
+    Attributes:
+        path: The folder.
+        group: Environment id or data set; characters that no folder name should have are ``-``.
+        method: Training method, for instance ``l2l_gail``.
+        seed: Training seed.
+    """
+
+    path: Path
+    group: str
+    method: str
+    seed: int
+
+    @classmethod
+    def create(
+        cls, out: str | Path, group: str, method: str, seed: int, *, resume: bool = False
+    ) -> RunFolder:
+        """Make the folder of a new run, or find the one to continue.
+
+        An existing run is never touched: a second run of a seed gets the suffix ``-2``, a third
+        ``-3``.
+
+        Args:
+            out: Root of all runs.
+            group: Environment id or data set.
+            method: Training method.
+            seed: Training seed, at least 0.
+            resume: Return the newest folder of this seed instead; a fresh one if there is none.
+
+        Returns:
+            The folder, which exists.
+
+        Raises:
+            InputError: An empty group or method, a negative seed, or a root that is not a folder
+                or cannot be written.
+        """
+        if seed < 0:
+            raise InputError(f"the seed is {seed}: give 0 or a positive whole number")
+        group, method = _folder_name(group, "group"), _folder_name(method, "method")
+        parent = Path(out) / group / method
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                f"{out} is not a folder for runs (a file is in the way of {parent}): "
+                "give another --out"
+            ) from None
+        except PermissionError:
+            raise InputError(f"no permission to write in {parent}: give another --out") from None
+        attempts = _attempts(parent, seed)
+        if resume and attempts:
+            return cls(attempts[max(attempts)], group, method, seed)
+        attempt = max(attempts, default=0) + 1
+        while True:
+            path = parent / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
+            try:
+                path.mkdir()
+            except FileExistsError:  # another process took this name in the meantime
+                attempt += 1
+            else:
+                return cls(path, group, method, seed)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's path; the file exists once a checkpoint has been saved."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def summary(self) -> Path:
+        """The summary's path; the file exists once the run is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has written its summary."""
+        return self.summary.is_file()
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write ``config.json``, atomically.
+
+        Args:
+            config: Numbers, strings, paths and nested containers of them.
+
+        Raises:
+            InputError: A value is NaN or infinite.
+        """
+        atomic_write(self.path / "config.json", _to_json(config, "config.json"))
+
+    def read_config(self) -> dict[str, Any]:
+        """Read ``config.json``.
+
+        Raises:
+            InputError: The file is missing or damaged.
+        """
+        return _read_json(self.path / "config.json")
+
+    def write_summary(self, **fields: Any) -> None:
+        """Write ``summary.json``, atomically; this is what makes the run a finished one.
+
+        Args:
+            **fields: What the run reports; ``versions`` is added if it is not among them.
+
+        Raises:
+            InputError: A value is NaN or infinite.
+        """
+        fields.setdefault("versions", versions())
+        atomic_write(self.summary, _to_json(fields, "summary.json"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, and what it reported (the content of ``summary.json``)."""
+
+    folder: RunFolder
+    summary: dict[str, Any]
+
+
+def find_runs(root: str | Path) -> list[Run]:
+    """Find the finished runs at or below a folder.
+
+    Where a seed was run more than once, the newest finished folder counts (``seed0-2`` before
+    ``seed0``); a run that is still going does not hide the one before it.
+
+    Args:
+        root: Any folder above runs: all of them, one group, one method.
+
+    Returns:
+        Runs ordered by group, method and seed.
+
+    Raises:
+        InputError: ``root`` is no folder, or a summary is damaged.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: give the one that holds the runs")
+    newest: dict[tuple[Path, int], tuple[int, Path]] = {}
+    for summary in root.resolve().rglob("summary.json"):
+        match = _SEED_FOLDER.fullmatch(summary.parent.name)
+        if match is None:
+            continue
+        attempt = int(match["attempt"] or 1)
+        key = (summary.parent.parent, int(match["seed"]))
+        if attempt > newest.get(key, (0, summary))[0]:
+            newest[key] = (attempt, summary)
+    runs = []
+    for (parent, seed), (_, path) in sorted(newest.items()):
+        folder = RunFolder(path.parent, group=parent.parent.name, method=parent.name, seed=seed)
+        runs.append(Run(folder, _read_json(path)))
+    return runs
+
+
+def _attempts(parent: Path, seed: int) -> dict[int, Path]:
+    """The existing folders of a seed, by their number (``seed0`` is 1, ``seed0-2`` is 2)."""
+    found = {}
+    for path in parent.iterdir():
+        match = _SEED_FOLDER.fullmatch(path.name)
+        if match is not None and int(match["seed"]) == seed:
+            found[int(match["attempt"] or 1)] = path
+    return found
+
+
+def _folder_name(name: str, what: str) -> str:
+    """A name that is one folder: ``module:Env-v0`` and ``space/Env-v0`` become one with dashes."""
+    safe = re.sub(r"[^\w.+=-]+", "-", name).strip("-")
+    if not safe.strip("."):
+        raise InputError(f"the {what} {name!r} gives no folder name: use letters and digits")
+    return safe
+
+
+def _to_json(fields: Mapping[str, Any], what: str) -> str:
+    """Indented JSON, keys in the order given; NaN and infinite values are refused by name."""
+    for key, value in fields.items():
+        try:
+            json.dumps(value, allow_nan=False, default=_plain)
+        except ValueError:
+            raise InputError(
+                f"{what}: {key!r} holds a NaN or infinite value: the run diverged, "
+                "lower its learning rate"
+            ) from None
+    return json.dumps(dict(fields), indent=2, allow_nan=False, default=_plain) + "\n"
+
+
+def _plain(value: object) -> object:
+    """What :mod:`json` cannot write itself: paths, and numpy or torch numbers and arrays."""
+    if isinstance(value, Path):
+        return str(value)
+    tolist = getattr(value, "tolist", None)
+    if tolist is None:
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    return tolist()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: is this the folder of a run?") from None
+    except ValueError:  # JSON and Unicode errors are both of this class
+        raise InputError(f"{path} is damaged: delete its folder and run that seed again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: delete its folder and run that seed again")
+    return content
