@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from l2l_gail import __version__
 from l2l_gail.errors import InputError
 
 __all__ = [
@@ -40,7 +41,7 @@ CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
 CHECKPOINT_VERSION = 1
 
 _SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
-_PACKAGES = ("l2l_gail", "torch", "numpy", "gymnasium", "stable_baselines3", "mujoco")
+_PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 
 def atomic_write(path: str | Path, data: bytes | str) -> None:
@@ -131,14 +132,17 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result, those that are installed."""
-    found = {"python": platform.python_version()}
+    # torch by its own word: the wheel's metadata drops the build ("+cpu", "+cu130").
+    found = {
+        "python": platform.python_version(),
+        "l2l_gail": __version__,
+        "torch": torch.__version__,
+    }
     for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    # The wheel's metadata drops the build; "+cpu" or "+cu130" matters for a result.
-    found["torch"] = torch.__version__
     return found
 
 
