@@ -29,6 +29,7 @@ UNWRAPPED_COLUMNS = 10_000
 T = TypeVar("T")
 
 _ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_RULE = re.compile("[-+─╰╯]+")  # drawn in ASCII where the terminal's encoding asks for it
 _NUMERIC = re.compile(r"[-+]?[0-9]")
 
 
@@ -168,7 +169,7 @@ def _describe_unknown(unknown: Sequence[str], flags: Sequence[str], prog: str) -
     name = wrong.split("=", 1)[0]
     # `-seed` is meant as `--seed`; an underscore is as good as a dash.
     spelled = "--" + name.lstrip("-").replace("_", "-")
-    near = difflib.get_close_matches(spelled, flags, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(spelled, flags, n=1, cutoff=0.6)
     hint = f"perhaps you meant {near[0]}" if near else f"see {prog} --help"
     return f"unknown flag {name}; {hint}"
 
@@ -176,15 +177,12 @@ def _describe_unknown(unknown: Sequence[str], flags: Sequence[str], prog: str) -
 def _first_sentence(boxed: str, config_name: str, prog: str) -> str:
     """The message of an error box: its lines up to the first rule, without the frame."""
     lines: list[str] = []
-    for raw in _ANSI_STYLE.sub("", boxed).splitlines():
-        if raw.startswith("╭"):
-            continue
-        text = raw.strip(" │╰╯─")
-        if not text:  # the rule below the message, or the frame's lower edge
-            if lines:
-                break
-            continue
-        lines.append(text)
+    for raw in _ANSI_STYLE.sub("", boxed).splitlines()[1:]:  # the upper edge holds a title
+        text = raw.strip("│| ")
+        if not _RULE.fullmatch(text):
+            lines.append(text)
+        elif lines:  # below the message; an ASCII frame has one above it too
+            break
     message = " ".join(" ".join(lines).split()).rstrip(".")
     if not message:
         return f"wrong arguments, see {prog} --help"

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.errors import InputError
+
+
+@dataclass(frozen=True)
+class Game:
+    rate: float = 3e-4
+    """Learning rate of the inner player."""
+
+
+@dataclass(frozen=True)
+class Config:
+    env: str = "Hopper-v5"
+    """Environment id; a long explanation that has to be wrapped, since no line of the help may be
+    wider than a terminal of eighty columns, whatever it has to say about its flag."""
+    seed: int = 0
+    """Training seed."""
+    method: Literal["gail", "l2l_gail", "both"] = "both"
+    """What to train."""
+    env_kwargs: tuple[str, ...] = ()
+    """Arguments of the environment, each `key=value`."""
+    resume: bool = False
+    """Continue the newest run of this seed."""
+    game: Game = field(default_factory=Game)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError("the seed is negative: give 0 or more. Or none")
+
+
+def parse_config(*argv: str) -> Config:
+    return parse(Config, list(argv), prog="train.py", description="Trains something.")
+
+
+def test_no_argument_gives_the_defaults() -> None:
+    assert parse_config() == Config()
+
+
+def test_flags_fill_the_dataclass() -> None:
+    argv = "--env Ant-v5 --env-kwargs a=1 b=2 --resume --method gail --game.rate 0.5".split()
+    expected = Config(
+        env="Ant-v5", env_kwargs=("a=1", "b=2"), resume=True, method="gail", game=Game(0.5)
+    )
+    assert parse_config(*argv) == expected
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--sed", "3"], "unknown flag --sed; perhaps you meant --seed"),
+        (["--seeed=3"], "unknown flag --seeed; perhaps you meant --seed"),
+        (["-seed", "3"], "unknown flag -seed; perhaps you meant --seed"),
+        (["--no-resum"], "unknown flag --no-resum; perhaps you meant --no-resume"),
+        (["--game.rat", "1"], "unknown flag --game.rat; perhaps you meant --game.rate"),
+        (["--frobnicate"], "unknown flag --frobnicate; see train.py --help"),
+        (["Ant-v5"], "unexpected argument 'Ant-v5': train.py takes flags only"),
+        (["--seed", "three"], "--seed: invalid literal for int() with base 10: 'three'"),
+        (["--method", "pgd"], "invalid choice 'pgd'"),
+        (["--seed"], "missing value for argument '--seed'"),
+        (["--seed", "-1"], "the seed is negative: give 0 or more. Or none"),
+    ],
+)
+def test_a_mistake_is_one_line(argv: list[str], message: str, capsys) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_config(*argv)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    printed = capsys.readouterr()
+    assert printed.out + printed.err == ""
+
+
+def test_help_fits_eighty_columns_and_shows_every_default(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as caught:
+        parse_config("--help")
+    assert not caught.value.code
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    for piece in ("Trains something.", "--env-kwargs", "(default: Hopper-v5)", "default: 0.0003"):
+        assert piece in text
+    assert os.environ["COLUMNS"] == "200"
+
+
+SCRIPT = """
+from l2l_gail.cli import run_main
+from l2l_gail.errors import InputError
+
+def main():
+    {body}
+
+run_main(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "stderr"),
+    [
+        ("pass", 0, ""),
+        ("raise InputError('no\\nsuch file')", 2, "error: no such file\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+    ],
+)
+def test_exit_status(body: str, status: int, stderr: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(body=body)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_main(main)
+
+
+def test_table_aligns_names_to_the_left_and_numbers_to_the_right() -> None:
+    table = format_table(
+        ["method", "return", "note"], [["gail", "10.5", ""], ["l2l_gail", "-3210.0", "last"]]
+    )
+    assert table.splitlines() == [
+        "method     return  note",
+        "--------  -------  ----",
+        "gail         10.5",
+        "l2l_gail  -3210.0  last",
+    ]
+
+
+def test_a_table_without_rows_is_its_header() -> None:
+    assert format_table(["a", "bc"], []) == "a  bc\n-  --"
+
+
+def test_a_ragged_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 cells, the header has 1"):
+        format_table(["a"], [["1", "2"]])

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from l2l_gail.errors import InputError
+from l2l_gail.runs import (
+    RunFolder,
+    atomic_write,
+    find_runs,
+    load_checkpoint,
+    save_checkpoint,
+    versions,
+)
+
+
+def finish(out: Path, group: str, method: str, seed: int, **fields) -> RunFolder:
+    folder = RunFolder.create(out, group, method, seed)
+    folder.write_summary(method=method, seed=seed, **fields)
+    return folder
+
+
+def test_a_second_run_of_a_seed_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    paths = [RunFolder.create(tmp_path, "Hopper-v5", "gail", 3).path for _ in range(3)]
+    parent = tmp_path / "Hopper-v5" / "gail"
+    assert paths == [parent / "seed3", parent / "seed3-2", parent / "seed3-3"]
+    assert all(path.is_dir() for path in paths)
+
+
+def test_resume_returns_the_newest_folder_by_number_not_by_name(tmp_path: Path) -> None:
+    for _ in range(11):
+        newest = RunFolder.create(tmp_path, "g", "m", 0)
+    RunFolder.create(tmp_path, "g", "m", 10)
+    assert newest.path.name == "seed0-11"
+    assert RunFolder.create(tmp_path, "g", "m", 0, resume=True) == newest
+
+
+def test_resume_makes_a_folder_where_there_is_none(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 1, resume=True)
+    assert folder.path == tmp_path / "g" / "m" / "seed1"
+    assert folder.path.is_dir()
+
+
+def test_a_gap_left_by_a_deleted_run_is_not_filled(tmp_path: Path) -> None:
+    first = RunFolder.create(tmp_path, "g", "m", 0)
+    RunFolder.create(tmp_path, "g", "m", 0)
+    first.path.rmdir()
+    assert RunFolder.create(tmp_path, "g", "m", 0).path.name == "seed0-3"
+
+
+def test_names_with_separators_stay_one_folder(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "my_module:space/Env-v0", "gail", 0)
+    assert folder.path == tmp_path / "my_module-space-Env-v0" / "gail" / "seed0"
+
+
+@pytest.mark.parametrize(
+    ("group", "seed", "message"),
+    [("..", 0, "gives no folder name"), ("", 0, "gives no folder name"), ("g", -1, "seed is -1")],
+)
+def test_names_that_are_no_folder_are_refused(tmp_path, group, seed, message) -> None:
+    with pytest.raises(InputError, match=message):
+        RunFolder.create(tmp_path, group, "m", seed)
+
+
+def test_a_file_in_the_place_of_the_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("not a folder")
+    with pytest.raises(InputError, match="give another --out"):
+        RunFolder.create(tmp_path / "runs", "g", "m", 0)
+
+
+def test_a_run_is_finished_once_it_has_a_summary(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 0)
+    assert not folder.finished
+    folder.write_summary(kind="gail", eval_returns=np.array([1.5, 2.5]), steps=np.int64(7))
+    assert folder.finished
+    content = json.loads(folder.summary.read_text())
+    assert content["eval_returns"] == [1.5, 2.5]
+    assert content["steps"] == 7
+    assert content["versions"]["torch"] == torch.__version__
+
+
+def test_given_versions_are_kept(tmp_path: Path) -> None:
+    folder = finish(tmp_path, "g", "m", 0, versions={"torch": "2.11.0"})
+    assert json.loads(folder.summary.read_text())["versions"] == {"torch": "2.11.0"}
+
+
+@pytest.mark.parametrize("value", [math.nan, [1.0, math.inf], {"deep": [np.float32("nan")]}])
+def test_values_that_are_not_finite_are_refused_by_name(tmp_path: Path, value) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 0)
+    with pytest.raises(InputError, match="'eval_returns' holds a NaN or infinite value"):
+        folder.write_summary(method="m", eval_returns=value)
+    assert not folder.finished
+
+
+def test_config_comes_back(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 0)
+    folder.write_config({"out": tmp_path, "sizes": (64, 64), "demos": None, "rate": 3e-4})
+    assert folder.read_config() == {
+        "out": str(tmp_path),
+        "sizes": [64, 64],
+        "demos": None,
+        "rate": 3e-4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "missing"), ("{'a", "damaged"), ("3", "no JSON")]
+)
+def test_an_unreadable_config_is_one_line(tmp_path: Path, content, message) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 0)
+    if content is not None:
+        (folder.path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        folder.read_config()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "state.json"
+    atomic_write(path, "old")
+
+    def power_cut(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", power_cut)
+    with pytest.raises(OSError, match="no space"):
+        atomic_write(path, "new, much longer")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    state = {
+        "weights": {"layer": torch.randn(3, 2, generator=generator)},
+        "generator": generator.get_state(),
+        "step": 12,
+        "curve": [1.0, 2.0],
+        "note": None,
+    }
+    save_checkpoint(tmp_path / "checkpoint.pt", state)
+    loaded = load_checkpoint(tmp_path / "checkpoint.pt")
+    expected = torch.rand(4, generator=generator)
+    generator.set_state(loaded["generator"])
+    assert torch.equal(torch.rand(4, generator=generator), expected)
+    assert torch.equal(loaded["weights"]["layer"], state["weights"]["layer"])
+    assert (loaded["step"], loaded["curve"], loaded["note"]) == (12, [1.0, 2.0], None)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+    with pytest.raises(TypeError, match="not plain data"):
+        save_checkpoint(path, {"step": 2, "path": tmp_path})
+    assert load_checkpoint(path) == {"step": 1}
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.5, -1])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"weights": torch.arange(1000.0)})
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept) if 0 < kept < 1 else int(kept)])
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(InputError, match="no checkpoint at"):
+        load_checkpoint(path)
+    torch.save({"epoch": 3}, path)
+    with pytest.raises(InputError, match="not a checkpoint of l2l_gail"):
+        load_checkpoint(path)
+    torch.save({"format": "l2l_gail.checkpoint", "version": 99, "state": {}}, path)
+    with pytest.raises(InputError, match="version 99"):
+        load_checkpoint(path)
+
+
+def test_a_pickled_object_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"format": "l2l_gail.checkpoint", "version": 1, "state": Payload()}, path)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        load_checkpoint(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_newest_finished_run_of_each_seed_is_found(tmp_path: Path) -> None:
+    finish(tmp_path, "Hopper-v5", "gail", 0, steps=1)
+    finish(tmp_path, "Hopper-v5", "gail", 0, steps=2)
+    finish(tmp_path, "Hopper-v5", "gail", 1, steps=3)
+    finish(tmp_path, "cifar10", "pgd", 0, epochs=5)
+    RunFolder.create(tmp_path, "Hopper-v5", "gail", 0)  # still training
+    RunFolder.create(tmp_path, "Hopper-v5", "l2l_gail", 0)  # still training, the first of its kind
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "summary.json").write_text("{}")
+    found = [
+        (run.folder.group, run.folder.method, run.folder.seed, run.folder.path.name)
+        for run in find_runs(tmp_path)
+    ]
+    assert found == [
+        ("Hopper-v5", "gail", 0, "seed0-2"),
+        ("Hopper-v5", "gail", 1, "seed1"),
+        ("cifar10", "pgd", 0, "seed0"),
+    ]
+    assert find_runs(tmp_path)[0].summary["steps"] == 2
+
+
+def test_runs_are_found_from_any_folder_above_them(tmp_path: Path, monkeypatch) -> None:
+    finish(tmp_path, "Hopper-v5", "gail", 0)
+    everything = find_runs(tmp_path)
+    assert len(everything) == 1
+    assert find_runs(tmp_path / "Hopper-v5") == everything
+    monkeypatch.chdir(tmp_path / "Hopper-v5" / "gail")
+    assert find_runs(".") == everything
+
+
+def test_a_damaged_summary_is_named(tmp_path: Path) -> None:
+    finish(tmp_path, "g", "m", 0).summary.write_text('{"method": "m"')
+    with pytest.raises(InputError, match=r"seed0/summary\.json is damaged"):
+        find_runs(tmp_path)
+    with pytest.raises(InputError, match="not a folder"):
+        find_runs(tmp_path / "missing")
+
+
+def test_versions_name_what_decides_a_result() -> None:
+    found = versions()
+    assert {"python", "l2l_gail", "torch", "numpy", "gymnasium", "mujoco"} <= set(found)
+    assert found["numpy"] == np.__version__
