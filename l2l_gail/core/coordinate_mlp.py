@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.core.coordinate_network import coordinate_network
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import adam_direction, init_moments
@@ -168,10 +169,9 @@ class CoordinateMLP(UpdateRule):
             p.to(dtype) for p in (self.w1, self.b1, self.w2, self.b2, self.w3, self.b3)
         )
         bias = b1 + w1[:, _VECTOR_FEATURES:] @ scalars
-        h = torch.addmm(bias, w1[:, :_VECTOR_FEATURES], features).relu()  # (hidden, N)
-        h = torch.addmm(b2, w2, h).relu()  # (hidden, N)
-        out = torch.addmm(b3, w3, h).tanh()  # (2, N)
-        return (2.0 * out[0]).exp(), out[1]
+        w1 = w1[:, :_VECTOR_FEATURES]
+        bend, addend = coordinate_network(features, w1, bias, w2, b2, w3, b3).tanh().unbind()
+        return (2.0 * bend).exp(), addend
 
     def meta_parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Return the network at ``lr`` and the global step at ``step_lr_ratio`` times that."""
