@@ -1,0 +1,6 @@
+"""Expert demonstrations: what they are, how they are read, and how they are made."""
+
+from l2l_gail.demos.demonstrations import Demonstrations
+from l2l_gail.demos.embedded import embedded
+
+__all__ = ["Demonstrations", "embedded"]

@@ -1,0 +1,297 @@
+"""Demonstrations: a frozen record of expert episodes, and its file format.
+
+The file is an ``.npz`` archive without pickle:
+
+=================== ==================== ================================================
+array               shape, dtype         meaning
+=================== ==================== ================================================
+``obs``             (T, obs_dim) float   observation before the action, raw units
+``acts``            (T, act_dim) float32 the action, in units of the action space
+``rews``            (T,) float           the environment's own reward
+``next_obs``        (T, obs_dim) float   observation after the action, of the same episode
+``terminals``       (T,) bool            the episode ended in a terminal state
+``truncated``       (T,) bool, optional  the episode ended at its time limit
+``episode_starts``  (E,) int             index of each episode's first step
+``episode_lengths`` (E,) int             steps of each episode
+``env_id``          () str, optional     Gymnasium id of the environment
+``random_return``   () float, optional   mean return of uniformly random actions
+``expert_return``   () float, optional   mean return of the policy that was recorded
+=================== ==================== ================================================
+
+A time limit is not a terminal state: with ``truncated`` in the file, ``terminals`` is true for true
+termination only, and no step is both. A file without ``truncated`` comes from a recorder that did
+not tell the two apart; there a terminal at the environment's time limit (1,000 steps, if the
+environment is unknown) is read as a truncation. The object in memory always tells them apart.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from l2l_gail.demos.checks import check_episodes, check_steps
+from l2l_gail.demos.embedded import embedded, embedded_path
+from l2l_gail.demos.npz import read_arrays, write_arrays
+from l2l_gail.errors import InputError
+
+__all__ = ["Demonstrations"]
+
+_STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
+_EPISODE_ARRAYS = ("episode_starts", "episode_lengths")
+_SCALARS = ("env_id", "random_return", "expert_return")
+_DEFAULT_TIME_LIMIT = 1000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Demonstrations:
+    """Expert episodes, one after another; checked when made, so that an object is always sound.
+
+    Attributes:
+        obs: Observations, ``(T, obs_dim)`` float32 or float64, raw units.
+        acts: Actions, ``(T, act_dim)`` float32.
+        rews: The environment's rewards, ``(T,)`` float.
+        next_obs: Observations after the actions, ``(T, obs_dim)``.
+        terminals: Episode ended in a true terminal state, ``(T,)`` bool.
+        truncated: Episode ended at its time limit, ``(T,)`` bool.
+        episode_starts: Index of each first step, ``(E,)`` int64.
+        episode_lengths: Steps of each episode, ``(E,)`` int64.
+        env_id: Gymnasium id of the environment they were recorded in, if known.
+        random_return: Mean return of uniformly random actions (50 episodes), if known.
+        expert_return: Mean return of the recorded policy (50 fresh episodes), if known.
+
+    Raises:
+        InputError: Arrays of unequal length, of wrong shape, empty, with NaN or infinite values,
+            or with an inconsistent table of episodes.
+    """
+
+    obs: np.ndarray
+    acts: np.ndarray
+    rews: np.ndarray
+    next_obs: np.ndarray
+    terminals: np.ndarray
+    truncated: np.ndarray
+    episode_starts: np.ndarray
+    episode_lengths: np.ndarray
+    env_id: str | None = None
+    random_return: float | None = None
+    expert_return: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check every array and bring it to the dtype that the class documents."""
+        steps = {name: np.asarray(getattr(self, name)) for name in _STEP_ARRAYS}
+        check_steps(steps)
+        table = {name: np.asarray(getattr(self, name)) for name in _EPISODE_ARRAYS}
+        for name in ("terminals", "truncated"):
+            steps[name] = steps[name].astype(bool)
+        steps["acts"] = steps["acts"].astype(np.float32, copy=False)
+        for name in ("obs", "rews", "next_obs"):
+            if steps[name].dtype not in (np.float32, np.float64):
+                steps[name] = steps[name].astype(np.float64)
+        check_episodes(
+            table["episode_starts"],
+            table["episode_lengths"],
+            steps["terminals"],
+            steps["truncated"],
+        )
+        for name in _EPISODE_ARRAYS:
+            table[name] = table[name].astype(np.int64, copy=False)
+        for name, array in (steps | table).items():
+            object.__setattr__(self, name, array)
+        for name in ("random_return", "expert_return"):
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value):
+                raise InputError(f"demonstrations: {name!r} is {value}; measure it again")
+
+    @classmethod
+    def load(cls, source: str | Path) -> Demonstrations:
+        """Read demonstrations.
+
+        Args:
+            source: Path of an ``.npz`` file, or the name of an embedded set (``"Hopper-v5"``).
+
+        Raises:
+            InputError: In one line: a missing, damaged or wrong file, or unsound arrays.
+        """
+        if isinstance(source, str) and source in embedded():
+            path = embedded_path(source)
+        else:
+            path = Path(source)
+            if not path.exists() and not path.suffix:
+                raise InputError(
+                    f"no demonstrations at {str(source)!r}: give an .npz file, or an embedded "
+                    f"set ({', '.join(embedded()) or 'none'})"
+                )
+        required = (*(name for name in _STEP_ARRAYS if name != "truncated"), *_EPISODE_ARRAYS)
+        arrays = read_arrays(path, required=required, optional=("truncated", *_SCALARS))
+        try:
+            env_id = _text(arrays.pop("env_id", None))
+            random_return = _number("random_return", arrays.pop("random_return", None))
+            expert_return = _number("expert_return", arrays.pop("expert_return", None))
+            if "truncated" not in arrays:
+                arrays |= _split_ends(arrays, _time_limit(env_id))
+            return cls(
+                **arrays, env_id=env_id, random_return=random_return, expert_return=expert_return
+            )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the file that :meth:`load` reads, in one step.
+
+        Args:
+            path: File to write; an existing file is not overwritten.
+
+        Raises:
+            InputError: The file exists.
+        """
+        arrays = {name: getattr(self, name) for name in (*_STEP_ARRAYS, *_EPISODE_ARRAYS)}
+        for name in _SCALARS:
+            value = getattr(self, name)
+            if value is not None:
+                arrays[name] = np.asarray(value)
+        write_arrays(path, arrays)
+
+    def check_env(
+        self,
+        env_id: str | None,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+    ) -> None:
+        """Refuse an environment that these demonstrations are not of.
+
+        Widths alone do not tell: HalfCheetah and Walker2d have the same ones. So the id is
+        compared too, and its absence from the file is warned about.
+
+        Args:
+            env_id: Id of the environment, None if it has none (then only widths are compared).
+            observation_space: Its observations, shape ``(obs_dim,)``.
+            action_space: Its actions, shape ``(act_dim,)``.
+
+        Raises:
+            InputError: Another environment, or another width of observations or actions.
+        """
+        name = env_id or "the environment"
+        if self.env_id is not None and env_id is not None and _bare(self.env_id) != _bare(env_id):
+            raise InputError(
+                f"the demonstrations are of {self.env_id}, the environment is {env_id}: "
+                "give demonstrations of the same environment"
+            )
+        for what, array, space in (
+            ("observations", self.obs, observation_space),
+            ("actions", self.acts, action_space),
+        ):
+            if space.shape != array.shape[1:]:
+                raise InputError(
+                    f"the demonstrations have {what} of width {array.shape[1]}, {name} of shape "
+                    f"{space.shape}: give demonstrations of the same environment and arguments"
+                )
+        if self.env_id is None:
+            warnings.warn(
+                "the demonstrations do not say of which environment they are; "
+                f"taken to be of {name}, since the widths agree",
+                stacklevel=2,
+            )
+
+    def head(self, n_episodes: int) -> Demonstrations:
+        """The first episodes.
+
+        Args:
+            n_episodes: How many, from 1 to ``self.n_episodes``.
+
+        Raises:
+            InputError: There are not that many.
+        """
+        if not 1 <= n_episodes <= self.n_episodes:
+            raise InputError(
+                f"{n_episodes} episodes asked for; the demonstrations have {self.n_episodes}"
+            )
+        end = int(self.episode_lengths[:n_episodes].sum())
+        return Demonstrations(
+            **{name: getattr(self, name)[:end] for name in _STEP_ARRAYS},
+            **{name: getattr(self, name)[:n_episodes] for name in _EPISODE_ARRAYS},
+            **{name: getattr(self, name) for name in _SCALARS},
+        )
+
+    @property
+    def returns(self) -> np.ndarray:
+        """Undiscounted return of each episode, ``(E,)`` float64."""
+        return np.add.reduceat(self.rews.astype(np.float64), self.episode_starts)
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes, E."""
+        return len(self.episode_starts)
+
+    @property
+    def obs_mean(self) -> np.ndarray:
+        """Mean observation, ``(obs_dim,)`` float64."""
+        return self.obs.mean(axis=0, dtype=np.float64)
+
+    @property
+    def obs_std(self) -> np.ndarray:
+        """Population standard deviation of the observations, ``(obs_dim,)`` float64."""
+        return self.obs.std(axis=0, dtype=np.float64)
+
+    def __len__(self) -> int:
+        """Number of steps, T."""
+        return len(self.obs)
+
+    def __repr__(self) -> str:
+        """Shapes and returns in one line."""
+        returns = self.returns
+        return (
+            f"Demonstrations(env_id={self.env_id!r}, episodes={self.n_episodes}, "
+            f"obs={self.obs.shape} {self.obs.dtype}, acts={self.acts.shape}, "
+            f"return={returns.mean():.1f} ({returns.min():.1f} to {returns.max():.1f}))"
+        )
+
+
+def _bare(env_id: str) -> str:
+    """An id without the module that registers it."""
+    return env_id.rpartition(":")[2]
+
+
+def _time_limit(env_id: str | None) -> int:
+    """The registered limit of an environment in steps; 1,000 where none is known."""
+    spec = gymnasium.registry.get(_bare(env_id)) if env_id else None
+    return (spec.max_episode_steps if spec else None) or _DEFAULT_TIME_LIMIT
+
+
+def _split_ends(arrays: dict[str, np.ndarray], time_limit: int) -> dict[str, np.ndarray]:
+    """Tell time limits from terminal states in a file that marks both as terminals.
+
+    Returns:
+        ``terminals`` and ``truncated``. Arrays that do not fit are returned as they are: the
+        checks that follow say what is wrong with them.
+    """
+    terminals, lengths = arrays["terminals"], arrays["episode_lengths"]
+    truncated = np.zeros(terminals.shape, dtype=bool)
+    if lengths.ndim == 1 and lengths.dtype.kind in "iu" and terminals.dtype.kind in "fiub":
+        last = np.cumsum(lengths)[lengths == time_limit] - 1
+        last = last[(last >= 0) & (last < len(terminals))] if terminals.ndim == 1 else last[:0]
+        truncated[last] = terminals[last].astype(bool)
+        terminals = np.where(truncated, np.zeros_like(terminals), terminals)
+    return {"terminals": terminals, "truncated": truncated}
+
+
+def _text(array: np.ndarray | None) -> str | None:
+    """The string in a scalar array."""
+    if array is None:
+        return None
+    if array.shape != () or array.dtype.kind != "U":
+        raise InputError("demonstrations: 'env_id' is no text; save it as a single string")
+    return str(array[()])
+
+
+def _number(name: str, array: np.ndarray | None) -> float | None:
+    """The number in a scalar array."""
+    if array is None:
+        return None
+    if array.shape != () or array.dtype.kind not in "fiu":
+        raise InputError(f"demonstrations: {name!r} is no single number")
+    return float(array[()])
