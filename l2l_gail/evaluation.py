@@ -7,6 +7,7 @@ own reward summed without discount.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     "check_env_id",
     "evaluate_policy_return",
     "make_env",
+    "parse_env_kwargs",
     "random_policy",
 ]
 
@@ -86,6 +88,28 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
                 "a one-dimensional Box is needed"
             )
     return env
+
+
+def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``name=value`` pairs of a command line as keyword arguments of an environment.
+
+    Args:
+        pairs: Each a name, ``=``, and a Python literal (``0.5``, ``False``, ``(1, 2)``); a value
+            that is no literal is text (``hopper.xml``).
+
+    Raises:
+        InputError: A pair without ``=`` or with a name that is no identifier.
+    """
+    kwargs: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise InputError(f"environment argument {pair!r}: write name=value")
+        try:
+            kwargs[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            kwargs[name] = value
+    return kwargs
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,220 @@
+"""Training an expert: PPO of Stable-Baselines3 with a recipe that fits the MuJoCo tasks.
+
+The recipe is one for all tasks but Ant: PPO (Schulman et al. 2017, arXiv 1707.06347) on normalised
+observations and rewards, short rollouts of many environments, small minibatches and a learning rate
+that falls to zero. The last policy can be half as good as an earlier one, so checkpoints are scored
+along the way on seeds of their own, and the best one is kept; what it is worth is then measured on
+other seeds, by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
+from l2l_gail.demos.sb3_file import linear_layers
+from l2l_gail.evaluation import evaluate_policy_return, make_env
+
+__all__ = ["Checkpoint", "Expert", "ExpertRecipe", "recipe_for", "train_expert"]
+
+
+@dataclass(frozen=True)
+class ExpertRecipe:
+    """PPO's settings; the defaults suit Hopper, Walker2d and HalfCheetah.
+
+    Attributes:
+        n_envs: Environments stepped together.
+        n_steps: Steps of each environment per rollout.
+        batch_size: Minibatch, in steps.
+        n_epochs: Passes over a rollout.
+        learning_rate: Adam's, at the start; it falls linearly to 0.
+        gamma: Discount factor per step, of the reward normalisation too.
+        gae_lambda: Trace of the advantage estimate.
+        clip_range: Trust region on the probability ratio.
+        log_std_init: Logarithm of the initial action noise.
+        hidden: Widths of the tanh layers, of policy and value each.
+    """
+
+    n_envs: int = 16
+    n_steps: int = 128
+    batch_size: int = 128
+    n_epochs: int = 10
+    learning_rate: float = 3e-4
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    log_std_init: float = 0.0
+    hidden: tuple[int, ...] = (64, 64)
+
+
+def recipe_for(env_id: str) -> ExpertRecipe:
+    """The recipe of a task: Ant explores with less noise, from larger rollouts."""
+    if env_id.rpartition(":")[2].startswith("Ant-"):
+        return ExpertRecipe(n_envs=32, batch_size=256, learning_rate=2e-4, log_std_init=-1.5)
+    return ExpertRecipe()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A policy on the way: environment steps so far, and mean return on the selection seeds."""
+
+    steps: int
+    mean_return: float
+
+
+@dataclass(frozen=True)
+class Expert:
+    """A trained expert.
+
+    Attributes:
+        policy: The best checkpoint's policy, deterministic, raw observations in.
+        best: That checkpoint.
+        checkpoints: All of them, in order; the last is the policy at the end.
+    """
+
+    policy: MlpPolicy
+    best: Checkpoint
+    checkpoints: tuple[Checkpoint, ...] = field(repr=False)
+
+
+def train_expert(
+    env_id: str,
+    *,
+    total_timesteps: int,
+    seed: int,
+    selection_seeds: Sequence[int],
+    env_kwargs: Mapping[str, Any] | None = None,
+    recipe: ExpertRecipe | None = None,
+    n_checkpoints: int = 20,
+) -> Expert:
+    """Train PPO and keep the checkpoint with the highest mean return on the selection seeds.
+
+    Torch runs on one thread meanwhile: more of them slow networks of this size down. A progress bar
+    with the time left is shown where stderr is a terminal.
+
+    Args:
+        env_id: Environment to train in.
+        total_timesteps: Budget in environment steps, rounded up to whole rollouts.
+        seed: Seed of networks, environments and sampling.
+        selection_seeds: Reset seeds of the episodes that choose the checkpoint.
+        env_kwargs: Keyword arguments of the environment.
+        recipe: PPO's settings; those of :func:`recipe_for` if None.
+        n_checkpoints: Checkpoints over the whole training, at most one per rollout.
+
+    Returns:
+        The best policy and the scores of all checkpoints.
+
+    Raises:
+        InputError: The environment cannot be made.
+    """
+    recipe = recipe or recipe_for(env_id)
+    make_env(env_id, env_kwargs).close()  # its one-line errors, before any work
+    venv = VecNormalize(
+        make_vec_env(
+            env_id, recipe.n_envs, seed=seed, env_kwargs=dict(env_kwargs) if env_kwargs else None
+        ),
+        gamma=recipe.gamma,
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = PPO(
+            "MlpPolicy",
+            venv,
+            learning_rate=lambda remaining: recipe.learning_rate * remaining,
+            n_steps=recipe.n_steps,
+            batch_size=recipe.batch_size,
+            n_epochs=recipe.n_epochs,
+            gamma=recipe.gamma,
+            gae_lambda=recipe.gae_lambda,
+            clip_range=recipe.clip_range,
+            policy_kwargs={
+                "net_arch": list(recipe.hidden),
+                "log_std_init": recipe.log_std_init,
+            },
+            seed=seed,
+            device="cpu",
+        )
+        selection = _Selection(venv, env_id, selection_seeds, env_kwargs, n_checkpoints)
+        model.learn(total_timesteps, callback=selection)
+        selection.score()
+    finally:
+        torch.set_num_threads(threads)
+        venv.close()
+    return Expert(selection.policy, selection.best, tuple(selection.checkpoints))
+
+
+def plain_policy(model: PPO, venv: VecNormalize) -> MlpPolicy:
+    """The model's mean action with the environment's observation normalisation, as arrays."""
+    state = model.policy.state_dict()
+    weights, biases = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
+    statistics: Any = venv.obs_rms  # one RunningMeanStd, since observations are flat
+    return MlpPolicy(
+        obs_mean=statistics.mean.copy(),
+        obs_std=np.sqrt(statistics.var + venv.epsilon) - STD_FLOOR,
+        weights=weights,
+        biases=biases,
+        obs_clip=venv.clip_obs,
+    )
+
+
+class _Selection(BaseCallback):
+    """Scores the policy between rollouts, and keeps the best one; drives the progress bar."""
+
+    policy: MlpPolicy
+    best: Checkpoint
+
+    def __init__(
+        self,
+        venv: VecNormalize,
+        env_id: str,
+        seeds: Sequence[int],
+        env_kwargs: Mapping[str, Any] | None,
+        n_checkpoints: int,
+    ) -> None:
+        super().__init__()
+        self.venv = venv
+        self.env_id = env_id
+        self.seeds = seeds
+        self.env_kwargs = env_kwargs
+        self.n_checkpoints = n_checkpoints
+        self.checkpoints: list[Checkpoint] = []
+        self._scored_at = 0
+
+    def _on_training_start(self) -> None:
+        self._total = int(self.locals["total_timesteps"])
+        # disable=None: silent where stderr is no terminal
+        self._bar = tqdm(total=self._total, unit="step", desc=f"{self.env_id} expert", disable=None)
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps - self._scored_at >= self._total / self.n_checkpoints:
+            self.score()
+
+    def _on_step(self) -> bool:
+        self._bar.update(self.training_env.num_envs)
+        return True
+
+    def _on_training_end(self) -> None:
+        self._bar.close()
+
+    def score(self) -> None:
+        """Measure the current policy, and keep it if it is the best so far."""
+        assert isinstance(self.model, PPO)
+        policy = plain_policy(self.model, self.venv)
+        result = evaluate_policy_return(policy, self.env_id, self.seeds, self.env_kwargs)
+        checkpoint = Checkpoint(self.num_timesteps, result.mean_return)
+        if not self.checkpoints or checkpoint.mean_return > self.best.mean_return:
+            self.policy, self.best = policy, checkpoint
+        self.checkpoints.append(checkpoint)
+        self._scored_at = self.num_timesteps
+        self._bar.set_postfix_str(f"return {checkpoint.mean_return:.0f}")

@@ -1,0 +1,168 @@
+"""A deterministic policy as plain arrays: a small network that numpy evaluates.
+
+The file is an ``.npz`` archive without pickle, with ``obs_mean``, ``obs_std``, the weights
+``W0 b0 W1 b1 ... Wout bout`` (``W`` is ``(in, out)``) and optionally ``obs_clip``, ``activation``
+(``tanh`` if absent), ``action_low`` and ``action_high``::
+
+    x = clip((obs - obs_mean) / (obs_std + 1e-6), -obs_clip, obs_clip)
+    h = act(... act(act(x @ W0 + b0) @ W1 + b1) ...)
+    a = h @ Wout + bout                                  without action_low
+    a = low + (tanh(h @ Wout + bout) + 1) / 2 (high - low)      with it (SAC, TD3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from l2l_gail.demos.npz import read_arrays, write_arrays
+from l2l_gail.errors import InputError
+
+__all__ = ["ACTIVATIONS", "STD_FLOOR", "MlpPolicy"]
+
+STD_FLOOR = 1e-6
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0.0))),
+    "leakyrelu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "silu": lambda x: x / (1.0 + np.exp(-x)),
+}
+"""Hidden activations by name, as PyTorch defines them with default arguments."""
+
+
+@dataclass(frozen=True, eq=False)
+class MlpPolicy:
+    """A multi-layer perceptron from raw observations to actions.
+
+    Attributes:
+        obs_mean: Subtracted from observations, ``(obs_dim,)``.
+        obs_std: Observations are divided by ``obs_std + 1e-6``, ``(obs_dim,)``.
+        weights: One matrix per layer, ``(in, out)``.
+        biases: One vector per layer, ``(out,)``.
+        activation: Hidden activation, a key of ``ACTIVATIONS``.
+        obs_clip: Normalised observations are clipped to plus and minus this.
+        action_low: With ``action_high``, the output is squashed by tanh into these bounds,
+            ``(act_dim,)``; None leaves it as it is.
+        action_high: See ``action_low``.
+
+    Raises:
+        InputError: Shapes that do not fit each other, NaN or infinite weights, an unknown
+            activation.
+    """
+
+    obs_mean: np.ndarray
+    obs_std: np.ndarray
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    activation: str = "tanh"
+    obs_clip: float = np.inf
+    action_low: np.ndarray | None = None
+    action_high: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the layers fit each other."""
+        if self.activation not in ACTIVATIONS:
+            raise InputError(
+                f"policy: unknown activation {self.activation!r}; "
+                f"known are {', '.join(ACTIVATIONS)}"
+            )
+        if not self.weights or len(self.weights) != len(self.biases):
+            raise InputError("policy: one weight matrix and one bias per layer are needed")
+        width = len(self.obs_mean)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if weight.ndim != 2 or weight.shape[0] != width or bias.shape != weight.shape[1:]:
+                raise InputError(
+                    f"policy: layer {layer} has weights {weight.shape} and bias {bias.shape}, "
+                    f"its input is {width} wide"
+                )
+            width = weight.shape[1]
+        bounds = [bound for bound in (self.action_low, self.action_high) if bound is not None]
+        if self.obs_std.shape != self.obs_mean.shape or len(bounds) == 1:
+            raise InputError("policy: obs_mean and obs_std, action_low and action_high are pairs")
+        if any(bound.shape != (width,) for bound in bounds):
+            raise InputError(f"policy: the action bounds do not fit the {width} actions")
+        for array in (self.obs_mean, self.obs_std, *self.weights, *self.biases, *bounds):
+            if not np.isfinite(array).all():
+                raise InputError("policy: a weight or statistic is NaN or infinite")
+
+    @property
+    def obs_dim(self) -> int:
+        """Width of an observation."""
+        return len(self.obs_mean)
+
+    @property
+    def act_dim(self) -> int:
+        """Width of an action."""
+        return len(self.biases[-1])
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions ``(n, act_dim)`` float32 for raw observations ``(n, obs_dim)``.
+
+        A row's action does not depend on the rows beside it, to the last bit: products are stacked
+        per row, since a matrix product rounds differently for different numbers of rows.
+        """
+        x = (np.asarray(observations, dtype=np.float64) - self.obs_mean) / (
+            self.obs_std + STD_FLOOR
+        )
+        hidden = np.clip(x, -self.obs_clip, self.obs_clip)[:, None, :]  # (n, 1, obs_dim)
+        activate = ACTIVATIONS[self.activation]
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            hidden = activate(hidden @ weight + bias)
+        output = (hidden @ self.weights[-1] + self.biases[-1])[:, 0, :]  # (n, act_dim)
+        if self.action_low is not None and self.action_high is not None:
+            share = 0.5 * (np.tanh(output) + 1.0)
+            output = self.action_low + share * (self.action_high - self.action_low)
+        return output.astype(np.float32)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MlpPolicy:
+        """Read a policy file.
+
+        Raises:
+            InputError: The file is missing, damaged, or no policy.
+        """
+        arrays = read_arrays(path, required=("obs_mean", "obs_std", "Wout", "bout"))
+        hidden = 0
+        while f"W{hidden}" in arrays and f"b{hidden}" in arrays:
+            hidden += 1
+        layers = [*map(str, range(hidden)), "out"]
+        activation = arrays.get("activation")
+        clip = arrays.get("obs_clip")
+        try:
+            return cls(
+                obs_mean=arrays["obs_mean"],
+                obs_std=arrays["obs_std"],
+                weights=tuple(arrays[f"W{layer}"] for layer in layers),
+                biases=tuple(arrays[f"b{layer}"] for layer in layers),
+                activation="tanh" if activation is None else str(activation),
+                obs_clip=np.inf if clip is None else float(clip),
+                action_low=arrays.get("action_low"),
+                action_high=arrays.get("action_high"),
+            )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (TypeError, ValueError) as error:  # arrays of another kind under these names
+            raise InputError(f"{path}: not a policy ({error})") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the file that :meth:`load` reads.
+
+        Raises:
+            InputError: The file exists.
+        """
+        last = len(self.weights) - 1
+        arrays = {"obs_mean": self.obs_mean, "obs_std": self.obs_std}
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            name = "out" if layer == last else str(layer)
+            arrays |= {f"W{name}": weight, f"b{name}": bias}
+        arrays["activation"] = np.asarray(self.activation)
+        if np.isfinite(self.obs_clip):
+            arrays["obs_clip"] = np.asarray(self.obs_clip)
+        if self.action_low is not None and self.action_high is not None:
+            arrays |= {"action_low": self.action_low, "action_high": self.action_high}
+        write_arrays(path, arrays)

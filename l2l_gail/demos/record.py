@@ -1,0 +1,95 @@
+"""Recording: consecutive episodes of a policy, from stated seeds, none left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from l2l_gail.demos.demonstrations import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import Predict, make_env
+
+__all__ = ["record_episodes"]
+
+
+def record_episodes(
+    predict: Predict,
+    env_id: str,
+    seeds: Sequence[int],
+    env_kwargs: Mapping[str, Any] | None = None,
+    *,
+    random_return: float | None = None,
+    expert_return: float | None = None,
+) -> Demonstrations:
+    """Play one episode per seed, to its end, and keep every step.
+
+    The action that is stored is the one that was applied: clipped to the action space, float32.
+    Observations are stored as float32, rewards as float64. An episode that terminates in the very
+    step of its time limit counts as terminated: its last state is terminal.
+
+    Args:
+        predict: Raw observations ``(1, obs_dim)`` to actions ``(1, act_dim)``.
+        env_id: Environment to play in.
+        seeds: One reset seed per episode.
+        env_kwargs: Keyword arguments of the environment.
+        random_return: Stored with the episodes, see ``Demonstrations``.
+        expert_return: Likewise.
+
+    Returns:
+        The episodes in the order of ``seeds``.
+
+    Raises:
+        InputError: No seeds, the environment cannot be made, or the policy's actions do not fit.
+    """
+    if len(seeds) == 0:
+        raise InputError("a recording needs at least one episode")
+    env = make_env(env_id, env_kwargs)
+    space = env.action_space
+    assert isinstance(space, Box)  # make_env has checked; this tells the type checker
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
+    }
+    lengths = []
+    try:
+        for seed in seeds:
+            obs, _ = env.reset(seed=int(seed))
+            length, ended = 0, False
+            while not ended:
+                action = np.asarray(predict(obs[None, :]))[0]
+                if action.shape != space.shape:
+                    raise InputError(
+                        f"the policy gives actions of shape {action.shape}, {env_id} takes "
+                        f"{space.shape}: give a policy of this environment"
+                    )
+                action = np.clip(action, space.low, space.high).astype(space.dtype)
+                next_obs, reward, terminated, truncated, _ = env.step(action)
+                step = (
+                    obs,
+                    action,
+                    float(reward),
+                    next_obs,
+                    terminated,
+                    truncated and not terminated,
+                )
+                for column, value in zip(columns.values(), step, strict=True):
+                    column.append(value)
+                obs, length, ended = next_obs, length + 1, terminated or truncated
+            lengths.append(length)
+    finally:
+        env.close()
+    return Demonstrations(
+        obs=np.asarray(columns["obs"], dtype=np.float32),
+        acts=np.asarray(columns["acts"], dtype=np.float32),
+        rews=np.asarray(columns["rews"], dtype=np.float64),
+        next_obs=np.asarray(columns["next_obs"], dtype=np.float32),
+        terminals=np.asarray(columns["terminals"], dtype=bool),
+        truncated=np.asarray(columns["truncated"], dtype=bool),
+        episode_starts=np.cumsum([0, *lengths[:-1]]),
+        episode_lengths=np.asarray(lengths),
+        env_id=env_id,
+        random_return=random_return,
+        expert_return=expert_return,
+    )

@@ -1,0 +1,206 @@
+"""Reading a Stable-Baselines3 model without running anything that is in it.
+
+``PPO.load`` and its like unpickle objects from the file, which runs whatever code the file's author
+put there. A model of the usual kind does not need that: its ``policy.pth`` holds plain tensors,
+which ``torch.load`` reads with ``weights_only=True``, and its ``data`` is JSON whose plain fields
+give the widths of the spaces, the kind of policy and the activation. The deterministic action of
+PPO, A2C, SAC, TD3 and DDPG with ``MlpPolicy`` is rebuilt from these; anything else is refused, and
+can be read by SB3 itself if the file is trusted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from l2l_gail.demos.policy_file import ACTIVATIONS, STD_FLOOR, MlpPolicy
+from l2l_gail.errors import InputError
+
+__all__ = ["linear_layers", "read_sb3_policy"]
+
+# Settings that leave the deterministic action what the layers and the activation say it is.
+_UNDERSTOOD = {
+    "activation_fn", "clip_mean", "full_std", "log_std_init", "n_critics", "net_arch",
+    "normalize_images", "optimizer_class", "optimizer_kwargs", "ortho_init",
+    "share_features_extractor", "squash_output", "use_expln", "use_sde",
+}  # fmt: skip
+
+_ON_POLICY = "stable_baselines3.common.policies"
+_SAC = "stable_baselines3.sac.policies"
+_TD3 = "stable_baselines3.td3.policies"
+
+Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+
+
+def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
+    """Rebuild the deterministic policy of a saved PPO, A2C, SAC, TD3 or DDPG model.
+
+    The observations that the model was trained on are taken as raw; statistics of a
+    ``VecNormalize`` are in another file and must be put in front by the caller.
+
+    Args:
+        path: The ``.zip`` that SB3's ``save`` wrote.
+        action_space: Actions of the environment it is to play in, ``(act_dim,)``.
+
+    Returns:
+        The policy; its normalisation does nothing.
+
+    Raises:
+        InputError: Damaged, not a model of SB3, of other action bounds, or of a kind that cannot
+            be rebuilt from plain fields.
+    """
+    data, state = _read_zip(Path(path))
+    kind = str(_field(data, "policy_class").get("__module__"))
+    settings = _field(data, "policy_kwargs")
+    unknown = {key for key in settings if not key.startswith(":")} - _UNDERSTOOD
+    if kind not in (_ON_POLICY, _SAC, _TD3):
+        raise _needs_trust(path, f"its policy class is of {kind}")
+    if unknown:
+        raise _needs_trust(path, f"it was made with policy_kwargs {', '.join(sorted(unknown))}")
+    if data.get("use_sde") and kind == _SAC:
+        raise _needs_trust(path, "state-dependent noise clips SAC's mean action")
+    _check_bounds(path, _field(data, "action_space"), action_space)
+    activation = _activation(path, settings, default="tanh" if kind == _ON_POLICY else "relu")
+    try:
+        if kind == _ON_POLICY:
+            squash = bool(settings.get("squash_output"))
+            layers = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
+        elif kind == _SAC:
+            squash = True
+            layers = linear_layers(state, hidden="actor.latent_pi", out="actor.mu")
+        else:
+            squash = True
+            layers = linear_layers(state, hidden="actor.mu", out=None)
+    except KeyError as error:
+        raise _needs_trust(path, f"its network is no plain perceptron ({error.args[0]})") from None
+    weights, biases = layers
+    width = weights[0].shape[0]
+    if _field(data, "observation_space").get("_shape") != [width]:
+        raise _needs_trust(path, "its observations are not flat")
+    try:
+        return MlpPolicy(
+            obs_mean=np.zeros(width),
+            # exactly 1 after the floor is added: nothing is normalised
+            obs_std=np.full(width, 1.0 - STD_FLOOR),
+            weights=weights,
+            biases=biases,
+            activation=activation,
+            action_low=action_space.low.astype(np.float64) if squash else None,
+            action_high=action_space.high.astype(np.float64) if squash else None,
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def linear_layers(state: Mapping[str, Tensor], *, hidden: str, out: str | None) -> Layers:
+    """The linear layers of a sequential network and of the layer behind it.
+
+    Args:
+        state: A policy's ``state_dict``.
+        hidden: Prefix of the network: ``<hidden>.0.weight``, ``<hidden>.2.weight``, ... with an
+            activation between two.
+        out: Prefix of the last layer; None if the network's own last layer is the last.
+
+    Returns:
+        Weights ``(in, out)`` and biases ``(out,)``, from input to output.
+
+    Raises:
+        KeyError: The network holds other parameters than linear layers at every second place.
+    """
+    pattern = re.compile(re.escape(hidden) + r"\.(\d+)\.weight")
+    places = sorted(int(match[1]) for key in state if (match := pattern.fullmatch(key)))
+    names = [f"{hidden}.{place}" for place in places]
+    expected = {f"{name}.{part}" for name in names for part in ("weight", "bias")}
+    found = {key for key in state if key.startswith(f"{hidden}.")}
+    if places != list(range(0, 2 * len(places), 2)) or found != expected:
+        strange = sorted(found.symmetric_difference(expected)) or names
+        raise KeyError(", ".join(strange))
+    if out is not None:
+        names.append(out)
+    if not names:
+        raise KeyError(hidden)
+    weights = tuple(state[f"{name}.weight"].detach().cpu().numpy().T.copy() for name in names)
+    biases = tuple(state[f"{name}.bias"].detach().cpu().numpy().copy() for name in names)
+    if any(weight.ndim != 2 for weight in weights):
+        raise KeyError(hidden)
+    return weights, biases
+
+
+def _read_zip(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The JSON and the parameters of a saved model."""
+    if not path.is_file():
+        raise InputError(f"no model at {path}: give the .zip that SB3's save() wrote")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            raw_data, raw_state = archive.read("data"), archive.read("policy.pth")
+        data = json.loads(raw_data)
+        state = torch.load(io.BytesIO(raw_state), map_location="cpu", weights_only=True)
+    # A damaged file raises whatever its garbage happens to spell.
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged or no model of Stable-Baselines3 ({type(error).__name__}): "
+            "give the .zip that its save() wrote"
+        ) from None
+    if not isinstance(data, dict) or not isinstance(state, dict):
+        raise InputError(f"{path} is no model of Stable-Baselines3: its contents are of no model")
+    return data, {key: value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _field(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _activation(path: str | Path, settings: Mapping[str, Any], default: str) -> str:
+    """The activation's name from the text that SB3 writes for a class."""
+    text = settings.get("activation_fn")
+    if text is None:
+        return default
+    match = re.fullmatch(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>", str(text))
+    name = match[1].lower() if match else ""
+    if name not in ACTIVATIONS:
+        raise _needs_trust(path, f"its activation is {text}")
+    return name
+
+
+def _check_bounds(path: str | Path, saved: Mapping[str, Any], space: Box) -> None:
+    """Refuse a model whose action space differs from the environment's."""
+    shape = saved.get("_shape")
+    if shape != list(space.shape):
+        raise InputError(
+            f"{path} acts in a space of shape {shape}, the environment in {list(space.shape)}: "
+            "give a model of this environment"
+        )
+    for name, bound in (("low", space.low), ("high", space.high)):
+        numbers = _numbers(str(saved.get(name)))
+        # The text has eight digits.
+        if numbers.shape == bound.shape and not np.allclose(numbers, bound, rtol=1e-5):
+            raise InputError(
+                f"{path} has action bound {name} {numbers.tolist()}, the environment "
+                f"{bound.tolist()}: give a model of this environment"
+            )
+
+
+def _numbers(text: str) -> np.ndarray:
+    """Numbers from the text of a numpy array; empty if it is none."""
+    try:
+        return np.array([float(part) for part in text.strip("[]").split()])
+    except ValueError:
+        return np.array([])
+
+
+def _needs_trust(path: str | Path, reason: str) -> InputError:
+    return InputError(
+        f"{path} cannot be rebuilt from its plain fields: {reason}; --trust-pickle lets "
+        "Stable-Baselines3 load it, which runs code stored in the file: only for files you trust"
+    )

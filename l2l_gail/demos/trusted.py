@@ -1,0 +1,124 @@
+"""Loading what only pickle can load: for files that the user says are trusted.
+
+Nothing else in the package unpickles a file. Unpickling runs code stored in the file, so both
+functions belong behind a flag that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import Predict
+
+__all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize"]
+
+Algorithm = Literal["auto", "ppo", "a2c", "sac", "td3", "ddpg"]
+
+_CLASSES = {"ppo": PPO, "a2c": A2C, "sac": SAC, "td3": TD3, "ddpg": DDPG}
+
+
+def load_sb3_model(path: str | Path, algorithm: Algorithm = "auto") -> Predict:
+    """Load a model with Stable-Baselines3's own ``load``, which unpickles.
+
+    Args:
+        path: The ``.zip`` of a model.
+        algorithm: Class to load it with; ``auto`` tells it from the settings in the file.
+
+    Returns:
+        The model's deterministic policy.
+
+    Raises:
+        InputError: The file is missing, damaged, or not of that class.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no model at {path}: give the .zip that SB3's save() wrote")
+    try:
+        name = _guess(path) if algorithm == "auto" else algorithm
+        model = _CLASSES[name].load(path, device="cpu")
+    # Code from the file runs here and can raise anything.
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be loaded by Stable-Baselines3 ({type(error).__name__}: {error}); "
+            "give its class with --algo"
+        ) from error
+
+    def predict(observations: np.ndarray) -> np.ndarray:
+        return model.predict(observations, deterministic=True)[0]
+
+    return predict
+
+
+def _guess(path: Path) -> str:
+    """The algorithm, told by a setting that it alone has; TD3 loads DDPG too."""
+    with zipfile.ZipFile(path) as archive:
+        settings = json.loads(archive.read("data"))
+    for setting, name in (
+        ("clip_range", "ppo"),
+        ("target_policy_noise", "td3"),
+        ("target_entropy", "sac"),
+    ):
+        if setting in settings:
+            return name
+    return "a2c"
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Observation statistics: ``clip((obs - mean) / scale, -clip, clip)``, ``(obs_dim,)`` each."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    clip: float
+
+    def before(self, predict: Predict) -> Predict:
+        """The policy that normalises first, so that it takes raw observations."""
+
+        def normalised(observations: np.ndarray) -> np.ndarray:
+            x = (observations - self.mean) / self.scale
+            return predict(np.clip(x, -self.clip, self.clip).astype(np.float32))
+
+        return normalised
+
+
+def load_vecnormalize(path: str | Path) -> Normalization | None:
+    """Unpickle the statistics that ``VecNormalize.save`` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The statistics; None if it did not normalise observations.
+
+    Raises:
+        InputError: The file is missing, damaged, or no ``VecNormalize`` of flat observations.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no statistics at {path}: give the file that VecNormalize.save() wrote")
+    try:
+        with path.open("rb") as file:
+            wrapper = pickle.load(file)
+        if not wrapper.norm_obs:
+            return None
+        statistics = wrapper.obs_rms
+        return Normalization(
+            mean=np.array(statistics.mean),
+            scale=np.sqrt(np.array(statistics.var) + wrapper.epsilon),
+            clip=float(wrapper.clip_obs),
+        )
+    # Code from the file runs here and can raise anything.
+    except Exception as error:
+        raise InputError(
+            f"{path} is no VecNormalize of flat observations ({type(error).__name__}): "
+            "give the file that VecNormalize.save() wrote"
+        ) from error
