@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
@@ -23,7 +24,13 @@ __all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize"]
 
 Algorithm = Literal["auto", "ppo", "a2c", "sac", "td3", "ddpg"]
 
-_CLASSES = {"ppo": PPO, "a2c": A2C, "sac": SAC, "td3": TD3, "ddpg": DDPG}
+_CLASSES: dict[str, type[BaseAlgorithm]] = {
+    "ppo": PPO,
+    "a2c": A2C,
+    "sac": SAC,
+    "td3": TD3,
+    "ddpg": DDPG,
+}
 
 
 def load_sb3_model(path: str | Path, algorithm: Algorithm = "auto") -> Predict:

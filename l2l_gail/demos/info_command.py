@@ -1,0 +1,97 @@
+"""The command that prints what a file of demonstrations holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium.spaces import Box
+from tyro.conf import Positional
+
+from l2l_gail.cli import format_table, parse
+from l2l_gail.demos.demonstrations import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import make_env
+
+__all__ = ["InfoConfig", "main"]
+
+
+@dataclass(frozen=True)
+class InfoConfig:
+    """What to look at."""
+
+    file: Positional[str]
+    """an .npz file of demonstrations, or the name of an embedded set (Hopper-v5)"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print shapes, episodes and the share of actions at the bounds.
+
+    Args:
+        argv: Arguments without the program's name; the process's own if None.
+
+    Raises:
+        InputError: The file is missing, damaged or unsound.
+    """
+    config = parse(
+        InfoConfig,
+        argv,
+        prog="python -m l2l_gail.demos info",
+        description="Print what a file of demonstrations holds.",
+    )
+    demos = Demonstrations.load(config.file)
+    print(describe(demos))
+
+
+def describe(demos: Demonstrations) -> str:
+    """A few lines of plain text about demonstrations."""
+    low, high, source = _bounds(demos)
+    beyond = (demos.acts < low) | (demos.acts > high)
+    clipped = (demos.acts <= low) | (demos.acts >= high)
+    rows = [
+        ("environment", demos.env_id or "not stated"),
+        ("episodes, steps", f"{demos.n_episodes}, {len(demos)}"),
+        ("observations", f"{demos.obs.shape[1]} wide, {demos.obs.dtype}"),
+        ("actions", f"{demos.acts.shape[1]} wide"),
+        ("action entries at a bound", f"{clipped.mean():.1%} ({source})"),
+        ("action entries beyond a bound", f"{beyond.mean():.1%}"),
+        ("steps with one at a bound", f"{clipped.any(axis=1).mean():.1%}"),
+        ("expert return, 50 episodes", _optional(demos.expert_return)),
+        ("random return, 50 episodes", _optional(demos.random_return)),
+    ]
+    episodes = []
+    for index, (start, length) in enumerate(
+        zip(demos.episode_starts, demos.episode_lengths, strict=True)
+    ):
+        last = start + length - 1
+        end = "terminal" if demos.terminals[last] else "time limit"
+        if not (demos.terminals[last] or demos.truncated[last]):
+            end = "cut off"
+        episodes.append((str(index), f"{demos.returns[index]:.1f}", str(length), end))
+    return "\n\n".join(
+        [
+            format_table(("demonstrations", ""), rows),
+            format_table(("episode", "return", "steps", "end"), episodes),
+        ]
+    )
+
+
+def _bounds(demos: Demonstrations) -> tuple[np.ndarray, np.ndarray, str]:
+    """The bounds of the action space; those of most tasks where the environment is unknown."""
+    if demos.env_id is not None:
+        try:
+            env = make_env(demos.env_id)
+        except InputError:  # an environment that is not installed here
+            pass
+        else:
+            space = env.action_space
+            env.close()
+            if isinstance(space, Box) and space.shape == demos.acts.shape[1:]:
+                return space.low, space.high, "bounds of the environment"
+    one = np.ones(demos.acts.shape[1], dtype=np.float32)
+    return -one, one, "bounds taken as -1 and 1"
+
+
+def _optional(value: float | None) -> str:
+    return "not stated" if value is None else f"{value:.1f}"

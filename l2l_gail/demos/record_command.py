@@ -1,0 +1,265 @@
+"""The command that makes demonstrations: train an expert or take a policy, measure, record.
+
+Four sets of seeds keep the figures honest, and all are stated in the provenance file: training,
+choosing the checkpoint, measuring the policy, and recording.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gymnasium.spaces import Box
+
+from l2l_gail.cli import format_table, parse
+from l2l_gail.demos.demonstrations import Demonstrations
+from l2l_gail.demos.embedded import POLICY_SUFFIX
+from l2l_gail.demos.expert import Expert, recipe_for, train_expert
+from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
+from l2l_gail.demos.record import record_episodes
+from l2l_gail.demos.sb3_file import read_sb3_policy
+from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import (
+    Evaluation,
+    Predict,
+    evaluate_policy_return,
+    make_env,
+    parse_env_kwargs,
+    random_policy,
+)
+from l2l_gail.runs import atomic_write, versions
+
+__all__ = ["RecordConfig", "main", "record"]
+
+SELECTION_SEEDS = range(20_000, 20_020)
+MEASUREMENT_SEEDS = range(30_000, 30_050)
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """What to record, and of which policy."""
+
+    env: str = "Hopper-v5"
+    """id of a Gymnasium environment with flat observations and continuous actions"""
+    out: Path | None = None
+    """file to write (default: <env>.npz); <name>.json and, where the policy is a plain network,
+    <name>.policy.npz go beside it; nothing is overwritten"""
+    episodes: int = 4
+    """consecutive episodes to record, none left out"""
+    seed: int = 0
+    """seed of the expert's training"""
+    episode_seed: int = 10_000
+    """reset seed of the first recorded episode; the next has the next one"""
+    total_timesteps: int = 1_000_000
+    """environment steps of the expert's training"""
+    model: Path | None = None
+    """record this policy instead of training one: a .zip of Stable-Baselines3, or a .policy.npz"""
+    algo: Algorithm = "auto"
+    """class that loads the model, with --trust-pickle only"""
+    trust_pickle: bool = False
+    """let pickle load the model (and --vecnormalize): runs code stored in these files, so only for
+    files you trust; without it a model is rebuilt from its plain fields"""
+    vecnormalize: Path | None = None
+    """statistics that VecNormalize.save() wrote for the model; needs --trust-pickle"""
+    env_kwargs: tuple[str, ...] = ()
+    """arguments of the environment, each name=value"""
+    format: Literal["npz"] = "npz"
+    """format of the file"""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing, and options that do not go together."""
+        if self.episodes < 1:
+            raise InputError(f"--episodes is {self.episodes}: record at least one")
+        if self.total_timesteps < 1:
+            raise InputError(f"--total-timesteps is {self.total_timesteps}: give at least one")
+        if self.seed < 0 or self.episode_seed < 0:
+            raise InputError("--seed and --episode-seed are 0 or positive whole numbers")
+        if self.vecnormalize is not None and not self.trust_pickle:
+            raise InputError(
+                f"{self.vecnormalize} is a pickle; --trust-pickle lets it be loaded, which runs "
+                "code stored in the file: only for files you trust"
+            )
+        if self.model is None and (self.trust_pickle or self.vecnormalize or self.algo != "auto"):
+            raise InputError("--algo, --trust-pickle and --vecnormalize go with --model")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line, record, and print what was recorded.
+
+    Args:
+        argv: Arguments without the program's name; the process's own if None.
+
+    Raises:
+        InputError: Wrong input, found before any training starts.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    config = parse(
+        RecordConfig,
+        args,
+        prog="python -m l2l_gail.demos record",
+        description="Train an expert, or take a policy, and record its episodes.",
+    )
+    command = shlex.join(["python", "-m", "l2l_gail.demos", "record", *args])
+    record(config, command=command)
+
+
+def record(config: RecordConfig, *, command: str) -> Demonstrations:
+    """Train or load the policy, measure it, record it, and write the files.
+
+    Args:
+        config: What to record.
+        command: The command line, for the provenance file.
+
+    Returns:
+        The demonstrations that were written.
+
+    Raises:
+        InputError: Wrong input, found before any training starts.
+    """
+    started = time.perf_counter()
+    out = config.out or Path(f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
+    provenance_path = out.with_suffix(".json")
+    policy_path = out.with_name(out.stem + POLICY_SUFFIX)
+    for path in (out, provenance_path, policy_path):
+        if path.exists():
+            raise InputError(f"{path} exists and is not overwritten: give another --out")
+    env_kwargs = parse_env_kwargs(config.env_kwargs)
+    env = make_env(config.env, env_kwargs)
+    action_space, observation_space = env.action_space, env.observation_space
+    env.close()
+    assert isinstance(action_space, Box)  # make_env has checked; this tells the type checker
+
+    predict, expert = _policy(config, env_kwargs, action_space)
+    if isinstance(predict, MlpPolicy) and (predict.obs_dim,) != observation_space.shape:
+        raise InputError(
+            f"{config.model} takes observations of width {predict.obs_dim}, {config.env} gives "
+            f"{observation_space.shape}: give a policy of this environment"
+        )
+    measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)
+    chance = evaluate_policy_return(
+        random_policy(action_space, seed=0), config.env, MEASUREMENT_SEEDS, env_kwargs
+    )
+    seeds = range(config.episode_seed, config.episode_seed + config.episodes)
+    demos = record_episodes(
+        predict,
+        config.env,
+        seeds,
+        env_kwargs,
+        random_return=chance.mean_return,
+        expert_return=measured.mean_return,
+    )
+    demos.save(out)
+    if isinstance(predict, MlpPolicy):
+        predict.save(policy_path)
+    provenance = {
+        "command": command,
+        "licence": "MIT",
+        "env": config.env,
+        "env_kwargs": env_kwargs,
+        "policy": _describe_policy(config, expert),
+        "expert": _describe_evaluation(measured),
+        "random": _describe_evaluation(chance),
+        "measurement_seeds": _describe_seeds(MEASUREMENT_SEEDS),
+        "episodes": {
+            "reset_seeds": list(seeds),
+            "returns": [round(float(value), 3) for value in demos.returns],
+            "lengths": demos.episode_lengths.tolist(),
+            "actions": "deterministic, clipped to the action space",
+            "left_out": 0,
+        },
+        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "wall_s": round(time.perf_counter() - started, 1),
+        "versions": versions(),
+    }
+    atomic_write(provenance_path, json.dumps(provenance, indent=2, default=str) + "\n")
+    rows = [
+        _row(f"expert, {len(MEASUREMENT_SEEDS)} fresh episodes", measured),
+        _row(f"random, {len(MEASUREMENT_SEEDS)} episodes", chance),
+        _row(
+            f"recorded, {config.episodes} episodes",
+            Evaluation(demos.returns, demos.episode_lengths),
+        ),
+    ]
+    print(format_table(("policy", "return", "std", "min", "steps"), rows))
+    print(f"\nwrote {out} ({out.stat().st_size / 1e6:.2f} MB) and {provenance_path}")
+    return demos
+
+
+def _policy(
+    config: RecordConfig, env_kwargs: dict[str, Any], action_space: Box
+) -> tuple[Predict, Expert | None]:
+    """The policy to record; with how it was trained, if it was trained here."""
+    if config.model is None:
+        expert = train_expert(
+            config.env,
+            total_timesteps=config.total_timesteps,
+            seed=config.seed,
+            selection_seeds=SELECTION_SEEDS,
+            env_kwargs=env_kwargs,
+        )
+        return expert.policy, expert
+    if config.model.suffix == ".npz":
+        return MlpPolicy.load(config.model), None
+    statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
+    try:
+        policy = read_sb3_policy(config.model, action_space)
+    except InputError:
+        if not config.trust_pickle:
+            raise
+        predict = load_sb3_model(config.model, config.algo)
+        return (predict if statistics is None else statistics.before(predict)), None
+    if statistics is not None:
+        policy = dataclasses.replace(
+            policy,
+            obs_mean=statistics.mean,
+            obs_std=statistics.scale - STD_FLOOR,
+            obs_clip=statistics.clip,
+        )
+    return policy, None
+
+
+def _describe_policy(config: RecordConfig, expert: Expert | None) -> dict[str, Any]:
+    if expert is None:
+        return {"model": config.model.name if config.model else None}
+    return {
+        "algorithm": "PPO (Stable-Baselines3), observations and rewards normalised",
+        "recipe": dataclasses.asdict(recipe_for(config.env)),
+        "total_timesteps": config.total_timesteps,
+        "seed": config.seed,
+        "selection_seeds": _describe_seeds(SELECTION_SEEDS),
+        "checkpoint": dataclasses.asdict(expert.best),
+        "checkpoints": [[point.steps, round(point.mean_return, 1)] for point in expert.checkpoints],
+    }
+
+
+def _describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "episodes": len(evaluation.returns),
+        "mean_return": evaluation.mean_return,
+        "std_return": evaluation.std_return,
+        "min_return": float(evaluation.returns.min()),
+        "mean_length": evaluation.mean_length,
+    }
+
+
+def _describe_seeds(seeds: range) -> str:
+    return f"{seeds.start} to {seeds.stop - 1}"
+
+
+def _row(name: str, evaluation: Evaluation) -> tuple[str, ...]:
+    return (
+        name,
+        f"{evaluation.mean_return:.1f}",
+        f"{evaluation.std_return:.1f}",
+        f"{evaluation.returns.min():.1f}",
+        f"{evaluation.mean_length:.0f}",
+    )
