@@ -14,8 +14,9 @@ import io
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -56,8 +57,14 @@ def parse(
     # Messages are taken out of their box, so they must not be wrapped to fit one.
     columns = HELP_COLUMNS if asks_for_help else UNWRAPPED_COLUMNS
     complaint = io.StringIO()
+    # In the encoding of the terminal: the frames are drawn with what it can show.
+    shown = io.TextIOWrapper(io.BytesIO(), encoding=sys.stdout.encoding or "utf-8")
     try:
-        with _terminal_columns(columns), contextlib.redirect_stderr(complaint):
+        with (
+            _terminal_columns(columns),
+            contextlib.redirect_stdout(shown),
+            contextlib.redirect_stderr(complaint),
+        ):
             config, unknown = tyro.cli(
                 config_class,
                 prog=prog,
@@ -67,6 +74,8 @@ def parse(
             )
     except SystemExit as error:
         if not error.code:
+            shown.seek(0)
+            print(_wrapped(shown.read()), end="")
             raise
         raise InputError(
             _first_sentence(complaint.getvalue(), config_class.__name__, prog)
@@ -145,10 +154,24 @@ def _terminal_columns(columns: int) -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
+def _wrapped(text: str) -> str:
+    """The help with its long lines (usage, description), which tyro leaves as they are, broken."""
+    lines = []
+    for line in text.splitlines():
+        if len(line) <= HELP_COLUMNS:
+            lines.append(line)
+        else:
+            lines += textwrap.wrap(line, HELP_COLUMNS, break_on_hyphens=False)
+    return "\n".join(lines) + "\n"
+
+
 def _flags(config_class: type[Any], prefix: str = "--") -> list[str]:
     """Every flag of a configuration, those of nested dataclasses (``--game.rate``) included."""
     flags = []
+    hints = get_type_hints(config_class, include_extras=True)
     for field in dataclasses.fields(config_class):
+        if tyro.conf.Positional in getattr(hints[field.name], "__metadata__", ()):
+            continue
         name = prefix + field.name.replace("_", "-")
         factory = field.default_factory
         nested = type(field.default) if factory is dataclasses.MISSING else factory
@@ -162,10 +185,10 @@ def _flags(config_class: type[Any], prefix: str = "--") -> list[str]:
 
 
 def _describe_unknown(unknown: Sequence[str], flags: Sequence[str], prog: str) -> str:
-    """One line about the first argument that no flag takes."""
+    """One line about the first argument that nothing takes."""
     wrong = next((arg for arg in unknown if arg.startswith("-")), None)
     if wrong is None:
-        return f"unexpected argument {unknown[0]!r}: {prog} takes flags only, see {prog} --help"
+        return f"unexpected argument {unknown[0]!r}, see {prog} --help"
     name = wrong.split("=", 1)[0]
     # `-seed` is meant as `--seed`; an underscore is as good as a dash.
     spelled = "--" + name.lstrip("-").replace("_", "-")

@@ -39,7 +39,7 @@ class Config:
 
 
 def parse_config(*argv: str) -> Config:
-    return parse(Config, list(argv), prog="train.py", description="Trains something.")
+    return parse(Config, list(argv), prog="train.py", description="Trains something. " * 9)
 
 
 def test_no_argument_gives_the_defaults() -> None:
@@ -63,7 +63,7 @@ def test_flags_fill_the_dataclass() -> None:
         (["--no-resum"], "unknown flag --no-resum; perhaps you meant --no-resume"),
         (["--game.rat", "1"], "unknown flag --game.rat; perhaps you meant --game.rate"),
         (["--frobnicate"], "unknown flag --frobnicate; see train.py --help"),
-        (["Ant-v5"], "unexpected argument 'Ant-v5': train.py takes flags only"),
+        (["Ant-v5"], "unexpected argument 'Ant-v5', see train.py --help"),
         (["--seed", "three"], "--seed: invalid literal for int() with base 10: 'three'"),
         (["--method", "pgd"], "invalid choice 'pgd'"),
         (["--seed"], "missing value for argument '--seed'"),
