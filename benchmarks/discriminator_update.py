@@ -17,6 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def discriminator() -> nn.Sequential:
     """Return the network with the same initial weights each time."""
     torch.manual_seed(0)
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+    for n_in, n_out in pairwise(WIDTHS):
         layers += [nn.Linear(n_in, n_out), nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 

@@ -58,15 +58,27 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
     """Return the rule of :func:`rule_to_dict`.
 
     Raises:
-        ValueError: If the dict is of another format or names an unknown rule.
+        ValueError: If the dict is of another format, names an unknown rule, or its parts do not
+            fit together.
     """
     if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
         found = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
         raise ValueError(f"not a rule checkpoint of format {_FORMAT} (found {found})")
+    missing = [key for key in ("rule", "config", "state_dict") if key not in saved]
+    if missing:
+        raise ValueError(f"the rule checkpoint is incomplete: no {', '.join(missing)}")
     if saved["rule"] not in _RULES:
         raise ValueError(f"unknown rule {saved['rule']!r}; known: {', '.join(_RULES)}")
-    rule = _RULES[saved["rule"]](**saved["config"])
-    rule.load_state_dict(saved["state_dict"])
+    try:
+        rule = _RULES[saved["rule"]](**saved["config"])
+        for weights in saved["state_dict"].values():
+            rule.to(weights.dtype)  # a rule that worked in float64 still does
+        rule.load_state_dict(saved["state_dict"])
+    except (TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"the {saved['rule']} checkpoint does not fit this version: {reason}"
+        ) from error
     return rule
 
 

@@ -20,9 +20,9 @@ class ConvPerturber(UpdateRule):
     """The attacker ``g`` of Jiang et al. 2021 (arXiv 1811.01213), one step of it.
 
     ``x <- x + step_size * tanh(net(A))``, where ``A`` is the image alone (**Naive L2L**, no query)
-    or the image and the normalised gradient of the attack's loss (**Grad L2L**, one query). Unrolled
-    k times with shared weights it is the **k-step L2L** (k queries). The projection onto the
-    epsilon ball and [0, 1] is the game's.
+    or the image and the normalised gradient of the attack's loss (**Grad L2L**, one query).
+    Unrolled k times with shared weights it is the **k-step L2L** (k queries). The projection onto
+    the epsilon ball and [0, 1] is the game's.
 
     The follower *minimises* (its loss is minus the classifier's), so the oracle's gradient points
     downhill for the attack; the network is fed the ascent direction, the paper's ``grad_x loss``.

@@ -130,7 +130,7 @@ class CoordinateMLP(UpdateRule):
         d, r, moments = adam_direction(gradient, moments, self.betas, self.eps)
         slow = torch.lerp(gradient, state["slow"], _SLOW_BETA)
 
-        scale = self.log_step.clamp(-8.0, 8.0).exp() * self.lr
+        scale = self.log_step.to(d.dtype).clamp(-8.0, 8.0).exp() * self.lr
         base = self.lr * -d
         if self.learn_network:
             slow_hat = slow / (1 - _SLOW_BETA ** moments["t"])
@@ -159,7 +159,7 @@ class CoordinateMLP(UpdateRule):
         agree = (u / (1 + u.abs())) * (d / (1 + d.abs()))
         rows = torch.stack([u, d, slow / r, agree, 5.0 * weights, r.log() / 10.0])
         norm = (g.norm() + 1e-12).log() / 5.0
-        scalars = torch.stack([norm, norm.new_tensor(math.tanh(t / 2000.0))])[:, None]
+        scalars = torch.stack([norm, norm.new_full((), math.tanh(t / 2000.0))])[:, None]
         return rows.clamp(-5.0, 5.0), scalars.clamp(-5.0, 5.0)
 
     def _network(self, features: Tensor, scalars: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,12 +40,12 @@ def coordinate_network(
     Returns:
         Tensor of shape ``(n_out, N)``. It can be differentiated once in every argument.
     """
-    return _CoordinateNetwork.apply(features, w1, b1, w2, b2, w3, b3)  # type: ignore[no-any-return]
+    return _CoordinateNetwork.apply(features, w1, b1, w2, b2, w3, b3)
 
 
 class _CoordinateNetwork(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         features: Tensor,
         w1: Tensor,
@@ -68,7 +68,7 @@ class _CoordinateNetwork(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         features, w1, w2, w3, *hidden = ctx.saved_tensors
         grad_w1, grad_w2, grad_w3 = (torch.zeros_like(w) for w in (w1, w2, w3))
         grad_b1 = w1.new_zeros(len(w1), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
@@ -26,7 +27,7 @@ class GatedMomentum(UpdateRule):
         decays: Decay rates of the momenta in the basis.
         hidden: Width of the gate network.
         gate_scale: Range of one unit of the network's output, in gains.
-        seed: Seed of the network's initial weights.
+        seed: Seed of the network's initial weights, drawn without touching torch's global state.
     """
 
     def __init__(
@@ -45,15 +46,17 @@ class GatedMomentum(UpdateRule):
         self.decays = tuple(decays)
         self.gate_scale = gate_scale
         n_basis = 2 + len(self.decays)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.gates = nn.Sequential(
-                nn.Linear(n_basis, hidden), nn.Tanh(), nn.Linear(hidden, n_basis)
-            )
-        head = self.gates[-1]
-        assert isinstance(head, nn.Linear)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
+        first, head = (
+            skip_init(nn.Linear, n_basis, hidden),
+            skip_init(nn.Linear, hidden, n_basis),
+        )
+        generator = torch.Generator().manual_seed(seed)  # torch's global state stays untouched
+        bound = n_basis**-0.5
+        for tensor in first.parameters():
+            nn.init.uniform_(tensor, -bound, bound, generator=generator)
+        for tensor in head.parameters():
+            nn.init.zeros_(tensor)
+        self.gates = nn.Sequential(first, nn.Tanh(), head)
 
     def init(self, variables: Vars) -> State:
         """Return zero momenta, a zero mean square and no last gradient, per tensor."""
@@ -77,7 +80,7 @@ class GatedMomentum(UpdateRule):
             ]
             unbiased = [m / (1 - decay**t) for m, decay in zip(momenta, self.decays, strict=True)]
             basis = torch.stack([g, *unbiased, g - previous], dim=-1)  # (..., n_basis)
-            root = (square / (1 - 0.9**t) + 1e-300 * (g.dtype == torch.float64) + 1e-37).sqrt()
+            root = (square / (1 - 0.9**t) + torch.finfo(g.dtype).tiny).sqrt()
             moved[name] = variables[name] - self.lr * (self._gains(basis, root) * basis).sum(-1)
             new["square"][name] = square
             for i, m in enumerate(momenta):

@@ -20,7 +20,7 @@ Tree = TypeVar("Tree")
 
 
 def detach(tree: Tree) -> Tree:
-    """Return ``tree`` with every tensor cut from its graph; dicts are rebuilt, the rest kept.
+    """Return ``tree`` with every tensor cut from its graph; dicts and tuples are rebuilt.
 
     This is the commit of a step: after it nothing of the step's graph is alive.
     """
@@ -28,6 +28,9 @@ def detach(tree: Tree) -> Tree:
         return tree.detach()  # type: ignore[return-value]
     if isinstance(tree, Mapping):
         return {key: detach(value) for key, value in tree.items()}  # type: ignore[return-value]
+    if isinstance(tree, tuple):
+        rebuild = getattr(tree, "_make", tuple)  # a named tuple stays one
+        return rebuild(detach(value) for value in tree)  # type: ignore[return-value]
     return tree
 
 

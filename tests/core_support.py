@@ -1,0 +1,120 @@
+"""A small problem, every rule, and a game on images: what several tests of the core share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from l2l_gail.core import (
+    SGD,
+    Adam,
+    CoordinateMLP,
+    Extragradient,
+    Game,
+    GatedMomentum,
+    Optimistic,
+    OptimisticAdam,
+    Oracle,
+    SignDescent,
+    UpdateRule,
+    Vars,
+)
+
+Loss = Callable[[Vars], Tensor]
+
+
+def problem(dtype: torch.dtype = torch.float64) -> tuple[Vars, Loss]:
+    """A badly scaled, non-convex loss of a small regression network."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    inputs, targets = draw(16, 3), draw(16)
+    variables = {"w1": draw(5, 3), "b1": draw(5), "w2": draw(5), "scale": draw()}
+
+    def loss(v: Vars) -> Tensor:
+        hidden = torch.tanh(inputs @ v["w1"].T + v["b1"])
+        return ((hidden @ v["w2"]) * v["scale"].exp() - targets).square().mean()
+
+    return variables, loss
+
+
+def every_rule() -> list[UpdateRule]:
+    rules: list[UpdateRule] = [
+        SignDescent(0.01),
+        SGD(0.01),
+        SGD(0.01, momentum=0.9),
+        Optimistic(0.01, gain=0.7),
+        Extragradient(0.01),
+        Adam(0.01),
+        OptimisticAdam(0.01, gain=0.5),
+    ]
+    return [*rules, awaken(GatedMomentum(0.01)), awaken(CoordinateMLP(0.01))]
+
+
+Rule = TypeVar("Rule", bound=UpdateRule)
+
+
+def awaken(rule: Rule, size: float = 0.05) -> Rule:
+    """Move a learned rule off its start, where it is a hand-designed one."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in rule.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=size)
+    return rule
+
+
+def name_of(rule: UpdateRule) -> str:
+    return "-".join([type(rule).__name__, *(["momentum"] if rule.config.get("momentum") else [])])
+
+
+def run(rule: UpdateRule, variables: Vars, loss: Loss, steps: int) -> list[Vars]:
+    state = rule.init(variables)
+    course = []
+    with torch.no_grad():
+        for _ in range(steps):
+            variables, state = rule(variables, Oracle(loss), state)
+            course.append(variables)
+    return course
+
+
+def run_torch(
+    make: Callable[[list[Tensor]], torch.optim.Optimizer], variables: Vars, loss: Loss, steps: int
+) -> list[Vars]:
+    point = {name: tensor.clone().requires_grad_() for name, tensor in variables.items()}
+    optimizer = make(list(point.values()))
+    course = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(point).backward()
+        optimizer.step()
+        course.append({name: tensor.detach().clone() for name, tensor in point.items()})
+    return course
+
+
+def assert_same_course(ours: list[Vars], theirs: list[Vars], rtol: float, atol: float) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        for name in b:
+            torch.testing.assert_close(a[name], b[name], rtol=rtol, atol=atol)
+
+
+class LinearClassifier(Game):
+    """The attack on ``w'x``: the adversary lowers the margin inside an epsilon ball around 0."""
+
+    def __init__(self, weights: Tensor, epsilon: float) -> None:
+        self.weights = weights
+        self.epsilon = epsilon
+
+    def init_follower(self, batch: Tensor) -> Vars:
+        return {"x": batch.clone()}
+
+    def follower_loss(self, follower: Vars, batch: Tensor) -> Tensor:
+        return (follower["x"] * self.weights).sum()
+
+    def project(self, follower: Vars, batch: Tensor) -> Vars:
+        low, high = batch - self.epsilon, batch + self.epsilon
+        return {"x": torch.minimum(torch.maximum(follower["x"], low), high)}
