@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shlex
 import sys
 import time
@@ -129,21 +130,24 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     out = config.out or Path(f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
     provenance_path = out.with_suffix(".json")
     policy_path = out.with_name(out.stem + POLICY_SUFFIX)
-    for path in (out, provenance_path, policy_path):
-        if path.exists():
-            raise InputError(f"{path} exists and is not overwritten: give another --out")
     env_kwargs = parse_env_kwargs(config.env_kwargs)
     env = make_env(config.env, env_kwargs)
     action_space, observation_space = env.action_space, env.observation_space
     env.close()
-    assert isinstance(action_space, Box)  # make_env has checked; this tells the type checker
+    # make_env has checked; this tells the type checker
+    assert isinstance(action_space, Box)
+    assert isinstance(observation_space, Box)
+    _check_writable(out, provenance_path, policy_path)
 
-    predict, expert = _policy(config, env_kwargs, action_space)
-    if isinstance(predict, MlpPolicy) and (predict.obs_dim,) != observation_space.shape:
-        raise InputError(
-            f"{config.model} takes observations of width {predict.obs_dim}, {config.env} gives "
-            f"{observation_space.shape}: give a policy of this environment"
-        )
+    predict, expert = _policy(config, env_kwargs, observation_space, action_space)
+    if isinstance(predict, MlpPolicy):
+        widths = predict.obs_dim, predict.act_dim
+        if widths != (*observation_space.shape, *action_space.shape):
+            raise InputError(
+                f"{config.model} maps {widths[0]} observations to {widths[1]} actions, {config.env} "
+                f"has {observation_space.shape[0]} and {action_space.shape[0]}: "
+                "give a policy of this environment"
+            )
     measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)
     chance = evaluate_policy_return(
         random_policy(action_space, seed=0), config.env, MEASUREMENT_SEEDS, env_kwargs
@@ -194,8 +198,23 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     return demos
 
 
+def _check_writable(out: Path, *beside: Path) -> None:
+    """Find out now, not after the training, that a file cannot be written."""
+    if out.suffix != ".npz":
+        raise InputError(f"--out {out} does not end in .npz: give a name that does")
+    for path in (out, *beside):
+        if path.exists():
+            raise InputError(f"{path} exists and is not overwritten: give another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: its folder cannot be made ({error.strerror})") from None
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out {out}: no permission to write in {out.parent}")
+
+
 def _policy(
-    config: RecordConfig, env_kwargs: dict[str, Any], action_space: Box
+    config: RecordConfig, env_kwargs: dict[str, Any], observation_space: Box, action_space: Box
 ) -> tuple[Predict, Expert | None]:
     """The policy to record; with how it was trained, if it was trained here."""
     if config.model is None:
@@ -210,12 +229,17 @@ def _policy(
     if config.model.suffix == ".npz":
         return MlpPolicy.load(config.model), None
     statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
+    if statistics is not None and statistics.mean.shape != observation_space.shape:
+        raise InputError(
+            f"{config.vecnormalize} has statistics of shape {statistics.mean.shape}, {config.env} "
+            f"gives observations of {observation_space.shape}: give those of this environment"
+        )
     try:
         policy = read_sb3_policy(config.model, action_space)
     except InputError:
         if not config.trust_pickle:
             raise
-        predict = load_sb3_model(config.model, config.algo)
+        predict = load_sb3_model(config.model, observation_space, action_space, config.algo)
         return (predict if statistics is None else statistics.before(predict)), None
     if statistics is not None:
         policy = dataclasses.replace(

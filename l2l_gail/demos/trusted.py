@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from gymnasium.spaces import Box
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -33,18 +34,25 @@ _CLASSES: dict[str, type[BaseAlgorithm]] = {
 }
 
 
-def load_sb3_model(path: str | Path, algorithm: Algorithm = "auto") -> Predict:
+def load_sb3_model(
+    path: str | Path,
+    observation_space: Box,
+    action_space: Box,
+    algorithm: Algorithm = "auto",
+) -> Predict:
     """Load a model with Stable-Baselines3's own ``load``, which unpickles.
 
     Args:
         path: The ``.zip`` of a model.
+        observation_space: Of the environment it is to play in, ``(obs_dim,)``.
+        action_space: Likewise, ``(act_dim,)``.
         algorithm: Class to load it with; ``auto`` tells it from the settings in the file.
 
     Returns:
         The model's deterministic policy.
 
     Raises:
-        InputError: The file is missing, damaged, or not of that class.
+        InputError: The file is missing, damaged, not of that class, or of other spaces.
     """
     path = Path(path)
     if not path.is_file():
@@ -58,6 +66,16 @@ def load_sb3_model(path: str | Path, algorithm: Algorithm = "auto") -> Predict:
             f"{path} cannot be loaded by Stable-Baselines3 ({type(error).__name__}: {error}); "
             "give its class with --algo"
         ) from error
+
+    for saved, space in (
+        (model.observation_space, observation_space),
+        (model.action_space, action_space),
+    ):
+        if saved.shape != space.shape:
+            raise InputError(
+                f"{path} was trained with the space {saved}, the environment has {space}: "
+                "give a model of this environment"
+            )
 
     def predict(observations: np.ndarray) -> np.ndarray:
         return model.predict(observations, deterministic=True)[0]

@@ -1,0 +1,137 @@
+"""The true return: what is summed, over which episodes, in which environment."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import (
+    Evaluation,
+    check_env_id,
+    evaluate_policy_return,
+    make_env,
+    parse_env_kwargs,
+    random_policy,
+)
+
+SHORT = {"max_episode_steps": 60}
+
+
+def linear_policy(observations: np.ndarray) -> np.ndarray:
+    """Some policy whose rows do not depend on each other; far beyond the action bounds."""
+    gain = np.random.default_rng(0).normal(size=(11, 3)) * 3
+    return (observations[:, :, None] * gain).sum(axis=1)
+
+
+def play_by_hand(seed: int) -> tuple[float, int]:
+    """One episode as anybody would write it."""
+    env = gymnasium.make("Hopper-v5", **SHORT)
+    obs, _ = env.reset(seed=seed)
+    total, length, ended = 0.0, 0, False
+    while not ended:
+        action = np.clip(linear_policy(obs[None])[0], -1.0, 1.0).astype(np.float32)
+        obs, reward, terminated, truncated, _ = env.step(action)
+        total, length, ended = total + float(reward), length + 1, terminated or truncated
+    return total, length
+
+
+def test_lockstep_equals_one_episode_at_a_time() -> None:
+    seeds = [3, 1, 4, 15]
+    together = evaluate_policy_return(linear_policy, "Hopper-v5", seeds, SHORT)
+    alone = [evaluate_policy_return(linear_policy, "Hopper-v5", [seed], SHORT) for seed in seeds]
+    np.testing.assert_array_equal(together.returns, [one.returns[0] for one in alone])
+    np.testing.assert_array_equal(together.lengths, [one.lengths[0] for one in alone])
+    by_hand = [play_by_hand(seed) for seed in seeds]
+    np.testing.assert_array_equal(together.returns, [total for total, _ in by_hand])
+    np.testing.assert_array_equal(together.lengths, [length for _, length in by_hand])
+    assert len(set(together.lengths.tolist())) > 1  # so some had to wait for none
+
+
+def test_only_running_episodes_are_asked_for() -> None:
+    batches = []
+
+    def counting(observations: np.ndarray) -> np.ndarray:
+        batches.append(len(observations))
+        return linear_policy(observations)
+
+    result = evaluate_policy_return(counting, "Hopper-v5", range(5), SHORT)
+    assert sum(batches) == result.lengths.sum()
+    assert len(batches) == result.lengths.max()
+    assert batches == sorted(batches, reverse=True)
+
+
+def test_environment_arguments_reach_the_environment() -> None:
+    result = evaluate_policy_return(
+        lambda obs: np.zeros((len(obs), 3)),
+        "Hopper-v5",
+        [0],
+        {"max_episode_steps": 7, "healthy_reward": 100.0, "forward_reward_weight": 0.0},
+    )
+    assert result.lengths.tolist() == [7]
+    assert result.returns[0] == pytest.approx(700.0)
+
+
+def test_figures_of_an_evaluation() -> None:
+    result = Evaluation(np.array([1.0, 3.0]), np.array([10, 20]))
+    assert (result.mean_return, result.std_return, result.mean_length) == (2.0, 1.0, 15.0)
+
+
+def test_no_seeds_is_wrong_input() -> None:
+    with pytest.raises(InputError, match="at least one seed"):
+        evaluate_policy_return(linear_policy, "Hopper-v5", [])
+
+
+def test_random_policy_draws_from_the_space_and_repeats_by_seed() -> None:
+    low, high = np.array([[-2.0, 0.0], [2.0, 0.5]], dtype=np.float32)
+    space = Box(low, high, dtype=np.float32)
+    observations = np.zeros((500, 3))
+    first, second = random_policy(space, seed=1), random_policy(space, seed=1)
+    actions = first(observations)
+    np.testing.assert_array_equal(actions, second(observations))
+    assert not np.array_equal(actions, first(observations))
+    assert not np.array_equal(actions, random_policy(space, seed=2)(observations))
+    assert (actions >= space.low).all()
+    assert (actions <= space.high).all()
+    np.testing.assert_allclose(actions.mean(axis=0), [0.0, 0.25], atol=0.2)
+    assert actions.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("env_id", "meant"),
+    [("Hoper-v5", "Hopper-v5"), ("hopper-v5", "Hopper-v5"), ("HalfCheeta-v5", "HalfCheetah-v5")],
+)
+def test_unknown_id_names_the_nearest(env_id: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"unknown environment '{env_id}'.*meant '{meant}'"):
+        check_env_id(env_id)
+
+
+def test_id_that_nothing_is_near_to() -> None:
+    with pytest.raises(InputError, match="unknown environment 'qqqqq'"):
+        check_env_id("qqqqq")
+    with pytest.raises(InputError, match="module 'no_such_module' cannot be imported"):
+        check_env_id("no_such_module:Foo-v0")
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "pattern"),
+    [
+        ("Hopper-v5", {"wings": 2}, "wings"),
+        ("Hopper-v5", {"xml_file": "/nowhere/hopper.xml"}, "does not exist"),
+        ("CartPole-v1", {}, "action space Discrete"),
+    ],
+)
+def test_environments_that_cannot_be_used(env_id: str, kwargs: dict, pattern: str) -> None:
+    with pytest.raises(InputError, match=pattern) as caught:
+        make_env(env_id, kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_environment_arguments_from_the_command_line() -> None:
+    parsed = parse_env_kwargs(["a=False", "b=0.5", "c=hopper.xml", "d=(1, 2)", "e=x=y", "f="])
+    assert parsed == {"a": False, "b": 0.5, "c": "hopper.xml", "d": (1, 2), "e": "x=y", "f": ""}
+    for wrong in ("a", "=1", "a b=1"):
+        with pytest.raises(InputError, match="write name=value"):
+            parse_env_kwargs([wrong])
