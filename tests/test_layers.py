@@ -1,0 +1,158 @@
+"""The import arrows: scripts -> envs, adv_training -> l2l_gail -> l2l_gail.core, never back."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = {"l2l_gail.errors", "l2l_gail.runs", "l2l_gail.cli"}
+"""Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, at its top or inside a function."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"{folder} holds no sources"
+    return found
+
+
+def breaches(paths: list[Path], allowed) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in sorted(imports(path))
+        if not allowed(name)
+    ]
+
+
+def is_ours(name: str) -> bool:
+    return name.split(".")[0] in {"l2l_gail", "envs", "adv_training"}
+
+
+def is_part_of(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def test_the_reader_of_imports_sees_every_form(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "envs" / "sub").mkdir(parents=True)
+    path = tmp_path / "envs" / "sub" / "module.py"
+    path.write_text("import a.b\nfrom c import d\nfrom . import e\ndef f():\n from ..g import h\n")
+    assert imports(path) == {"a.b", "c", "c.d", "envs.sub", "envs.sub.e", "envs.g", "envs.g.h"}
+
+
+def test_the_core_imports_torch_and_nothing_else() -> None:
+    assert not breaches(
+        sources("l2l_gail/core"),
+        lambda name: (
+            name.split(".")[0] in {*sys.stdlib_module_names, "torch"}
+            or is_part_of(name, "l2l_gail.core", "l2l_gail.errors")
+        ),
+    )
+
+
+def test_the_library_imports_neither_envs_nor_adv_training() -> None:
+    assert not breaches(
+        sources("l2l_gail"),
+        lambda name: (
+            not is_part_of(name, "envs", "adv_training", "l2l_gail.envs", "l2l_gail.adv_training")
+        ),
+    )
+
+
+def test_adv_training_stands_on_the_core_and_the_small_modules() -> None:
+    assert not breaches(
+        sources("adv_training"),
+        lambda name: (
+            not is_ours(name)
+            or name in {"l2l_gail", "l2l_gail.__version__"}
+            or is_part_of(name, "adv_training", "l2l_gail.core", *SMALL)
+        ),
+    )
+
+
+def test_envs_does_not_know_adv_training() -> None:
+    assert not breaches(
+        sources("envs"), lambda name: not is_part_of(name, "adv_training", "train_gail")
+    )
+
+
+@pytest.mark.parametrize("folder", ["envs", "adv_training"])
+def test_packages_that_a_wheel_renames_import_themselves_relatively(folder: str) -> None:
+    absolute = []
+    for path in sources(folder):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            absolute += [f"{path.name}: {name}" for name in names if is_part_of(name, folder)]
+    assert not absolute
+
+
+def test_train_gail_knows_nothing_of_adversarial_training() -> None:
+    script = [ROOT / "train_gail.py"]
+    assert not breaches(script, lambda name: not is_part_of(name, "adv_training", "train_cifar"))
+
+
+def test_train_cifar_knows_nothing_of_imitation() -> None:
+    imitation = ("envs", "train_gail", "l2l_gail.gail", "l2l_gail.demos", "stable_baselines3")
+    script = [ROOT / "train_cifar.py"]
+    assert not breaches(script, lambda name: not is_part_of(name, *imitation))
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["l2l_gail", "l2l_gail.core", "l2l_gail.runs", "l2l_gail.cli", "adv_training", "train_cifar"],
+)
+def test_adversarial_training_loads_neither_sb3_nor_mujoco(module: str) -> None:
+    probe = (
+        f"import sys, {module}\n"
+        "loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "print(sorted(loaded & {'stable_baselines3', 'mujoco', 'gymnasium'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_come_on_first_use() -> None:
+    import l2l_gail
+
+    assert {"GAIL", "L2LGAIL", "Demonstrations", "__version__"} <= set(dir(l2l_gail))
+    assert l2l_gail.Demonstrations.__module__.startswith("l2l_gail.demos")
+    assert issubclass(l2l_gail.L2LGAIL, l2l_gail.GAIL)
+    with pytest.raises(AttributeError, match="no attribute 'PPO'"):
+        _ = l2l_gail.PPO
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {
+        path.parent.relative_to(ROOT).parts
+        for folder in ("l2l_gail", "envs", "adv_training")
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    expected = {
+        ".".join(parts if parts[0] == "l2l_gail" else ("l2l_gail", *parts)) for parts in folders
+    }
+    assert set(project["tool"]["setuptools"]["packages"]) == expected
