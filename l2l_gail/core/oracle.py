@@ -41,8 +41,12 @@ class Oracle:
         self.queries += 1
         with torch.enable_grad():
             if self.second_order:
+                # A view, not the tensor: the gradient is a partial one, even where the batch is
+                # the answer of a leader who has seen these very variables.
                 point = {
-                    name: tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+                    name: tensor.view_as(tensor)
+                    if tensor.requires_grad
+                    else tensor.detach().requires_grad_()
                     for name, tensor in variables.items()
                 }
             else:

@@ -59,7 +59,7 @@ def unroll(
     seen: list[Any] = []
     queries = 0
     for given in batches:
-        batch = seen[-1] if given is None else given
+        batch = seen[-1] if given is None and seen else given
         oracle = Oracle(
             lambda v, batch=batch: game.follower_loss(v, batch),  # type: ignore[misc]
             second_order=second_order,
