@@ -1,0 +1,34 @@
+"""Adversarial training of image classifiers, with attackers that are hand-designed or learned."""
+
+from .data import Dataset, ImageBatch, Images
+from .evaluate import accuracy, attack_gain
+from .game import ImageGame
+from .jobs import run_jobs
+from .load import load_dataset, locate
+from .methods import build_method, build_trainer, forward_equivalents
+from .models import build_classifier
+from .progress import Tell
+from .report import results_table
+from .settings import METHODS, Settings
+from .training import Training
+
+__all__ = [
+    "METHODS",
+    "Dataset",
+    "ImageBatch",
+    "ImageGame",
+    "Images",
+    "Settings",
+    "Tell",
+    "Training",
+    "accuracy",
+    "attack_gain",
+    "build_classifier",
+    "build_method",
+    "build_trainer",
+    "forward_equivalents",
+    "load_dataset",
+    "locate",
+    "results_table",
+    "run_jobs",
+]

@@ -1,0 +1,127 @@
+"""Attacks for evaluation: FGSM, and PGD with restarts that keeps the worst.
+
+They take any classifier of images in [0, 1], run it in evaluation mode and float32, and leave its
+modes as they were.  Gradients are those of the images alone; no parameter is touched.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .data import ImageBatch
+from .game import in_mode, project
+
+__all__ = ["fgsm", "losses", "pgd", "pgd_survivors"]
+
+
+def losses(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return the cross-entropy of each image, shape ``(B,)``, in evaluation mode."""
+    with in_mode(classifier, training=False), torch.no_grad():
+        return F.cross_entropy(classifier(x), y, reduction="none")
+
+
+def fgsm(classifier: nn.Module, batch: ImageBatch, eps: float) -> Tensor:
+    """Return the images one full step along the gradient's sign.
+
+    Goodfellow et al. 2015, arXiv 1412.6572.
+
+    Args:
+        classifier: Images to logits.
+        batch: Clean images and labels.
+        eps: Radius of the ball.
+    """
+    with in_mode(classifier, training=False):
+        _, ascent = _look(classifier, batch.x, batch.y)
+    return project(batch.x + eps * ascent.sign(), batch.x, eps)
+
+
+def pgd(
+    classifier: nn.Module,
+    batch: ImageBatch,
+    eps: float,
+    *,
+    steps: int = 20,
+    step_size: float = 2 / 255,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the images after ``steps`` projected steps along the gradient's sign.
+
+    Madry et al. 2018, arXiv 1706.06083.
+
+    Args:
+        classifier: Images to logits.
+        batch: Clean images and labels.
+        eps: Radius of the ball.
+        steps: Number of steps.
+        step_size: Change of a pixel in one step.
+        generator: Source of a random start inside the ball; without one it starts at the image.
+    """
+    x = batch.x if generator is None else _random_start(batch.x, eps, generator)
+    with in_mode(classifier, training=False):
+        for _ in range(steps):
+            _, ascent = _look(classifier, x, batch.y)
+            x = project(x + step_size * ascent.sign(), batch.x, eps)
+    return x
+
+
+def pgd_survivors(
+    classifier: nn.Module,
+    batch: ImageBatch,
+    eps: float,
+    *,
+    steps: int = 20,
+    step_size: float = 2 / 255,
+    restarts: int = 1,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return which images withstand PGD from ``restarts`` random starts, bool of shape ``(B,)``.
+
+    An image withstands if it is classified correctly where it is clean, at every random start, and
+    after each single step: the worst of all points visited counts.  That is at least as strong as
+    judging the last point alone, and cheaper, because an image that has fallen is left alone.
+
+    Args:
+        classifier: Images to logits.
+        batch: Clean images and labels.
+        eps: Radius of the ball.
+        steps: Number of steps.
+        step_size: Change of a pixel in one step.
+        restarts: Number of random starts.
+        generator: Source of the random starts; each restart draws for the whole batch, so that the
+            first starts of many are those of few.
+    """
+    with in_mode(classifier, training=False):
+        with torch.no_grad():
+            survives = classifier(batch.x).argmax(1) == batch.y
+        for _ in range(restarts):
+            start = _random_start(batch.x, eps, generator)
+            alive = survives.nonzero().squeeze(1)
+            x, clean, y = start[alive], batch.x[alive], batch.y[alive]
+            for _ in range(steps):
+                if not len(alive):
+                    break
+                correct, ascent = _look(classifier, x, y)
+                survives[alive[~correct]] = False
+                x = project(x + step_size * ascent.sign(), clean, eps)
+                alive, x, clean, y = alive[correct], x[correct], clean[correct], y[correct]
+            if len(alive):
+                with torch.no_grad():
+                    survives[alive] = classifier(x).argmax(1) == y
+    return survives
+
+
+def _random_start(clean: Tensor, eps: float, generator: torch.Generator) -> Tensor:
+    noise = torch.empty_like(clean).uniform_(-eps, eps, generator=generator)
+    return project(clean + noise, clean, eps)
+
+
+def _look(classifier: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which images are classified correctly, and the loss's gradient at them."""
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        logits = classifier(point)
+        # A sum, so that no image's gradient is scaled by the number of its neighbours.
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), point)
+    return logits.detach().argmax(1) == y, gradient

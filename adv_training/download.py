@@ -1,0 +1,120 @@
+"""CIFAR-10 from its author's server: checked, shown, and whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from l2l_gail.errors import InputError
+
+from .cifar_files import BATCH_MD5, FOLDER
+
+__all__ = ["URL", "download_cifar10", "reachable"]
+
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+_ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+_CHUNK = 1 << 20
+
+
+def reachable(url: str = URL, *, seconds: float = 4.0) -> bool:
+    """Return whether the server answers within ``seconds``.
+
+    The probe runs in a thread of its own: a name look-up without a network can hang for minutes,
+    and no timeout of the standard library covers it.
+    """
+    answered = threading.Event()
+
+    def probe() -> None:
+        try:
+            with urllib.request.urlopen(_request(url, "HEAD"), timeout=seconds):
+                answered.set()
+        except (OSError, ValueError):
+            return
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
+def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIVE_MD5) -> Path:
+    """Fetch the archive (170 MB), check its md5 sum, and unpack the six batches.
+
+    Args:
+        data_dir: Folder that will hold ``cifar-10-batches-py``.
+        url: Where the archive lies.
+        md5: What its sum must be.
+
+    Returns:
+        The folder with the batches.  It appears only once everything in it is right.
+
+    Raises:
+        InputError: If the transfer breaks off, the sum is another, or a file is missing.
+    """
+    data_dir = Path(data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    target = data_dir / FOLDER
+    with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as scratch:
+        archive = Path(scratch) / "archive.tar.gz"
+        digest = _fetch(url, archive)
+        if digest != md5:
+            raise InputError(
+                f"{url} came with md5 {digest} instead of {md5}; try again, or give --data-dir a "
+                f"folder that holds {FOLDER}"
+            )
+        unpacked = Path(scratch) / FOLDER
+        unpacked.mkdir()
+        with tarfile.open(archive) as tar:
+            for name in BATCH_MD5:
+                _extract(tar, f"{FOLDER}/{name}", unpacked / name)
+        if target.exists():  # an incomplete folder of an earlier, foreign attempt
+            raise InputError(f"{target} is in the way and incomplete; move it and start again")
+        unpacked.replace(target)
+    return target
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Write the body of ``url`` to ``path`` with a progress bar and return its md5 sum."""
+    digest = hashlib.md5(usedforsecurity=False)
+    try:
+        with urllib.request.urlopen(_request(url, "GET"), timeout=30) as answer:
+            length = answer.headers.get("Content-Length")
+            bar = tqdm(
+                desc="CIFAR-10",
+                total=int(length) if length else None,
+                unit="B",
+                unit_scale=True,
+                disable=None,  # silent unless stderr is a terminal
+            )
+            with bar, path.open("wb") as file:
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    bar.update(len(chunk))
+    except (urllib.error.URLError, OSError) as error:
+        raise InputError(f"the download of {url} broke off ({error}); try again") from error
+    return digest.hexdigest()
+
+
+def _extract(tar: tarfile.TarFile, member: str, path: Path) -> None:
+    """Copy one regular file out of the archive; no path in the archive decides where to."""
+    try:
+        source = tar.extractfile(member)
+    except KeyError:
+        source = None
+    if source is None:
+        raise InputError(f"the archive holds no {member}; it is not CIFAR-10's")
+    with source, path.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+def _request(url: str, method: str) -> urllib.request.Request:
+    return urllib.request.Request(url, method=method, headers={"User-Agent": "l2l_gail"})

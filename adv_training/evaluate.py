@@ -1,0 +1,136 @@
+"""Accuracy on images that were not trained on, and what the attacker is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from l2l_gail.core import unroll
+
+from .attacks import fgsm, losses, pgd, pgd_survivors
+from .data import ImageBatch, Images
+from .game import ImageGame, in_mode
+from .methods import Method
+
+__all__ = ["Accuracy", "AttackGain", "accuracy", "attack", "attack_gain", "moved"]
+
+_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Fractions in [0, 1].
+
+    Attributes:
+        clean: Images classified correctly.
+        pgd20: Images that also withstand PGD-20.
+    """
+
+    clean: float
+    pgd20: float
+
+
+@dataclass(frozen=True)
+class AttackGain:
+    """By how much an attack raises the mean cross-entropy, in nats, classifier fixed.
+
+    Attributes:
+        fgsm: ``eps * sign(gradient)``.
+        rule: The method's own rule; ``None`` where there is no learned one.
+    """
+
+    fgsm: float
+    rule: float | None
+
+
+def accuracy(
+    classifier: nn.Module,
+    images: Images,
+    eps: float,
+    *,
+    seed: int,
+    steps: int = 20,
+    step_size: float = 2 / 255,
+    restarts: int = 1,
+) -> Accuracy:
+    """Return clean accuracy and accuracy under PGD (20 steps of 2/255, one random start).
+
+    Args:
+        classifier: Images in [0, 1] to logits.
+        images: What to judge on.
+        eps: Radius of the ball.
+        seed: Seed of the random starts.
+        steps: Steps of the attack.
+        step_size: Change of a pixel in one step.
+        restarts: Random starts; the worst counts.
+    """
+    generator = torch.Generator(images.pixels.device).manual_seed(seed)
+    right = withstood = 0
+    for batch in images.batches(_BATCH):
+        with in_mode(classifier, training=False), torch.no_grad():
+            right += int((classifier(batch.x).argmax(1) == batch.y).sum())
+        survives = pgd_survivors(
+            classifier,
+            batch,
+            eps,
+            steps=steps,
+            step_size=step_size,
+            restarts=restarts,
+            generator=generator,
+        )
+        withstood += int(survives.sum())
+    return Accuracy(right / len(images), withstood / len(images))
+
+
+def attack(game: ImageGame, method: Method, batch: ImageBatch) -> Tensor:
+    """Return the images as the method's own rule perturbs them, ``(B, C, H, W)``, detached."""
+    start = game.init_follower(batch)
+    with torch.no_grad():
+        played = unroll(
+            method.rule,
+            game,
+            start,
+            method.rule.init(start),
+            [batch] + [None] * (method.steps - 1),
+        )
+    return played.followers[-1]["x"]
+
+
+def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
+    """Return the loss increase by FGSM and by the method's learned rule on the same classifier."""
+    by_fgsm = by_rule = 0.0
+    for batch in images.batches(_BATCH):
+        clean = losses(game.classifier, *batch).sum()
+        steepest = fgsm(game.classifier, batch, game.eps)
+        by_fgsm += float(losses(game.classifier, steepest, batch.y).sum() - clean)
+        if method.learns:
+            learned = attack(game, method, batch)
+            by_rule += float(losses(game.classifier, learned, batch.y).sum() - clean)
+    count = len(images)
+    return AttackGain(by_fgsm / count, by_rule / count if method.learns else None)
+
+
+def moved(now: nn.Module, before: nn.Module) -> float:
+    """Return how far a module's weights are from those of ``before``, relative to their norm."""
+    after = torch.cat([p.detach().flatten().cpu() for p in now.parameters()])
+    first = torch.cat([p.detach().flatten().cpu() for p in before.parameters()])
+    return float((after - first).norm() / first.norm())
+
+
+def single_step_trap(
+    classifier: nn.Module, batch: ImageBatch, eps: float, generator: torch.Generator
+) -> tuple[float, float]:
+    """Return the accuracies under FGSM and under PGD-7 on one batch.
+
+    A classifier that stands firm under the first and falls under the second has learned to make
+    its gradient useless instead of becoming robust: catastrophic overfitting (Wong et al. 2020).
+    """
+
+    def right(x: Tensor) -> float:
+        with in_mode(classifier, training=False), torch.no_grad():
+            return float((classifier(x).argmax(1) == batch.y).float().mean())
+
+    stronger = pgd(classifier, batch, eps, steps=7, step_size=eps / 3, generator=generator)
+    return right(fgsm(classifier, batch, eps)), right(stronger)

@@ -1,0 +1,112 @@
+"""The game: a perturbation that raises the classifier's loss, a classifier that lowers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from l2l_gail.core import Game, Vars
+
+from .data import ImageBatch
+
+__all__ = ["ImageGame", "Start", "in_mode", "project"]
+
+Start = Literal["clean", "uniform"]
+
+
+class ImageGame(Game):
+    """Zero-sum game of Madry et al. 2018 (arXiv 1706.06083, equation 2.1).
+
+    The leader is the classifier and minimises the cross-entropy at the perturbed images; the
+    follower is ``{"x": images}``, which maximises it inside the ball
+    ``max |x - clean| <= eps`` and the box [0, 1].
+
+    **Modes.** A query of the follower always sees the classifier in *evaluation* mode: batch
+    normalisation uses its running statistics. So the attack on an image does not depend on its
+    neighbours, a query costs less, and inner steps, however many a method takes, leave no trace in
+    the statistics. The leader's own loss is in *training* mode and is the only place where the
+    statistics move: once a step, on perturbed images, for every method alike. Each loss restores
+    the modes that it found.
+
+    Args:
+        classifier: Maps images ``(B, C, H, W)`` in [0, 1] to logits ``(B, classes)``.
+        eps: Radius of the ball, in pixels' units of [0, 1].
+        start: Where the follower starts, at the clean image or uniformly inside the ball.
+        generator: Source of the random start, on the images' device.
+        bf16: Compute the classifier under bfloat16 autocast; the images themselves, the
+            normalisation and the loss stay in float32, as a bfloat16 image is off by up to 0.5/255.
+
+    Attributes:
+        last_accuracy: Accuracy at the perturbed images in the last leader's loss, a 0-d tensor.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        eps: float,
+        *,
+        start: Start = "clean",
+        generator: torch.Generator | None = None,
+        bf16: bool = False,
+    ) -> None:
+        self.classifier = classifier
+        self.eps = eps
+        self.start = start
+        self.generator = generator
+        self.bf16 = bf16
+        self.last_accuracy = torch.tensor(0.0)
+
+    def init_follower(self, batch: ImageBatch) -> Vars:
+        """Return the images the attack starts from, ``{"x": (B, C, H, W)}``."""
+        if self.start == "clean":
+            return {"x": batch.x}
+        noise = torch.empty_like(batch.x).uniform_(-self.eps, self.eps, generator=self.generator)
+        return self.project({"x": batch.x + noise}, batch)
+
+    def follower_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
+        """Return minus the cross-entropy, mean over the batch, classifier in evaluation mode."""
+        with in_mode(self.classifier, training=False):
+            return -F.cross_entropy(self._logits(follower["x"]), batch.y)
+
+    def leader_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
+        """Return the cross-entropy, mean over the batch, classifier in training mode."""
+        with in_mode(self.classifier, training=True):
+            logits = self._logits(follower["x"])
+        self.last_accuracy = (logits.detach().argmax(1) == batch.y).float().mean()
+        return F.cross_entropy(logits, batch.y)
+
+    def project(self, follower: Vars, batch: ImageBatch) -> Vars:
+        """Return the nearest point of the ball around the clean images and of the box [0, 1]."""
+        return {"x": project(follower["x"], batch.x, self.eps)}
+
+    def _logits(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return self.classifier(x).float()
+
+
+def project(x: Tensor, clean: Tensor, eps: float) -> Tensor:
+    """Return the nearest point to ``x`` with ``max |x - clean| <= eps`` and values in [0, 1].
+
+    Args:
+        x: Perturbed images, ``(B, C, H, W)``.
+        clean: Clean images of the same shape, in [0, 1].
+        eps: Radius of the ball.
+    """
+    return x.clamp(clean - eps, clean + eps).clamp(0.0, 1.0)
+
+
+@contextmanager
+def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Set every module to training or evaluation mode; on leaving, give each its own mode back."""
+    found = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in found:
+            module.training = mode

@@ -1,0 +1,143 @@
+"""Several runs at once, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeAlias
+
+from l2l_gail.errors import InputError
+
+from .progress import Display, Message, Tell
+
+__all__ = ["run_jobs"]
+
+Work: TypeAlias = Callable[[Any, Tell], Any]
+"""Does one job, telling its news, and returns its result; picklable where processes are used."""
+
+_POLL_SECONDS = 0.2
+
+
+def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int) -> dict[str, Any]:
+    """Do all jobs, at most ``workers`` at a time, and show how they go.
+
+    With one worker everything happens in this process, one job after the other.
+
+    Args:
+        work: Does one job.
+        jobs: Argument of each job by its label, in the order to start them.
+        workers: Processes at a time.
+        threads: Threads of each process.
+
+    Returns:
+        The results by label, in the order of ``jobs``.
+
+    Raises:
+        InputError: If a job ended with one.
+        RuntimeError: If a job failed otherwise; the others are finished first.
+    """
+    display = Display(jobs)
+    try:
+        if workers == 1 or len(jobs) == 1:
+            return {label: work(job, display.tell(label)) for label, job in jobs.items()}
+        with _thread_limit(threads):
+            return _run_parallel(work, jobs, workers, display)
+    finally:
+        display.close()
+
+
+def _run_parallel(
+    work: Work, jobs: Mapping[str, Any], workers: int, display: Display
+) -> dict[str, Any]:
+    # Spawned, not forked: a forked child would inherit torch's threads in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    news = context.Queue()
+    waiting = list(jobs.items())
+    running: dict[str, BaseProcess] = {}
+    results: dict[str, Any] = {}
+    failures: dict[str, tuple[bool, str]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                label, job = waiting.pop(0)
+                running[label] = context.Process(
+                    target=_child, args=(work, label, job, news), name=label, daemon=True
+                )
+                running[label].start()
+            gone = [label for label, process in running.items() if not process.is_alive()]
+            for label, kind, content in _drain(news):
+                if kind == "news":
+                    display.show(label, content)
+                elif kind == "result":
+                    results[label] = content
+                else:
+                    failures[label] = (kind == "wrong input", content)
+                    display.show(label, Message("line", f"failed: {content.strip()}"))
+            # Judged after the queue was emptied, so that a last word still counts.
+            for label in gone:
+                process = running.pop(label)
+                process.join()
+                if label not in results and label not in failures:
+                    text = f"the process ended with status {process.exitcode}"
+                    failures[label] = (False, text)
+                    display.show(label, Message("line", f"failed: {text}"))
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()
+    if failures:
+        label, (wrong_input, text) = next(iter(failures.items()))
+        last_line = f"{label}: {text.strip().splitlines()[-1]}"
+        raise InputError(last_line) if wrong_input else RuntimeError(last_line)
+    return {label: results[label] for label in jobs}
+
+
+def _child(work: Work, label: str, job: Any, news: Any) -> None:
+    """Do one job in a process of its own, and bring news, result or failure to the parent."""
+    parent = multiprocessing.parent_process()
+
+    def tell(message: Message) -> None:
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # nobody is left to report to: a killed parent leaves no worker behind
+        news.put((label, "news", message))
+
+    try:
+        news.put((label, "result", work(job, tell)))
+    except InputError as error:
+        news.put((label, "wrong input", str(error)))
+    except KeyboardInterrupt:
+        return  # the parent got the same signal, and speaks for all
+    except Exception:  # the parent decides; it must hear of any failure
+        news.put((label, "failure", traceback.format_exc()))
+
+
+def _drain(news: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield what is in the queue, waiting a moment for the first."""
+    try:
+        yield news.get(timeout=_POLL_SECONDS)
+        while True:
+            yield news.get_nowait()
+    except queue.Empty:
+        return
+
+
+@contextmanager
+def _thread_limit(threads: int) -> Iterator[None]:
+    """Give child processes their number of threads before they load any numerical library."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    found = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in found.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

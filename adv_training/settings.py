@@ -1,0 +1,113 @@
+"""Everything that determines a run, checked before any work starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from l2l_gail.errors import InputError
+
+from .models import MODELS
+
+__all__ = ["METHODS", "MethodName", "Order", "Settings"]
+
+MethodName = Literal["standard", "fgsm_rs", "pgd", "grad_l2l"]
+Order = Literal["fused", "alternating"]
+
+METHODS: tuple[MethodName, ...] = ("standard", "fgsm_rs", "pgd", "grad_l2l")
+
+_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "attacker_channels")
+_POSITIVE = ("eps", "lr", "attacker_lr")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One training run; two runs of equal settings on one CPU give equal weights, bit for bit.
+
+    Attributes:
+        method: What moves the perturbation.
+        data: Name of the dataset.
+        seed: Seed of weights, order, augmentation and random starts.
+        epochs: Passes over the training images.
+        batch_size: Images a step.
+        model: Name of the classifier.
+        eps: Radius of the perturbation, in 1/255.
+        pgd_steps: Inner steps of ``pgd``.
+        l2l_steps: Inner steps of ``grad_l2l``.
+        order: Whether classifier and attacker share one backward pass, or take turns.
+        lr: Peak learning rate of the classifier's one-cycle schedule (SGD).
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        attacker_lr: Learning rate of the attacker (Adam).
+        attacker_channels: Width of the attacker.
+        bf16: Whether training computes the classifier under bfloat16 autocast (CUDA).
+    """
+
+    method: MethodName
+    data: str
+    seed: int = 0
+    epochs: int = 5
+    batch_size: int = 128
+    model: str = "small_cnn"
+    eps: float = 8.0
+    pgd_steps: int = 2
+    l2l_steps: int = 1
+    order: Order = "fused"
+    lr: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    attacker_lr: float = 1e-3
+    attacker_channels: int = 12
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises:
+            InputError: One line that names the flag and what it must be.
+        """
+        if self.method not in METHODS:
+            raise InputError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
+        if self.model not in MODELS:
+            raise InputError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
+        for name in _POSITIVE:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
+        if self.eps > 255:
+            raise InputError(f"--eps {self.eps} is in 1/255 and at most 255 (8 is the usual one)")
+        if self.attacker_channels % 4:
+            raise InputError(
+                f"--attacker-channels {self.attacker_channels} must be a multiple of 4"
+            )
+
+    @property
+    def radius(self) -> float:
+        """Radius of the perturbation in pixels' units, [0, 1]."""
+        return self.eps / 255.0
+
+    @property
+    def label(self) -> str:
+        """The method with all that makes it another one: ``pgd-2``, ``grad_l2l-alternating``."""
+        if self.method == "pgd":
+            return f"pgd-{self.pgd_steps}"
+        if self.method != "grad_l2l":
+            return self.method
+        steps = "" if self.l2l_steps == 1 else f"-{self.l2l_steps}step"
+        return f"grad_l2l{steps}" + ("" if self.order == "fused" else f"-{self.order}")
+
+    @property
+    def folder_name(self) -> str:
+        """Folder of the method's runs: the flag's value, or the label where it is another game."""
+        return "pgd" if self.label == "pgd-2" else self.label
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return dataclasses.asdict(self)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,337 @@
+"""One run: a classifier against one method, from the first batch to the summary."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import resource
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2l_gail.errors import InputError
+from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+
+from .attacks import pgd
+from .data import Dataset
+from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
+from .game import ImageGame
+from .logbook import Logbook
+from .methods import (
+    build_method,
+    build_trainer,
+    forward_equivalents,
+    forward_flops,
+    play_step,
+)
+from .models import build_classifier
+from .progress import Message, Tell, silent
+from .settings import Settings
+
+__all__ = ["Training", "one_cycle"]
+
+_LOG_EVERY = 50
+_TELL_EVERY = 10
+_GRID_IMAGES = 8
+_WATCHED = 200
+_TRAP_GAP = 0.2
+_TRAP_FLOOR = 0.05
+_WARM_UP = 0.3
+
+
+def one_cycle(done: float, peak: float) -> float:
+    """Return the learning rate after the fraction ``done`` of training.
+
+    Linear from 0 to ``peak`` over the first 30 %, then linear to 0: the cyclic schedule of Wong et
+    al. 2020 (arXiv 2001.03994).  A function of progress alone, so a resumed run needs no schedule
+    state.
+
+    Args:
+        done: Fraction of the training, in [0, 1].
+        peak: Largest learning rate.
+    """
+    return peak * min(done / _WARM_UP, (1.0 - done) / (1.0 - _WARM_UP))
+
+
+class Training:
+    """One run of one method, resumable after every epoch.
+
+    Args:
+        settings: What to train and how.
+        dataset: Images, on the device to train on.
+        folder: Where checkpoint, summary and event files go.
+        tell: Takes the news.
+        resume: Go on from the folder's checkpoint, if there is one.
+
+    Raises:
+        InputError: If the batch is larger than the training set, or the checkpoint was written
+            under other settings or with other data.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        folder: RunFolder,
+        *,
+        tell: Tell = silent,
+        resume: bool = False,
+    ) -> None:
+        if settings.batch_size > len(dataset.train):
+            raise InputError(
+                f"--batch-size {settings.batch_size} is above the {len(dataset.train)} training "
+                "images; lower it or raise --train-size"
+            )
+        self.settings = settings
+        self.dataset = dataset
+        self.folder = folder
+        self.tell = tell
+        device = dataset.train.pixels.device
+        self.order = torch.Generator(device).manual_seed(settings.seed)
+        self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
+        self.method = build_method(settings)
+        self.method.rule.to(device)
+        self.game = ImageGame(
+            build_classifier(settings.model, dataset.classes, settings.seed).to(device),
+            settings.radius,
+            start=self.method.start,
+            generator=self.noise,
+            bf16=settings.bf16,
+        )
+        self.trainer = build_trainer(self.game, self.method, settings)
+        self.steps_per_epoch = len(dataset.train) // settings.batch_size
+        self.epoch = 0
+        self.curve: dict[str, list[float]] = {"epochs": [], "clean": [], "pgd20": []}
+        self.best: dict[str, Any] = {}
+        self.overfitted: list[int] = []
+        self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
+        self._begun = _clock()
+        if resume and folder.checkpoint.exists():
+            self._load()
+        else:
+            folder.write_config(self._identity())
+
+    def run(self) -> dict[str, Any]:
+        """Train the remaining epochs, evaluate, write the summary, and return it."""
+        if self.epoch == self.settings.epochs and self.folder.finished:
+            self.tell(Message("line", "is finished already"))
+            return json.loads(self.folder.summary.read_text(encoding="utf-8"))
+        logbook = Logbook(self.folder.path, first_step=self.trainer.steps + 1)
+        total = self.settings.epochs * self.steps_per_epoch
+        self.tell(Message("total", amount=total))
+        if self.epoch:
+            done = self.epoch * self.steps_per_epoch
+            self.tell(Message("advance", amount=done))
+            self.tell(Message("line", f"goes on after epoch {self.epoch}"))
+        try:
+            while self.epoch < self.settings.epochs:
+                self._train_epoch(logbook)
+                self._review_epoch(logbook)
+                save_checkpoint(self.folder.checkpoint, self._state())
+            summary = self._summary()
+        finally:
+            logbook.close()
+        self.folder.write_summary(**summary)
+        return summary
+
+    def _train_epoch(self, logbook: Logbook) -> None:
+        settings = self.settings
+        total = settings.epochs * self.steps_per_epoch
+        batches = self.dataset.train.shuffled(
+            settings.batch_size, self.order, augmented=self.dataset.augmented
+        )
+        for i, batch in enumerate(batches, start=1):
+            # The rate in the middle of the step, so that neither the first nor the last is 0.
+            done = (self.trainer.steps + 0.5) / total
+            rate = self._set_rate(one_cycle(done, settings.lr))
+            stats = play_step(self.trainer, self.method, batch)
+            if i % _TELL_EVERY == 0 or i == self.steps_per_epoch:
+                text = f"epoch {self.epoch + 1}, loss {float(stats['leader_loss']):.3f}"
+                amount = _TELL_EVERY if i % _TELL_EVERY == 0 else i % _TELL_EVERY
+                self.tell(Message("advance", text, amount))
+            if i % _LOG_EVERY == 0 or i == self.steps_per_epoch:
+                logbook.scalars(self._step_scalars(stats, rate), self.trainer.steps)
+                if not math.isfinite(float(stats["leader_loss"])):
+                    raise InputError(
+                        f"the loss of {settings.label} left the finite numbers at step "
+                        f"{self.trainer.steps}; lower --lr {settings.lr}"
+                    )
+        self.epoch += 1
+
+    def _set_rate(self, rate: float) -> float:
+        assert self.trainer.leader_optimizer is not None
+        for group in self.trainer.leader_optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _step_scalars(self, stats: dict[str, Tensor], rate: float) -> dict[str, float]:
+        scalars = {
+            "train/loss": float(stats["leader_loss"]),
+            "train/accuracy": float(self.game.last_accuracy),
+            "train/lr": rate,
+        }
+        if "meta_gradient_norm" in stats:
+            scalars["attacker/gradient_norm"] = float(stats["meta_gradient_norm"])
+        return scalars
+
+    def _review_epoch(self, logbook: Logbook) -> None:
+        """Judge the classifier on the held-out images, watch its health, keep the best."""
+        held_out, classifier = self.dataset.held_out, self.game.classifier
+        found = self._judge(held_out)
+        self.curve["epochs"].append(self.epoch)
+        self.curve["clean"].append(found.clean)
+        self.curve["pgd20"].append(found.pgd20)
+        # Robust accuracy is no goal of standard training: its least trained epoch has the most.
+        score = found.clean if self.settings.method == "standard" else found.pgd20
+        if not self.best or score > self.best["score"]:
+            weights = copy.deepcopy(classifier.state_dict())
+            self.best = {"epoch": self.epoch, "score": score, "classifier": weights}
+        few = held_out.batch(slice(0, _WATCHED))
+        watch = torch.Generator(few.x.device).manual_seed(self.settings.seed)
+        by_fgsm, by_pgd = single_step_trap(classifier, few, self.settings.radius, watch)
+        trapped = by_fgsm - by_pgd > _TRAP_GAP and by_pgd < _TRAP_FLOOR
+        scalars = {
+            "held_out/clean": found.clean,
+            "held_out/pgd20": found.pgd20,
+            "health/fgsm": by_fgsm,
+            "health/pgd7": by_pgd,
+            "health/catastrophic_overfitting": float(trapped),
+        }
+        if self.method.learns:
+            gain = attack_gain(self.game, self.method, held_out[:_WATCHED])
+            assert gain.rule is not None
+            scalars["attacker/gain"], scalars["attacker/gain_fgsm"] = gain.rule, gain.fgsm
+            scalars["attacker/moved"] = moved(self.method.rule, build_method(self.settings).rule)
+        logbook.scalars(scalars, self.epoch)
+        self._log_images(logbook)
+        self.tell(
+            Message(
+                "line",
+                f"epoch {self.epoch}/{self.settings.epochs}: held-out clean {found.clean:.1%}, "
+                f"PGD-20 {found.pgd20:.1%}",
+            )
+        )
+        if trapped:
+            self.overfitted.append(self.epoch)
+            self.tell(
+                Message(
+                    "line",
+                    f"warning: catastrophic overfitting, {by_fgsm:.0%} under FGSM but "
+                    f"{by_pgd:.0%} under PGD-7; take more inner steps or a lower --lr",
+                )
+            )
+
+    def _log_images(self, logbook: Logbook) -> None:
+        """Show the learned attacker's images, or PGD-20's where none is learned."""
+        few = self.dataset.test.batch(slice(0, _GRID_IMAGES))
+        if self.method.learns:
+            perturbed = attack(self.game, self.method, few)
+        else:
+            perturbed = pgd(self.game.classifier, few, self.settings.radius)
+        logbook.images(few.x, perturbed, self.epoch)
+
+    def _judge(self, images: Any) -> Accuracy:
+        return accuracy(self.game.classifier, images, self.settings.radius, seed=self.settings.seed)
+
+    def _summary(self) -> dict[str, Any]:
+        """Evaluate the last and the best classifier on the test images."""
+        classifier, test = self.game.classifier, self.dataset.test
+        self.tell(Message("line", f"evaluates on {len(test)} test images"))
+        last = self._judge(test)
+        gain = attack_gain(self.game, self.method, test)
+        best = last
+        if self.best["epoch"] != self.epoch:
+            weights = copy.deepcopy(classifier.state_dict())
+            classifier.load_state_dict(self.best["classifier"])
+            best = self._judge(test)
+            classifier.load_state_dict(weights)
+        shape = tuple(test.pixels.shape[1:])
+        flops = forward_flops(classifier, 1, *shape)
+        attacker_flops, distance = None, None
+        if self.method.learns:
+            colours, *size = shape
+            attacker_flops = forward_flops(self.method.rule.net, 1, 2 * colours, *size)  # type: ignore[arg-type]
+            distance = moved(self.method.rule, build_method(self.settings).rule)
+        wall, cpu = self._spent_now()
+        return {
+            "kind": "cifar",
+            "method": self.settings.label,
+            "data": self.dataset.name,
+            "seed": self.settings.seed,
+            "epochs": self.epoch,
+            "clean": last.clean,
+            "pgd20": last.pgd20,
+            "clean_best": best.clean,
+            "pgd20_best": best.pgd20,
+            "best_epoch": self.best["epoch"],
+            "forward_equivalents": forward_equivalents(
+                self.settings, (attacker_flops or 0) / flops
+            ),
+            "attack_gain_fgsm": gain.fgsm,
+            "attack_gain_l2l": gain.rule,
+            "attacker_moved": distance,
+            "catastrophic_overfitting_epochs": self.overfitted,
+            "train_images": len(self.dataset.train),
+            "held_out_images": len(self.dataset.held_out),
+            "eval_images": len(test),
+            "params": sum(p.numel() for p in classifier.parameters()),
+            "attacker_params": sum(p.numel() for p in self.method.rule.parameters()),
+            "flops": flops,
+            "attacker_flops": attacker_flops,
+            "device": str(test.pixels.device),
+            "settings": self.settings.to_dict(),
+            "curve": self.curve,
+            "wall_s": wall,
+            "cpu_s": cpu,
+        }
+
+    def _spent_now(self) -> tuple[float, float]:
+        wall, cpu = _clock()
+        return self._spent[0] + wall - self._begun[0], self._spent[1] + cpu - self._begun[1]
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal for a checkpoint to be continued."""
+        sizes = (len(self.dataset.train), len(self.dataset.held_out), len(self.dataset.test))
+        return {**self.settings.to_dict(), "images": list(sizes)}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "identity": self._identity(),
+            "classifier": self.game.classifier.state_dict(),
+            "trainer": self.trainer.state_dict(),
+            "order": self.order.get_state(),
+            "noise": self.noise.get_state(),
+            "epoch": self.epoch,
+            "curve": self.curve,
+            "best": self.best,
+            "overfitted": self.overfitted,
+            "spent": list(self._spent_now()),
+        }
+
+    def _load(self) -> None:
+        state = load_checkpoint(self.folder.checkpoint)
+        mine, other = self._identity(), state["identity"]
+        for name in mine:
+            if mine[name] != other.get(name):
+                raise InputError(
+                    f"{self.folder.path} was trained with {name} {other.get(name)}, not "
+                    f"{mine[name]}; resume with the same settings, or leave --resume out"
+                )
+        self.game.classifier.load_state_dict(state["classifier"])
+        self.trainer.load_state_dict(state["trainer"])
+        self.order.set_state(state["order"])
+        self.noise.set_state(state["noise"])
+        self.epoch = state["epoch"]
+        self.curve = state["curve"]
+        self.best = state["best"]
+        self.overfitted = state["overfitted"]
+        self._spent = (state["spent"][0], state["spent"][1])
+
+
+def _clock() -> tuple[float, float]:
+    """Return wall and CPU seconds of this process, all threads included."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
