@@ -1,0 +1,130 @@
+"""The wheel, built from a copy of the sources and used in an environment that has no clone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "l2l_gail", "envs", "adv_training")
+
+TRAIN = """
+import sys
+import numpy as np
+from envs import make_vec
+from l2l_gail import L2LGAIL, Demonstrations
+
+demonstrations = Demonstrations.load("Hopper-v5")
+env = make_vec("Hopper-v5", n_envs=2, seed=0)
+model = L2LGAIL("MlpPolicy", env, demonstrations, n_steps=64, batch_size=64, n_epochs=1, seed=0)
+model.learn(128)
+model.save(sys.argv[1])
+obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
+np.save(sys.argv[2], model.predict(obs, deterministic=True)[0])
+"""
+
+PREDICT = """
+import sys
+import numpy as np
+from l2l_gail import L2LGAIL
+
+model = L2LGAIL.load(sys.argv[1])
+obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
+np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], np.load(sys.argv[2]))
+"""
+
+
+def run(python: Path | str, *arguments: str | Path, cwd: Path) -> str:
+    """Output of a Python process that finds no module through its folder or environment."""
+    done = subprocess.run(
+        [str(python), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env={}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy, so that the clone gets no ``build`` folder."""
+    copy = tmp_path_factory.mktemp("clone")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", "dist", ".", cwd=copy)
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of an environment with the wheel and the packages of this one, but no clone."""
+    folder = tmp_path_factory.mktemp("user")
+    run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    options = ["--quiet", "--no-deps", "--no-index"]
+    run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel, cwd=folder)
+    site = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder)
+    )
+    (site / "packages_of_the_tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def test_the_wheel_has_one_top_level_package_and_its_data(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"l2l_gail"}
+    for name in ("py.typed", "envs/vec.py", "adv_training/__init__.py", "core/rule.py"):
+        assert f"l2l_gail/{name}" in names
+    assert any(name.endswith("LICENSE") for name in names)
+    in_clone = {path.name for path in (ROOT / "l2l_gail/demos/data").iterdir()}
+    in_wheel = {name.split("/")[-1] for name in names if name.startswith("l2l_gail/demos/data/")}
+    assert in_wheel == in_clone
+    assert "Hopper-v5.npz" in in_wheel
+
+
+def test_everything_imports_and_nothing_leaks(installed: Path, tmp_path: Path) -> None:
+    probe = (
+        "import importlib.util, l2l_gail, l2l_gail.envs, l2l_gail.adv_training, l2l_gail.compare\n"
+        "print([n for n in ('envs', 'adv_training', 'tests') if importlib.util.find_spec(n)])\n"
+        "print(l2l_gail.__file__)"
+    )
+    leaked, location = run(installed, "-c", probe, cwd=tmp_path).splitlines()
+    assert leaked == "[]"
+    assert location.startswith(str(installed.parent.parent))
+
+
+def test_the_embedded_demonstrations_load(installed: Path, tmp_path: Path) -> None:
+    probe = (
+        "from l2l_gail import Demonstrations\n"
+        "demos = Demonstrations.load('Hopper-v5')\n"
+        "print(demos.env_id, demos.obs.shape[1], demos.acts.shape[1])"
+    )
+    assert run(installed, "-c", probe, cwd=tmp_path) == "Hopper-v5 11 3"
+
+
+def test_environments_step_under_their_new_name(installed: Path, tmp_path: Path) -> None:
+    probe = (
+        "from l2l_gail.envs import make_vec\n"
+        "vec = make_vec('Hopper-v5', n_envs=2, seed=0)\n"
+        "print(vec.reset().shape)"
+    )
+    assert run(installed, "-c", probe, cwd=tmp_path) == "(2, 11)"
+
+
+def test_a_model_saved_from_a_clone_loads_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    model, actions = tmp_path / "model.zip", tmp_path / "actions.npy"
+    run(sys.executable, "-c", TRAIN, model, actions, cwd=ROOT)
+    run(installed, "-c", PREDICT, model, actions, cwd=tmp_path)
