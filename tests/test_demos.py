@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import warnings
 import zipfile
@@ -18,12 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l2l_gail.cli import run_main
-from l2l_gail.demos import Demonstrations, embedded
+from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.embedded import POLICY_SUFFIX, embedded_path
-from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import make_env
 
 OBS_DIM, ACT_DIM = 4, 2
 
@@ -329,68 +324,6 @@ class TestCheckEnv:
         demos = Demonstrations(**make_arrays(3), env_id="Ant-v5")
         with pytest.raises(InputError, match=what):
             demos.check_env("Ant-v5", Box(-1, 1, (obs_dim,)), Box(-1, 1, (act_dim,)))
-
-
-class TestEmbeddedHopper:
-    """The shipped default: what its provenance says of it holds."""
-
-    name = "Hopper-v5"
-
-    @pytest.fixture
-    def demos(self) -> Demonstrations:
-        return Demonstrations.load(self.name)
-
-    @pytest.fixture
-    def provenance(self) -> dict:
-        return json.loads(embedded_path(self.name).with_suffix(".json").read_text())
-
-    def test_is_listed_small_and_good(self, demos: Demonstrations) -> None:
-        assert self.name in embedded()
-        folder = embedded_path(self.name).parent
-        assert sum(path.stat().st_size for path in folder.glob(f"{self.name}.*")) < 500_000
-        assert demos.env_id == self.name
-        assert demos.n_episodes >= 4
-        assert demos.expert_return is not None
-        assert demos.expert_return >= 3000
-        assert demos.random_return is not None
-        assert demos.random_return < 100
-        assert np.abs(demos.acts).max() <= 1.0
-
-    def test_is_the_file_of_its_provenance(self, demos: Demonstrations, provenance: dict) -> None:
-        content = embedded_path(self.name).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == provenance["sha256"]
-        assert provenance["licence"] == "MIT"
-        assert provenance["command"].startswith("python -m l2l_gail.demos record --env Hopper-v5")
-        assert provenance["expert"]["mean_return"] == demos.expert_return
-        assert provenance["random"]["mean_return"] == demos.random_return
-        np.testing.assert_allclose(provenance["episodes"]["returns"], demos.returns, atol=1e-3)
-        seeds = provenance["episodes"]["reset_seeds"]
-        assert seeds == list(range(seeds[0], seeds[0] + demos.n_episodes))
-
-    def test_observations_follow_one_another(self, demos: Demonstrations) -> None:
-        inside = np.ones(len(demos), dtype=bool)
-        inside[demos.episode_starts + demos.episode_lengths - 1] = False
-        following = np.flatnonzero(inside)
-        np.testing.assert_array_equal(demos.next_obs[following], demos.obs[following + 1])
-
-    def test_replaying_the_actions_gives_the_observations(
-        self, demos: Demonstrations, provenance: dict
-    ) -> None:
-        env = make_env(self.name)
-        obs, _ = env.reset(seed=provenance["episodes"]["reset_seeds"][1])
-        start = int(demos.episode_starts[1])
-        for step in range(start, start + 50):
-            np.testing.assert_allclose(obs, demos.obs[step], atol=1e-4)
-            obs, reward, *_ = env.step(demos.acts[step])
-            assert reward == pytest.approx(demos.rews[step], abs=1e-3)
-        env.close()
-
-    def test_policy_beside_it_played_it(self, demos: Demonstrations) -> None:
-        path = embedded_path(self.name)
-        policy = MlpPolicy.load(path.with_name(self.name + POLICY_SUFFIX))
-        again = np.clip(policy(demos.obs), -1, 1)
-        # The policy saw float64 observations; the file holds them as float32.
-        np.testing.assert_allclose(again, demos.acts, atol=1e-4)
 
 
 def test_info_prints_the_share_of_clipped_actions(

@@ -25,7 +25,15 @@ from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.evaluation import evaluate_policy_return, make_env
 
-__all__ = ["Checkpoint", "Expert", "ExpertRecipe", "recipe_for", "train_expert"]
+__all__ = [
+    "Checkpoint",
+    "Expert",
+    "ExpertRecipe",
+    "make_expert_model",
+    "plain_policy",
+    "recipe_for",
+    "train_expert",
+]
 
 
 @dataclass(frozen=True)
@@ -117,41 +125,53 @@ def train_expert(
     Raises:
         InputError: The environment cannot be made.
     """
-    recipe = recipe or recipe_for(env_id)
     make_env(env_id, env_kwargs).close()  # its one-line errors, before any work
-    venv = VecNormalize(
-        make_vec_env(
-            env_id, recipe.n_envs, seed=seed, env_kwargs=dict(env_kwargs) if env_kwargs else None
-        ),
-        gamma=recipe.gamma,
-    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model = PPO(
-            "MlpPolicy",
-            venv,
-            learning_rate=lambda remaining: recipe.learning_rate * remaining,
-            n_steps=recipe.n_steps,
-            batch_size=recipe.batch_size,
-            n_epochs=recipe.n_epochs,
-            gamma=recipe.gamma,
-            gae_lambda=recipe.gae_lambda,
-            clip_range=recipe.clip_range,
-            policy_kwargs={
-                "net_arch": list(recipe.hidden),
-                "log_std_init": recipe.log_std_init,
-            },
-            seed=seed,
-            device="cpu",
-        )
+        model, venv = make_expert_model(env_id, recipe or recipe_for(env_id), seed, env_kwargs)
         selection = _Selection(venv, env_id, selection_seeds, env_kwargs, n_checkpoints)
         model.learn(total_timesteps, callback=selection)
         selection.score()
+        venv.close()
     finally:
         torch.set_num_threads(threads)
-        venv.close()
     return Expert(selection.policy, selection.best, tuple(selection.checkpoints))
+
+
+def make_expert_model(
+    env_id: str,
+    recipe: ExpertRecipe,
+    seed: int,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> tuple[PPO, VecNormalize]:
+    """An untrained PPO with the recipe's settings, on the CPU, and its environments.
+
+    Args:
+        env_id: Environment to train in.
+        recipe: PPO's settings.
+        seed: Seed of networks, environments and sampling.
+        env_kwargs: Keyword arguments of the environment.
+    """
+    kwargs = dict(env_kwargs) if env_kwargs else None
+    venv = VecNormalize(
+        make_vec_env(env_id, recipe.n_envs, seed=seed, env_kwargs=kwargs), gamma=recipe.gamma
+    )
+    model = PPO(
+        "MlpPolicy",
+        venv,
+        learning_rate=lambda remaining: recipe.learning_rate * remaining,
+        n_steps=recipe.n_steps,
+        batch_size=recipe.batch_size,
+        n_epochs=recipe.n_epochs,
+        gamma=recipe.gamma,
+        gae_lambda=recipe.gae_lambda,
+        clip_range=recipe.clip_range,
+        policy_kwargs={"net_arch": list(recipe.hidden), "log_std_init": recipe.log_std_init},
+        seed=seed,
+        device="cpu",
+    )
+    return model, venv
 
 
 def plain_policy(model: PPO, venv: VecNormalize) -> MlpPolicy:

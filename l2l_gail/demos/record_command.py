@@ -144,8 +144,8 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
         widths = predict.obs_dim, predict.act_dim
         if widths != (*observation_space.shape, *action_space.shape):
             raise InputError(
-                f"{config.model} maps {widths[0]} observations to {widths[1]} actions, {config.env} "
-                f"has {observation_space.shape[0]} and {action_space.shape[0]}: "
+                f"{config.model} maps {widths[0]} observations to {widths[1]} actions, "
+                f"{config.env} has {observation_space.shape[0]} and {action_space.shape[0]}: "
                 "give a policy of this environment"
             )
     measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)

@@ -1,0 +1,49 @@
+"""Policies that several tests read, save and record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from stable_baselines3 import DDPG, SAC, TD3
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+from l2l_gail.demos.policy_file import MlpPolicy
+
+
+def small_policy(obs_dim: int, act_dim: int, **settings: Any) -> MlpPolicy:
+    rng = np.random.default_rng(1)
+    return MlpPolicy(
+        obs_mean=rng.normal(size=obs_dim),
+        obs_std=rng.uniform(0.5, 2, size=obs_dim),
+        weights=(rng.normal(size=(obs_dim, 8)), rng.normal(size=(8, act_dim))),
+        biases=(rng.normal(size=8), rng.normal(size=act_dim)),
+        **settings,
+    )
+
+
+def save_model(tmp_path: Path, algorithm: Any, **settings: Any) -> tuple[Any, Path]:
+    """An untrained small model of Pendulum, saved by SB3."""
+    settings.setdefault("policy_kwargs", {}).setdefault("net_arch", [16, 16])
+    if algorithm in (SAC, TD3, DDPG):
+        settings["buffer_size"] = 10
+    model = algorithm("MlpPolicy", "Pendulum-v1", seed=0, device="cpu", **settings)
+    # The initial last layer of PPO is so small that every action is about 0.
+    with torch.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.manual_seed(3)))
+    model.save(tmp_path / "model.zip")
+    return model, tmp_path / "model.zip"
+
+
+class Doubling(BaseFeaturesExtractor):
+    """An extractor without parameters: only its name in the file gives it away."""
+
+    def __init__(self, observation_space: Box) -> None:
+        super().__init__(observation_space, features_dim=3)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return 2 * observations
