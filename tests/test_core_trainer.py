@@ -21,6 +21,7 @@ from l2l_gail.core import (
     CoordinateMLP,
     Game,
     L2LTrainer,
+    RingBatch,
     SignDescent,
     UpdateRule,
     Vars,
@@ -208,7 +209,6 @@ def test_meta_gradient_is_clipped_and_reported_as_it_was() -> None:
     for limit in (1e9, 1e-3):
         rule = awaken(CoordinateMLP(0.01), size=0.1)
         meta = torch.optim.SGD(rule.parameters(), lr=1.0)
-        trainer = weight_trainer()
         trainer = L2LTrainer(
             WeightGame(), rule, meta_optimizer=meta, persistent=True, max_meta_norm=limit
         )
@@ -378,8 +378,6 @@ def test_game_says_what_it_lacks() -> None:
 
 
 def test_detach_cuts_every_tensor_of_a_tree_and_keeps_its_types() -> None:
-    from l2l_gail.core import RingBatch
-
     tensor = torch.ones(2, requires_grad=True) * 2
     tree = {"a": tensor, "b": {"c": (tensor, 3)}, "batch": RingBatch(tensor, tensor), "t": 4}
     cut = detach(tree)
