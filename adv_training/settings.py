@@ -74,6 +74,8 @@ class Settings:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed} must be 0 or above")
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
