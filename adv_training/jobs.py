@@ -92,7 +92,8 @@ def _run_parallel(
         for process in running.values():
             process.join()
     if failures:
-        label, (wrong_input, text) = next(iter(failures.items()))
+        label = next(label for label in jobs if label in failures)
+        wrong_input, text = failures[label]
         last_line = f"{label}: {text.strip().splitlines()[-1]}"
         raise InputError(last_line) if wrong_input else RuntimeError(last_line)
     return {label: results[label] for label in jobs}
