@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from policy_support import Doubling, save_model, small_policy
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -24,6 +23,7 @@ from l2l_gail.demos.policy_file import ACTIVATIONS, MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.demos.trusted import load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
+from policy_support import Doubling, save_model, small_policy
 
 OBSERVATIONS = Box(-8.0, 8.0, (3,))  # of Pendulum
 ACTIONS = Box(-2.0, 2.0, (1,))

@@ -10,7 +10,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from policy_support import Doubling, save_model, small_policy
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -29,6 +28,7 @@ from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return
+from policy_support import Doubling, save_model, small_policy
 
 
 def bold_policy(observations: np.ndarray) -> np.ndarray:
