@@ -258,7 +258,8 @@ def train_follower(seed: int, meta_steps: int) -> GatedMomentum:
     trainer = None
     for step in range(meta_steps):
         if step % (horizon // k) == 0:
-            game = Bilinear.random(64, 4, generator)
+            # Wider couplings than those of the test, to keep a margin to the edge of stability.
+            game = Bilinear.random(64, 4, generator, coupling=(0.4, 1.8))
             start = torch.randn(2, 64, 4, generator=generator, dtype=torch.float64)
             trainer = L2LTrainer(
                 game, rule, meta_optimizer=optimizer, persistent=True, meta_on="mean"
