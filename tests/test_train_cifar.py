@@ -202,7 +202,7 @@ def test_jobs_in_processes_bring_results_news_and_failures(
 def test_failing_jobs_are_said_after_the_others_are_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(InputError, match="^first: this input is wrong$"):
+    with pytest.raises(InputError, match=r"^first: this input is wrong$"):
         run_jobs(
             _job,
             {"first": "wrong", "second": "broken", "third": "killed", "good": "fine"},
