@@ -168,8 +168,8 @@ class CoordinateMLP(UpdateRule):
         w1, b1, w2, b2, w3, b3 = (
             p.to(dtype) for p in (self.w1, self.b1, self.w2, self.b2, self.w3, self.b3)
         )
-        bias = b1 + w1[:, _VECTOR_FEATURES:] @ scalars
-        w1 = w1[:, :_VECTOR_FEATURES]
+        w1, w1_scalars = w1.split([_VECTOR_FEATURES, _SCALAR_FEATURES], dim=1)
+        bias = b1 + w1_scalars @ scalars
         bend, addend = coordinate_network(features, w1, bias, w2, b2, w3, b3).tanh().unbind()
         return (2.0 * bend).exp(), addend
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["coordinate_network"]
 
-_CHUNK_BYTES = 100_000
+_CHUNK_BYTES = 120_000
 
 
 def coordinate_network(
@@ -104,7 +105,9 @@ class _CoordinateNetwork(torch.autograd.Function):
 
 
 def _columns(features: Tensor, hidden: int) -> int:
-    """Return how many columns pass at a time: all of them except on the CPU."""
+    """Return how many columns pass at a time: on the CPU equal parts that fit, else all."""
+    n = features.shape[1]
     if features.device.type != "cpu":
-        return features.shape[1]
-    return max(_CHUNK_BYTES // (hidden * features.element_size()), 1)
+        return n
+    parts = math.ceil(n * hidden * features.element_size() / _CHUNK_BYTES)
+    return math.ceil(n / max(parts, 1))
