@@ -1,0 +1,96 @@
+"""SB3 callbacks that every run of this project trains with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from l2l_gail.evaluation import evaluate_policy_return
+
+__all__ = ["CheckpointCallback", "TrueReturnCallback"]
+
+
+class TrueReturnCallback(BaseCallback):
+    """Measures the true return of the deterministic policy while it trains on another reward.
+
+    Logs ``eval/return_mean``, ``eval/return_std`` and ``eval/length_mean`` at environment steps.
+
+    Args:
+        env_id: Environment to play in, by ``gymnasium.make``.
+        seeds: Reset seeds, one episode each, the same every time.
+        every: Environment steps between two measurements; they come at the end of a rollout.
+        env_kwargs: Keyword arguments of the environment.
+
+    Attributes:
+        curve: What was measured: ``steps``, ``return_mean``, ``length_mean``, lists of one length.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        seeds: Sequence[int],
+        every: int,
+        env_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.env_id = env_id
+        self.seeds = seeds
+        self.every = every
+        self.env_kwargs = env_kwargs
+        self.curve: dict[str, list[float]] = {"steps": [], "return_mean": [], "length_mean": []}
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # The policy is as the last update left it, which it is not at the end of a rollout.
+        last = self.curve["steps"][-1] if self.curve["steps"] else 0
+        if self.num_timesteps // self.every > last // self.every:
+            self.measure()
+
+    def _on_training_end(self) -> None:
+        if not self.curve["steps"] or self.curve["steps"][-1] < self.num_timesteps:
+            self.measure()
+
+    def measure(self) -> None:
+        """Play one episode per seed, and note and log the outcome."""
+        result = evaluate_policy_return(
+            lambda obs: self.model.predict(obs, deterministic=True)[0],
+            self.env_id,
+            self.seeds,
+            self.env_kwargs,
+        )
+        self.curve["steps"].append(self.num_timesteps)
+        self.curve["return_mean"].append(result.mean_return)
+        self.curve["length_mean"].append(result.mean_length)
+        self.logger.record("eval/return_mean", result.mean_return)
+        self.logger.record("eval/return_std", result.std_return)
+        self.logger.record("eval/length_mean", result.mean_length)
+        self.logger.dump(self.num_timesteps)
+
+
+class CheckpointCallback(BaseCallback):
+    """Calls a function every so many environment steps, between two rollouts.
+
+    Args:
+        save: Writes the checkpoint.
+        every: Environment steps between two calls.
+    """
+
+    def __init__(self, save: Callable[[], None], every: int) -> None:
+        super().__init__()
+        self.save = save
+        self.every = every
+        self._last: int | None = None
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self._last is None:
+            self._last = self.num_timesteps
+        if self.num_timesteps - self._last >= self.every:
+            self._last = self.num_timesteps
+            self.save()

@@ -1,0 +1,121 @@
+"""Settings of the discriminator and of its learned update rule, in two small groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from l2l_gail.errors import InputError
+
+__all__ = ["DiscriminatorConfig", "LearnedRuleConfig", "PenaltyName", "RewardName", "RuleName"]
+
+RuleName = Literal["adam", "optimistic_adam", "sgd"]
+PenaltyName = Literal["gradient_penalty", "r1", "none"]
+RewardName = Literal["gail", "airl", "fairl", "dail", "constant"]
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator, its loss and how it is trained.
+
+    Attributes:
+        hidden_sizes: Widths of the tanh layers.
+        update_rule: The hand-designed rule that moves its weights.
+        learning_rate: The rule's learning rate.
+        updates_per_rollout: Gradient steps after each rollout.
+        batch_size: Samples per class and step: so many of the expert and so many of the policy.
+        penalty: ``gradient_penalty`` pulls the input-gradient's norm to 1 between expert and
+            policy (Gulrajani et al. 2017, arXiv 1704.00028), ``r1`` pulls it to 0 at expert data
+            (Mescheder et al. 2018, arXiv 1801.04406).
+        penalty_weight: Weight of the penalty.
+        entropy_weight: Weight of the Bernoulli entropy of ``D``, as a bonus (Ho & Ermon 2016).
+        controller_weight: ``k`` of C-GAIL's term ``k/2 E (D - 1/2)^2`` (Luo et al. 2024,
+            arXiv 2402.16349).
+        reward: The policy's reward as a function of the logit; see
+            :mod:`l2l_gail.gail.rewards`. ``constant`` is the no-demonstrations control.
+        holdout_fraction: Share of each rollout that the updates never see. A learned rule is
+            judged on it; a hand-designed rule has no use for it.
+        matched_effort: Twice the updates: as many gradients as a learned rule spends when it
+            learns after every step, so that a comparison rests on equal effort.
+    """
+
+    hidden_sizes: tuple[int, ...] = (100, 100)
+    update_rule: RuleName = "adam"
+    learning_rate: float = 3e-4
+    updates_per_rollout: int = 10
+    batch_size: int = 512
+    penalty: PenaltyName = "gradient_penalty"
+    penalty_weight: float = 1.0
+    entropy_weight: float = 0.0
+    controller_weight: float = 0.0
+    reward: RewardName = "gail"
+    holdout_fraction: float = 0.0
+    matched_effort: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training could use."""
+        _check_choice("update_rule", self.update_rule, get_args(RuleName))
+        _check_choice("penalty", self.penalty, get_args(PenaltyName))
+        _check_choice("reward", self.reward, get_args(RewardName))
+        _check(self.learning_rate > 0, f"learning_rate must be positive, not {self.learning_rate}")
+        _check(
+            self.updates_per_rollout >= 1 and self.batch_size >= 1,
+            "updates_per_rollout and batch_size must be at least 1",
+        )
+        _check(
+            0 <= self.holdout_fraction < 1,
+            f"holdout_fraction must be in [0, 1), not {self.holdout_fraction}",
+        )
+        _check(
+            min(self.penalty_weight, self.entropy_weight, self.controller_weight) >= 0,
+            "the weights of penalty, entropy and controller must not be negative",
+        )
+
+
+@dataclass(frozen=True)
+class LearnedRuleConfig:
+    """The learned update rule and its training, while the game runs.
+
+    Attributes:
+        meta_learning_rate: Adam's learning rate for the rule's network.
+        global_step_lr_ratio: The learned global step's rate over the network's.
+        meta_every: Train the rule after every n-th discriminator update.
+        hidden: Width of the rule's two hidden layers.
+        learn_network: Whether the coordinate network is learned; without it the rule is Adam under
+            a learned global step.
+        learn_step: Whether the global step is learned.
+        holdout_fraction: Share of each rollout on which the rule is judged.
+    """
+
+    meta_learning_rate: float = 3e-3
+    global_step_lr_ratio: float = 10.0
+    meta_every: int = 1
+    hidden: int = 16
+    learn_network: bool = True
+    learn_step: bool = True
+    holdout_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training could use."""
+        _check(
+            self.meta_learning_rate >= 0,
+            f"meta_learning_rate must not be negative, not {self.meta_learning_rate}",
+        )
+        _check(self.meta_every >= 1, f"meta_every must be at least 1, not {self.meta_every}")
+        _check(
+            0 < self.holdout_fraction < 1,
+            f"a learned rule needs a holdout_fraction in (0, 1), not {self.holdout_fraction}",
+        )
+        _check(
+            self.learn_network or self.learn_step,
+            "learn_network and learn_step are both off: nothing to learn; use GAIL",
+        )
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise InputError(message)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _check(value in choices, f"{name} must be one of {', '.join(choices)}, not {value!r}")

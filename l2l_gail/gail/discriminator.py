@@ -1,0 +1,111 @@
+"""The discriminator: a tanh network on (state, action), and its input gradient in closed form."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from l2l_gail.core import Vars
+from l2l_gail.gail.normalize import ObservationStatistics
+
+__all__ = ["Discriminator"]
+
+
+class Discriminator(nn.Module):
+    """``logit(s, a)``, high where a transition looks like the expert's.
+
+    =============== =================================================== ==============
+    name            meaning                                             shape
+    =============== =================================================== ==============
+    obs             raw observations                                    (B, obs_dim)
+    acts            raw actions, clipped here on both sides             (B, act_dim)
+    inputs          normalised observation beside the clipped action    (B, in_dim)
+    logits          expert is high                                      (B,)
+    =============== =================================================== ==============
+
+    Actions are clipped to the action space for expert and policy alike: an expert recorded before
+    the environment's own clipping would otherwise be known by its actions' size alone.
+
+    Every method takes the weights as an argument, because the update rule moves them as data; the
+    module's own are a copy, for saving and for use after training.
+
+    Args:
+        observation_space: A flat ``Box``.
+        action_space: A flat ``Box``; infinite bounds are not clipped.
+        hidden_sizes: Widths of the tanh layers.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        hidden_sizes: Sequence[int] = (100, 100),
+    ) -> None:
+        super().__init__()
+        obs_dim, act_dim = math.prod(observation_space.shape), math.prod(action_space.shape)
+        self.statistics = ObservationStatistics(obs_dim)
+        self.register_buffer("low", torch.as_tensor(action_space.low).flatten())
+        self.register_buffer("high", torch.as_tensor(action_space.high).flatten())
+        widths = [obs_dim + act_dim, *hidden_sizes, 1]
+        self.layers = nn.ModuleList(
+            nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)
+        )
+
+    def weights(self) -> Vars:
+        """Return a detached copy of the module's own weights, by name."""
+        return {name: p.detach().clone() for name, p in self.named_parameters()}
+
+    @torch.no_grad()
+    def adopt(self, weights: Vars) -> None:
+        """Copy weights that a rule has moved into the module."""
+        for name, parameter in self.named_parameters():
+            parameter.copy_(weights[name])
+
+    def inputs(self, obs: Tensor, acts: Tensor) -> Tensor:
+        """Return network inputs ``(B, obs_dim + act_dim)`` from raw observations and actions."""
+        return torch.cat([self.statistics(obs), acts.clamp(self.low, self.high)], dim=1)
+
+    def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
+        *hidden, (w_out, b_out) = self._pairs(weights)
+        h = inputs
+        for w, b in hidden:
+            h = F.linear(h, w, b).tanh()
+        return F.linear(h, w_out, b_out).squeeze(-1)
+
+    def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return ``grad_x logit(x)``, shape ``(B, in_dim)``, differentiable in the weights.
+
+        Written out by the chain rule, ``W1' (t1' * W2' (t2' * w_out))`` with ``t' = 1 - tanh^2``:
+        a gradient penalty then costs one backward pass instead of a double one.
+        """
+        *hidden, (w_out, _) = self._pairs(weights)
+        slopes = []
+        h = inputs
+        for w, b in hidden:
+            h = F.linear(h, w, b).tanh()
+            slopes.append(1.0 - h * h)
+        gradient = w_out.expand(len(inputs), -1)  # (B, last width)
+        for (w, _), slope in zip(reversed(hidden), reversed(slopes), strict=True):
+            gradient = (gradient * slope) @ w
+        return gradient
+
+    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
+        """Return the logits ``(B,)`` of raw observations and actions, under its own weights."""
+        return self.logits_expert_is_high(self.inputs(obs, acts))
+
+    def _pairs(self, weights: Vars | None) -> list[tuple[Tensor, Tensor]]:
+        """Return (weight, bias) of each layer, first to last."""
+        if weights is None:
+            weights = dict(self.named_parameters())
+        names = [f"layers.{i}." for i in range(len(self.layers))]
+        return [(weights[name + "weight"], weights[name + "bias"]) for name in names]

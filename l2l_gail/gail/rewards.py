@@ -1,0 +1,48 @@
+"""The policy's reward as a function of the discriminator's logit ``l`` (high = expert-like).
+
+With ``D = sigmoid(l)`` the probability of "expert":
+
+======== ==================================== ===================================================
+name     ``r(l)``                             source
+======== ==================================== ===================================================
+gail     ``softplus(l) = -log(1 - D)``        Ho & Ermon 2016, arXiv 1606.03476; positive
+airl     ``l = log D - log(1 - D)``           Fu et al. 2018, arXiv 1710.11248; either sign
+fairl    ``-l exp(l)``                        Ghasemipour et al. 2020, arXiv 1911.02256
+dail     ``0.5 sigmoid(l) (tanh(l) + 1)``     Chirra et al. 2025, arXiv 2510.00922; in [0, 1]
+constant ``1``                                the no-demonstrations control
+======== ==================================== ===================================================
+
+The sign matters where episodes end early: a positive reward favours staying alive whatever the
+demonstrations say, which is what the ``constant`` control measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from l2l_gail.gail.config import RewardName
+
+__all__ = ["reward_of_logits"]
+
+_FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gail": F.softplus,
+    "airl": lambda logits: logits,
+    # exp is bounded so that one odd state cannot outweigh a rollout.
+    "fairl": lambda logits: -logits * logits.clamp(max=5.0).exp(),
+    "dail": lambda logits: 0.5 * logits.sigmoid() * (logits.tanh() + 1.0),
+    "constant": torch.ones_like,
+}
+
+
+def reward_of_logits(logits_expert_is_high: Tensor, name: RewardName) -> Tensor:
+    """Return the reward for logits of any shape, same shape.
+
+    Args:
+        logits_expert_is_high: The discriminator's logits.
+        name: One of the forms above.
+    """
+    return _FORMS[name](logits_expert_is_high)

@@ -1,0 +1,134 @@
+"""The discriminator's turn after each rollout: batches, updates, and what to log of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2l_gail.core import L2LTrainer
+from l2l_gail.gail.config import DiscriminatorConfig
+from l2l_gail.gail.discriminator import Discriminator
+from l2l_gail.gail.game import TransitionBatch, bernoulli_entropy
+
+__all__ = ["DiscriminatorUpdates"]
+
+
+class DiscriminatorUpdates:
+    """Plays the discriminator's steps on a rollout, whatever the update rule.
+
+    Two random streams are kept apart: one draws the batches of the updates, the other those on
+    which a rule is judged. So a learned rule that does not learn leaves exactly the training of
+    the rule it started from.
+
+    Args:
+        discriminator: Receives the moved weights after each rollout.
+        trainer: The core's trainer, with a persistent follower.
+        config: Number and size of the updates.
+        seed: Seed of both streams.
+    """
+
+    def __init__(
+        self,
+        discriminator: Discriminator,
+        trainer: L2LTrainer,
+        config: DiscriminatorConfig,
+        seed: int,
+    ) -> None:
+        self.discriminator = discriminator
+        self.trainer = trainer
+        self.config = config
+        self._stream = torch.Generator().manual_seed(seed)
+        self._meta_stream = torch.Generator().manual_seed(seed + 1_000_003)
+        self.n_updates = config.updates_per_rollout * (2 if config.matched_effort else 1)
+        trainer.begin(discriminator.weights())
+
+    def play(self, expert_inputs: Tensor, policy_inputs: Tensor) -> dict[str, float]:
+        """Update the discriminator on one rollout.
+
+        Args:
+            expert_inputs: Network inputs of the demonstrations, shape ``(T, in_dim)``.
+            policy_inputs: Network inputs of the rollout, shape ``(n, in_dim)``, the steps of one
+                environment next to each other.
+
+        Returns:
+            What there is to log, by TensorBoard tag.
+        """
+        seen, held_out = self._split(policy_inputs)
+        stats: dict[str, Tensor] = {}
+        for _ in range(self.n_updates):
+            batch = self._batch(expert_inputs, seen, self._stream)
+            judged = None
+            if self.trainer.meta_optimizer is not None:
+                judged = [self._batch(expert_inputs, held_out, self._meta_stream)]
+            stats |= self.trainer.step([batch], judged)
+        assert self.trainer.follower is not None
+        self.discriminator.adopt(self.trainer.follower)
+        return self._log(stats, policy_inputs, batch)
+
+    def _split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the part to train on and the part to judge on.
+
+        The second is one stretch of the rollout at a random place: whole episodes rather than
+        single steps, whose neighbours would give them away.
+        """
+        n = len(inputs)
+        n_held = round(self.config.holdout_fraction * n)
+        if n_held == 0:
+            return inputs, inputs
+        start = int(torch.randint(n, (1,), generator=self._stream))
+        turned = inputs.roll(-start, dims=0)
+        return turned[n_held:], turned[:n_held]
+
+    def _batch(
+        self, expert_inputs: Tensor, policy_inputs: Tensor, stream: torch.Generator
+    ) -> TransitionBatch:
+        """Draw ``batch_size`` transitions of either side, with replacement."""
+        size = self.config.batch_size
+        expert = expert_inputs[_draw(len(expert_inputs), size, stream)]
+        policy = policy_inputs[_draw(len(policy_inputs), size, stream)]
+        share = torch.rand(size, 1, generator=stream).to(policy.device)
+        return TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
+
+    @torch.no_grad()
+    def _log(
+        self, stats: dict[str, Tensor], policy_inputs: Tensor, batch: TransitionBatch
+    ) -> dict[str, float]:
+        """Return the traces of the game after this rollout's updates."""
+        on_policy = self.discriminator.logits_expert_is_high(policy_inputs)
+        on_expert = self.discriminator.logits_expert_is_high(batch.expert)
+        assert self.trainer.follower is not None
+        log = {
+            "disc/loss": self.trainer.game.follower_loss(self.trainer.follower, batch),
+            "disc/accuracy_expert": (on_expert > 0).float().mean(),
+            "disc/accuracy_policy": (on_policy <= 0).float().mean(),
+            "disc/entropy": bernoulli_entropy(torch.cat([on_expert, on_policy])).mean(),
+            "disc/logit_expert": on_expert.mean(),
+            "disc/logit_policy": on_policy.mean(),
+            **{f"rule/{name}": value for name, value in stats.items()},
+        }
+        diagnostics = self.trainer.rule.diagnostics(self.trainer.state)
+        log |= {f"rule/{name}": value for name, value in diagnostics.items()}
+        counts = {"disc/rejected_updates": self.trainer.rejected}
+        if self.trainer.meta_optimizer is not None:
+            counts["rule/skipped_meta_updates"] = self.trainer.skipped
+        return {tag: float(value) for tag, value in (log | counts).items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trainer's state and both random streams'."""
+        return {
+            "trainer": self.trainer.state_dict(),
+            "stream": self._stream.get_state(),
+            "meta_stream": self._meta_stream.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Take over a state of :meth:`state_dict`."""
+        self.trainer.load_state_dict(state["trainer"], strict=strict)
+        self._stream.set_state(state["stream"].cpu())
+        self._meta_stream.set_state(state["meta_stream"].cpu())
+
+
+def _draw(n: int, size: int, stream: torch.Generator) -> Tensor:
+    return torch.randint(n, (size,), generator=stream)

@@ -1,0 +1,266 @@
+"""GAIL against L2L-GAIL on Hopper-v5: imitate an expert, see what a learned optimizer changes.
+
+Both methods train PPO on the reward of a discriminator, from the same demonstrations, seeds and
+budget. In one the discriminator is moved by Adam, in the other by a learned optimizer that starts
+as exactly that Adam and learns while the game is played. Ends with a table of true returns.
+
+FIGURES
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from envs import make_vec
+from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.cli import parse, run_main
+from l2l_gail.comparison import collect, section_tables
+from l2l_gail.demos import Demonstrations, embedded
+from l2l_gail.devices import choose_device
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import (
+    Predict,
+    check_env_id,
+    evaluate_policy_return,
+    make_env,
+    parse_env_kwargs,
+    random_policy,
+)
+from l2l_gail.gail import (
+    GAIL,
+    L2LGAIL,
+    DiscriminatorConfig,
+    LearnedRuleConfig,
+    TrainingRun,
+    behaviour_cloning,
+)
+from l2l_gail.runs import RunFolder, find_runs
+
+DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
+EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
+CURVE_SEEDS = range(40_000, 40_010)  # of the learning curve
+METHODS = {"both": ["gail", "l2l_gail"]}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of train_gail.py."""
+
+    env: str = "Hopper-v5"
+    """Gymnasium id of the environment."""
+    env_kwargs: tuple[str, ...] = ()
+    """Its keyword arguments, as k=v."""
+    demos: str | None = None
+    """An .npz file, or the name of an embedded set; the environment's own by default."""
+    demo_episodes: int | None = None
+    """Use only the first so many episodes of them."""
+    method: Literal["gail", "l2l_gail", "both", "no_demos"] = "both"
+    """What moves the discriminator; no_demos is the control with a constant reward."""
+    total_timesteps: int = 600_000
+    """Environment steps of each run."""
+    n_envs: int = 16
+    """Environments stepped together."""
+    n_steps: int = 128
+    """Steps of each environment in a rollout."""
+    learning_rate: float = 3e-4
+    """Adam's learning rate for the discriminator, and where the learned rule starts."""
+    penalty_weight: float = 1.0
+    """Weight of the gradient penalty."""
+    updates: int = 10
+    """Discriminator updates after each rollout."""
+    update_rule: Literal["adam", "optimistic_adam", "sgd"] = "adam"
+    """Hand-designed rule of gail."""
+    matched_effort: bool = False
+    """Give gail as many gradients as l2l_gail spends, meta-updates included."""
+    learned: Literal["all", "step", "network"] = "all"
+    """What l2l_gail learns: the global step, the network on each weight, or both."""
+    meta_every: int = 1
+    """Train the rule after every n-th discriminator update."""
+    reward: Literal["gail", "airl", "fairl", "dail"] = "gail"
+    """The policy's reward as a function of the discriminator's logit."""
+    warm_start_steps: int = 0
+    """Gradient steps of behaviour cloning before the training."""
+    eval_every: int = 30_000
+    """Environment steps between two measurements of the true return."""
+    seed: int = 0
+    """Seed of everything."""
+    device: str = "cpu"
+    """cpu or cuda; networks of this size are faster on a CPU."""
+    threads: int = 1
+    """CPU threads of torch; more than 1 slows small networks down."""
+    out: Path = Path("runs")
+    """Root of the runs: <out>/<env>/<method>/seed<k>/."""
+    resume: bool = False
+    """Go on with the newest run of this seed instead of starting another."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the demonstrations, train and measure each method, print the table."""
+    config = parse(Config, argv, prog="train_gail.py", description=DESCRIPTION)
+    torch.set_num_threads(config.threads)
+    env_kwargs = parse_env_kwargs(config.env_kwargs)
+    check_env_id(config.env)
+    demos = Demonstrations.load(config.demos or default_demos(config.env))
+    if config.demo_episodes is not None:
+        demos = demos.head(config.demo_episodes)
+    check(config, demos, env_kwargs)
+
+    print(
+        f"{config.env}: {demos.n_episodes} demonstrations with a mean return of "
+        f"{demos.returns.mean():.0f}, {config.total_timesteps:,} steps a method",
+        flush=True,
+    )
+    references = measure_references(config, demos, env_kwargs)
+    runs = []
+    for method in METHODS.get(config.method, [config.method]):
+        folder = RunFolder.create(config.out, config.env, method, config.seed, resume=config.resume)
+        if not folder.finished:
+            train(config, method, demos, env_kwargs, folder, references)
+        runs += find_runs(folder.path)
+    for section in collect(runs):
+        print("\n" + section_tables(section)[0].as_text())
+    print(f"\nIn TensorBoard: make board RUNS={config.out}")
+
+
+def train(
+    config: Config,
+    method: str,
+    demos: Demonstrations,
+    env_kwargs: dict[str, Any],
+    folder: RunFolder,
+    references: dict[str, float],
+) -> None:
+    """Train one method in its folder, measure its last policy, write the summary."""
+    print(f"{method} in {folder.path}", flush=True)
+    evaluation = TrueReturnCallback(
+        config.env, CURVE_SEEDS, every=config.eval_every, env_kwargs=env_kwargs
+    )
+    env = make_vec(config.env, config.n_envs, config.seed, env_kwargs)
+    run = TrainingRun(make_model(config, method, env, demos), folder, evaluation)
+    if config.resume and folder.checkpoint.exists():
+        run.resume(env, demos)
+        print(f"going on at step {run.model.num_timesteps:,}; the environments start new episodes")
+    else:
+        folder.write_config(dataclasses.asdict(config) | {"method": method})
+    run.train(config.total_timesteps, progress_bar=sys.stderr.isatty())
+    env.close()
+    final = evaluate_policy_return(
+        lambda obs: run.model.predict(obs, deterministic=True)[0],
+        config.env,
+        EVALUATION_SEEDS,
+        env_kwargs,
+    )
+    folder.write_summary(
+        kind="gail",
+        method=method,
+        env=config.env,
+        seed=config.seed,
+        steps=run.model.num_timesteps,
+        eval_returns=final.returns,
+        eval_lengths=final.lengths,
+        eval_seeds=list(EVALUATION_SEEDS),
+        **references,
+        wall_s=run.wall_s,
+        cpu_s=run.cpu_s,
+        curve=run.evaluation.curve,
+        config=dataclasses.asdict(config) | {"method": method},
+    )
+
+
+def make_model(config: Config, method: str, env: VecEnv, demos: Demonstrations) -> GAIL:
+    """Return the model of one method; the methods differ in nothing else."""
+    discriminator = DiscriminatorConfig(
+        update_rule=config.update_rule,
+        learning_rate=config.learning_rate,
+        updates_per_rollout=config.updates,
+        penalty_weight=config.penalty_weight,
+        reward="constant" if method == "no_demos" else config.reward,
+        matched_effort=config.matched_effort and method == "gail",
+    )
+    kwargs: dict[str, Any] = {
+        "discriminator": discriminator,
+        "warm_start_steps": config.warm_start_steps,
+        "n_steps": config.n_steps,
+        "batch_size": min(256, env.num_envs * config.n_steps),
+        "policy_kwargs": {
+            "log_std_init": -0.5,
+            "optimizer_kwargs": {"fused": True, "eps": 1e-5},  # eps is SB3's own
+        },
+        "seed": config.seed,
+        "device": config.device,
+    }
+    if method == "l2l_gail":
+        rule = LearnedRuleConfig(
+            meta_every=config.meta_every,
+            learn_network=config.learned != "step",
+            learn_step=config.learned != "network",
+        )
+        return L2LGAIL("MlpPolicy", env, demos, rule=rule, **kwargs)
+    return GAIL("MlpPolicy", env, demos, **kwargs)
+
+
+def measure_references(
+    config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]
+) -> dict[str, float]:
+    """Return the true returns of the expert, of behaviour cloning and of random actions."""
+    env = make_vec(config.env, 1, config.seed, env_kwargs)
+    cloned = make_model(config, "gail", env, demos)
+    behaviour_cloning(cloned.policy, demos, seed=config.seed)
+    policies: dict[str, Predict] = {
+        "bc_return": lambda obs: cloned.predict(obs, deterministic=True)[0]
+    }
+    expert = demos.returns.mean() if demos.expert_return is None else demos.expert_return
+    references = {"expert_return": float(expert)}
+    if demos.random_return is None or env_kwargs:
+        assert isinstance(env.action_space, spaces.Box)
+        policies["random_return"] = random_policy(env.action_space, config.seed)
+    else:
+        references["random_return"] = demos.random_return
+    for name, predict in policies.items():
+        played = evaluate_policy_return(predict, config.env, EVALUATION_SEEDS, env_kwargs)
+        references[name] = played.mean_return
+    env.close()
+    return references
+
+
+def default_demos(env_id: str) -> str:
+    """Return the name of the environment's embedded demonstrations.
+
+    Raises:
+        InputError: If there are none.
+    """
+    if env_id in embedded():
+        return env_id
+    raise InputError(
+        f"no demonstrations of {env_id} are embedded (there are: {', '.join(embedded())}); give "
+        f"--demos FILE, or record some: python -m l2l_gail.demos record --env {env_id} --out FILE"
+    )
+
+
+def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> None:
+    """Refuse what cannot be trained before anything starts.
+
+    Raises:
+        InputError: In one line.
+    """
+    for name in ("total_timesteps", "n_envs", "n_steps", "updates", "eval_every", "threads"):
+        if getattr(config, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1")
+    if config.n_envs * config.n_steps < 2:
+        raise InputError("a rollout needs at least 2 steps: raise --n-steps or --n-envs")
+    choose_device(config.device)
+    env = make_env(config.env, env_kwargs)
+    demos.check_env(config.env, env.observation_space, env.action_space)
+    env.close()
+
+
+if __name__ == "__main__":
+    run_main(main)
