@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gail_support import ENV_ID, TIME_LIMIT, walk_demos, walk_envs
 from stable_baselines3.common.vec_env import VecNormalize
 
 import l2l_gail.core.trainer as core_trainer
+from gail_support import ENV_ID, TIME_LIMIT, walk_demos, walk_envs
 from l2l_gail.core import L2LTrainer, Oracle
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
@@ -191,7 +191,12 @@ def test_matched_effort_spends_as_many_gradients_as_the_learned_rule(
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
-    model = make(cls, discriminator=DiscriminatorConfig(**_fields(SMALL, updates_per_rollout=60)))
+    model = make(
+        cls,
+        discriminator=DiscriminatorConfig(
+            **_fields(SMALL, updates_per_rollout=60, learning_rate=1e-2)
+        ),
+    )
     updates = model.discriminator_updates
     generator = torch.Generator().manual_seed(0)
     expert = torch.randn(64, 3, generator=generator) + torch.tensor([1.0, 0.0, 0.0])
@@ -232,8 +237,8 @@ def test_a_loaded_model_acts_alike_and_trains_on(cls: type[GAIL], tmp_path: Path
         alone.predict(raw, deterministic=True)[0], model.predict(raw, deterministic=True)[0]
     )
     assert_same_weights(alone, model)
+    alone.set_env(walk_envs())
     with pytest.raises(InputError, match="demonstrations"):
-        alone.set_env(walk_envs())
         alone.learn(ROLLOUT)
 
     again = cls.load(tmp_path / "model", env=walk_envs(), demonstrations=walk_demos(), device="cpu")

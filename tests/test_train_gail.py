@@ -1,0 +1,203 @@
+"""The script train_gail.py: whole runs on a small budget, resumption, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import l2l_gail.core.trainer as core_trainer
+import train_gail
+from gail_support import ENV_ID, walk_demos
+from l2l_gail.cli import run_main
+from l2l_gail.core import L2LTrainer
+from l2l_gail.demos.record import record_episodes
+from l2l_gail.evaluation import random_policy
+from l2l_gail.gail.tags import TAGS
+from l2l_gail.runs import find_runs
+
+KEYS = (
+    "method env seed steps eval_returns eval_lengths expert_return bc_return random_return "
+    "wall_s cpu_s versions curve"
+).split()
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> list[str]:
+    """Flags of a run of two rollouts on the tiny environment."""
+    walk_demos().save(tmp_path / "walk.npz")
+    return (
+        f"--env {ENV_ID} --demos {tmp_path / 'walk.npz'} --n-envs 2 --n-steps 16 "
+        f"--total-timesteps 64 --eval-every 32 --out {tmp_path / 'runs'}"
+    ).split()
+
+
+def tags_of(folder: Path) -> set[str]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return set(events.Tags()["scalars"])
+
+
+def test_both_methods_are_trained_compared_and_written_down(
+    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_gail.main(short)
+    printed = capsys.readouterr().out
+    for row in ("gail", "l2l_gail", "expert", "behaviour cloning", "random", "make board"):
+        assert row in printed
+    runs = find_runs(tmp_path / "runs")
+    assert [run.folder.method for run in runs] == ["gail", "l2l_gail"]
+    for run in runs:
+        assert [key for key in KEYS if key not in run.summary] == []
+        assert run.summary["steps"] == 64
+        assert len(run.summary["eval_returns"]) == 10
+        assert run.summary["curve"]["steps"] == [32, 64]
+        assert run.summary["bc_return"] == 800.0
+        assert (run.folder.path / "model.zip").is_file()
+        own = {tag for tag in tags_of(run.folder.path) if tag.split("/")[0] not in SB3_GROUPS}
+        learned = {tag for tag in TAGS if tag.startswith("rule/")}
+        assert own == (set(TAGS) if run.folder.method == "l2l_gail" else set(TAGS) - learned)
+
+
+SB3_GROUPS = {"rollout", "time", "train"}
+
+
+def test_the_documentation_lists_every_tag() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+    from adv_training.logbook import TAGS as IMAGE_TAGS
+
+    for tag, formula in (TAGS | IMAGE_TAGS).items():
+        row = re.search(rf"^\| `{re.escape(tag)}` \| (.*) \|$", text, re.MULTILINE)
+        assert row is not None, tag
+        assert row[1] == formula.replace("|", r"\|")
+
+
+def test_the_script_goes_through_the_core(
+    short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: dict[str, int] = {"unroll": 0, "step": 0}
+
+    def counting(name: str, function: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        return counted
+
+    monkeypatch.setattr(core_trainer, "unroll", counting("unroll", core_trainer.unroll))
+    monkeypatch.setattr(L2LTrainer, "step", counting("step", L2LTrainer.step))
+    train_gail.main([*short, "--updates", "3"])
+    assert calls == {"unroll": 12, "step": 12}  # 2 methods, 2 rollouts, 3 updates
+
+
+def test_a_second_run_gets_a_folder_of_its_own(short: list[str], tmp_path: Path) -> None:
+    for _ in range(2):
+        train_gail.main([*short, "--method", "gail"])
+    folder = tmp_path / "runs" / "tests-Walk-v0" / "gail"
+    assert sorted(path.name for path in folder.iterdir()) == ["seed0", "seed0-2"]
+    first, second = (
+        json.loads((folder / name / "summary.json").read_text()) for name in ("seed0", "seed0-2")
+    )
+    for key in ("eval_returns", "curve", "bc_return"):  # one seed, one result
+        assert first[key] == second[key]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "tests-Walk-v0" / "l2l_gail" / "seed0"
+    half = [*short, "--method", "l2l_gail", "--total-timesteps", "32"]
+    train_gail.main(half)
+    (folder / "summary.json").unlink()  # as if killed before the end
+    seen = []
+    play = train_gail.TrainingRun.train
+
+    def spy(self: train_gail.TrainingRun, *args: Any, **kwargs: Any) -> None:
+        seen.append((self.model.num_timesteps, self.model.discriminator_updates.trainer.steps))
+        play(self, *args, **kwargs)
+
+    monkeypatch.setattr(train_gail.TrainingRun, "train", spy)
+    train_gail.main([*short, "--method", "l2l_gail", "--resume"])
+    assert seen == [(32, 10)]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == 64
+    assert summary["curve"]["steps"] == [32, 64]
+    train_gail.main([*short, "--method", "l2l_gail", "--resume"])  # finished: nothing to do
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--env", "Hoper-v5"], "Hopper-v5"),
+        (["--env", "Walker2d-v5"], "no demonstrations of Walker2d-v5 are embedded"),
+        (["--env", "HalfCheetah-v5", "--demos", "Hopper-v5"], "Hopper-v5"),
+        (["--demos", "missing.npz"], "missing.npz"),
+        (["--sed", "1"], "perhaps you meant --seed"),
+        (["--method", "gale"], "gale"),
+        (["--device", "cuda:99"], "--device cuda:99"),
+        (["--n-envs", "0"], "--n-envs"),
+        (["--demo-episodes", "9"], "9 episodes"),
+        (["--env-kwargs", "nonsense"], "nonsense"),
+        (["--env-kwargs", "no_such_argument=1"], "no_such_argument"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run_main(lambda: train_gail.main([*flags, "--out", str(tmp_path / "runs")]))
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_fits_80_columns_and_states_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        train_gail.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("(default:") == len(train_gail.Config.__dataclass_fields__)
+
+
+def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
+    """Ant's 27-wide observations, with another model file at the same time."""
+    kwargs = {"include_cfrc_ext_in_observation": False, "xml_file": "ant.xml"}
+    env = gymnasium.make("Ant-v5", **kwargs)
+    assert isinstance(env.action_space, gymnasium.spaces.Box)
+    demos = record_episodes(random_policy(env.action_space, 0), "Ant-v5", [0, 1], kwargs)
+    assert demos.obs.shape[1] == 27
+    demos.save(tmp_path / "ant.npz")
+    flags = "--env Ant-v5 --n-envs 2 --n-steps 16 --total-timesteps 32 --method gail".split()
+    train_gail.main(
+        [
+            *flags,
+            *("--demos", str(tmp_path / "ant.npz"), "--out", str(tmp_path / "runs")),
+            *("--env-kwargs", *(f"{key}={value}" for key, value in kwargs.items())),
+        ]
+    )
+    (run,) = find_runs(tmp_path / "runs")
+    assert np.isfinite(run.summary["eval_returns"]).all()
+
+
+def test_no_demos_is_the_control_with_a_constant_reward(short: list[str], tmp_path: Path) -> None:
+    train_gail.main([*short, "--method", "no_demos"])
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.summary["method"] == "no_demos"
+    events = EventAccumulator(str(run.folder.path))
+    events.Reload()
+    rewards = [event.value for event in events.Scalars("gail/reward_mean")]
+    assert rewards == [1.0] * len(rewards)
+    assert torch.get_num_threads() == 1
