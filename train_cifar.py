@@ -11,7 +11,6 @@ FIGURES
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from adv_training import (
     Settings,
     Tell,
     Training,
+    available_cores,
     forward_equivalents,
     load_dataset,
     locate,
@@ -111,16 +111,17 @@ def main(argv: list[str] | None = None) -> None:
     runs = [settings for settings in runs if config.method in (settings.method, "all")]
     check(config, runs, folder)
 
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     workers = min(len(runs), config.workers or (cores if device == "cpu" else 1))
     threads = config.threads or max(1, cores // workers)
-    # The dearest first: then no worker is left alone with a long run at the end.
-    runs.sort(key=forward_equivalents, reverse=True)
+    # The dearest first (taking an attacker for half a classifier): then no worker is left alone
+    # with a long run at the end.
+    runs.sort(key=lambda settings: forward_equivalents(settings, 0.5), reverse=True)
     jobs = {f"{data} {s.label}": Job(s, config, folder, device, threads) for s in runs}
     results = run_jobs(train, jobs, workers=workers, threads=threads)
 
     print(results_table(sorted(results.values(), key=lambda run: run["forward_equivalents"])))
-    print(f"\ntensorboard --logdir {config.out / data}")
+    print(f"\ntensorboard --logdir {config.out}")
 
 
 def train(job: Job, tell: Tell) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack_gain
 from .game import ImageGame
-from .jobs import run_jobs
+from .jobs import available_cores, run_jobs
 from .load import load_dataset, locate
 from .methods import build_method, build_trainer, forward_equivalents
 from .models import build_classifier
@@ -23,6 +23,7 @@ __all__ = [
     "Training",
     "accuracy",
     "attack_gain",
+    "available_cores",
     "build_classifier",
     "build_method",
     "build_trainer",

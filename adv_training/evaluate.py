@@ -14,7 +14,15 @@ from .data import ImageBatch, Images
 from .game import ImageGame, in_mode
 from .methods import Method
 
-__all__ = ["Accuracy", "AttackGain", "accuracy", "attack", "attack_gain", "moved"]
+__all__ = [
+    "Accuracy",
+    "AttackGain",
+    "accuracy",
+    "attack",
+    "attack_gain",
+    "moved",
+    "single_step_trap",
+]
 
 _BATCH = 250
 

@@ -15,12 +15,19 @@ from l2l_gail.errors import InputError
 
 from .progress import Display, Message, Tell
 
-__all__ = ["run_jobs"]
+__all__ = ["available_cores", "run_jobs"]
 
 Work: TypeAlias = Callable[[Any, Tell], Any]
 """Does one job, telling its news, and returns its result; picklable where processes are used."""
 
 _POLL_SECONDS = 0.2
+
+
+def available_cores() -> int:
+    """Return how many CPU cores this process may use (its affinity, where the system has one)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import resource
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
 from .attacks import pgd
-from .data import Dataset
+from .data import Dataset, Images
 from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame
 from .logbook import Logbook
@@ -233,7 +232,7 @@ class Training:
             perturbed = pgd(self.game.classifier, few, self.settings.radius)
         logbook.images(few.x, perturbed, self.epoch)
 
-    def _judge(self, images: Any) -> Accuracy:
+    def _judge(self, images: Images) -> Accuracy:
         return accuracy(self.game.classifier, images, self.settings.radius, seed=self.settings.seed)
 
     def _summary(self) -> dict[str, Any]:
@@ -333,5 +332,4 @@ class Training:
 
 def _clock() -> tuple[float, float]:
     """Return wall and CPU seconds of this process, all threads included."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return time.perf_counter(), used.ru_utime + used.ru_stime
+    return time.perf_counter(), time.process_time()
