@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from core_support import awaken, every_rule, name_of, problem, run
 from torch import nn
 
+from core_support import awaken, every_rule, name_of, problem, run
 from l2l_gail.core import (
     Adam,
     ConvPerturber,

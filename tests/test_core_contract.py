@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from core_support import (
     Loss,
     assert_same_course,
@@ -15,8 +17,6 @@ from core_support import (
     problem,
     run,
 )
-from torch import Tensor
-
 from l2l_gail.core import (
     SGD,
     Adam,

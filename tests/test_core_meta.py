@@ -7,9 +7,9 @@ import warnings
 
 import pytest
 import torch
-from core_support import awaken, problem, run, run_torch
 from torch import Tensor, nn
 
+from core_support import awaken, problem, run, run_torch
 from l2l_gail.core import (
     SGD,
     Adam,

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from core_support import (
     LinearClassifier,
     assert_same_course,
@@ -15,8 +17,6 @@ from core_support import (
     run,
     run_torch,
 )
-from torch import Tensor, nn
-
 from l2l_gail.core import (
     SGD,
     Adam,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from core_support import awaken, problem
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core_support import awaken, problem
 from l2l_gail.core import (
     SGD,
     Adam,
