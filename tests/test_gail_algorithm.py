@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ SMALL = DiscriminatorConfig(
     hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16, learning_rate=1e-3
 )
 ROLLOUT = 2 * 16
+
+
+def _more(**changes: Any) -> DiscriminatorConfig:
+    return dataclasses.replace(SMALL, **changes)
 
 
 def make(cls: type[GAIL] = GAIL, n_steps: int = 16, **kwargs: Any) -> GAIL:
@@ -108,16 +113,12 @@ def test_rewards_belong_to_their_own_transitions() -> None:
 
 
 def test_a_rule_that_does_not_learn_is_adam_bit_for_bit() -> None:
-    held_out = DiscriminatorConfig(**_fields(SMALL, holdout_fraction=0.25))
+    held_out = _more(holdout_fraction=0.25)
     adam = make(GAIL, discriminator=held_out).learn(3 * ROLLOUT)
     frozen = make(L2LGAIL, rule=LearnedRuleConfig(meta_learning_rate=0.0, holdout_fraction=0.25))
     frozen.learn(3 * ROLLOUT)
     assert adam.num_timesteps == frozen.num_timesteps == 3 * ROLLOUT
     assert_same_weights(adam, frozen)
-
-
-def _fields(config: DiscriminatorConfig, **changes: Any) -> dict[str, Any]:
-    return {**config.__dict__, **changes}
 
 
 def test_the_rule_learns_and_changes_the_training() -> None:
@@ -183,9 +184,7 @@ def test_matched_effort_spends_as_many_gradients_as_the_learned_rule(
     make(L2LGAIL).learn(ROLLOUT)
     by_the_rule = spent.pop("gradients")
     spent["gradients"] = 0
-    make(GAIL, discriminator=DiscriminatorConfig(**_fields(SMALL, matched_effort=True))).learn(
-        ROLLOUT
-    )
+    make(GAIL, discriminator=_more(matched_effort=True)).learn(ROLLOUT)
     assert spent["gradients"] == by_the_rule == 6
 
 
@@ -210,7 +209,7 @@ def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
 
 
 def test_no_demos_pays_one_a_step() -> None:
-    model = make(discriminator=DiscriminatorConfig(**_fields(SMALL, reward="constant")))
+    model = make(discriminator=_more(reward="constant"))
     _, callback = model._setup_learn(1)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
     ends = [(t, i) for t, i, _ in model._time_limits]
@@ -302,10 +301,11 @@ def test_a_vec_normalize_of_rewards_alone_is_welcome() -> None:
     assert model.num_timesteps == ROLLOUT
 
 
-def test_an_id_and_a_callback_work_as_in_sb3() -> None:
+def test_an_id_a_file_and_a_callback_work_as_in_sb3(tmp_path: Path) -> None:
     seen = []
+    walk_demos().save(tmp_path / "walk.npz")
     model = L2LGAIL(
-        "MlpPolicy", ENV_ID, walk_demos(), n_steps=16, batch_size=16, discriminator=SMALL
+        "MlpPolicy", ENV_ID, tmp_path / "walk.npz", n_steps=16, batch_size=16, discriminator=SMALL
     )
     model.learn(32, callback=lambda locals_, globals_: seen.append(1) or True)
     assert len(seen) == 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -49,7 +50,8 @@ class GAIL(PPO):
         policy: ``"MlpPolicy"`` or a policy class, as in PPO.
         env: An environment, a vector of them, or a registered id; flat ``Box`` spaces. One whose
             ``VecNormalize`` normalises observations is refused.
-        demonstrations: What to imitate; may be ``None`` only to load a model for ``predict``.
+        demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only
+            to load a model for ``predict``.
         discriminator: Its settings, see :class:`~l2l_gail.gail.config.DiscriminatorConfig`.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
         policy_kwargs: As in PPO. Without a features extractor of yours, one that normalises.
@@ -65,7 +67,7 @@ class GAIL(PPO):
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        demonstrations: Demonstrations | None = None,
+        demonstrations: Demonstrations | str | Path | None = None,
         *,
         discriminator: DiscriminatorConfig | None = None,
         warm_start_steps: int = 0,
@@ -78,6 +80,8 @@ class GAIL(PPO):
         super().__init__(
             policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **ppo_kwargs
         )
+        if isinstance(demonstrations, (str, Path)):
+            demonstrations = Demonstrations.load(demonstrations)
         self.demonstrations = demonstrations
         self.discriminator_config = discriminator or DiscriminatorConfig()
         self.warm_start_steps = warm_start_steps

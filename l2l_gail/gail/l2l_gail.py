@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -49,7 +50,7 @@ class L2LGAIL(GAIL):
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        demonstrations: Demonstrations | None = None,
+        demonstrations: Demonstrations | str | Path | None = None,
         *,
         rule: LearnedRuleConfig | None = None,
         discriminator: DiscriminatorConfig | None = None,
