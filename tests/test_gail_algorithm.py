@@ -190,12 +190,7 @@ def test_matched_effort_spends_as_many_gradients_as_the_learned_rule(
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
-    model = make(
-        cls,
-        discriminator=DiscriminatorConfig(
-            **_fields(SMALL, updates_per_rollout=60, learning_rate=1e-2)
-        ),
-    )
+    model = make(cls, discriminator=_more(updates_per_rollout=60, learning_rate=1e-2))
     updates = model.discriminator_updates
     generator = torch.Generator().manual_seed(0)
     expert = torch.randn(64, 3, generator=generator) + torch.tensor([1.0, 0.0, 0.0])

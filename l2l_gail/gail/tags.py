@@ -16,7 +16,7 @@ TAGS = {
     "gail/reward_std": "its standard deviation",
     "rule/meta_loss": "the discriminator's loss on held-out data, after the last update",
     "rule/meta_gradient_norm": "2-norm of its gradient in the rule's weights, before clipping",
-    "rule/skipped_meta_updates": "meta-updates skipped because that gradient was not finite, so far",
+    "rule/skipped_meta_updates": "meta-updates skipped, that gradient not being finite, so far",
     "rule/global_step": "exp(s), the learned factor on all steps; 1 is Adam's",
     "rule/step_ratio": "||learned step|| / ||Adam's step||, last update",
     "rule/cosine": "cosine of the learned step with steepest descent, last update",
