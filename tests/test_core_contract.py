@@ -23,8 +23,11 @@ from l2l_gail.core import (
     CoordinateMLP,
     GatedMomentum,
     Oracle,
+    RingBatch,
     UpdateRule,
     Vars,
+    all_finite,
+    detach,
 )
 from l2l_gail.core.coordinate_network import coordinate_network
 
@@ -205,6 +208,29 @@ def test_step_of_the_coordinate_rule_stays_within_its_trust_region() -> None:
 def test_coordinate_rule_with_nothing_to_learn_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to learn"):
         CoordinateMLP(0.1, learn_step=False, learn_network=False)
+
+
+# The small helpers.
+
+
+def test_detach_cuts_every_tensor_of_a_tree_and_keeps_its_types() -> None:
+    tensor = torch.ones(2, requires_grad=True) * 2
+    tree = {"a": tensor, "b": {"c": (tensor, 3)}, "batch": RingBatch(tensor, tensor), "t": 4}
+    cut = detach(tree)
+    assert isinstance(cut["batch"], RingBatch)
+    leaves = [cut["a"], cut["b"]["c"][0], *cut["batch"]]  # type: ignore[index]
+    assert all(leaf.grad_fn is None and torch.equal(leaf, tensor) for leaf in leaves)
+    assert cut["b"]["c"][1] == 3  # type: ignore[index]
+    assert cut["t"] == 4
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_all_finite_sees_a_single_bad_entry(bad: float) -> None:
+    good = {"a": torch.full((3, 3), 1e38), "b": torch.tensor(0.0)}
+    assert all_finite(good)
+    spoiled = good["a"].clone()
+    spoiled[2, 1] = bad
+    assert not all_finite({**good, "a": spoiled})
 
 
 def _tensors(tree: object) -> list[Tensor]:

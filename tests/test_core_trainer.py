@@ -21,12 +21,9 @@ from l2l_gail.core import (
     CoordinateMLP,
     Game,
     L2LTrainer,
-    RingBatch,
     SignDescent,
     UpdateRule,
     Vars,
-    all_finite,
-    detach,
 )
 
 
@@ -372,29 +369,6 @@ def test_game_says_what_it_lacks() -> None:
     trainer.begin({"w": torch.zeros(1)})
     with pytest.raises(NotImplementedError, match="Bare trains its leader elsewhere"):
         trainer.step([None])
-
-
-# The small helpers.
-
-
-def test_detach_cuts_every_tensor_of_a_tree_and_keeps_its_types() -> None:
-    tensor = torch.ones(2, requires_grad=True) * 2
-    tree = {"a": tensor, "b": {"c": (tensor, 3)}, "batch": RingBatch(tensor, tensor), "t": 4}
-    cut = detach(tree)
-    assert isinstance(cut["batch"], RingBatch)
-    leaves = [cut["a"], cut["b"]["c"][0], *cut["batch"]]  # type: ignore[index]
-    assert all(leaf.grad_fn is None and torch.equal(leaf, tensor) for leaf in leaves)
-    assert cut["b"]["c"][1] == 3  # type: ignore[index]
-    assert cut["t"] == 4
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_all_finite_sees_a_single_bad_entry(bad: float) -> None:
-    good = {"a": torch.full((3, 3), 1e38), "b": torch.tensor(0.0)}
-    assert all_finite(good)
-    spoiled = good["a"].clone()
-    spoiled[2, 1] = bad
-    assert not all_finite({**good, "a": spoiled})
 
 
 def assert_equal(a: Any, b: Any) -> None:
