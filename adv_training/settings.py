@@ -57,7 +57,7 @@ class Settings:
     lr: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    attacker_lr: float = 2e-3
+    attacker_lr: float = 4e-3
     attacker_channels: int = 12
     bf16: bool = False
 
