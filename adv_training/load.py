@@ -23,7 +23,7 @@ DataName = Literal["auto", "cifar10", "synthetic"]
 DATA_VARIABLE = "L2L_GAIL_DATA"
 """Environment variable that names the data folder where no flag does."""
 
-_SYNTHETIC_TRAIN = 12_000
+_SYNTHETIC_TRAIN = 10_000
 _SYNTHETIC_TEST = 2_000
 _HELD_OUT = 1_000
 
