@@ -37,6 +37,7 @@ from adv_training import (
     run_jobs,
 )
 from l2l_gail.cli import parse, run_main
+from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
 
@@ -163,21 +164,6 @@ def check(config: Config, runs: list[Settings], folder: Path | None) -> None:
         raise InputError(
             f"--batch-size {runs[0].batch_size} is above the {len(dataset.train)} training images"
         )
-
-
-def choose_device(name: str) -> str:
-    """Return the name of a device that is there.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # torch's ways to say "not in this build"
-        raise InputError(f"--device {name} is not available here; use cpu or auto") from error
-    return name
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ FIGURES
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ from l2l_gail.runs import RunFolder, find_runs
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
 CURVE_SEEDS = range(40_000, 40_010)  # of the learning curve
-METHODS = {"both": ["gail", "l2l_gail"]}
+NOT_SETTINGS = ("method", "total_timesteps", "eval_every", "device", "threads", "out", "resume")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Config:
     update_rule: Literal["adam", "optimistic_adam", "sgd"] = "adam"
     """Hand-designed rule of gail."""
     matched_effort: bool = False
-    """Give gail as many gradients as l2l_gail spends, meta-updates included."""
+    """Give gail as many updates more as l2l_gail spends on training its rule."""
     learned: Literal["all", "step", "network"] = "all"
     """What l2l_gail learns: the global step, the network on each weight, or both."""
     meta_every: int = 1
@@ -118,16 +119,23 @@ def main(argv: list[str] | None = None) -> None:
         f"{demos.returns.mean():.0f}, {config.total_timesteps:,} steps a method",
         flush=True,
     )
+    folders = {
+        method: RunFolder.create(
+            config.out, config.env, label(config, method), config.seed, resume=config.resume
+        )
+        for method in methods(config)
+    }
+    for folder in folders.values():
+        check_resumed(config, folder)
     references = measure_references(config, demos, env_kwargs)
     runs = []
-    for method in METHODS.get(config.method, [config.method]):
-        folder = RunFolder.create(config.out, config.env, method, config.seed, resume=config.resume)
-        if not folder.finished:
-            train(config, method, demos, env_kwargs, folder, references)
+    for method, folder in folders.items():
+        train(config, method, demos, env_kwargs, folder, references)
         runs += find_runs(folder.path)
     for section in collect(runs):
         print("\n" + section_tables(section)[0].as_text())
-    print(f"\nIn TensorBoard: make board RUNS={config.out}")
+    print(f"\nIn TensorBoard: make board RUNS={config.out}, or without make")
+    print(f"python -m l2l_gail.compare {config.out}; tensorboard --logdir {config.out}/comparison")
 
 
 def train(
@@ -139,18 +147,19 @@ def train(
     references: dict[str, float],
 ) -> None:
     """Train one method in its folder, measure its last policy, write the summary."""
-    print(f"{method} in {folder.path}", flush=True)
+    print(f"{label(config, method)} in {folder.path}", flush=True)
     evaluation = TrueReturnCallback(
         config.env, CURVE_SEEDS, every=config.eval_every, env_kwargs=env_kwargs
     )
     env = make_vec(config.env, config.n_envs, config.seed, env_kwargs)
     run = TrainingRun(make_model(config, method, env, demos), folder, evaluation)
     if config.resume and folder.checkpoint.exists():
-        run.resume(env, demos)
+        run.resume()
         print(f"going on at step {run.model.num_timesteps:,}; the environments start new episodes")
     else:
-        folder.write_config(dataclasses.asdict(config) | {"method": method})
-    run.train(config.total_timesteps, progress_bar=sys.stderr.isatty())
+        folder.write_config(settings(config))
+    if run.model.num_timesteps < config.total_timesteps or not folder.finished:
+        run.train(config.total_timesteps, progress_bar=sys.stderr.isatty())
     env.close()
     final = evaluate_policy_return(
         lambda obs: run.model.predict(obs, deterministic=True)[0],
@@ -160,7 +169,7 @@ def train(
     )
     folder.write_summary(
         kind="gail",
-        method=method,
+        method=label(config, method),
         env=config.env,
         seed=config.seed,
         steps=run.model.num_timesteps,
@@ -171,22 +180,14 @@ def train(
         wall_s=run.wall_s,
         cpu_s=run.cpu_s,
         curve=run.evaluation.curve,
-        config=dataclasses.asdict(config) | {"method": method},
+        config=settings(config),
     )
 
 
 def make_model(config: Config, method: str, env: VecEnv, demos: Demonstrations) -> GAIL:
     """Return the model of one method; the methods differ in nothing else."""
-    discriminator = DiscriminatorConfig(
-        update_rule=config.update_rule,
-        learning_rate=config.learning_rate,
-        updates_per_rollout=config.updates,
-        penalty_weight=config.penalty_weight,
-        reward="constant" if method == "no_demos" else config.reward,
-        matched_effort=config.matched_effort and method == "gail",
-    )
     kwargs: dict[str, Any] = {
-        "discriminator": discriminator,
+        "discriminator": discriminator_config(config, method),
         "warm_start_steps": config.warm_start_steps,
         "n_steps": config.n_steps,
         "batch_size": min(256, env.num_envs * config.n_steps),
@@ -198,13 +199,52 @@ def make_model(config: Config, method: str, env: VecEnv, demos: Demonstrations) 
         "device": config.device,
     }
     if method == "l2l_gail":
-        rule = LearnedRuleConfig(
-            meta_every=config.meta_every,
-            learn_network=config.learned != "step",
-            learn_step=config.learned != "network",
-        )
-        return L2LGAIL("MlpPolicy", env, demos, rule=rule, **kwargs)
+        return L2LGAIL("MlpPolicy", env, demos, rule=rule_config(config), **kwargs)
     return GAIL("MlpPolicy", env, demos, **kwargs)
+
+
+def discriminator_config(config: Config, method: str) -> DiscriminatorConfig:
+    """Return the discriminator's settings for one method."""
+    more = config.updates // config.meta_every if config.matched_effort and method == "gail" else 0
+    return DiscriminatorConfig(
+        update_rule=config.update_rule,
+        learning_rate=config.learning_rate,
+        updates_per_rollout=config.updates + more,
+        penalty_weight=config.penalty_weight,
+        reward="constant" if method == "no_demos" else config.reward,
+    )
+
+
+def rule_config(config: Config) -> LearnedRuleConfig:
+    """Return the learned rule's settings."""
+    return LearnedRuleConfig(
+        meta_every=config.meta_every,
+        learn_network=config.learned != "step",
+        learn_step=config.learned != "network",
+    )
+
+
+def methods(config: Config) -> list[str]:
+    """Return the methods to train."""
+    return ["gail", "l2l_gail"] if config.method == "both" else [config.method]
+
+
+def label(config: Config, method: str) -> str:
+    """Return a method's name in folders and tables: variants are methods of their own."""
+    parts = [method]
+    if method == "gail":
+        parts += ["matched"] * config.matched_effort
+        parts += [config.update_rule] * (config.update_rule != "adam")
+    if method == "l2l_gail":
+        parts += [config.learned] * (config.learned != "all")
+    if method != "no_demos":
+        parts += [config.reward] * (config.reward != "gail")
+    return "_".join(parts)
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Return what decides a run's result; not where it lies or how long it goes on."""
+    return {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_SETTINGS}
 
 
 def measure_references(
@@ -212,18 +252,20 @@ def measure_references(
 ) -> dict[str, float]:
     """Return the true returns of the expert, of behaviour cloning and of random actions."""
     env = make_vec(config.env, 1, config.seed, env_kwargs)
-    cloned = make_model(config, "gail", env, demos)
+    cloned = make_model(dataclasses.replace(config, n_steps=2), "gail", env, demos)
     behaviour_cloning(cloned.policy, demos, seed=config.seed)
     policies: dict[str, Predict] = {
         "bc_return": lambda obs: cloned.predict(obs, deterministic=True)[0]
     }
-    expert = demos.returns.mean() if demos.expert_return is None else demos.expert_return
-    references = {"expert_return": float(expert)}
-    if demos.random_return is None or env_kwargs:
+    references = {"expert_return": float(demos.returns.mean())}
+    # What was measured with the demonstrations holds for the environment as it is registered.
+    if not env_kwargs and demos.expert_return is not None:
+        references["expert_return"] = demos.expert_return
+    if not env_kwargs and demos.random_return is not None:
+        references["random_return"] = demos.random_return
+    else:
         assert isinstance(env.action_space, spaces.Box)
         policies["random_return"] = random_policy(env.action_space, config.seed)
-    else:
-        references["random_return"] = demos.random_return
     for name, predict in policies.items():
         played = evaluate_policy_return(predict, config.env, EVALUATION_SEEDS, env_kwargs)
         references[name] = played.mean_return
@@ -254,12 +296,35 @@ def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> 
     for name in ("total_timesteps", "n_envs", "n_steps", "updates", "eval_every", "threads"):
         if getattr(config, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
+    if config.seed < 0 or config.warm_start_steps < 0:
+        raise InputError("--seed and --warm-start-steps must be 0 or more")
     if config.n_envs * config.n_steps < 2:
         raise InputError("a rollout needs at least 2 steps: raise --n-steps or --n-envs")
     choose_device(config.device)
+    rule_config(config)
+    for method in methods(config):
+        discriminator_config(config, method)
     env = make_env(config.env, env_kwargs)
     demos.check_env(config.env, env.observation_space, env.action_space)
     env.close()
+
+
+def check_resumed(config: Config, folder: RunFolder) -> None:
+    """Refuse to go on with a run under other settings than it began with.
+
+    Raises:
+        InputError: Naming the flags that differ.
+    """
+    if not folder.checkpoint.exists():
+        return
+    now = json.loads(json.dumps(settings(config)))
+    before = folder.read_config()
+    differing = [f"--{k.replace('_', '-')}" for k in now if before.get(k, now[k]) != now[k]]
+    if differing:
+        raise InputError(
+            f"{folder.path} was begun with other {', '.join(differing)}: give the same to resume "
+            "it, or leave --resume out for a run of its own"
+        )
 
 
 if __name__ == "__main__":

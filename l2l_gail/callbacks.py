@@ -41,6 +41,10 @@ class TrueReturnCallback(BaseCallback):
         self.env_kwargs = env_kwargs
         self.curve: dict[str, list[float]] = {"steps": [], "return_mean": [], "length_mean": []}
 
+    def _on_training_start(self) -> None:
+        if self.curve["steps"] and self.curve["steps"][-1] > self.num_timesteps:
+            self.curve = {name: [] for name in self.curve}  # a new training, from step 0
+
     def _on_step(self) -> bool:
         return True
 

@@ -7,9 +7,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 import l2l_gail.core.trainer as core_trainer
@@ -19,6 +22,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail import (
     GAIL,
     L2LGAIL,
+    Discriminator,
     DiscriminatorConfig,
     LearnedRuleConfig,
     behaviour_cloning,
@@ -165,7 +169,7 @@ def test_every_update_goes_through_the_core(
     assert calls == {"unroll": 6, "step": 6}
 
 
-def test_matched_effort_spends_as_many_gradients_as_the_learned_rule(
+def test_twice_the_updates_spend_as_many_gradients_as_the_learned_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spent = {"gradients": 0}
@@ -184,7 +188,7 @@ def test_matched_effort_spends_as_many_gradients_as_the_learned_rule(
     make(L2LGAIL).learn(ROLLOUT)
     by_the_rule = spent.pop("gradients")
     spent["gradients"] = 0
-    make(GAIL, discriminator=_more(matched_effort=True)).learn(ROLLOUT)
+    make(GAIL, discriminator=_more(updates_per_rollout=6)).learn(ROLLOUT)
     assert spent["gradients"] == by_the_rule == 6
 
 
@@ -305,3 +309,81 @@ def test_an_id_a_file_and_a_callback_work_as_in_sb3(tmp_path: Path) -> None:
     model.learn(32, callback=lambda locals_, globals_: seen.append(1) or True)
     assert len(seen) == 32
     assert model.ep_info_buffer[0]["r"] == pytest.approx(100.0 * TIME_LIMIT)  # the true return
+
+
+def test_load_takes_what_the_constructor_takes(tmp_path: Path) -> None:
+    make(L2LGAIL).save(tmp_path / "model")
+    walk_demos().save(tmp_path / "walk.npz")
+    model = L2LGAIL.load(
+        tmp_path / "model",
+        env=walk_envs(),
+        demonstrations=tmp_path / "walk.npz",
+        discriminator=_more(updates_per_rollout=5),
+        rule=LearnedRuleConfig(meta_every=2),
+        device="cpu",
+    )
+    model.learn(ROLLOUT)
+    assert model.discriminator_updates.trainer.steps == 5
+    assert model.discriminator_updates.trainer.meta_every == 2
+
+
+def test_a_later_environment_is_checked_too() -> None:
+    model = make()
+    model.set_env(VecNormalize(walk_envs()))
+    with pytest.raises(InputError, match="norm_obs=False"):
+        model.learn(ROLLOUT)
+
+
+def test_float64_actions_and_own_policies_work() -> None:
+    class Own(ActorCriticPolicy):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, features_extractor_class=FlattenExtractor, **kwargs)
+
+    discriminator = Discriminator(
+        gymnasium.spaces.Box(-1, 1, (2,), np.float64), gymnasium.spaces.Box(-1, 1, (1,), np.float64)
+    )
+    assert discriminator(torch.zeros(3, 2), torch.zeros(3, 1)).dtype == torch.float32
+    model = GAIL(Own, walk_envs(), walk_demos(), n_steps=16, batch_size=16, discriminator=SMALL)
+    model.learn(ROLLOUT)
+    assert isinstance(model.policy.features_extractor, FlattenExtractor)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.25, 0.999])
+def test_the_rule_is_judged_on_what_the_discriminator_never_saw(share: float) -> None:
+    model = make(L2LGAIL, rule=LearnedRuleConfig(holdout_fraction=share))
+    inputs = torch.arange(ROLLOUT).float()[:, None]
+    seen, held_out = model.discriminator_updates._split(inputs)
+    assert len(held_out) == {0.001: 1, 0.25: 8, 0.999: ROLLOUT - 1}[share]
+    assert sorted(torch.cat([seen, held_out]).flatten().tolist()) == list(range(ROLLOUT))
+    steps = held_out.flatten().diff().remainder(ROLLOUT)
+    assert (steps == 1).all()  # one stretch, not single steps
+
+
+def test_meta_batches_are_drawn_only_when_the_rule_learns() -> None:
+    model = make(L2LGAIL, rule=LearnedRuleConfig(meta_every=4))
+    stream = model.discriminator_updates._meta_stream
+    before = stream.get_state()
+    model.learn(ROLLOUT)  # 3 updates
+    assert torch.equal(stream.get_state(), before)
+    model.learn(ROLLOUT, reset_num_timesteps=False)
+    assert not torch.equal(stream.get_state(), before)
+
+
+def test_foreign_parameters_are_refused() -> None:
+    adam = make()
+    optimistic = make(discriminator=_more(update_rule="optimistic_adam"))
+    with pytest.raises(ValueError, match="OptimisticAdam"):
+        optimistic.set_parameters(adam.get_parameters())
+    wider = make(discriminator=_more(hidden_sizes=(9, 8)))
+    saved = adam.discriminator_updates.state_dict()
+    with pytest.raises(ValueError, match="shapes"):
+        wider.discriminator_updates.load_state_dict(saved)
+    adam.set_parameters(adam.get_parameters())
+    assert adam.discriminator_updates.trainer.follower is not saved["trainer"]["follower"]
+
+
+def test_unfit_spaces_and_policies_are_refused_at_once() -> None:
+    with pytest.raises(InputError, match="squashing or gSDE"):
+        make(use_sde=True, warm_start_steps=5)
+    with pytest.raises(InputError, match="observation space"):
+        GAIL("MlpPolicy", "FrozenLake-v1", walk_demos())

@@ -19,6 +19,7 @@ from gail_support import ENV_ID, walk_demos
 from l2l_gail.cli import run_main
 from l2l_gail.core import L2LTrainer
 from l2l_gail.demos.record import record_episodes
+from l2l_gail.errors import InputError
 from l2l_gail.evaluation import random_policy
 from l2l_gail.gail.tags import TAGS
 from l2l_gail.runs import find_runs
@@ -133,6 +134,31 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert len(seen) == 1
 
 
+def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: Path) -> None:
+    train_gail.main([*short, "--method", "gail"])
+    with pytest.raises(InputError, match="begun with other --learning-rate, --updates"):
+        train_gail.main(
+            [*short, "--method", "gail", "--resume", "--learning-rate", "0.5", "--updates", "9"]
+        )
+    train_gail.main([*short, "--method", "gail", "--resume", "--total-timesteps", "96"])
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.summary["steps"] == 96  # longer is the same run
+    events = EventAccumulator(str(run.folder.path))
+    events.Reload()
+    assert [event.step for event in events.Scalars("disc/loss")] == [32, 64, 96]
+
+
+def test_variants_are_methods_of_their_own(short: list[str], tmp_path: Path) -> None:
+    flags = "--update-rule optimistic_adam --matched-effort --learned step --meta-every 2".split()
+    train_gail.main([*short, *flags])
+    runs = find_runs(tmp_path / "runs")
+    names = ["gail_matched_optimistic_adam", "l2l_gail_step"]
+    assert [run.summary["method"] for run in runs] == names
+    config = train_gail.Config(updates=10, matched_effort=True, meta_every=2)
+    assert train_gail.discriminator_config(config, "gail").updates_per_rollout == 15
+    assert train_gail.discriminator_config(config, "l2l_gail").updates_per_rollout == 10
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -146,6 +172,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
         (["--n-envs", "0"], "--n-envs"),
         (["--demo-episodes", "9"], "9 episodes"),
         (["--env-kwargs", "nonsense"], "nonsense"),
+        (["--meta-every", "0"], "meta_every"),
+        (["--learning-rate", "-1"], "learning_rate"),
+        (["--seed", "-1"], "--seed"),
         (["--env-kwargs", "no_such_argument=1"], "no_such_argument"),
     ],
 )

@@ -130,7 +130,9 @@ class CoordinateMLP(UpdateRule):
         d, r, moments = adam_direction(gradient, moments, self.betas, self.eps)
         slow = torch.lerp(gradient, state["slow"], _SLOW_BETA)
 
-        scale = self.log_step.to(d.dtype).clamp(-8.0, 8.0).exp() * self.lr
+        # Bounded in value, not in gradient: a step that has hit a bound can come back.
+        log_step = self.log_step + (self.log_step.clamp(-8.0, 8.0) - self.log_step).detach()
+        scale = log_step.to(d.dtype).exp() * self.lr
         base = self.lr * -d
         if self.learn_network:
             slow_hat = slow / (1 - _SLOW_BETA ** moments["t"])

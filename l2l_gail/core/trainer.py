@@ -95,6 +95,11 @@ class L2LTrainer:
         self.follower = detach(follower)
         self.state = self.rule.init(self.follower)
 
+    @property
+    def learns_next(self) -> bool:
+        """Whether the next step trains the rule, and so needs its meta-batches."""
+        return self.meta_optimizer is not None and (self.steps + 1) % self.meta_every == 0
+
     def step(
         self, batches: Sequence[Any], meta_batches: Sequence[Any] | None = None
     ) -> dict[str, Tensor]:
@@ -110,8 +115,8 @@ class L2LTrainer:
             0-d tensors: ``meta_loss`` and ``meta_gradient_norm`` where the rule was trained,
             ``leader_loss`` where the leader was; not yet moved to the CPU.
         """
+        learn = self.learns_next
         self.steps += 1
-        learn = self.meta_optimizer is not None and self.steps % self.meta_every == 0
         leads = self.leader_optimizer is not None
         stats: dict[str, Tensor] = {}
         start = self._start(batches[0])
@@ -208,9 +213,20 @@ class L2LTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
-        """Take over a state of :meth:`state_dict`; the optimizers must be of the same kind."""
-        self.follower = state["follower"]
-        self.state = state["state"]
+        """Take over a state of :meth:`state_dict`, as a copy on this trainer's device.
+
+        Raises:
+            ValueError: If it is of another follower, another rule, or has other optimizers.
+        """
+        follower, rule_state = state["follower"], state["state"]
+        if self.follower is not None:
+            if _shapes(follower) != _shapes(self.follower):
+                raise ValueError("the saved follower has other names or shapes than this one")
+            if rule_state.keys() != self.state.keys():
+                raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
+            device = next(iter(self.follower.values())).device
+            follower, rule_state = _copy(follower, device), _copy(rule_state, device)
+        self.follower, self.state = follower, rule_state
         self.rule.load_state_dict(state["rule"], strict=strict)
         for name in ("meta_optimizer", "leader_optimizer"):
             optimizer, saved = getattr(self, name), state[name]
@@ -219,6 +235,18 @@ class L2LTrainer:
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
         self.steps, self.skipped, self.rejected = state["counts"]
+
+
+def _shapes(variables: Vars | None) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in (variables or {}).items()}
+
+
+def _copy(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.detach().clone().to(device)
+    if isinstance(tree, dict):
+        return {key: _copy(value, device) for key, value in tree.items()}
+    return tree
 
 
 def _parameters(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:

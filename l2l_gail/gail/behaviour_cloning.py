@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 
-__all__ = ["behaviour_cloning"]
+__all__ = ["behaviour_cloning", "check_clonable"]
 
 
 def behaviour_cloning(
@@ -42,8 +42,7 @@ def behaviour_cloning(
     Raises:
         InputError: If the policy is not Gaussian.
     """
-    if not isinstance(policy.action_dist, DiagGaussianDistribution):
-        raise InputError("behaviour cloning needs a Gaussian policy without squashing or gSDE")
+    check_clonable(policy)
     obs = torch.as_tensor(demonstrations.obs, dtype=torch.float32, device=policy.device)
     acts = torch.as_tensor(demonstrations.acts, dtype=torch.float32, device=policy.device)
     parameters = [
@@ -63,3 +62,14 @@ def behaviour_cloning(
     policy.set_training_mode(False)
     with torch.no_grad():
         return float(F.mse_loss(policy.get_distribution(obs).mode(), acts))
+
+
+def check_clonable(policy: ActorCriticPolicy) -> None:
+    """Refuse a policy whose mean action cannot be fitted.
+
+    Raises:
+        InputError: If the policy is not a plain Gaussian one.
+    """
+    # Exactly this class: its squashed heir's mean is not the action that is applied.
+    if type(policy.action_dist) is not DiagGaussianDistribution:
+        raise InputError("behaviour cloning needs a Gaussian policy without squashing or gSDE")

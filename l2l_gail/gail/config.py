@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -35,8 +36,6 @@ class DiscriminatorConfig:
             :mod:`l2l_gail.gail.rewards`. ``constant`` is the no-demonstrations control.
         holdout_fraction: Share of each rollout that the updates never see. A learned rule is
             judged on it; a hand-designed rule has no use for it.
-        matched_effort: Twice the updates: as many gradients as a learned rule spends when it
-            learns after every step, so that a comparison rests on equal effort.
     """
 
     hidden_sizes: tuple[int, ...] = (100, 100)
@@ -50,26 +49,25 @@ class DiscriminatorConfig:
     controller_weight: float = 0.0
     reward: RewardName = "gail"
     holdout_fraction: float = 0.0
-    matched_effort: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
         _check_choice("update_rule", self.update_rule, get_args(RuleName))
         _check_choice("penalty", self.penalty, get_args(PenaltyName))
         _check_choice("reward", self.reward, get_args(RewardName))
-        _check(self.learning_rate > 0, f"learning_rate must be positive, not {self.learning_rate}")
         _check(
-            self.updates_per_rollout >= 1 and self.batch_size >= 1,
-            "updates_per_rollout and batch_size must be at least 1",
+            0 < self.learning_rate < math.inf,
+            f"learning_rate must be positive and finite, not {self.learning_rate}",
         )
+        _check_counts(updates_per_rollout=self.updates_per_rollout, batch_size=self.batch_size)
+        _check_counts(**{f"hidden_sizes[{i}]": size for i, size in enumerate(self.hidden_sizes)})
         _check(
             0 <= self.holdout_fraction < 1,
             f"holdout_fraction must be in [0, 1), not {self.holdout_fraction}",
         )
-        _check(
-            min(self.penalty_weight, self.entropy_weight, self.controller_weight) >= 0,
-            "the weights of penalty, entropy and controller must not be negative",
-        )
+        for name in ("penalty_weight", "entropy_weight", "controller_weight"):
+            weight = getattr(self, name)
+            _check(0 <= weight < math.inf, f"{name} must be 0 or more and finite, not {weight}")
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,10 @@ class LearnedRuleConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
-        _check(
-            self.meta_learning_rate >= 0,
-            f"meta_learning_rate must not be negative, not {self.meta_learning_rate}",
-        )
-        _check(self.meta_every >= 1, f"meta_every must be at least 1, not {self.meta_every}")
+        for name in ("meta_learning_rate", "global_step_lr_ratio"):
+            rate = getattr(self, name)
+            _check(0 <= rate < math.inf, f"{name} must be 0 or more and finite, not {rate}")
+        _check_counts(meta_every=self.meta_every, hidden=self.hidden)
         _check(
             0 < self.holdout_fraction < 1,
             f"a learned rule needs a holdout_fraction in (0, 1), not {self.holdout_fraction}",
@@ -115,6 +112,11 @@ class LearnedRuleConfig:
 def _check(holds: bool, message: str) -> None:
     if not holds:
         raise InputError(message)
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        _check(isinstance(count, int) and count >= 1, f"{name} must be a whole number, not {count}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -53,8 +53,8 @@ class Discriminator(nn.Module):
         super().__init__()
         obs_dim, act_dim = math.prod(observation_space.shape), math.prod(action_space.shape)
         self.statistics = ObservationStatistics(obs_dim)
-        self.register_buffer("low", torch.as_tensor(action_space.low).flatten())
-        self.register_buffer("high", torch.as_tensor(action_space.high).flatten())
+        for name, bound in (("low", action_space.low), ("high", action_space.high)):
+            self.register_buffer(name, torch.as_tensor(bound, dtype=torch.float32).flatten())
         widths = [obs_dim + act_dim, *hidden_sizes, 1]
         self.layers = nn.ModuleList(
             nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)

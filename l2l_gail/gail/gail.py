@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,17 +20,18 @@ from torch import Tensor
 from l2l_gail.core import SGD, Adam, L2LTrainer, OptimisticAdam
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.gail.behaviour_cloning import behaviour_cloning
+from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.game import DiscriminatorGame
-from l2l_gail.gail.normalize import NormalizeObservations, ObservationStatistics
+from l2l_gail.gail.normalize import GAILPolicy, ObservationStatistics
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.updates import DiscriminatorUpdates
 
 __all__ = ["GAIL"]
 
-Self = TypeVar("Self", bound="GAIL")
+_ATTRIBUTES = {"discriminator": "discriminator_config", "rule": "rule_config"}
+"""Constructor arguments whose attributes have another name."""
 _RULES = {"adam": Adam, "optimistic_adam": OptimisticAdam, "sgd": SGD}
 
 
@@ -46,22 +47,24 @@ class GAIL(PPO):
     alike and are saved with them, so ``predict`` takes raw observations. At a time limit the
     return is bootstrapped with the value of the learned reward, never of the environment's.
 
+    The reward is swapped after the rollout: a callback's ``on_rollout_end`` still finds the
+    environment's in the rollout buffer.
+
     Args:
-        policy: ``"MlpPolicy"`` or a policy class, as in PPO.
+        policy: ``"MlpPolicy"``, which normalises observations, or a policy class of your own.
         env: An environment, a vector of them, or a registered id; flat ``Box`` spaces. One whose
             ``VecNormalize`` normalises observations is refused.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only
             to load a model for ``predict``.
         discriminator: Its settings, see :class:`~l2l_gail.gail.config.DiscriminatorConfig`.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
-        policy_kwargs: As in PPO. Without a features extractor of yours, one that normalises.
         **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...).
 
     Raises:
         InputError: If environment and demonstrations do not fit, in one line.
     """
 
-    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": ActorCriticPolicy}
+    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": GAILPolicy}
 
     def __init__(
         self,
@@ -71,18 +74,11 @@ class GAIL(PPO):
         *,
         discriminator: DiscriminatorConfig | None = None,
         warm_start_steps: int = 0,
-        policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
     ) -> None:
-        policy_kwargs = dict(policy_kwargs or {})
-        policy_kwargs.setdefault("features_extractor_class", NormalizeObservations)
-        super().__init__(
-            policy, env, policy_kwargs=policy_kwargs, _init_setup_model=False, **ppo_kwargs
-        )
-        if isinstance(demonstrations, (str, Path)):
-            demonstrations = Demonstrations.load(demonstrations)
-        self.demonstrations = demonstrations
+        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)
+        self.demonstrations = _read(demonstrations)
         self.discriminator_config = discriminator or DiscriminatorConfig()
         self.warm_start_steps = warm_start_steps
         self._time_limits: list[tuple[int, int, np.ndarray]] = []
@@ -93,15 +89,10 @@ class GAIL(PPO):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        self._check_fit()
         super()._setup_model()
-        if self._vec_normalize_env is not None and self._vec_normalize_env.norm_obs:
-            raise InputError(
-                "the environment's VecNormalize normalises observations, which the model does "
-                "itself; pass norm_obs=False"
-            )
-        for name, space in (("observation", self.observation_space), ("action", self.action_space)):
-            if not isinstance(space, spaces.Box):
-                raise InputError(f"the {name} space must be a Box, not {space}")
+        if self.warm_start_steps:
+            check_clonable(self.policy)
         assert isinstance(self.observation_space, spaces.Box)
         assert isinstance(self.action_space, spaces.Box)
         self.discriminator = Discriminator(
@@ -123,13 +114,28 @@ class GAIL(PPO):
         return L2LTrainer(game, rule(self.discriminator_config.learning_rate), persistent=True)
 
     def _fit_statistics(self, demonstrations: Demonstrations) -> None:
-        demonstrations.check_env(registered_id(self.env), self.observation_space, self.action_space)
         for network in (self.policy, self.discriminator):
             for module in network.modules():
                 if isinstance(module, ObservationStatistics):
                     module.set(demonstrations.obs_mean, demonstrations.obs_std)
 
+    def _check_fit(self) -> None:
+        """Refuse an environment that the model or the demonstrations do not fit."""
+        for name, space in (("observation", self.observation_space), ("action", self.action_space)):
+            if not isinstance(space, spaces.Box):
+                raise InputError(f"the {name} space must be a Box, not {space}")
+        if self._vec_normalize_env is not None and self._vec_normalize_env.norm_obs:
+            raise InputError(
+                "the environment's VecNormalize normalises observations, which the model does "
+                "itself; pass norm_obs=False"
+            )
+        if self.demonstrations is not None:
+            self.demonstrations.check_env(
+                registered_id(self.env), self.observation_space, self.action_space
+            )
+
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        self._check_fit()
         if self.demonstrations is None:
             raise InputError(
                 "this model was loaded without demonstrations; to train it on, load it with "
@@ -180,7 +186,7 @@ class GAIL(PPO):
         for i, info in enumerate(infos):
             terminal = info.get("terminal_observation")
             if terminal is not None and info.get("TimeLimit.truncated", False):
-                self._time_limits.append((self.rollout_buffer.pos, i, np.asarray(terminal)))
+                self._time_limits.append((self.rollout_buffer.pos, i, np.array(terminal)))
 
     def _rollout_inputs(self, buffer: RolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(n_envs * n_steps, in_dim)``, env by env."""
@@ -222,7 +228,7 @@ class GAIL(PPO):
         buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
 
     def learn(
-        self: Self,
+        self,
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 1,
@@ -235,6 +241,21 @@ class GAIL(PPO):
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
 
+    @classmethod
+    def load(cls, path: Any, env: GymEnv | None = None, *args: Any, **kwargs: Any) -> Self:
+        """Load a saved model, as ``PPO.load``.
+
+        Args:
+            path: File written by ``save``.
+            env: Environment to train on in; none is needed to act.
+            *args: As in ``PPO.load``.
+            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
+        """
+        kwargs = {_ATTRIBUTES.get(name, name): value for name, value in kwargs.items()}
+        if "demonstrations" in kwargs:
+            kwargs["demonstrations"] = _read(kwargs["demonstrations"])
+        return super().load(path, env, *args, **kwargs)
+
     def _excluded_save_params(self) -> list[str]:
         """Demonstrations are not saved: a model does not need them to act."""
         own = ["demonstrations", "discriminator", "discriminator_updates"]
@@ -243,6 +264,12 @@ class GAIL(PPO):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         return [*names, "discriminator", "discriminator_updates"], variables
+
+
+def _read(demonstrations: Demonstrations | str | Path | None) -> Demonstrations | None:
+    if isinstance(demonstrations, (str, Path)):
+        return Demonstrations.load(demonstrations)
+    return demonstrations
 
 
 def registered_id(env: VecEnv | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -17,8 +17,6 @@ from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
 
 __all__ = ["L2LGAIL"]
-
-Self = TypeVar("Self", bound="L2LGAIL")
 
 
 class L2LGAIL(GAIL):
@@ -57,11 +55,13 @@ class L2LGAIL(GAIL):
         **gail_kwargs: Any,
     ) -> None:
         self.rule_config = rule or LearnedRuleConfig()
-        discriminator = dataclasses.replace(
-            discriminator or DiscriminatorConfig(),
-            holdout_fraction=self.rule_config.holdout_fraction,
-        )
         super().__init__(policy, env, demonstrations, discriminator=discriminator, **gail_kwargs)
+
+    def _setup_model(self) -> None:
+        self.discriminator_config = dataclasses.replace(
+            self.discriminator_config, holdout_fraction=self.rule_config.holdout_fraction
+        )
+        super()._setup_model()
 
     def _make_trainer(self, game: DiscriminatorGame) -> L2LTrainer:
         """Return a trainer with a learned rule and the optimizer that trains it."""
@@ -81,7 +81,7 @@ class L2LGAIL(GAIL):
         )
 
     def learn(
-        self: Self,
+        self,
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 1,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import ArrayLike
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-__all__ = ["NormalizeObservations", "ObservationStatistics"]
+__all__ = ["GAILPolicy", "NormalizeObservations", "ObservationStatistics"]
 
 _STD_FLOOR = 1e-3
 _CLIP = 10.0
@@ -61,3 +64,16 @@ class NormalizeObservations(BaseFeaturesExtractor):
     def forward(self, observations: Tensor) -> Tensor:
         """Return features ``(B, width)`` of observations ``(B, *shape)``."""
         return self.statistics(observations.flatten(1))
+
+
+class GAILPolicy(ActorCriticPolicy):
+    """SB3's actor-critic policy, whose features extractor normalises unless it is given another.
+
+    Args:
+        *args: As in ``ActorCriticPolicy``.
+        **kwargs: As in ``ActorCriticPolicy``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("features_extractor_class", NormalizeObservations)
+        super().__init__(*args, **kwargs)

@@ -7,17 +7,17 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.callbacks import CheckpointCallback, TrueReturnCallback
-from l2l_gail.demos import Demonstrations
 from l2l_gail.gail.gail import GAIL
-from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.runs import RunFolder, atomic_write, load_checkpoint, save_checkpoint
 
 __all__ = ["TrainingRun"]
 
@@ -40,24 +40,24 @@ class TrainingRun:
     wall_s: float = 0.0
     cpu_s: float = 0.0
 
-    def resume(self, env: VecEnv, demonstrations: Demonstrations) -> None:
+    def resume(self) -> None:
         """Go on from the folder's checkpoint: weights, optimizers, random streams, measurements.
 
-        The environments start new episodes, since a simulator's state is not saved.
+        The model must have been made with the settings of the run. Its environments start new
+        episodes, with seeds of their own, since a simulator's state is not saved.
 
         Raises:
             InputError: If the checkpoint is damaged or of another version.
         """
         state = load_checkpoint(self.folder.checkpoint)
-        archive = io.BytesIO(state["model"].numpy().tobytes())
-        self.model = type(self.model).load(
-            archive, env=env, demonstrations=demonstrations, device=self.model.device
-        )
+        self.model.set_parameters(state["parameters"], device=self.model.device)
+        self.model.num_timesteps = state["steps"]
+        self.model._n_updates = state["policy_epochs"]
         self.evaluation.curve = state["curve"]
         self.wall_s, self.cpu_s = state["wall_s"], state["cpu_s"]
-        torch.set_rng_state(state["torch_rng"])
-        _set_numpy_state(state["numpy_rng"])
-        random.setstate(_as_tuple(state["python_rng"]))
+        _set_random_states(state["random"])
+        assert self.model.env is not None
+        self.model.env.seed((self.model.seed or 0) + self.model.num_timesteps)
 
     def train(
         self, total_timesteps: int, *, save_every: int = 50_000, progress_bar: bool = False
@@ -69,17 +69,15 @@ class TrainingRun:
             save_every: Steps between two checkpoints.
             progress_bar: Whether to show a bar with the time left.
         """
-        self.model.set_logger(configure(str(self.folder.path), ["tensorboard"]))
+        begun = self.model.num_timesteps
+        events = _EventFile(self.folder.path, first_step=begun + 1)
+        self.model.set_logger(Logger(str(self.folder.path), [events]))
         wall, cpu = time.perf_counter() - self.wall_s, time.process_time() - self.cpu_s
 
-        def clock() -> None:
-            self.wall_s, self.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-
         def save() -> None:
-            clock()
+            self.wall_s, self.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
             self._save_checkpoint()
 
-        begun = self.model.num_timesteps
         self.model.learn(
             total_timesteps - begun,
             callback=[self.evaluation, CheckpointCallback(save, save_every)],
@@ -88,32 +86,54 @@ class TrainingRun:
         )
         save()
         self.model.logger.close()
-        self.model.save(self.folder.path / "model.zip")
-
-    def _save_checkpoint(self) -> None:
         archive = io.BytesIO()
         self.model.save(archive)
-        kind, keys, *rest = np.random.get_state(legacy=True)
-        state: dict[str, Any] = {
-            "model": torch.frombuffer(bytearray(archive.getvalue()), dtype=torch.uint8),
+        atomic_write(self.folder.path / "model.zip", archive.getvalue())
+
+    def _save_checkpoint(self) -> None:
+        state = {
+            "parameters": self.model.get_parameters(),
+            "steps": self.model.num_timesteps,
+            "policy_epochs": self.model._n_updates,
             "curve": self.evaluation.curve,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
-            "torch_rng": torch.get_rng_state(),
-            "numpy_rng": [str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), *rest],
-            "python_rng": _as_list(random.getstate()),
+            "random": _random_states(),
         }
         save_checkpoint(self.folder.checkpoint, state)
 
 
-def _set_numpy_state(saved: Sequence[Any]) -> None:
-    kind, keys, position, has_gauss, gauss = saved
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+class _EventFile(TensorBoardOutputFormat):
+    """SB3's TensorBoard output; what a killed run wrote after its checkpoint is to be forgotten."""
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        self.writer = SummaryWriter(str(folder), purge_step=first_step if first_step > 1 else None)
+        self._is_closed = False
+
+
+def _random_states() -> dict[str, Any]:
+    """Return the global random states of torch, numpy and Python, as plain values and tensors."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(kind), torch.as_tensor(np.asarray(keys, dtype=np.int64)), *rest],
+        "python": _as_list(random.getstate()),
+    }
+
+
+def _set_random_states(saved: dict[str, Any]) -> None:
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    kind, keys, *rest = saved["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(_as_tuple(saved["python"]))
 
 
 def _as_list(value: Any) -> Any:
     return [_as_list(entry) for entry in value] if isinstance(value, tuple) else value
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: Sequence[Any] | Any) -> Any:
     return tuple(_as_tuple(entry) for entry in value) if isinstance(value, list) else value

@@ -14,7 +14,7 @@ TAGS = {
     "disc/rejected_updates": "updates not taken because they left the finite numbers, so far",
     "gail/reward_mean": "mean learned reward of the rollout, before the bootstrap at time limits",
     "gail/reward_std": "its standard deviation",
-    "rule/meta_loss": "the discriminator's loss on held-out data, after the last update",
+    "rule/meta_loss": "the loss on held-out data, at the last update that trained the rule",
     "rule/meta_gradient_norm": "2-norm of its gradient in the rule's weights, before clipping",
     "rule/skipped_meta_updates": "meta-updates skipped, that gradient not being finite, so far",
     "rule/global_step": "exp(s), the learned factor on all steps; 1 is Adam's",

@@ -41,7 +41,6 @@ class DiscriminatorUpdates:
         self.config = config
         self._stream = torch.Generator().manual_seed(seed)
         self._meta_stream = torch.Generator().manual_seed(seed + 1_000_003)
-        self.n_updates = config.updates_per_rollout * (2 if config.matched_effort else 1)
         trainer.begin(discriminator.weights())
 
     def play(self, expert_inputs: Tensor, policy_inputs: Tensor) -> dict[str, float]:
@@ -57,10 +56,10 @@ class DiscriminatorUpdates:
         """
         seen, held_out = self._split(policy_inputs)
         stats: dict[str, Tensor] = {}
-        for _ in range(self.n_updates):
+        for _ in range(self.config.updates_per_rollout):
             batch = self._batch(expert_inputs, seen, self._stream)
             judged = None
-            if self.trainer.meta_optimizer is not None:
+            if self.trainer.learns_next:
                 judged = [self._batch(expert_inputs, held_out, self._meta_stream)]
             stats |= self.trainer.step([batch], judged)
         assert self.trainer.follower is not None
@@ -73,10 +72,10 @@ class DiscriminatorUpdates:
         The second is one stretch of the rollout at a random place: whole episodes rather than
         single steps, whose neighbours would give them away.
         """
-        n = len(inputs)
-        n_held = round(self.config.holdout_fraction * n)
-        if n_held == 0:
+        if self.config.holdout_fraction == 0:
             return inputs, inputs
+        n = len(inputs)
+        n_held = min(max(round(self.config.holdout_fraction * n), 1), n - 1)
         start = int(torch.randint(n, (1,), generator=self._stream))
         turned = inputs.roll(-start, dims=0)
         return turned[n_held:], turned[:n_held]
