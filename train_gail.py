@@ -4,10 +4,10 @@ Both methods train PPO on the reward of a discriminator, from the same demonstra
 budget. In one the discriminator is moved by Adam, in the other by a learned optimizer that starts
 as exactly that Adam and learns while the game is played. Ends with a table of true returns.
 
-Reached on Hopper-v5 by the last policy after 0.6 million steps, seeds 0, 1, 2 (no checkpoint
-picked, expert 3533): GAIL 3509, 3536, 3515, L2L-GAIL 3535, 3547, 3562, behaviour cloning 3097, 2956,
-3541. The two trainings of one seed take 4.7 minutes, one after the other, on one core of an AMD EPYC
-server. The figures lie in ``benchmarks/results/runs``.
+Reached on Hopper-v5 by the last policy after 0.6 million steps (no checkpoint picked; the expert
+has 3533), seeds 0, 1, 2: GAIL 3509, 3536, 3515; L2L-GAIL 3535, 3547, 3562; behaviour cloning 3097,
+2956, 3541. One seed of both takes 4.7 minutes on one core of an AMD EPYC server. The figures lie in
+``benchmarks/results/runs``.
 """
 
 from __future__ import annotations
