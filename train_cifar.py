@@ -25,10 +25,13 @@ import torch
 
 from adv_training import (
     METHODS,
+    Dataset,
     Settings,
     Tell,
     Training,
     available_cores,
+    check_resumed,
+    check_sizes,
     forward_equivalents,
     load_dataset,
     locate,
@@ -102,19 +105,29 @@ class Job:
     folder: Path | None
     device: str
     threads: int
+    run: RunFolder
 
 
 def main(argv: list[str] | None = None) -> None:
     """Find the data, train and evaluate each method, print the table."""
     config = parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION)
     device = choose_device(config.device)
+    check_flags(config)
     folder = locate(config.data, config.data_dir)
     if folder is None and config.data == "auto":
         print(NO_DATA, flush=True)
     data = "cifar10" if folder else "synthetic"
-    runs = [settings_of(config, data, method) for method in METHODS]
-    runs = [settings for settings in runs if config.method in (settings.method, "all")]
-    check(config, runs, folder)
+    runs = all_settings(config, data)
+    dataset = check_data(config, folder)
+    folders = {
+        run.label: RunFolder.create(
+            config.out, data, run.folder_name, run.seed, resume=config.resume
+        )
+        for run in runs
+    }
+    if config.resume:
+        for run in runs:
+            check_resumed(run, dataset, folders[run.label])
 
     cores = available_cores()
     workers = min(len(runs), config.workers or (cores if device == "cpu" else 1))
@@ -122,16 +135,20 @@ def main(argv: list[str] | None = None) -> None:
     # The dearest first (taking an attacker for half a classifier): then no worker is left alone
     # with a long run at the end.
     runs.sort(key=lambda settings: forward_equivalents(settings, 0.5), reverse=True)
-    jobs = {f"{data} {s.label}": Job(s, config, folder, device, threads) for s in runs}
+    jobs = {
+        f"{data} {s.label}": Job(s, config, folder, device, threads, folders[s.label]) for s in runs
+    }
     results = run_jobs(train, jobs, workers=workers, threads=threads)
 
     print(results_table(sorted(results.values(), key=lambda run: run["forward_equivalents"])))
-    print(f"\ntensorboard --logdir {config.out}")
+    print(f"\nIn TensorBoard: make board RUNS={config.out}, or, images included and without make")
+    print(f"tensorboard --logdir {config.out}")
 
 
 def train(job: Job, tell: Tell) -> dict[str, Any]:
     """Train and evaluate one method; return what its summary.json holds."""
     torch.set_num_threads(job.threads)
+    torch.backends.cudnn.allow_tf32 = False  # "float32" is meant; --bf16 is the way to speed
     config, settings = job.config, job.settings
     dataset = load_dataset(
         job.folder,
@@ -139,10 +156,14 @@ def train(job: Job, tell: Tell) -> dict[str, Any]:
         eval_size=config.eval_size,
         check_md5=False,
     )
-    run = RunFolder.create(
-        config.out, dataset.name, settings.folder_name, settings.seed, resume=config.resume
-    )
-    return Training(settings, dataset.to(job.device), run, tell=tell, resume=config.resume).run()
+    training = Training(settings, dataset.to(job.device), job.run, tell=tell, resume=config.resume)
+    return training.run()
+
+
+def all_settings(config: Config, data: str) -> list[Settings]:
+    """Return the settings of every method that is asked for."""
+    runs = [settings_of(config, data, method) for method in METHODS]
+    return [settings for settings in runs if config.method in (settings.method, "all")]
 
 
 def settings_of(config: Config, data: str, method: str) -> Settings:
@@ -152,17 +173,30 @@ def settings_of(config: Config, data: str, method: str) -> Settings:
     return Settings(**{name: flags[name] for name in names if name in flags})
 
 
-def check(config: Config, runs: list[Settings], folder: Path | None) -> None:
+def check_flags(config: Config) -> None:
+    """Refuse wrong flags, before anything is downloaded.
+
+    Raises:
+        InputError: In one line.
+    """
+    if min(config.workers, config.threads) < 0:
+        raise InputError("--workers and --threads must be 0 or more")
+    check_sizes(config.train_size, config.eval_size)
+    all_settings(config, "not yet known")
+
+
+def check_data(config: Config, folder: Path | None) -> Dataset:
     """Read all data once, so that whatever is wrong with it is said before any process starts."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         dataset = load_dataset(folder, train_size=config.train_size, eval_size=config.eval_size)
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
-    if runs[0].batch_size > len(dataset.train):
+    if config.batch_size > len(dataset.train):
         raise InputError(
-            f"--batch-size {runs[0].batch_size} is above the {len(dataset.train)} training images"
+            f"--batch-size {config.batch_size} is above the {len(dataset.train)} training images"
         )
+    return dataset
 
 
 if __name__ == "__main__":

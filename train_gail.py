@@ -46,7 +46,7 @@ from l2l_gail.gail import (
     TrainingRun,
     behaviour_cloning,
 )
-from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.runs import RunFolder, check_seed, find_runs
 
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
@@ -299,8 +299,9 @@ def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> 
     for name in ("total_timesteps", "n_envs", "n_steps", "updates", "eval_every", "threads"):
         if getattr(config, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
-    if config.seed < 0 or config.warm_start_steps < 0:
-        raise InputError("--seed and --warm-start-steps must be 0 or more")
+    check_seed(config.seed)
+    if config.warm_start_steps < 0:
+        raise InputError("--warm-start-steps must be 0 or more")
     if config.n_envs * config.n_steps < 2:
         raise InputError("a rollout needs at least 2 steps: raise --n-steps or --n-envs")
     choose_device(config.device)
@@ -318,7 +319,7 @@ def check_resumed(config: Config, folder: RunFolder) -> None:
     Raises:
         InputError: Naming the flags that differ.
     """
-    if not folder.checkpoint.exists():
+    if not (folder.path / "config.json").exists():
         return
     now = json.loads(json.dumps(settings(config)))
     before = folder.read_config()

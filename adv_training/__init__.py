@@ -4,13 +4,13 @@ from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack_gain
 from .game import ImageGame
 from .jobs import available_cores, run_jobs
-from .load import load_dataset, locate
+from .load import check_sizes, load_dataset, locate
 from .methods import build_method, build_trainer, forward_equivalents
 from .models import build_classifier
 from .progress import Tell
 from .report import results_table
 from .settings import METHODS, Settings
-from .training import Training
+from .training import Training, check_resumed
 
 __all__ = [
     "METHODS",
@@ -27,6 +27,8 @@ __all__ = [
     "build_classifier",
     "build_method",
     "build_trainer",
+    "check_resumed",
+    "check_sizes",
     "forward_equivalents",
     "load_dataset",
     "locate",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import shutil
 import tarfile
 import tempfile
 import threading
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def reachable(url: str = URL, *, seconds: float = 4.0) -> bool:
         try:
             with urllib.request.urlopen(_request(url, "HEAD"), timeout=seconds):
                 answered.set()
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return
 
     thread = threading.Thread(target=probe, daemon=True)
@@ -60,8 +60,13 @@ def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIV
         InputError: If the transfer breaks off, the sum is another, or a file is missing.
     """
     data_dir = Path(data_dir)
-    data_dir.mkdir(parents=True, exist_ok=True)
     target = data_dir / FOLDER
+    if target.exists():  # an incomplete folder of an earlier, foreign attempt
+        raise InputError(f"{target} is in the way and incomplete; move it and start again")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"no folder can be made at {data_dir} ({error.strerror})") from error
     with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as scratch:
         archive = Path(scratch) / "archive.tar.gz"
         digest = _fetch(url, archive)
@@ -75,8 +80,6 @@ def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIV
         with tarfile.open(archive) as tar:
             for name in BATCH_MD5:
                 _extract(tar, f"{FOLDER}/{name}", unpacked / name)
-        if target.exists():  # an incomplete folder of an earlier, foreign attempt
-            raise InputError(f"{target} is in the way and incomplete; move it and start again")
         unpacked.replace(target)
     return target
 
@@ -99,7 +102,7 @@ def _fetch(url: str, path: Path) -> str:
                     file.write(chunk)
                     digest.update(chunk)
                     bar.update(len(chunk))
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         raise InputError(f"the download of {url} broke off ({error}); try again") from error
     return digest.hexdigest()
 

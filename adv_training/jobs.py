@@ -45,17 +45,44 @@ def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int)
         The results by label, in the order of ``jobs``.
 
     Raises:
-        InputError: If a job ended with one.
+        InputError: If a job ended with one; the others are finished first.
         RuntimeError: If a job failed otherwise; the others are finished first.
+        ValueError: If ``workers`` or ``threads`` is below 1.
     """
+    if workers < 1 or threads < 1:
+        raise ValueError(f"workers and threads must be at least 1, not {workers} and {threads}")
     display = Display(jobs)
     try:
         if workers == 1 or len(jobs) == 1:
-            return {label: work(job, display.tell(label)) for label, job in jobs.items()}
+            return _run_in_turn(work, jobs, display)
         with _thread_limit(threads):
             return _run_parallel(work, jobs, workers, display)
     finally:
         display.close()
+
+
+def _run_in_turn(work: Work, jobs: Mapping[str, Any], display: Display) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    failures: dict[str, tuple[bool, str]] = {}
+    for label, job in jobs.items():
+        try:
+            results[label] = work(job, display.tell(label))
+        except InputError as error:
+            failures[label] = (True, str(error))
+        except Exception:  # as in a process of its own: the others go on
+            failures[label] = (False, traceback.format_exc())
+        if label in failures:
+            display.show(label, Message("line", f"failed: {failures[label][1].strip()}"))
+    _raise_first(jobs, failures)
+    return results
+
+
+def _raise_first(jobs: Mapping[str, Any], failures: Mapping[str, tuple[bool, str]]) -> None:
+    for label in jobs:
+        if label in failures:
+            wrong_input, text = failures[label]
+            last_line = f"{label}: {text.strip().splitlines()[-1]}"
+            raise InputError(last_line) if wrong_input else RuntimeError(last_line)
 
 
 def _run_parallel(
@@ -98,11 +125,7 @@ def _run_parallel(
             process.terminate()
         for process in running.values():
             process.join()
-    if failures:
-        label = next(label for label in jobs if label in failures)
-        wrong_input, text = failures[label]
-        last_line = f"{label}: {text.strip().splitlines()[-1]}"
-        raise InputError(last_line) if wrong_input else RuntimeError(last_line)
+    _raise_first(jobs, failures)
     return {label: results[label] for label in jobs}
 
 

@@ -16,7 +16,7 @@ from .data import Dataset, Images
 from .download import download_cifar10, reachable
 from .synthetic import synthetic_dataset
 
-__all__ = ["DATA_VARIABLE", "DataName", "load_dataset", "locate"]
+__all__ = ["DATA_VARIABLE", "DataName", "check_sizes", "load_dataset", "locate"]
 
 DataName = Literal["auto", "cifar10", "synthetic"]
 
@@ -51,6 +51,11 @@ def locate(
     """
     if data == "synthetic":
         return None
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise InputError(
+            f"--data-dir {data_dir} is no folder; give one that exists, or leave it out to "
+            "download CIFAR-10 to data/ where there is a network"
+        )
     root = Path(data_dir or os.environ.get(DATA_VARIABLE) or "data")
     folder = find_folder(root)
     if folder is not None:
@@ -85,9 +90,7 @@ def load_dataset(
     Raises:
         InputError: If a file is wrong, or a size is.
     """
-    for flag, size in (("--train-size", train_size), ("--eval-size", eval_size)):
-        if size is not None and size < 10:
-            raise InputError(f"{flag} {size} must be at least 10")
+    check_sizes(train_size, eval_size)
     if folder is None:
         train_size = train_size or _SYNTHETIC_TRAIN
         return synthetic_dataset(
@@ -101,6 +104,17 @@ def load_dataset(
     return Dataset.split(
         "cifar10", train, test, held_out=held_out, train_size=train_size, eval_size=eval_size
     )
+
+
+def check_sizes(train_size: int | None, eval_size: int | None) -> None:
+    """Refuse numbers of images that nothing can be trained or judged on.
+
+    Raises:
+        InputError: If one is below 10.
+    """
+    for flag, size in (("--train-size", train_size), ("--eval-size", eval_size)):
+        if size is not None and size < 10:
+            raise InputError(f"{flag} {size} must be at least 10")
 
 
 def _held_out(train_size: int) -> int:

@@ -41,7 +41,7 @@ class Logbook:
 
     def __init__(self, folder: Path, *, first_step: int = 1) -> None:
         self._folder = folder
-        self._writer = SummaryWriter(str(folder), purge_step=first_step if first_step > 1 else None)
+        self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def scalars(self, values: Mapping[str, float], x: int) -> None:
         """Write scalars at ``x``.

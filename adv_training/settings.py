@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from l2l_gail.errors import InputError
+from l2l_gail.runs import check_seed
 
 from .models import MODELS
 
@@ -74,8 +75,7 @@ class Settings:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
-        if self.seed < 0:
-            raise InputError(f"--seed {self.seed} must be 0 or above")
+        check_seed(self.seed)
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")

@@ -30,7 +30,7 @@ from .models import build_classifier
 from .progress import Message, Tell, silent
 from .settings import Settings
 
-__all__ = ["Training", "one_cycle"]
+__all__ = ["Training", "check_resumed", "one_cycle"]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
@@ -100,6 +100,8 @@ class Training:
             generator=self.noise,
             bf16=settings.bf16,
         )
+        # Judges are in float32 whatever the training is in.
+        self.judge = ImageGame(self.game.classifier, settings.radius)
         self.trainer = build_trainer(self.game, self.method, settings)
         self.steps_per_epoch = len(dataset.train) // settings.batch_size
         self.epoch = 0
@@ -108,10 +110,12 @@ class Training:
         self.overfitted: list[int] = []
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
         self._begun = _clock()
+        if resume:
+            check_resumed(settings, dataset, folder)
         if resume and folder.checkpoint.exists():
             self._load()
         else:
-            folder.write_config(self._identity())
+            folder.write_config(_identity(settings, dataset))
 
     def run(self) -> dict[str, Any]:
         """Train the remaining epochs, evaluate, write the summary, and return it."""
@@ -130,9 +134,12 @@ class Training:
                 self._train_epoch(logbook)
                 self._review_epoch(logbook)
                 save_checkpoint(self.folder.checkpoint, self._state())
+            spent = self._spent_now()
             summary = self._summary()
         finally:
             logbook.close()
+        # Seconds of training: a method that is judged twice on the test images is not dearer.
+        summary["wall_s"], summary["cpu_s"] = spent
         self.folder.write_summary(**summary)
         return summary
 
@@ -200,7 +207,7 @@ class Training:
             "health/catastrophic_overfitting": float(trapped),
         }
         if self.method.learns:
-            gain = attack_gain(self.game, self.method, held_out[:_WATCHED])
+            gain = attack_gain(self.judge, self.method, held_out[:_WATCHED])
             assert gain.rule is not None
             scalars["attacker/gain"], scalars["attacker/gain_fgsm"] = gain.rule, gain.fgsm
             scalars["attacker/moved"] = moved(self.method.rule, build_method(self.settings).rule)
@@ -227,7 +234,7 @@ class Training:
         """Show the learned attacker's images, or PGD-20's where none is learned."""
         few = self.dataset.test.batch(slice(0, _GRID_IMAGES))
         if self.method.learns:
-            perturbed = attack(self.game, self.method, few)
+            perturbed = attack(self.judge, self.method, few)
         else:
             perturbed = pgd(self.game.classifier, few, self.settings.radius)
         logbook.images(few.x, perturbed, self.epoch)
@@ -240,7 +247,7 @@ class Training:
         classifier, test = self.game.classifier, self.dataset.test
         self.tell(Message("line", f"evaluates on {len(test)} test images"))
         last = self._judge(test)
-        gain = attack_gain(self.game, self.method, test)
+        gain = attack_gain(self.judge, self.method, test)
         best = last
         if self.best["epoch"] != self.epoch:
             weights = copy.deepcopy(classifier.state_dict())
@@ -254,7 +261,6 @@ class Training:
             colours, *size = shape
             attacker_flops = forward_flops(self.method.rule.net, 1, 2 * colours, *size)  # type: ignore[arg-type]
             distance = moved(self.method.rule, build_method(self.settings).rule)
-        wall, cpu = self._spent_now()
         return {
             "kind": "cifar",
             "method": self.settings.label,
@@ -283,22 +289,15 @@ class Training:
             "device": str(test.pixels.device),
             "settings": self.settings.to_dict(),
             "curve": self.curve,
-            "wall_s": wall,
-            "cpu_s": cpu,
         }
 
     def _spent_now(self) -> tuple[float, float]:
         wall, cpu = _clock()
         return self._spent[0] + wall - self._begun[0], self._spent[1] + cpu - self._begun[1]
 
-    def _identity(self) -> dict[str, Any]:
-        """Return what must be equal for a checkpoint to be continued."""
-        sizes = (len(self.dataset.train), len(self.dataset.held_out), len(self.dataset.test))
-        return {**self.settings.to_dict(), "images": list(sizes)}
-
     def _state(self) -> dict[str, Any]:
         return {
-            "identity": self._identity(),
+            "device": self.order.device.type,
             "classifier": self.game.classifier.state_dict(),
             "trainer": self.trainer.state_dict(),
             "order": self.order.get_state(),
@@ -312,13 +311,11 @@ class Training:
 
     def _load(self) -> None:
         state = load_checkpoint(self.folder.checkpoint)
-        mine, other = self._identity(), state["identity"]
-        for name in mine:
-            if mine[name] != other.get(name):
-                raise InputError(
-                    f"{self.folder.path} was trained with {name} {other.get(name)}, not "
-                    f"{mine[name]}; resume with the same settings, or leave --resume out"
-                )
+        if state["device"] != self.order.device.type:
+            raise InputError(
+                f"{self.folder.path} was trained on {state['device']}, whose random states do not "
+                f"fit {self.order.device.type}; resume it there, or leave --resume out"
+            )
         self.game.classifier.load_state_dict(state["classifier"])
         self.trainer.load_state_dict(state["trainer"])
         self.order.set_state(state["order"])
@@ -328,6 +325,29 @@ class Training:
         self.best = state["best"]
         self.overfitted = state["overfitted"]
         self._spent = (state["spent"][0], state["spent"][1])
+
+
+def check_resumed(settings: Settings, dataset: Dataset, folder: RunFolder) -> None:
+    """Refuse to go on with a run under other settings than it began with.
+
+    Raises:
+        InputError: Naming the first that differs.
+    """
+    if not (folder.path / "config.json").exists():
+        return
+    mine, other = _identity(settings, dataset), folder.read_config()
+    for name in mine:
+        if mine[name] != other.get(name):
+            raise InputError(
+                f"{folder.path} was trained with {name} {other.get(name)}, not {mine[name]}; "
+                "resume with the same settings, or leave --resume out"
+            )
+
+
+def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """Return what must be equal for a run to be continued."""
+    sizes = (len(dataset.train), len(dataset.held_out), len(dataset.test))
+    return {**settings.to_dict(), "images": list(sizes)}
 
 
 def _clock() -> tuple[float, float]:

@@ -17,6 +17,8 @@ def choose_device(name: str) -> str:
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"--device {name} is unknown; use cpu, cuda, cuda:1, ..., or auto")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # torch's ways to say "not in this build"

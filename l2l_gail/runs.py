@@ -31,6 +31,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "atomic_write",
+    "check_seed",
     "find_runs",
     "load_checkpoint",
     "save_checkpoint",
@@ -130,6 +131,16 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that some random generator in use would not take.
+
+    Raises:
+        InputError: Unless ``0 <= seed < 2**31``.
+    """
+    if not 0 <= seed < 2**31:
+        raise InputError(f"the --seed is {seed}: give a whole number from 0 to 2147483647")
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a result, those that are installed."""
     # torch by its own word: the wheel's metadata drops the build ("+cpu", "+cu130").
@@ -185,8 +196,7 @@ class RunFolder:
             InputError: An empty group or method, a negative seed, or a root that is not a folder
                 or cannot be written.
         """
-        if seed < 0:
-            raise InputError(f"the seed is {seed}: give 0 or a positive whole number")
+        check_seed(seed)
         group, method = _folder_name(group, "group"), _folder_name(method, "method")
         parent = Path(out) / group / method
         try:
@@ -196,8 +206,9 @@ class RunFolder:
                 f"{out} is not a folder for runs (a file is in the way of {parent}): "
                 "give another --out"
             ) from None
-        except PermissionError:
-            raise InputError(f"no permission to write in {parent}: give another --out") from None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InputError(f"cannot write in {parent} ({reason}): give another --out") from None
         attempts = _attempts(parent, seed)
         if resume and attempts:
             return cls(attempts[max(attempts)], group, method, seed)

@@ -275,7 +275,7 @@ def test_bf16_keeps_losses_in_float32() -> None:
         ({"eps": 256.0}, "1/255"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"attacker_channels": 6}, "multiple of 4"),
-        ({"seed": -1}, "--seed -1"),
+        ({"seed": -1}, "--seed is -1"),
     ],
 )
 def test_wrong_settings_are_said_in_one_line(changes: dict, said: str) -> None:

@@ -163,12 +163,16 @@ def test_where_the_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
 
     assert locate("synthetic", None, has_network=offline) is None
     assert locate("auto", None, has_network=offline) is None
+    (tmp_path / "given").mkdir()
     for data, folder in (("cifar10", None), ("auto", tmp_path / "given")):
         with pytest.raises(InputError, match="--data-dir") as caught:
             locate(data, folder, has_network=offline)  # type: ignore[arg-type]
         assert "network" in str(caught.value)
     fetched = tmp_path / "fetched"
     assert locate("auto", None, has_network=lambda: True, fetch=lambda root: fetched) == fetched
+
+    with pytest.raises(InputError, match=r"--data-dir .*mistyped is no folder"):
+        locate("auto", tmp_path / "mistyped", has_network=lambda: True, fetch=lambda root: fetched)
 
     there = write_cifar10(tmp_path / "there")
     assert locate("cifar10", there, has_network=offline) == there

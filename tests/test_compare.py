@@ -328,3 +328,19 @@ def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
         main([str(tmp_path)])
     with pytest.raises(InputError, match="is not a folder"):
         main([str(tmp_path / "missing")])
+
+
+def test_one_seed_does_not_count_twice(tmp_path: Path) -> None:
+    gail_run(tmp_path / "a", "gail", 0, 1000.0)
+    gail_run(tmp_path / "b", "gail", 0, 2000.0)
+    with pytest.raises(InputError, match="one seed of one method"):
+        compare(tmp_path)
+
+
+def test_unequal_settings_are_said(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000.0, config={"n_envs": 16, "update_rule": "adam"})
+    gail_run(tmp_path, "l2l_gail", 0, 2000.0, config={"n_envs": 8, "update_rule": "sgd"})
+    compare(tmp_path)
+    text = (tmp_path / "comparison" / "summary.md").read_text()
+    assert "**Not the same setting in all runs**: n_envs is 16 or 8." in text
+    assert "update_rule" not in text

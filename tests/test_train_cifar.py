@@ -98,8 +98,9 @@ def test_a_mistake_ends_the_process_with_status_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("args", [["--data", "cifar10"], ["--data-dir", "nowhere"]])
+@pytest.mark.parametrize("args", [["--data", "cifar10"], ["--data-dir", "empty"]])
 def test_cifar10_that_cannot_be_had_is_said(args: list[str]) -> None:
+    Path("empty").mkdir()
     with pytest.raises(InputError, match=r"no CIFAR-10 in .* no network") as caught:
         train_cifar.main(args)
     assert "--data-dir" in str(caught.value)
@@ -214,8 +215,40 @@ def test_failing_jobs_are_said_after_the_others_are_done(
     assert "ZeroDivisionError: of this job" in shown
     assert "the process ended with status -9" in shown
     assert "news of fine" in shown
-    with pytest.raises(ZeroDivisionError):
-        run_jobs(_job, {"alone": "broken"}, workers=1, threads=1)
+
+
+def test_in_one_process_too_the_others_are_done_first(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match=r"^first: ZeroDivisionError: of this job$"):
+        run_jobs(_job, {"first": "broken", "good": "fine"}, workers=1, threads=1)
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: of this job" in shown
+    assert "news of fine" in shown
+    for limits in ({"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            run_jobs(_job, {"good": "fine"}, **limits)
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        ("--workers -1", "--workers"),
+        ("--threads -2", "--threads"),
+        ("--seed 99999999999999999999", "--seed"),
+        ("--device meta", "--device meta"),
+        ("--eval-size 0", "--eval-size"),
+        ("--out /proc/nowhere", "--out"),
+    ],
+)
+def test_wrong_flags_are_said_before_anything_starts(flags: str, word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        train_cifar.main([*TINY, *flags.split()])
+
+
+def test_other_settings_are_refused_before_any_method_is_trained(tmp_path: Path) -> None:
+    train_cifar.main([*TINY, "--method", "standard", "--out", str(tmp_path)])
+    with pytest.raises(InputError, match="was trained with lr"):
+        train_cifar.main([*TINY, "--out", str(tmp_path), "--resume", "--lr", "0.07"])
+    assert not list(tmp_path.glob("synthetic/pgd/*/summary.json"))
 
 
 def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,9 +232,19 @@ def collect(runs: Sequence[Run]) -> list[Section]:
         Sections, GAIL before adversarial training, each by name.
 
     Raises:
-        InputError: A summary is of neither game, or lacks a key.
+        InputError: A summary is of neither game, or lacks a key; or a seed of a method is there
+            twice, which would count as two seeds.
     """
     kinds = {run.folder.path: _kind_of(run) for run in runs}
+    seen: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        key = (run.folder.group, run.folder.method, run.folder.seed)
+        if key in seen:
+            raise InputError(
+                f"{seen[key].folder.path} and {run.folder.path} are one seed of one method: "
+                "compare their roots one at a time"
+            )
+        seen[key] = run
 
     def section_of(run: Run) -> tuple[bool, str]:
         return kinds[run.folder.path] != "gail", run.folder.group

@@ -22,6 +22,12 @@ BASELINES = {
 }
 """Reference policies of a GAIL section, and where a summary has their mean return."""
 
+_OF_A_METHOD = frozenset(
+    "method seed update_rule matched_effort learned meta_every reward "
+    "pgd_steps l2l_steps order attacker_lr attacker_channels".split()
+)
+"""Settings in which methods differ by what they are."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -84,7 +90,22 @@ def section_notes(section: Section) -> list[str]:
     single = [method.method for method in section.methods if len(method.runs) == 1]
     if single:
         notes.append(f"1 seed, no interval: {', '.join(single)}. One run proves nothing.")
+    for name, values in _differing_settings(section).items():
+        notes.append(f"**Not the same setting in all runs**: {name} is {' or '.join(values)}.")
     return notes
+
+
+def _differing_settings(section: Section) -> dict[str, list[str]]:
+    """Settings that should be equal for a fair comparison and are not, with their values."""
+    found: dict[str, set[str]] = {}
+    for method in section.methods:
+        for run in method.runs:
+            settings = run.summary.get("settings") or run.summary.get("config") or {}
+            settings = settings | {"eval_images": run.summary.get("eval_images")}
+            for name, value in settings.items():
+                if name not in _OF_A_METHOD:
+                    found.setdefault(name, set()).add(str(value))
+    return {name: sorted(values) for name, values in found.items() if len(values) > 1}
 
 
 def _gail_table(section: Section) -> Table:
@@ -168,7 +189,7 @@ def _cifar_table(section: Section) -> Table:
         )
         for method in section.methods
     ]
-    return Table(f"{section.title}: accuracy on held-out images", header, tuple(rows))
+    return Table(f"{section.title}: accuracy on test images, last epoch", header, tuple(rows))
 
 
 def _improvement_tables(section: Section, key: str, quantity: str) -> list[Table]:

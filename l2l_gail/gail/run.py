@@ -107,7 +107,7 @@ class _EventFile(TensorBoardOutputFormat):
     """SB3's TensorBoard output; what a killed run wrote after its checkpoint is to be forgotten."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        self.writer = SummaryWriter(str(folder), purge_step=first_step if first_step > 1 else None)
+        self.writer = SummaryWriter(str(folder), purge_step=first_step)
         self._is_closed = False
 
 
