@@ -8,7 +8,7 @@ arXiv 1811.01213).  Ends with a table: accuracy on clean test images and under P
 Reached by the default run, seed 0, clean / PGD-20 in %: standard 73.8 / 0.0, FGSM-RS 53.5 / 28.1,
 Grad L2L 52.6 / 28.3, PGD-2 51.0 / 29.3; 50,000 training images (1,000 of them held out to choose
 an epoch), 5 epochs, all 10,000 test images.  One seed: each figure has a standard error of up to
-0.5 points from the test images alone.  It takes 6 minutes on two idle cores of an AMD EPYC server.
+0.5 points from the test images alone.  It takes 7 minutes on two idle cores of an AMD EPYC server.
 The figures lie in ``benchmarks/results/runs/cifar10``.
 """
 
