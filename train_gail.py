@@ -117,11 +117,6 @@ def main(argv: list[str] | None = None) -> None:
         demos = demos.head(config.demo_episodes)
     check(config, demos, env_kwargs)
 
-    print(
-        f"{config.env}: {demos.n_episodes} demonstrations with a mean return of "
-        f"{demos.returns.mean():.0f}, {config.total_timesteps:,} steps a method",
-        flush=True,
-    )
     folders = {
         method: RunFolder.create(
             config.out, config.env, label(config, method), config.seed, resume=config.resume
@@ -130,6 +125,12 @@ def main(argv: list[str] | None = None) -> None:
     }
     for folder in folders.values():
         check_resumed(config, folder)
+
+    print(
+        f"{config.env}: {demos.n_episodes} demonstrations with a mean return of "
+        f"{demos.returns.mean():.0f}, {config.total_timesteps:,} steps a method",
+        flush=True,
+    )
     references = measure_references(config, demos, env_kwargs)
     runs = []
     for method, folder in folders.items():
