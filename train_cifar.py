@@ -30,6 +30,7 @@ from adv_training import (
     Tell,
     Training,
     available_cores,
+    check_batch_size,
     check_resumed,
     check_sizes,
     forward_equivalents,
@@ -192,10 +193,7 @@ def check_data(config: Config, folder: Path | None) -> Dataset:
         dataset = load_dataset(folder, train_size=config.train_size, eval_size=config.eval_size)
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
-    if config.batch_size > len(dataset.train):
-        raise InputError(
-            f"--batch-size {config.batch_size} is above the {len(dataset.train)} training images"
-        )
+    check_batch_size(config.batch_size, dataset)
     return dataset
 
 

@@ -13,7 +13,6 @@ has 3533), seeds 0, 1, 2: GAIL 3509, 3536, 3515; L2L-GAIL 3535, 3547, 3562; beha
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -320,14 +319,10 @@ def check_resumed(config: Config, folder: RunFolder) -> None:
     Raises:
         InputError: Naming the flags that differ.
     """
-    if not (folder.path / "config.json").exists():
-        return
-    now = json.loads(json.dumps(settings(config)))
-    before = folder.read_config()
-    differing = [f"--{k.replace('_', '-')}" for k in now if before.get(k, now[k]) != now[k]]
-    if differing:
+    changed = [f"--{name.replace('_', '-')}" for name in folder.changed(settings(config))]
+    if changed:
         raise InputError(
-            f"{folder.path} was begun with other {', '.join(differing)}: give the same to resume "
+            f"{folder.path} was begun with other {', '.join(changed)}: give the same to resume "
             "it, or leave --resume out for a run of its own"
         )
 

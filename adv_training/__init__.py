@@ -10,7 +10,7 @@ from .models import build_classifier
 from .progress import Tell
 from .report import results_table
 from .settings import METHODS, Settings
-from .training import Training, check_resumed
+from .training import Training, check_batch_size, check_resumed
 
 __all__ = [
     "METHODS",
@@ -27,6 +27,7 @@ __all__ = [
     "build_classifier",
     "build_method",
     "build_trainer",
+    "check_batch_size",
     "check_resumed",
     "check_sizes",
     "forward_equivalents",

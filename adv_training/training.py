@@ -30,7 +30,7 @@ from .models import build_classifier
 from .progress import Message, Tell, silent
 from .settings import Settings
 
-__all__ = ["Training", "check_resumed", "one_cycle"]
+__all__ = ["Training", "check_batch_size", "check_resumed", "one_cycle"]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
@@ -79,11 +79,7 @@ class Training:
         tell: Tell = silent,
         resume: bool = False,
     ) -> None:
-        if settings.batch_size > len(dataset.train):
-            raise InputError(
-                f"--batch-size {settings.batch_size} is above the {len(dataset.train)} training "
-                "images; lower it or raise --train-size"
-            )
+        check_batch_size(settings.batch_size, dataset)
         self.settings = settings
         self.dataset = dataset
         self.folder = folder
@@ -327,21 +323,31 @@ class Training:
         self._spent = (state["spent"][0], state["spent"][1])
 
 
+def check_batch_size(batch_size: int, dataset: Dataset) -> None:
+    """Refuse a batch that the training images cannot fill.
+
+    Raises:
+        InputError: In one line.
+    """
+    if batch_size > len(dataset.train):
+        raise InputError(
+            f"--batch-size {batch_size} is above the {len(dataset.train)} training images; lower "
+            "it or raise --train-size"
+        )
+
+
 def check_resumed(settings: Settings, dataset: Dataset, folder: RunFolder) -> None:
     """Refuse to go on with a run under other settings than it began with.
 
     Raises:
         InputError: Naming the first that differs.
     """
-    if not (folder.path / "config.json").exists():
-        return
-    mine, other = _identity(settings, dataset), folder.read_config()
-    for name in mine:
-        if mine[name] != other.get(name):
-            raise InputError(
-                f"{folder.path} was trained with {name} {other.get(name)}, not {mine[name]}; "
-                "resume with the same settings, or leave --resume out"
-            )
+    now = _identity(settings, dataset)
+    for name, before in folder.changed(now).items():
+        raise InputError(
+            f"{folder.path} was trained with {name} {before}, not {now[name]}; "
+            "resume with the same settings, or leave --resume out"
+        )
 
 
 def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:

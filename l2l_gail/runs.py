@@ -68,9 +68,8 @@ def atomic_write(path: str | Path, data: bytes | str) -> None:
         # mkstemp makes files that only their owner can read; a result is an ordinary file.
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
+    finally:  # gone already unless something failed
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
@@ -255,6 +254,22 @@ class RunFolder:
             InputError: The file is missing or damaged.
         """
         return _read_json(self.path / "config.json")
+
+    def changed(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Compare settings with those the run began with.
+
+        Args:
+            config: What would be written as ``config.json`` now.
+
+        Returns:
+            By name, the recorded value of each setting that is another one now; none if the run
+            has recorded no settings yet.
+        """
+        if not (self.path / "config.json").exists():
+            return {}
+        before = self.read_config()
+        now = json.loads(_to_json(config, "config.json"))
+        return {name: before.get(name) for name in now if before.get(name) != now[name]}
 
     def write_summary(self, **fields: Any) -> None:
         """Write ``summary.json``, atomically; this is what makes the run a finished one.

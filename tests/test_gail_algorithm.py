@@ -77,7 +77,7 @@ def test_time_limit_bootstraps_the_learned_reward_not_the_environments() -> None
         model.policy.value_net.bias.fill_(value)
     updates = model.discriminator_updates
     updates.trainer.begin({k: torch.zeros_like(v) for k, v in updates.trainer.follower.items()})
-    updates.play = lambda expert, policy: model.discriminator.adopt(updates.trainer.follower) or {}
+    updates.play = lambda expert, policy: (torch.zeros(len(policy)), {})
     _, callback = model._setup_learn(1)
     assert model.collect_rollouts(model.env, callback, model.rollout_buffer, TIME_LIMIT + 1)
 
@@ -201,7 +201,8 @@ def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
     policy = torch.randn(64, 3, generator=generator)
     batch = updates._batch(expert, policy, generator)
     before = updates.trainer.game.follower_loss(updates.trainer.follower, batch)
-    log = updates.play(expert, policy)
+    logits, log = updates.play(expert, policy)
+    torch.testing.assert_close(logits, model.discriminator.logits_expert_is_high(policy))
     after = updates.trainer.game.follower_loss(updates.trainer.follower, batch)
     assert after < before
     assert log["disc/logit_expert"] > log["disc/logit_policy"]

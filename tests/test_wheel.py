@@ -39,6 +39,7 @@ from l2l_gail import L2LGAIL
 model = L2LGAIL.load(sys.argv[1])
 obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
 np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], np.load(sys.argv[2]))
+print("equal")
 """
 
 
@@ -127,4 +128,4 @@ def test_environments_step_under_their_new_name(installed: Path, tmp_path: Path)
 def test_a_model_saved_from_a_clone_loads_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     model, actions = tmp_path / "model.zip", tmp_path / "actions.npy"
     run(sys.executable, "-c", TRAIN, model, actions, cwd=ROOT)
-    run(installed, "-c", PREDICT, model, actions, cwd=tmp_path)
+    assert run(installed, "-c", PREDICT, model, actions, cwd=tmp_path) == "equal"

@@ -99,5 +99,5 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r} holds Python objects")
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # stub: names are arrays
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # typed as if one name were a flag
     atomic_write(path, buffer.getvalue())

@@ -166,8 +166,8 @@ class GAIL(PPO):
             return False
         assert self._expert_inputs is not None
         inputs = self._rollout_inputs(rollout_buffer)
-        log = self.discriminator_updates.play(self._expert_inputs, inputs)
-        rewards = self._score(inputs, rollout_buffer)
+        logits, log = self.discriminator_updates.play(self._expert_inputs, inputs)
+        rewards = self._rewards(logits, rollout_buffer)
         self._swap_reward(rewards, rollout_buffer)
         log |= {"gail/reward_mean": float(rewards.mean()), "gail/reward_std": float(rewards.std())}
         for tag, value in log.items():
@@ -202,11 +202,9 @@ class GAIL(PPO):
         with torch.no_grad():
             return self.discriminator.inputs(obs, acts)
 
-    def _score(self, inputs: Tensor, buffer: RolloutBuffer) -> np.ndarray:
-        """Return the learned rewards ``(n_steps, n_envs)``, scored in one batch."""
-        with torch.no_grad():
-            logits = self.discriminator.logits_expert_is_high(inputs)
-            rewards = reward_of_logits(logits, self.discriminator_config.reward)
+    def _rewards(self, logits: Tensor, buffer: RolloutBuffer) -> np.ndarray:
+        """Return the learned rewards ``(n_steps, n_envs)`` from the rollout's logits."""
+        rewards = reward_of_logits(logits, self.discriminator_config.reward)
         return rewards.view(buffer.n_envs, buffer.buffer_size).T.cpu().numpy()
 
     def _swap_reward(self, rewards: np.ndarray, buffer: RolloutBuffer) -> None:

@@ -43,7 +43,7 @@ class DiscriminatorUpdates:
         self._meta_stream = torch.Generator().manual_seed(seed + 1_000_003)
         trainer.begin(discriminator.weights())
 
-    def play(self, expert_inputs: Tensor, policy_inputs: Tensor) -> dict[str, float]:
+    def play(self, expert_inputs: Tensor, policy_inputs: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator on one rollout.
 
         Args:
@@ -52,7 +52,8 @@ class DiscriminatorUpdates:
                 environment next to each other.
 
         Returns:
-            What there is to log, by TensorBoard tag.
+            The moved discriminator's logits of the rollout, shape ``(n,)``, and what there is to
+            log, by TensorBoard tag.
         """
         seen, held_out = self._split(policy_inputs)
         stats: dict[str, Tensor] = {}
@@ -64,7 +65,9 @@ class DiscriminatorUpdates:
             stats |= self.trainer.step([batch], judged)
         assert self.trainer.follower is not None
         self.discriminator.adopt(self.trainer.follower)
-        return self._log(stats, policy_inputs, batch)
+        with torch.no_grad():
+            on_policy = self.discriminator.logits_expert_is_high(policy_inputs)
+            return on_policy, self._log(stats, on_policy, batch)
 
     def _split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the part to train on and the part to judge on.
@@ -90,12 +93,10 @@ class DiscriminatorUpdates:
         share = torch.rand(size, 1, generator=stream).to(policy.device)
         return TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
 
-    @torch.no_grad()
     def _log(
-        self, stats: dict[str, Tensor], policy_inputs: Tensor, batch: TransitionBatch
+        self, stats: dict[str, Tensor], on_policy: Tensor, batch: TransitionBatch
     ) -> dict[str, float]:
         """Return the traces of the game after this rollout's updates."""
-        on_policy = self.discriminator.logits_expert_is_high(policy_inputs)
         on_expert = self.discriminator.logits_expert_is_high(batch.expert)
         assert self.trainer.follower is not None
         log = {
