@@ -1,0 +1,214 @@
+"""The interface of a batched environment: torch in, torch out, whatever steps the physics."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from l2l_gail.errors import InputError
+
+from .definition import Definition
+
+if TYPE_CHECKING:
+    from .gym_vector import GymVectorEnv
+    from .sb3 import SB3VecEnv
+
+__all__ = ["BatchedEnv", "Info", "StepResult"]
+
+Info = dict[str, Tensor]
+"""Entries with a leading dimension ``N``."""
+StepResult = tuple[Tensor, Tensor, Tensor, Tensor, Info]
+"""``obs, reward, terminated, truncated, info``."""
+
+
+class BatchedEnv(ABC):
+    """``N`` copies of one of Gymnasium's MuJoCo tasks that step together.
+
+    Environments that end are reset in the same step: ``obs`` is then the first observation of the
+    next episode, and ``info["final_obs"]`` the state that was reached.
+
+    =================== ============================================ ==================
+    ``step`` returns    meaning                                      shape
+    =================== ============================================ ==================
+    obs                 observations, after any reset                (N, obs_dim)
+    reward              rewards of the step                          (N,)
+    terminated          the task ended the episode                   (N,) bool
+    truncated           the time limit ended it                      (N,) bool
+    info                the entries below and Gymnasium's own
+    =================== ============================================ ==================
+
+    ================== ============================================= ==================
+    ``info``           meaning                                       shape
+    ================== ============================================= ==================
+    final_obs          states reached, before any reset: the s' of   (N, obs_dim)
+                       (s, a, s') in every row
+    _final_obs         rows whose episode ended                      (N,) bool
+    episode_return     undiscounted return so far, this step         (N,) float64
+                       included; the episode's where it ended
+    episode_length     steps so far, likewise                        (N,) int64
+    reward_ctrl, ...   Gymnasium's named terms, of the states        (N, ...)
+                       reached
+    ================== ============================================= ==================
+
+    Returned tensors are new at every step: none is overwritten later.
+
+    Args:
+        definition: What to simulate.
+        num_envs: Number of environments ``N``.
+        device: Where observations and rewards lie.
+        dtype: Their type.
+        seed: Seed of the first reset; environment ``i`` takes ``seed + i``.
+
+    Attributes:
+        env_id: Gymnasium's id.
+        num_envs: ``N``.
+        device: Where observations and rewards lie.
+        dtype: Type of observations and rewards.
+        single_observation_space: Space of one environment.
+        single_action_space: Likewise.
+        spec: Gymnasium's specification.
+        max_episode_steps: Time limit in steps.
+        reset_info: Gymnasium's info of each environment's latest reset, entries ``(N, ...)``.
+
+    Raises:
+        InputError: ``num_envs`` or the seed is no such number.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        num_envs: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        seed: int,
+    ) -> None:
+        if num_envs < 1:
+            raise InputError(f"{num_envs} environments cannot be stepped: give at least 1")
+        if seed < 0:
+            raise InputError(f"a seed is 0 or more, not {seed}")
+        self.env_id = definition.env_id
+        self.num_envs = num_envs
+        self.device = device
+        self.dtype = dtype
+        self.single_observation_space = definition.observation_space
+        self.single_action_space = definition.action_space
+        self.spec = definition.spec
+        self.max_episode_steps = definition.max_episode_steps
+        self.reset_info: Info = {}
+        self._seed: int | None = seed  # of the first reset
+        self._owner = os.getpid()
+        self._closed = False
+
+    @abstractmethod
+    def reset(self, seed: int | Sequence[int | None] | None = None) -> tuple[Tensor, Info]:
+        """Begin new episodes everywhere.
+
+        Args:
+            seed: ``None`` goes on with each environment's own generator (the first reset takes the
+                seed of construction); a number seeds environment ``i`` with ``seed + i``; a
+                sequence gives one each.
+
+        Returns:
+            Observations ``(N, obs_dim)`` and Gymnasium's info of the resets.
+        """
+
+    @abstractmethod
+    def step(self, actions: Tensor | np.ndarray) -> StepResult:
+        """Take one step in every environment.
+
+        Args:
+            actions: ``(N, act_dim)`` floating point.
+
+        Returns:
+            ``obs, reward, terminated, truncated, info``; see the class.
+
+        Raises:
+            InputError: Actions of another shape, or not finite where that can be seen without
+                waiting for a device.
+            RuntimeError: The environment was closed, not yet reset, or inherited by a fork.
+        """
+
+    @property
+    @abstractmethod
+    def diverged(self) -> int:
+        """How many times an environment was reset because its state was not finite or huge."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps depend on, as tensors and plain values."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> Tensor:
+        """Go on from a state of :meth:`state_dict`.
+
+        Returns:
+            The observations ``(N, obs_dim)`` of that state.
+
+        Raises:
+            InputError: The state is another environment's.
+        """
+
+    def close(self) -> None:
+        """Give the simulations' memory and threads back; again is nothing."""
+        self._closed = True
+
+    def sb3(self, info_keys: Sequence[str] | str = ()) -> SB3VecEnv:
+        """Return this environment as Stable-Baselines3 sees one.
+
+        Args:
+            info_keys: Named terms to put into every environment's info at every step, or
+                ``"all"``.
+        """
+        from .sb3 import SB3VecEnv
+
+        return SB3VecEnv(self, info_keys)
+
+    def gymnasium(self) -> GymVectorEnv:
+        """Return this environment as a ``gymnasium.vector.VectorEnv``."""
+        from .gym_vector import GymVectorEnv
+
+        return GymVectorEnv(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        kind, size = type(self).__name__, self.num_envs
+        return f"{kind}({self.env_id!r}, num_envs={size}, device={str(self.device)!r})"
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """Return one seed per environment, ``None`` where its generator goes on."""
+        if seed is None:
+            seed, self._seed = self._seed, None
+        self._seed = None
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise InputError(f"{len(seed)} seeds for {self.num_envs} environments: give one each")
+        return list(seed)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self.env_id}: the environment is closed")
+        if os.getpid() != self._owner:
+            raise RuntimeError(
+                f"{self.env_id}: a forked process cannot step the environments of its parent; make "
+                "them in the process that steps them"
+            )
+
+    def _check_shape(self, shape: Sequence[int]) -> None:
+        expected = (self.num_envs, *self.single_action_space.shape)
+        if tuple(shape) != expected:
+            raise InputError(f"actions must have the shape {expected}, not {tuple(shape)}")

@@ -1,0 +1,209 @@
+"""The CPU backend: MuJoCo's own engine on all cores, Gymnasium's numbers to the last bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.utils import seeding
+from torch import Tensor
+
+from l2l_gail.errors import InputError
+
+from .batched import BatchedEnv, Info, StepResult
+from .definition import Definition
+from .draw import GeneratorDraw
+from .mjbatch import MjBatch
+
+__all__ = ["CpuEnv"]
+
+_FEW = 16  # environments for which waking a thread costs more than it saves
+
+
+class CpuEnv(BatchedEnv):
+    """Batched environments on MuJoCo's C engine.
+
+    Observations, rewards, their named terms, terminations, truncations and final observations
+    equal those of ``gymnasium.make`` with the same seeds and actions bit for bit, in float64. The
+    step runs outside the interpreter's lock on ``num_threads`` threads, whose number changes no
+    result; nothing in it loops over environments in Python, except the draw of a new episode's
+    state, which comes from the ended environment's own generator.
+
+    Args:
+        definition: What to simulate.
+        num_envs: Number of environments.
+        seed: Seed of the first reset.
+        num_threads: Threads of the physics; by default all cores of this process, and 1 below 16
+            environments.
+
+    Raises:
+        InputError: Bad numbers, or MuJoCo is older than 3.17.
+    """
+
+    def __init__(
+        self, definition: Definition, num_envs: int, seed: int = 0, num_threads: int | None = None
+    ) -> None:
+        super().__init__(definition, num_envs, torch.device("cpu"), torch.float64, seed)
+        if num_threads is not None and num_threads < 1:
+            raise InputError(f"{num_threads} threads cannot step: give at least 1")
+        self.num_threads = num_threads or (1 if num_envs < _FEW else _cores())
+        self._task = definition.task.bind(definition.model, np.asarray)
+        self._batch = MjBatch(
+            definition.model, num_envs, self.num_threads, persistent=self._task.contact_forces
+        )
+        names = ("qpos", "qvel", "ctrl", *self._task.derived)
+        self._fields = SimpleNamespace(**{name: self._batch.field(name) for name in names})
+        self._generators: list[np.random.Generator | None] = [None] * num_envs
+        self._before: np.ndarray | None = None
+        self._length = np.zeros(num_envs, dtype=np.int64)
+        self._return = np.zeros(num_envs)
+        self._ready = False
+
+    def reset(self, seed: int | Sequence[int | None] | None = None) -> tuple[Tensor, Info]:
+        """Begin new episodes everywhere; see :meth:`BatchedEnv.reset`."""
+        self._check_usable()
+        for i, own in enumerate(self._seeds(seed)):
+            if own is not None or self._generators[i] is None:
+                self._generators[i] = seeding.np_random(own)[0]
+        obs = self._restart(np.arange(self.num_envs, dtype=np.int32))
+        self._before = self._snapshot()
+        self._ready = True
+        return torch.from_numpy(obs), dict(self.reset_info)
+
+    def step(self, actions: Tensor | np.ndarray) -> StepResult:
+        """Take one step in every environment; see :meth:`BatchedEnv.step`."""
+        self._check_usable()
+        if not self._ready:
+            raise RuntimeError(f"{self.env_id}: call reset() before step()")
+        acts = self._check_actions(actions)
+        fields, task = self._fields, self._task
+
+        fields.ctrl[:] = acts
+        self._batch.step(task.frame_skip)
+        if task.contact_forces:
+            self._batch.post_constraint()
+
+        final_obs = obs = task.observation(np, fields)
+        reward, terminated, terms = task.transition(np, self._before, fields, acts)
+        self._length += 1
+        self._return += reward
+        truncated = self._length >= self.max_episode_steps
+        done = terminated | truncated
+        info = _tensors(terms)
+        info["final_obs"] = torch.from_numpy(final_obs)
+        info["_final_obs"] = torch.from_numpy(done)
+        info["episode_return"] = torch.from_numpy(self._return.copy())
+        info["episode_length"] = torch.from_numpy(self._length.copy())
+        if done.any():
+            ids = np.flatnonzero(done).astype(np.int32)
+            obs = final_obs.copy()
+            obs[ids] = self._restart(ids)
+        self._before = self._snapshot()
+        outcome = (obs, reward, terminated, truncated)
+        return *(torch.from_numpy(array) for array in outcome), info  # type: ignore[return-value]
+
+    @property
+    def diverged(self) -> int:
+        """How often MuJoCo has reset a simulation by itself (bad position, velocity or force)."""
+        self._check_usable()
+        return self._batch.diverged
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return physics, generators and episode totals; enough for an exact continuation."""
+        self._check_usable()
+        return {
+            "env_id": self.env_id,
+            "physics": torch.from_numpy(self._batch.state.copy()),
+            "before": None if self._before is None else torch.from_numpy(self._before.copy()),
+            "length": torch.from_numpy(self._length.copy()),
+            "return": torch.from_numpy(self._return.copy()),
+            "generators": [None if g is None else _plain(g) for g in self._generators],
+            "reset_info": dict(self.reset_info),
+            "obs": torch.from_numpy(self._task.observation(np, self._fields)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> Tensor:
+        """Go on from a state of :meth:`state_dict`."""
+        self._check_usable()
+        if state["env_id"] != self.env_id or state["physics"].shape != self._batch.state.shape:
+            raise InputError(
+                f"the saved state is of {len(state['physics'])} x {state['env_id']}, this is "
+                f"{self.num_envs} x {self.env_id}"
+            )
+        self._batch.state[:] = state["physics"].numpy()
+        self._before = None if state["before"] is None else state["before"].numpy().copy()
+        self._length[:] = state["length"].numpy()
+        self._return[:] = state["return"].numpy()
+        self._generators = [None if g is None else _generator(g) for g in state["generators"]]
+        self.reset_info = {name: value.clone() for name, value in state["reset_info"].items()}
+        self._seed, self._ready = None, True
+        return state["obs"].clone()
+
+    def close(self) -> None:
+        """End the threads and free the simulations; again is nothing."""
+        super().close()
+        self._batch.close()
+        self._fields = SimpleNamespace()  # its arrays were the batch's memory
+
+    def _check_actions(self, actions: Tensor | np.ndarray) -> np.ndarray:
+        """Return actions ``(N, act_dim)`` as float32, or float64 if they are; finite."""
+        if isinstance(actions, Tensor):
+            actions = actions.detach().cpu().numpy()
+        acts = np.asarray(actions)
+        self._check_shape(acts.shape)
+        if acts.dtype not in (np.float32, np.float64):
+            acts = acts.astype(np.float32)
+        if not np.isfinite(acts).all():
+            bad = int(np.flatnonzero(~np.isfinite(acts).all(-1))[0])
+            raise InputError(f"the action of environment {bad} is not finite: {acts[bad].tolist()}")
+        return acts
+
+    def _restart(self, ids: np.ndarray) -> np.ndarray:
+        """Begin new episodes in some environments, and return their observations."""
+        draw = GeneratorDraw([g for i in ids if (g := self._generators[i]) is not None])
+        self._batch.reset(ids, *self._task.initial(np, draw))
+        self._length[ids] = 0
+        self._return[ids] = 0.0
+        fields = SimpleNamespace(**{k: v[ids] for k, v in vars(self._fields).items()})
+        for name, value in self._task.reset_info(np, fields).items():
+            if name not in self.reset_info:
+                self.reset_info[name] = torch.zeros(
+                    (self.num_envs, *value.shape[1:]), dtype=self.dtype
+                )
+            self.reset_info[name].numpy()[ids] = value
+        return self._task.observation(np, fields)
+
+    def _snapshot(self) -> np.ndarray | None:
+        before = self._task.before(np, self._fields)
+        return None if before is None else before.copy()
+
+
+def _tensors(terms: dict[str, np.ndarray]) -> Info:
+    """Return a task's terms as tensors of their own: those that look into the state are copied."""
+    return {
+        name: torch.from_numpy(value if value.base is None else value.copy())
+        for name, value in terms.items()
+    }
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _plain(generator: np.random.Generator) -> dict[str, Any]:
+    """Return a generator's state in plain values: its 128-bit numbers as text."""
+    state = generator.bit_generator.state
+    numbers = {name: hex(number) for name, number in state["state"].items()}
+    return {**state, "state": numbers}
+
+
+def _generator(plain: dict[str, Any]) -> np.random.Generator:
+    generator = seeding.np_random(0)[0]
+    numbers = {name: int(number, 16) for name, number in plain["state"].items()}
+    generator.bit_generator.state = {**plain, "state": numbers}
+    return generator

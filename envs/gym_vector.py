@@ -1,0 +1,153 @@
+"""A batched environment as Gymnasium's ``VectorEnv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .batched import BatchedEnv
+
+__all__ = ["GymVectorEnv"]
+
+_BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
+
+
+class GymVectorEnv(VectorEnv):
+    """The environments of a batch as ``SyncVectorEnv`` steps them with same-step autoreset.
+
+    Infos have Gymnasium's form: an array and a mask ``_name`` for every term; where an episode has
+    ended, the terms are those of the reset, and ``final_obs`` (an object array), ``final_info``
+    (terms and their masks) and their masks ``_final_obs``, ``_final_info`` tell the state that the
+    step reached. All arrays are the caller's own.
+
+    The first ``reset`` without a seed uses the batch's, not a random one. Closing the view closes
+    the batched environment; collecting it as garbage does not.
+
+    Args:
+        env: The environments.
+
+    Attributes:
+        tensor_env: The batched environment itself.
+    """
+
+    def __init__(self, env: BatchedEnv) -> None:
+        self.tensor_env = env
+        self.num_envs = env.num_envs
+        self.spec = env.spec
+        self.render_mode = None
+        self.metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
+        self.single_observation_space = env.single_observation_space
+        self.single_action_space = env.single_action_space
+        self.observation_space = batch_space(env.single_observation_space, env.num_envs)
+        self.action_space = batch_space(env.single_action_space, env.num_envs)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reset every environment.
+
+        Args:
+            seed: Environment i gets ``seed + i``, or the i-th of a list; without one its generator
+                goes on.
+            options: Ignored, as the tasks have none.
+
+        Returns:
+            Observations ``(N, obs_dim)`` and infos.
+
+        Raises:
+            InputError: If a list does not have one seed for each environment.
+        """
+        obs, info = self.tensor_env.reset(seed=seed)
+        return self._as_observations(obs), _masked(_arrays(info), np.ones(self.num_envs, bool))
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step, and reset what ended.
+
+        Args:
+            actions: Shape ``(N, act_dim)``.
+
+        Returns:
+            Observations ``(N, obs_dim)`` after the resets, rewards ``(N,)`` float64, terminations
+            and truncations ``(N,)`` bool, and infos.
+        """
+        obs, reward, terminated, truncated, info = self.tensor_env.step(actions)
+        return (
+            self._as_observations(obs),
+            _numpy(reward).astype(np.float64, copy=False),
+            _numpy(terminated),
+            _numpy(truncated),
+            self._infos(info),
+        )
+
+    def _infos(self, info: dict[str, Tensor]) -> dict[str, Any]:
+        """Return the infos of a step in Gymnasium's form."""
+        terms = {name: term for name, term in info.items() if name not in _BOOKKEEPING}
+        ended = _numpy(info["_final_obs"])
+        if not ended.any():
+            return _masked(_arrays(terms), ~ended)
+        final = np.full(self.num_envs, None, dtype=object)
+        final_obs = self._as_observations(info["final_obs"])[ended]
+        for i, row in zip(np.flatnonzero(ended).tolist(), final_obs, strict=True):
+            final[i] = row
+        reached = _arrays(terms)
+        infos: dict[str, Any] = {
+            "final_obs": final,
+            "_final_obs": ended.copy(),
+            "final_info": _masked(_only(reached, ended), ended),
+            "_final_info": ended.copy(),
+        }
+        if not ended.all():
+            infos |= _masked(_only(reached, ~ended), ~ended)
+        for name, term in _arrays(self.tensor_env.reset_info).items():
+            array = infos.setdefault(name, np.zeros_like(term))
+            array[ended] = term[ended]
+            mask = infos.setdefault(f"_{name}", np.zeros(self.num_envs, bool))
+            mask |= ended
+        return infos
+
+    def _as_observations(self, obs: Tensor) -> np.ndarray:
+        return _numpy(obs).astype(self.single_observation_space.dtype, copy=False)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the batched environment."""
+        self.tensor_env.close()
+
+    def __del__(self) -> None:
+        """Leave the batched environment open: others may hold it."""
+
+
+def _masked(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
+    """Return the terms, each followed by a mask of its own."""
+    infos: dict[str, Any] = {}
+    for name, term in terms.items():
+        infos[name], infos[f"_{name}"] = term, mask.copy()
+    return infos
+
+
+def _only(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Return new arrays with the terms where the mask is set and zeros elsewhere."""
+    chosen = {}
+    for name, term in terms.items():
+        chosen[name] = np.zeros_like(term)
+        chosen[name][mask] = term[mask]
+    return chosen
+
+
+def _arrays(terms: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: _numpy(term) for name, term in terms.items()}
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's values; those of a CPU tensor without a copy."""
+    return tensor.cpu().numpy()

@@ -1,0 +1,73 @@
+"""One call for a batched environment, on whatever device there is."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from l2l_gail.devices import choose_device
+from l2l_gail.errors import InputError
+
+from .batched import BatchedEnv
+from .cpu import CpuEnv
+from .definition import define
+
+__all__ = ["make", "simulation_device"]
+
+
+def make(
+    env_id: str,
+    num_envs: int,
+    device: str = "auto",
+    seed: int = 0,
+    *,
+    num_threads: int | None = None,
+    **gym_kwargs: Any,
+) -> BatchedEnv:
+    """Make ``num_envs`` copies of one of Gymnasium's MuJoCo tasks that step together.
+
+    Args:
+        env_id: Hopper, HalfCheetah, Walker2d, Ant, Humanoid, InvertedPendulum,
+            InvertedDoublePendulum, Swimmer, Reacher or Pusher, ``-v5`` or ``-v4``.
+        num_envs: Number of environments.
+        device: ``"cpu"``: MuJoCo's C engine on all cores, float64, equal to Gymnasium bit for bit.
+            ``"cuda"``, ``"cuda:1"``, ...: mujoco_warp, float32, everything stays on the GPU; needs
+            the ``gpu`` extra. ``"auto"``: the GPU if there is one and the extra is installed.
+        seed: Environment ``i`` begins with ``seed + i``, and later episodes go on with its own
+            generator.
+        num_threads: Threads of the CPU backend; it changes no result. By default all cores, and 1
+            below 16 environments.
+        **gym_kwargs: As ``gymnasium.make`` takes them: the task's weights and ranges,
+            ``xml_file``, ``frame_skip``, ``max_episode_steps``.
+
+    Returns:
+        The environment; ``.sb3()`` and ``.gymnasium()`` are its views for those libraries.
+
+    Raises:
+        InputError: Unknown task, arguments it does not take, a device that is not there.
+    """
+    place = simulation_device(device)
+    if place == "cpu":
+        return CpuEnv(define(env_id, gym_kwargs), num_envs, seed, num_threads)
+    from .warp_env import WarpEnv
+
+    return WarpEnv(define(env_id, gym_kwargs), num_envs, seed, device=place)
+
+
+def simulation_device(device: str = "auto") -> str:
+    """Return where environments asked for on ``device`` are simulated.
+
+    Raises:
+        InputError: A GPU is asked for and there is none, or mujoco_warp is not installed.
+    """
+    has_warp = find_spec("mujoco_warp") is not None
+    if device == "auto":
+        return "cuda" if has_warp and torch.cuda.is_available() else "cpu"
+    place = choose_device(device)
+    if place != "cpu" and not has_warp:
+        raise InputError(
+            f"simulation on {place} needs mujoco_warp: pip install 'l2l_gail[gpu]', or use cpu"
+        )
+    return place

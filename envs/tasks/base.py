@@ -1,0 +1,125 @@
+"""What a task is: observation, reward, termination and reset noise, written once for every backend.
+
+A task is a frozen dataclass whose fields are the keyword arguments of ``gymnasium.make``. Its
+functions are pure, take arrays with a leading batch dimension ``B`` and an array namespace ``xp``
+(numpy on the CPU, torch on a GPU) of which they use only names that both spell alike. Fed with
+Gymnasium's float64 states, numpy gives Gymnasium's numbers to the last bit; where the order of
+operations matters for that, a comment says so.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import mujoco
+import numpy as np
+
+from ..draw import Draw
+
+__all__ = ["Array", "Fields", "Task", "norm"]
+
+Array = Any
+"""A numpy array on the CPU, a torch tensor on a GPU."""
+Fields = Any
+"""``MjData`` fields as attributes, each with a leading batch dimension: ``f.qpos (B, nq)``, ..."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """One of Gymnasium's MuJoCo tasks.
+
+    Attributes:
+        xml_file: Name of a model of Gymnasium's, or a path that begins with ``.``, ``/`` or ``~``.
+        frame_skip: Physics substeps in one step.
+        dt: Seconds in one step; known once :meth:`bind` was called, as what follows is.
+        init_qpos: The model's default positions, ``(nq,)``.
+        init_qvel: The model's default velocities, ``(nv,)``.
+        body_mass: Masses of the bodies in kg, ``(nbody,)``.
+        body_ids: Index of each body by name.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ()
+    """``MjData`` fields that the task reads besides ``qpos``, ``qvel`` and ``ctrl``."""
+    fixed: ClassVar[tuple[str, ...]] = ()
+    """Fields that Gymnasium does not take as keyword arguments for this version of the task."""
+
+    xml_file: str
+    frame_skip: int
+    dt: float = field(init=False, repr=False)
+    init_qpos: Array = field(init=False, repr=False)
+    init_qvel: Array = field(init=False, repr=False)
+    body_mass: Array = field(init=False, repr=False)
+    body_ids: dict[str, int] = field(init=False, repr=False)
+
+    def bind(self, model: mujoco.MjModel, asarray: Callable[[np.ndarray], Array]) -> Self:
+        """Return the task with what it needs of its compiled model.
+
+        Args:
+            model: The compiled model.
+            asarray: Makes an array of the backend's own kind.
+        """
+        bound = copy.copy(self)
+        names = {model.body(i).name: i for i in range(model.nbody)}
+        for name, value in (
+            ("dt", model.opt.timestep * self.frame_skip),
+            ("init_qpos", asarray(model.qpos0.copy())),
+            ("init_qvel", asarray(np.zeros(model.nv))),
+            ("body_mass", asarray(model.body_mass.copy())),
+            ("body_ids", names),
+        ):
+            object.__setattr__(bound, name, value)
+        return bound
+
+    @property
+    def contact_forces(self) -> bool:
+        """Whether ``cfrc_ext`` is read, which ``mj_rnePostConstraint`` computes after a step."""
+        return "cfrc_ext" in self.derived
+
+    def before(self, xp: Any, f: Fields) -> Array | None:
+        """Return what the reward needs of the state before a step, as a live view or a copy."""
+        return None
+
+    @abstractmethod
+    def observation(self, xp: Any, f: Fields) -> Array:
+        """Return observations ``(B, obs_dim)`` as a new array."""
+
+    @abstractmethod
+    def transition(
+        self, xp: Any, before: Array | None, f: Fields, action: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return what a step was worth.
+
+        Args:
+            xp: Array namespace.
+            before: What :meth:`before` returned before the step.
+            f: Fields after the step.
+            action: Actions ``(B, act_dim)``, in the type in which they were given: Gymnasium
+                computes the control cost in it.
+
+        Returns:
+            reward ``(B,)``; terminated ``(B,)`` bool; Gymnasium's info entries ``(B, ...)``.
+        """
+
+    def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
+        """Return Gymnasium's info entries of a reset, ``(B, ...)``."""
+        return {}
+
+    @abstractmethod
+    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
+        """Return positions ``(B, nq)`` and velocities ``(B, nv)`` of new episodes.
+
+        The draws come in Gymnasium's order.
+        """
+
+
+def norm(xp: Any, vectors: Array) -> Array:
+    """Return Euclidean norms ``(B,)`` of vectors ``(B, n)``.
+
+    By way of a dot product, as ``numpy.linalg.norm`` takes a single vector's norm: the sum of
+    squares differs from it in the last bit.
+    """
+    return xp.sqrt(xp.linalg.vecdot(vectors, vectors))
