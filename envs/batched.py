@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from l2l_gail.errors import InputError
