@@ -67,7 +67,8 @@ class GymVectorEnv(VectorEnv):
             InputError: If a list does not have one seed for each environment.
         """
         obs, info = self.tensor_env.reset(seed=seed)
-        return self._as_observations(obs), _masked(_arrays(info), np.ones(self.num_envs, bool))
+        everywhere = np.ones(self.num_envs, bool)
+        return self._as_observations(obs), _masked(_only(_arrays(info), everywhere), everywhere)
 
     def step(
         self, actions: np.ndarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -54,7 +54,7 @@ _GOES_ON = _SharedInfo({"TimeLimit.truncated": False})
 
 
 class SB3VecEnv(VecEnv):
-    """The environments of a batch as ``make_vec_env(env_id, n)`` would step them, monitors included.
+    """The environments of a batch, stepped as those of SB3's ``make_vec_env(env_id, n)`` are.
 
     Rewards are float32, observations numpy arrays of the space's dtype. An ended episode's info
     has ``terminal_observation``, ``TimeLimit.truncated`` (truncated and not terminated) and
@@ -71,7 +71,7 @@ class SB3VecEnv(VecEnv):
 
     Args:
         env: The environments.
-        info_keys: Named terms to put into every info, for instance ``("x_velocity",)``, or
+        info_keys: Named terms to put into every info, for instance ``("x_velocity",)``; or
             ``"all"``.
 
     Attributes:
@@ -81,9 +81,9 @@ class SB3VecEnv(VecEnv):
         InputError: At the first step, if a named term does not exist; it names those that do.
     """
 
-    def __init__(self, env: BatchedEnv, info_keys: Sequence[str] | Literal["all"] = ()) -> None:
+    def __init__(self, env: BatchedEnv, info_keys: Sequence[str] | str = ()) -> None:
         self.tensor_env = env
-        self._info_keys = info_keys if info_keys == "all" else tuple(info_keys)
+        self._info_keys = (info_keys,) if isinstance(info_keys, str) else tuple(info_keys)
         self._overrides: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
         self._actions = np.zeros((0,))
         self._begun = time.time()
@@ -124,7 +124,7 @@ class SB3VecEnv(VecEnv):
         if not self._info_keys:
             return [_GOES_ON] * self.num_envs
         names = [name for name in info if name not in _BOOKKEEPING]
-        if self._info_keys != "all":
+        if self._info_keys != ("all",):
             unknown = [name for name in self._info_keys if name not in names]
             if unknown:
                 raise InputError(
@@ -179,7 +179,7 @@ class SB3VecEnv(VecEnv):
         """Return no image for each environment: a batch is not rendered."""
         return [None] * self.num_envs
 
-    def get_attr(self, attr_name: str, indices: None | int | Iterable[int] = None) -> list[Any]:
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
         """Return what ``set_attr`` has set, else what a Gymnasium environment tells about itself.
 
         Raises:
@@ -203,7 +203,7 @@ class SB3VecEnv(VecEnv):
         return [row.get(attr_name, value) for row in rows]
 
     def set_attr(
-        self, attr_name: str, value: Any, indices: None | int | Iterable[int] = None
+        self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None
     ) -> None:
         """Remember a value for ``get_attr``; the simulation does not see it."""
         for i in self._get_indices(indices):
@@ -213,7 +213,7 @@ class SB3VecEnv(VecEnv):
         self,
         method_name: str,
         *method_args: Any,
-        indices: None | int | Iterable[int] = None,
+        indices: int | Iterable[int] | None = None,
         **method_kwargs: Any,
     ) -> list[Any]:
         """Call what ``get_attr`` finds.
@@ -225,7 +225,7 @@ class SB3VecEnv(VecEnv):
         return [method(*method_args, **method_kwargs) for method in methods]
 
     def env_is_wrapped(
-        self, wrapper_class: type[gymnasium.Wrapper], indices: None | int | Iterable[int] = None
+        self, wrapper_class: type[gymnasium.Wrapper], indices: int | Iterable[int] | None = None
     ) -> list[bool]:
         """Return True for the wrappers whose work the batch does: ``Monitor`` and ``TimeLimit``."""
         is_wrapped = issubclass(wrapper_class, (Monitor, TimeLimit))

@@ -1,0 +1,406 @@
+"""The views of a batch against the originals: SB3's DummyVecEnv and Gymnasium's SyncVectorEnv."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import (
+    ClipAction,
+    DictInfoToList,
+    NormalizeReward,
+    RecordEpisodeStatistics,
+)
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
+
+import envs
+from envs.gym_vector import GymVectorEnv
+from envs.sb3 import SB3VecEnv
+from l2l_gail.errors import InputError
+
+N = 8
+SEED = 3
+# Steps of the batch, and at least so many episode ends in them.
+TASKS = [
+    ("Hopper-v5", {}, 400, 100),
+    ("HalfCheetah-v5", {"max_episode_steps": 18}, 260, 100),
+    ("Hopper-v5", {"max_episode_steps": 25, "ctrl_cost_weight": 0.1}, 250, 80),
+]
+IDS = ["Hopper", "HalfCheetah", "Hopper with keyword arguments"]
+
+
+def actions(env: VecEnv | VectorEnv, steps: int) -> np.ndarray:
+    """Return random actions ``(steps, N, act_dim)``, some of them outside the space."""
+    inner = env.unwrapped
+    space = getattr(inner, "single_action_space", inner.action_space)
+    rng = np.random.default_rng(0)
+    shape = (steps, env.num_envs, *space.shape)
+    return rng.uniform(1.2 * space.low, 1.2 * space.high, shape).astype(np.float32)
+
+
+def dummy(env_id: str, kwargs: dict[str, Any], n: int = N) -> VecEnv:
+    return make_vec_env(env_id, n, seed=SEED, env_kwargs=kwargs)
+
+
+def batch(env_id: str, kwargs: dict[str, Any] | None = None, n: int = N) -> Any:
+    return envs.make(env_id, n, "cpu", SEED, **(kwargs or {}))
+
+
+def sync(env_id: str, kwargs: dict[str, Any], n: int = N) -> SyncVectorEnv:
+    return gymnasium.make_vec(
+        env_id,
+        n,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        **kwargs,
+    )
+
+
+def assert_same(ours: Any, theirs: Any, at: str = "") -> None:
+    """Assert equality to the last bit, keys, types of arrays and shapes included."""
+    if isinstance(theirs, dict):
+        assert set(ours) == set(theirs), at
+        for key in theirs:
+            if key != "t":  # the seconds of SB3's and Gymnasium's episode statistics
+                assert_same(ours[key], theirs[key], f"{at}.{key}")
+    elif isinstance(theirs, (list, tuple)) or (
+        isinstance(theirs, np.ndarray) and theirs.dtype == object
+    ):
+        assert len(ours) == len(theirs), at
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(*pair, f"{at}[{i}]")
+    elif isinstance(theirs, np.ndarray):
+        assert isinstance(ours, np.ndarray), at
+        assert ours.dtype == theirs.dtype, at
+        np.testing.assert_array_equal(ours, theirs, err_msg=at)
+    else:
+        assert ours == theirs, at
+
+
+# Stable-Baselines3
+
+
+@pytest.mark.parametrize(("env_id", "kwargs", "steps", "ends"), TASKS, ids=IDS)
+def test_sb3_view_is_dummy_vec_env_to_the_last_bit(env_id, kwargs, steps, ends) -> None:
+    ours, theirs = batch(env_id, kwargs).sb3(info_keys="all"), dummy(env_id, kwargs)
+    assert_same(ours.reset(), theirs.reset(), "reset")
+    assert_same(ours.reset_infos, theirs.reset_infos, "reset_infos")
+    ended = 0
+    for t, action in enumerate(actions(theirs, steps)):
+        expected = theirs.step(action)
+        assert_same(ours.step(action), expected, f"step {t}")
+        if expected[2].any():
+            assert_same(ours.reset_infos, theirs.reset_infos, f"reset_infos {t}")
+        ended += expected[2].sum()
+    assert ended >= ends
+    for env in (ours, theirs):
+        env.seed(11)
+    assert_same(ours.reset(), theirs.reset(), "seeded reset")
+    assert_same(ours.reset(), theirs.reset(), "second reset")
+    ours.close()
+    theirs.close()
+
+
+def test_sb3_infos_without_named_terms_say_only_what_sb3_reads() -> None:
+    ours, theirs = batch("Hopper-v5").sb3(), dummy("Hopper-v5", {})
+    ours.reset()
+    theirs.reset()
+    for action in actions(theirs, 60):
+        _, _, dones, infos = ours.step(action)
+        for done, info, expected in zip(dones, infos, theirs.step(action)[3], strict=True):
+            names = {"TimeLimit.truncated"}
+            names |= {"episode", "terminal_observation"} if done else set()
+            assert_same(info, {name: expected[name] for name in names})
+    ours.close()
+    theirs.close()
+
+
+def test_sb3_infos_have_the_named_terms_asked_for() -> None:
+    view = batch("Hopper-v5").sb3(info_keys=("x_velocity", "reward_ctrl"))
+    view.reset()
+    _, _, _, infos = view.step(np.zeros((N, 3), np.float32))
+    for info in infos:
+        assert list(info) == ["x_velocity", "reward_ctrl", "TimeLimit.truncated"]
+        info["own"] = True  # every environment has its own
+    assert infos[0] is not infos[1]
+    view.close()
+
+
+def test_an_unknown_named_term_is_one_line() -> None:
+    view = batch("Hopper-v5").sb3(info_keys=("x_velocty",))
+    view.reset()
+    with pytest.raises(InputError, match=r"Hopper-v5 has no term x_velocty; it has .*x_velocity"):
+        view.step(np.zeros((N, 3), np.float32))
+    view.close()
+
+
+def test_the_shared_info_refuses_to_be_written_to_and_copies_do_not() -> None:
+    view = batch("HalfCheetah-v5").sb3()
+    view.reset()
+    infos = view.step(np.zeros((N, 6), np.float32))[3]
+    assert infos == [{"TimeLimit.truncated": False}] * N
+    for write in (
+        lambda: infos[0].__setitem__("a", 1),
+        lambda: infos[0].update(a=1),
+        lambda: infos[0].pop("TimeLimit.truncated"),
+        infos[0].clear,
+    ):
+        with pytest.raises(TypeError, match="write into a copy"):
+            write()
+    for copied in (
+        infos[0].copy(),
+        copy.copy(infos[0]),
+        copy.deepcopy(infos)[0],
+        pickle.loads(pickle.dumps(infos))[0],
+    ):
+        copied["a"] = 1
+    assert infos[0] == {"TimeLimit.truncated": False}
+    view.close()
+
+
+def test_nothing_that_was_returned_changes_later() -> None:
+    view = batch("Hopper-v5").sb3()
+    returned = [view.reset()]
+    kept = copy.deepcopy(returned)
+    for action in actions(view, 30):
+        returned.append(view.step(action))
+        kept.append(copy.deepcopy(returned[-1]))
+    assert_same(returned, kept)
+    view.close()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env: VecNormalize(env, gamma=0.9),
+        lambda env: VecFrameStack(env, 3),
+        lambda env: VecNormalize(VecCheckNan(env, raise_exception=True), norm_reward=False),
+    ],
+    ids=["VecNormalize", "VecFrameStack", "VecCheckNan"],
+)
+def test_wrappers_of_sb3_do_with_it_what_they_do_with_dummy_vec_env(wrap) -> None:
+    kwargs = {"max_episode_steps": 20}
+    ours, theirs = (
+        wrap(env) for env in (batch("Hopper-v5", kwargs).sb3("all"), dummy("Hopper-v5", kwargs))
+    )
+    assert_same(ours.reset(), theirs.reset())
+    for action in actions(theirs, 60):
+        assert_same(ours.step(action), theirs.step(action))
+    ours.close()
+    theirs.close()
+
+
+def test_vec_normalize_is_saved_and_loaded(tmp_path) -> None:
+    view = batch("Hopper-v5").sb3()
+    normalized = VecNormalize(view)
+    normalized.reset()
+    for action in actions(view, 20):
+        normalized.step(action)
+    normalized.save(str(tmp_path / "normalize.pkl"))
+    loaded = VecNormalize.load(str(tmp_path / "normalize.pkl"), view)
+    assert_same(loaded.obs_rms.mean, normalized.obs_rms.mean)
+    assert loaded.reset().shape == (N, 11)
+    view.close()
+
+
+def test_vec_monitor_writes_the_episodes_that_it_writes_of_dummy_vec_env(tmp_path) -> None:
+    lines = []
+    for name, env in (("ours", batch("Hopper-v5").sb3()), ("theirs", dummy("Hopper-v5", {}))):
+        with pytest.warns(UserWarning, match="already wrapped with a `Monitor`"):
+            monitored = VecMonitor(env, str(tmp_path / name))
+        monitored.reset()
+        for action in actions(env, 60):
+            monitored.step(action)
+        monitored.close()
+        written = (tmp_path / f"{name}.monitor.csv").read_text().splitlines()[2:]
+        lines.append([line.split(",")[:2] for line in written])
+    assert len(lines[0]) > 10
+    assert lines[0] == lines[1]
+
+
+def ppo(env: VecEnv, seed: int = 0) -> PPO:
+    torch.set_num_threads(1)
+    return PPO("MlpPolicy", env, n_steps=32, batch_size=64, n_epochs=2, seed=seed, device="cpu")
+
+
+def test_ppo_learns_on_it_what_it_learns_on_dummy_vec_env(tmp_path) -> None:
+    kwargs = {"max_episode_steps": 30}
+    ours = ppo(batch("Hopper-v5", kwargs).sb3()).learn(N * 96)
+    theirs = ppo(dummy("Hopper-v5", kwargs)).learn(N * 96)
+    for name, value in theirs.policy.state_dict().items():
+        assert torch.equal(ours.policy.state_dict()[name], value), name
+    assert_same(list(ours.ep_info_buffer), list(theirs.ep_info_buffer))
+
+    ours.save(tmp_path / "ppo.zip")
+    env = batch("Hopper-v5", kwargs).sb3()
+    loaded = PPO.load(tmp_path / "ppo.zip", env=env, device="cpu")
+    obs = env.reset()
+    assert_same(
+        loaded.predict(obs, deterministic=True)[0], ours.predict(obs, deterministic=True)[0]
+    )
+    loaded.learn(N * 32, reset_num_timesteps=False)
+    assert loaded.num_timesteps == N * 128
+    for model in (ours, theirs, loaded):
+        model.env.close()
+
+
+def test_evaluate_policy_counts_whole_episodes_and_warns_of_nothing() -> None:
+    ours, theirs = batch("Hopper-v5").sb3(), dummy("Hopper-v5", {})
+    model = ppo(theirs)
+    for env in (ours, theirs):
+        env.seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = [
+            evaluate_policy(model, env, n_eval_episodes=20, return_episode_rewards=True)
+            for env in (ours, theirs)
+        ]
+    assert_same(*results)
+    ours.close()
+    theirs.close()
+
+
+def test_sb3_view_says_about_itself_what_dummy_vec_env_says() -> None:
+    env = batch("Hopper-v5")
+    view, theirs = env.sb3(), dummy("Hopper-v5", {})
+    assert isinstance(view, SB3VecEnv)
+    assert isinstance(theirs, DummyVecEnv)
+    assert view.tensor_env is env
+    assert view.num_envs == N
+    assert view.observation_space == theirs.observation_space
+    assert view.action_space == theirs.action_space
+    assert view.render_mode is None
+    assert [spec.id for spec in view.get_attr("spec")] == ["Hopper-v5"] * N
+    assert view.get_attr("render_mode", 0) == [None]
+    assert view.env_is_wrapped(Monitor) == theirs.env_is_wrapped(Monitor) == [True] * N
+    assert view.env_is_wrapped(gymnasium.wrappers.RescaleAction, [0, 1]) == [False, False]
+    assert list(view.get_images()) == [None] * N
+    assert not view.has_attr("np_random")
+    with pytest.raises(AttributeError, match=r"'np_random'.*tensor_env"):
+        view.get_attr("np_random")
+    with pytest.raises(AttributeError, match=r"'render'"):
+        view.env_method("render")
+    view.close()
+    theirs.close()
+
+
+def test_set_attr_is_what_get_attr_returns() -> None:
+    view = batch("Hopper-v5").sb3()
+    view.set_attr("difficulty", 2)
+    view.set_attr("difficulty", 5, indices=[0, -1])
+    assert view.get_attr("difficulty") == [5, 2, 2, 2, 2, 2, 2, 5]
+    view.set_attr("greet", lambda name: f"hello {name}", 1)
+    assert view.env_method("greet", "you", indices=1) == ["hello you"]
+    assert not view.has_attr("greet")  # not of every environment
+    view.close()
+
+
+def test_options_last_until_the_next_reset() -> None:
+    view = batch("Hopper-v5").sb3()
+    view.set_options({"anything": 1})
+    view.reset()
+    assert view._options == [{}] * N
+    view.close()
+
+
+# Gymnasium
+
+
+@pytest.mark.parametrize(("env_id", "kwargs", "steps", "ends"), TASKS, ids=IDS)
+def test_gymnasium_view_is_sync_vector_env_to_the_last_bit(env_id, kwargs, steps, ends) -> None:
+    ours, theirs = batch(env_id, kwargs).gymnasium(), sync(env_id, kwargs)
+    assert_same(ours.reset(), theirs.reset(seed=SEED), "reset")
+    ended = 0
+    for t, action in enumerate(actions(theirs, steps)):
+        expected = theirs.step(action)
+        assert_same(ours.step(action), expected, f"step {t}")
+        ended += (expected[2] | expected[3]).sum()
+    assert ended >= ends
+    assert_same(ours.reset(seed=11), theirs.reset(seed=11), "seeded reset")
+    assert_same(ours.reset(options={"a": 1}), theirs.reset(options={"a": 1}), "second reset")
+    ours.close()
+    theirs.close()
+
+
+def test_one_environment_has_only_the_resets_infos_when_its_episode_ends() -> None:
+    kwargs = {"max_episode_steps": 5}
+    ours, theirs = batch("HalfCheetah-v5", kwargs, 1).gymnasium(), sync("HalfCheetah-v5", kwargs, 1)
+    ours.reset()
+    theirs.reset(seed=SEED)
+    for action in actions(theirs, 12):
+        assert_same(ours.step(action), theirs.step(action))
+    ours.close()
+    theirs.close()
+
+
+def test_a_list_of_seeds_seeds_each_and_none_goes_on() -> None:
+    ours, theirs = batch("Hopper-v5").gymnasium(), sync("Hopper-v5", {})
+    seeds = [5, 5, 9, 0, 1, 2, 3, 4]
+    assert_same(ours.reset(seed=seeds), theirs.reset(seed=seeds))
+    seeds = [None, 7, None, None, None, None, None, None]
+    assert_same(ours.reset(seed=seeds), theirs.reset(seed=seeds))
+    with pytest.raises(InputError, match="8 environments"):
+        ours.reset(seed=[1, 2])
+    ours.close()
+    theirs.close()
+
+
+# Gymnasium's observation wrappers, NormalizeObservation among them, refuse same-step autoreset.
+@pytest.mark.parametrize(
+    "wrap", [RecordEpisodeStatistics, NormalizeReward, DictInfoToList, ClipAction]
+)
+def test_wrappers_of_gymnasium_do_with_it_what_they_do_with_sync_vector_env(wrap) -> None:
+    ours, theirs = wrap(batch("Hopper-v5").gymnasium()), wrap(sync("Hopper-v5", {}))
+    assert_same(ours.reset(), theirs.reset(seed=SEED))
+    for action in actions(theirs, 60):
+        assert_same(ours.step(action), theirs.step(action))
+    ours.close()
+    theirs.close()
+
+
+def test_gymnasium_view_says_about_itself_what_sync_vector_env_says() -> None:
+    env = batch("HalfCheetah-v5")
+    view, theirs = env.gymnasium(), sync("HalfCheetah-v5", {})
+    assert isinstance(view, GymVectorEnv)
+    assert isinstance(view, VectorEnv)
+    assert view.unwrapped.tensor_env is env
+    assert view.num_envs == N
+    for name in ("observation_space", "action_space"):
+        assert getattr(view, name) == getattr(theirs, name)
+        assert getattr(view, f"single_{name}") == getattr(theirs, f"single_{name}")
+    assert view.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert repr(view) == f"GymVectorEnv(HalfCheetah-v5, num_envs={N})"
+    view.close()
+    theirs.close()
+
+
+def test_closing_twice_is_safe_and_a_forgotten_view_closes_nothing() -> None:
+    env = batch("Hopper-v5")
+    env.gymnasium()
+    env.sb3()
+    gc.collect()
+    env.reset()
+    env.step(np.zeros((N, 3), np.float32))
+    for view in (env.gymnasium(), env.sb3()):
+        view.close()
+        view.close()
+    env.close()
