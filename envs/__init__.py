@@ -3,6 +3,6 @@
 from .batched import BatchedEnv
 from .make import make
 from .tasks import TASKS
-from .vec import make_vec
+from .vec import batch_of_episodes, make_vec
 
-__all__ = ["TASKS", "BatchedEnv", "make", "make_vec"]
+__all__ = ["TASKS", "BatchedEnv", "batch_of_episodes", "make", "make_vec"]

@@ -73,6 +73,7 @@ class BatchedEnv(ABC):
         single_observation_space: Space of one environment.
         single_action_space: Likewise.
         spec: Gymnasium's specification.
+        model: The compiled model, not to be changed: a batch works on a copy.
         max_episode_steps: Time limit in steps.
         reset_info: Gymnasium's info of each environment's latest reset, entries ``(N, ...)``.
 
@@ -99,6 +100,7 @@ class BatchedEnv(ABC):
         self.single_observation_space = definition.observation_space
         self.single_action_space = definition.action_space
         self.spec = definition.spec
+        self.model = definition.model
         self.max_episode_steps = definition.max_episode_steps
         self.reset_info: Info = {}
         self._seed: int | None = seed  # of the first reset

@@ -1,4 +1,4 @@
-"""Vectorised environments from a registered id, as Stable-Baselines3 steps them."""
+"""Vectorised environments from any registered id, as Stable-Baselines3 steps them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import make_env
+from l2l_gail.evaluation import MakeBatch, check_env_id, make_env
 
-__all__ = ["make_vec"]
+from .batched import BatchedEnv
+from .make import make
+from .tasks import TASKS
+
+__all__ = ["batch_of_episodes", "make_vec"]
 
 
 def make_vec(
@@ -22,11 +26,13 @@ def make_vec(
     seed: int,
     env_kwargs: Mapping[str, Any] | None = None,
     monitor_dir: str | Path | None = None,
+    device: str = "auto",
 ) -> VecEnv:
     """Make ``n_envs`` copies of an environment that step together in this process.
 
-    Each copy reports its episodes through SB3's ``Monitor`` and has a seed of its own
-    (``seed + i``).
+    Tasks that :func:`~envs.make.make` knows are batched; any other registered environment is
+    stepped one by one, with SB3's ``Monitor`` around each. Either way each copy has a seed of its
+    own (``seed + i``) and reports its episodes in its infos.
 
     Args:
         env_id: Registered environment with flat ``Box`` observations and actions.
@@ -34,7 +40,9 @@ def make_vec(
         seed: Seed of the first copy.
         env_kwargs: Keyword arguments of the environment, for instance
             ``{"include_cfrc_ext_in_observation": False}`` for Ant.
-        monitor_dir: Folder for one ``<i>.monitor.csv`` per copy; None writes no file.
+        monitor_dir: Folder for one ``<i>.monitor.csv`` per copy, which are then stepped one by
+            one; None writes no file.
+        device: Where a batch is simulated, as in :func:`~envs.make.make`.
 
     Returns:
         Environment with observations ``(n_envs, obs_dim)`` and actions ``(n_envs, act_dim)``.
@@ -45,9 +53,31 @@ def make_vec(
     """
     if n_envs < 1:
         raise InputError(f"{n_envs} environments cannot be stepped: give at least 1")
+    check_env_id(env_id)
+    kwargs = dict(env_kwargs or {})
+    if _can_be_batched(env_id, kwargs) and monitor_dir is None:
+        return make(env_id, n_envs, device, seed, **kwargs).sb3()
 
     def make_one() -> gymnasium.Env:
-        return make_env(env_id, env_kwargs)
+        return make_env(env_id, kwargs)
 
     folder = None if monitor_dir is None else str(monitor_dir)
     return make_vec_env(make_one, n_envs=n_envs, seed=seed, monitor_dir=folder)
+
+
+def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch | None:
+    """Return what plays evaluation episodes of this environment as one batch on the CPU.
+
+    ``None`` for an environment that cannot be batched.
+    """
+    if not _can_be_batched(env_id, env_kwargs):
+        return None
+
+    def make_batch(env_id: str, n: int, env_kwargs: Mapping[str, Any]) -> BatchedEnv:
+        return make(env_id, n, "cpu", **env_kwargs)
+
+    return make_batch
+
+
+def _can_be_batched(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
+    return env_id in TASKS and env_kwargs.get("render_mode") is None

@@ -7,7 +7,7 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from l2l_gail.evaluation import evaluate_policy_return
+from l2l_gail.evaluation import MakeBatch, evaluate_policy_return
 
 __all__ = ["CheckpointCallback", "TrueReturnCallback"]
 
@@ -22,6 +22,7 @@ class TrueReturnCallback(BaseCallback):
         seeds: Reset seeds, one episode each, the same every time.
         every: Environment steps between two measurements; they come at the end of a rollout.
         env_kwargs: Keyword arguments of the environment.
+        make_batch: Makes the environments as one batch, for speed.
 
     Attributes:
         curve: What was measured: ``steps``, ``return_mean``, ``length_mean``, lists of one length.
@@ -33,12 +34,14 @@ class TrueReturnCallback(BaseCallback):
         seeds: Sequence[int],
         every: int,
         env_kwargs: dict[str, Any] | None = None,
+        make_batch: MakeBatch | None = None,
     ) -> None:
         super().__init__()
         self.env_id = env_id
         self.seeds = seeds
         self.every = every
         self.env_kwargs = env_kwargs
+        self.make_batch = make_batch
         self.curve: dict[str, list[float]] = {"steps": [], "return_mean": [], "length_mean": []}
 
     def _on_training_start(self) -> None:
@@ -65,6 +68,7 @@ class TrueReturnCallback(BaseCallback):
             self.env_id,
             self.seeds,
             self.env_kwargs,
+            self.make_batch,
         )
         self.curve["steps"].append(self.num_timesteps)
         self.curve["return_mean"].append(result.mean_return)

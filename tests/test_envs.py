@@ -3,8 +3,9 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs import make_vec
+from envs import batch_of_episodes, make_vec
 from l2l_gail.errors import InputError
 
 
@@ -42,9 +43,18 @@ def test_an_environment_with_another_xml_works(tmp_path) -> None:
     xml = tmp_path / "rough.xml"
     xml.write_text(rough)
     vec = make_vec("Hopper-v5", 1, 0, {"xml_file": str(xml)})
-    frictions = vec.get_attr("unwrapped")[0].model.geom_friction[:, 0]
-    assert 1.7 in frictions
+    assert 1.7 in vec.tensor_env.model.geom_friction[:, 0]
     vec.close()
+
+
+def test_known_tasks_are_batched_and_others_stepped_one_by_one() -> None:
+    batched, single = make_vec("HalfCheetah-v5", 2, 0), make_vec("MountainCarContinuous-v0", 2, 0)
+    assert batched.tensor_env.num_envs == 2
+    assert isinstance(single, DummyVecEnv)
+    for vec in (batched, single):
+        assert vec.reset().shape == (2, *vec.observation_space.shape)
+        vec.close()
+    assert batch_of_episodes("MountainCarContinuous-v0", {}) is None
 
 
 def test_monitor_files_lie_in_the_given_folder(tmp_path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
+import envs
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import (
     Evaluation,
@@ -61,6 +65,18 @@ def test_only_running_episodes_are_asked_for() -> None:
     assert sum(batches) == result.lengths.sum()
     assert len(batches) == result.lengths.max()
     assert batches == sorted(batches, reverse=True)
+
+
+def test_a_batch_of_environments_plays_the_same_episodes() -> None:
+    def batch(env_id: str, n: int, kwargs: Mapping[str, Any]) -> envs.BatchedEnv:
+        return envs.make(env_id, n, "cpu", **kwargs)
+
+    seeds = [3, 1, 4, 15, 9]
+    alone = evaluate_policy_return(linear_policy, "Hopper-v5", seeds, SHORT)
+    batched = evaluate_policy_return(linear_policy, "Hopper-v5", seeds, SHORT, batch)
+    np.testing.assert_array_equal(batched.returns, alone.returns)
+    np.testing.assert_array_equal(batched.lengths, alone.lengths)
+    assert len(set(alone.lengths.tolist())) > 1
 
 
 def test_environment_arguments_reach_the_environment() -> None:
