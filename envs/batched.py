@@ -138,6 +138,11 @@ class BatchedEnv(ABC):
 
     @property
     @abstractmethod
+    def place(self) -> str:
+        """Where the physics runs, in words: what ``device="auto"`` has come to."""
+
+    @property
+    @abstractmethod
     def diverged(self) -> int:
         """How many times an environment was reset because its state was not finite or huge."""
 

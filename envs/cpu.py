@@ -107,6 +107,11 @@ class CpuEnv(BatchedEnv):
         return *(torch.from_numpy(array) for array in outcome), info  # type: ignore[return-value]
 
     @property
+    def place(self) -> str:
+        """The CPU and the number of threads."""
+        return f"the CPU, {self.num_threads} thread{'s' * (self.num_threads > 1)}"
+
+    @property
     def diverged(self) -> int:
         """How often MuJoCo has reset a simulation by itself (bad position, velocity or force)."""
         self._check_usable()

@@ -88,7 +88,7 @@ class MjBatch:
         self._data = mujoco.MjData(model)  # shapes and types of the fields
         nstate = self._lib.mjb_nstate(self._batch)
         self.state = _doubles(self._lib.mjb_state(self._batch), (nsim, nstate))
-        self._first_row = self._lib.mjb_state(self._batch)
+        self._qpos, self._qvel = self.field("qpos"), self.field("qvel")
 
     def field(self, name: str) -> np.ndarray:
         """Return a live array ``(nsim, ...)`` of an ``MjData`` field.
@@ -106,7 +106,7 @@ class MjBatch:
             address = self._lib.mjb_stateComponent(
                 self._batch, int(_STATE[name]), ctypes.byref(size)
             )
-            start = (address - self._first_row) // self.state.itemsize
+            start = (address - self.state.ctypes.data) // self.state.itemsize
             return self.state[:, start : start + size.value].reshape(shape)
         size, itemsize = ctypes.c_int(), ctypes.c_int()
         address = self._lib.mjb_output(
@@ -137,8 +137,8 @@ class MjBatch:
         """
         which = ids.ctypes.data_as(_INT_P)
         self._check(self._lib.mjb_reset(self._batch, which, len(ids), None, _NO_STAGE))
-        self.field("qpos")[ids] = qpos
-        self.field("qvel")[ids] = qvel
+        self._qpos[ids] = qpos
+        self._qvel[ids] = qvel
         self._check(self._lib.mjb_forward(self._batch, which, len(ids), _ALL_STAGES))
 
     @property
