@@ -25,7 +25,12 @@ from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.normalize import GAILPolicy, ObservationStatistics
+from l2l_gail.gail.policy_forward import forward_of
+from l2l_gail.gail.policy_update import update_policy
 from l2l_gail.gail.rewards import reward_of_logits
+from l2l_gail.gail.tensor_buffer import TensorRolloutBuffer
+from l2l_gail.gail.tensor_env import TensorEnv, tensor_env_of
+from l2l_gail.gail.tensor_rollout import bounded_actions, collect
 from l2l_gail.gail.updates import DiscriminatorUpdates
 
 __all__ = ["GAIL"]
@@ -50,10 +55,15 @@ class GAIL(PPO):
     The reward is swapped after the rollout: a callback's ``on_rollout_end`` still finds the
     environment's in the rollout buffer.
 
+    Where the environment's steps are tensors, rollout, advantages and update stay tensors on the
+    model's device (:mod:`l2l_gail.gail.tensor_rollout`); a wrapper around it, or a rollout buffer
+    of your own, leads through SB3's loop instead. Both train alike.
+
     Args:
         policy: ``"MlpPolicy"``, which normalises observations, or a policy class of your own.
-        env: An environment, a vector of them, or a registered id; flat ``Box`` spaces. One whose
-            ``VecNormalize`` normalises observations is refused.
+        env: An environment, a vector of them, a :class:`~l2l_gail.gail.tensor_env.TensorEnv` or
+            its view, or a registered id; flat ``Box`` spaces. One whose ``VecNormalize``
+            normalises observations is refused.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only
             to load a model for ``predict``.
         discriminator: Its settings, see :class:`~l2l_gail.gail.config.DiscriminatorConfig`.
@@ -69,7 +79,7 @@ class GAIL(PPO):
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str,
+        env: GymEnv | TensorEnv | str,
         demonstrations: Demonstrations | str | Path | None = None,
         *,
         discriminator: DiscriminatorConfig | None = None,
@@ -77,7 +87,7 @@ class GAIL(PPO):
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
     ) -> None:
-        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)
+        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)  # type: ignore[arg-type]
         self.demonstrations = _read(demonstrations)
         self.discriminator_config = discriminator or DiscriminatorConfig()
         self.warm_start_steps = warm_start_steps
@@ -107,6 +117,15 @@ class GAIL(PPO):
             self.discriminator_config,
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
+
+    @staticmethod
+    def _wrap_env(
+        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
+    ) -> VecEnv:
+        """Return the environment as a ``VecEnv``, wherever one is given: SB3 calls this."""
+        if isinstance(env, TensorEnv):
+            env = env.sb3()
+        return PPO._wrap_env(env, verbose, monitor_wrapper)
 
     def _make_trainer(self, game: DiscriminatorGame) -> L2LTrainer:
         """Return the trainer that moves the discriminator; here with a hand-designed rule."""
@@ -151,28 +170,68 @@ class GAIL(PPO):
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
+        self._choose_buffer()
         return super()._setup_learn(*args, **kwargs)
+
+    @property
+    def _tensor_buffer(self) -> TensorRolloutBuffer | None:
+        """The rollout buffer where it is one of tensors."""
+        buffer: object = self.rollout_buffer
+        return buffer if isinstance(buffer, TensorRolloutBuffer) else None
+
+    def _choose_buffer(self) -> None:
+        """Give the rollout buffer the form that the environment's steps have."""
+        own = self.rollout_buffer_class is not RolloutBuffer or bool(self.rollout_buffer_kwargs)
+        if tensor_env_of(self.env) is not None and not own:
+            buffer = TensorRolloutBuffer(self.gamma, self.gae_lambda)
+            self.rollout_buffer = buffer  # type: ignore[assignment]
+        elif self._tensor_buffer is not None:
+            assert self.rollout_buffer_class is not None
+            self.rollout_buffer = self.rollout_buffer_class(
+                self.n_steps,
+                self.observation_space,
+                self.action_space,
+                device=self.device,
+                gamma=self.gamma,
+                gae_lambda=self.gae_lambda,
+                n_envs=self.n_envs,
+                **self.rollout_buffer_kwargs,
+            )
 
     def collect_rollouts(
         self,
         env: VecEnv,
         callback: BaseCallback,
-        rollout_buffer: RolloutBuffer,
+        rollout_buffer: RolloutBuffer | TensorRolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
         """Collect a rollout, play the discriminator's turn on it, and swap the reward."""
         self._time_limits.clear()
-        if not super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):
+        if isinstance(rollout_buffer, TensorRolloutBuffer):
+            tensor_env = tensor_env_of(env)
+            assert tensor_env is not None
+            forward = forward_of(self.policy)
+            if not collect(self, tensor_env, callback, rollout_buffer, n_rollout_steps, forward):
+                return False
+        elif not super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):
             return False
         assert self._expert_inputs is not None
         inputs = self._rollout_inputs(rollout_buffer)
         logits, log = self.discriminator_updates.play(self._expert_inputs, inputs)
-        rewards = self._rewards(logits, rollout_buffer)
-        self._swap_reward(rewards, rollout_buffer)
-        log |= {"gail/reward_mean": float(rewards.mean()), "gail/reward_std": float(rewards.std())}
+        rewards = reward_of_logits(logits, self.discriminator_config.reward)
+        mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
+        self._swap_reward(rewards.view(env.num_envs, -1).T, rollout_buffer)
+        log |= {"gail/reward_mean": mean, "gail/reward_std": std}
         for tag, value in log.items():
             self.logger.record(tag, value)
         return True
+
+    def train(self) -> None:
+        """Take PPO's epochs on the rollout."""
+        if self._tensor_buffer is None:
+            super().train()
+        else:
+            update_policy(self, self._tensor_buffer, forward_of(self.policy))
 
     def _update_info_buffer(
         self, infos: list[dict[str, Any]], dones: np.ndarray | None = None
@@ -188,32 +247,32 @@ class GAIL(PPO):
             if terminal is not None and info.get("TimeLimit.truncated", False):
                 self._time_limits.append((self.rollout_buffer.pos, i, np.array(terminal)))
 
-    def _rollout_inputs(self, buffer: RolloutBuffer) -> Tensor:
+    def _rollout_inputs(self, buffer: RolloutBuffer | TensorRolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(n_envs * n_steps, in_dim)``, env by env."""
-        assert isinstance(buffer.observations, np.ndarray)
-        obs, acts = (
-            torch.as_tensor(buffer.swap_and_flatten(array), device=self.device).flatten(1).float()
-            for array in (buffer.observations, buffer.actions)
-        )
+        if isinstance(buffer, TensorRolloutBuffer):
+            obs, acts = buffer.by_env(buffer.observations), buffer.by_env(buffer.actions)
+        else:
+            assert isinstance(buffer.observations, np.ndarray)
+            obs, acts = (
+                torch.as_tensor(buffer.swap_and_flatten(array), device=self.device)
+                for array in (buffer.observations, buffer.actions)
+            )
+        obs, acts = obs.flatten(1).float(), acts.flatten(1).float()
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
-            acts = torch.as_tensor(
-                self.policy.unscale_action(acts.cpu().numpy()), device=self.device
-            ).float()
+            acts = bounded_actions(self.policy)(acts)
         with torch.no_grad():
             return self.discriminator.inputs(obs, acts)
 
-    def _rewards(self, logits: Tensor, buffer: RolloutBuffer) -> np.ndarray:
-        """Return the learned rewards ``(n_steps, n_envs)`` from the rollout's logits."""
-        rewards = reward_of_logits(logits, self.discriminator_config.reward)
-        return rewards.view(buffer.n_envs, buffer.buffer_size).T.cpu().numpy()
-
-    def _swap_reward(self, rewards: np.ndarray, buffer: RolloutBuffer) -> None:
+    def _swap_reward(self, rewards: Tensor, buffer: RolloutBuffer | TensorRolloutBuffer) -> None:
         """Put learned rewards ``(n_steps, n_envs)`` into the buffer; redo returns and advantages.
 
         A time limit is no end: there the reward is ``r + gamma V(s_terminal)``, with the value of
         the learned reward.
         """
-        buffer.rewards[:] = rewards
+        if isinstance(buffer, TensorRolloutBuffer):
+            self._swap_tensor_reward(rewards, buffer)
+            return
+        buffer.rewards[:] = rewards.cpu().numpy()
         with torch.no_grad():
             if self._time_limits:
                 steps, envs, observations = zip(*self._time_limits, strict=True)
@@ -224,6 +283,16 @@ class GAIL(PPO):
             assert self._last_episode_starts is not None
             last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))
         buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
+
+    def _swap_tensor_reward(self, rewards: Tensor, buffer: TensorRolloutBuffer) -> None:
+        """Do the same where the rollout is tensors."""
+        buffer.rewards = rewards.clone()
+        cut = buffer.time_limits.nonzero(as_tuple=True)
+        if len(cut[0]):
+            with torch.no_grad():
+                values = forward_of(self.policy).values(buffer.final_obs[cut].float())
+            buffer.rewards[cut] += self.gamma * values
+        buffer.compute_returns_and_advantages()
 
     def learn(
         self,

@@ -15,6 +15,7 @@ from l2l_gail.demos import Demonstrations
 from l2l_gail.gail.config import DiscriminatorConfig, LearnedRuleConfig
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
+from l2l_gail.gail.tensor_env import TensorEnv
 
 __all__ = ["L2LGAIL"]
 
@@ -47,7 +48,7 @@ class L2LGAIL(GAIL):
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str,
+        env: GymEnv | TensorEnv | str,
         demonstrations: Demonstrations | str | Path | None = None,
         *,
         rule: LearnedRuleConfig | None = None,

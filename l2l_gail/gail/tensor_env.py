@@ -1,0 +1,76 @@
+"""What training asks of an environment whose steps are tensors, and how such a one is recognised.
+
+The library steps any environment of this form without leaving its device. ``envs`` has some; the
+library does not import them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from torch import Tensor
+
+__all__ = ["TensorEnv", "env_state", "tensor_env_of"]
+
+
+@runtime_checkable
+class TensorEnv(Protocol):
+    """Environments that step together, torch in and torch out, with same-step reset.
+
+    An environment whose episode ended is reset in the same step: ``obs`` is then its new episode's
+    first observation. Returned tensors are never overwritten later. ``info`` needs
+
+    ================== ============================================= ==================
+    entry              meaning                                       shape
+    ================== ============================================= ==================
+    final_obs          the state each step reached, before any reset (N, obs_dim)
+    _final_obs         whether the episode ended in this step        (N,) bool
+    episode_return     its undiscounted return so far                (N,) floating
+    episode_length     its steps so far                              (N,) int64
+    ================== ============================================= ==================
+    """
+
+    @property
+    def num_envs(self) -> int:
+        """Number of environments ``N``."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where observations and rewards lie, and where actions are wanted."""
+
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Take actions ``(N, act_dim)``.
+
+        Returns:
+            ``obs (N, obs_dim)``, ``reward (N,)``, ``terminated (N,)`` and ``truncated (N,)`` bool,
+            and ``info``.
+        """
+
+    def sb3(self) -> VecEnv:
+        """Return a view for stable-baselines3, whose attribute ``tensor_env`` is this one."""
+
+
+def tensor_env_of(env: VecEnv | None) -> TensorEnv | None:
+    """Return the tensor environment that ``env`` is a plain view of, ``None`` if it is none.
+
+    A wrapper (``VecNormalize``, ``VecMonitor``, ...) changes or watches what SB3's loop sees, so
+    what lies under one is not used.
+    """
+    if env is None or isinstance(env, VecEnvWrapper):
+        return None
+    inner = getattr(env, "tensor_env", None)
+    return inner if isinstance(inner, TensorEnv) else None
+
+
+def env_state(env: TensorEnv) -> dict[str, Any] | None:
+    """Return the environment's ``state_dict()``, ``None`` if it cannot give one."""
+    state_dict = getattr(env, "state_dict", None)
+    if state_dict is None:
+        return None
+    try:
+        state: dict[str, Any] = state_dict()
+    except NotImplementedError:
+        return None
+    return state

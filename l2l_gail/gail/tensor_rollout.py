@@ -1,0 +1,164 @@
+"""Collecting a rollout from a tensor environment: SB3's loop without leaving the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.ppo import PPO
+from torch import Tensor
+
+from l2l_gail.gail.policy_forward import PolicyForward
+from l2l_gail.gail.tensor_buffer import TensorRolloutBuffer
+from l2l_gail.gail.tensor_env import TensorEnv
+
+__all__ = ["StepInfos", "bounded_actions", "collect"]
+
+
+class StepInfos(Sequence[dict[str, Any]]):
+    """One step's ``infos`` for callbacks that read them: built when looked at, not before.
+
+    Each has SB3's ``TimeLimit.truncated`` and, where the episode ended, ``terminal_observation``
+    and ``episode`` (return ``r``, length ``l``).
+
+    Args:
+        terminated: ``(N,)`` bool.
+        info: The tensor environment's.
+    """
+
+    def __init__(self, terminated: Tensor, info: dict[str, Tensor]) -> None:
+        self._terminated = terminated
+        self._info = info
+
+    def __len__(self) -> int:
+        return len(self._terminated)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        info = self._info
+        if not info["_final_obs"][index]:
+            return {"TimeLimit.truncated": False}
+        return {
+            "TimeLimit.truncated": not bool(self._terminated[index]),
+            "terminal_observation": info["final_obs"][index].cpu().numpy(),
+            "episode": {
+                "r": round(float(info["episode_return"][index]), 6),
+                "l": int(info["episode_length"][index]),
+            },
+        }
+
+
+def collect(
+    model: PPO,
+    env: TensorEnv,
+    callback: BaseCallback,
+    rollout_buffer: TensorRolloutBuffer,
+    n_rollout_steps: int,
+    forward: PolicyForward,
+) -> bool:
+    """Step the environments ``n_rollout_steps`` times and fill the buffer, values included.
+
+    Callbacks are called as in SB3's own loop. Of its local variables they find ``new_obs``,
+    ``rewards``, ``dones``, ``actions`` and ``clipped_actions`` as tensors and ``infos`` built when
+    looked at; ``rollout_buffer`` has no content before ``on_rollout_end``, where its rewards are
+    the environment's. What is known of ended episodes is read once, after the last step.
+
+    Returns:
+        False if a callback asked to stop.
+    """
+    assert model._last_obs is not None
+    policy, device = model.policy, model.device
+    policy.set_training_mode(False)
+    n_steps = 0
+    rollout_buffer.reset()
+    callback.on_rollout_start()
+    if model.use_sde:
+        policy.reset_noise(env.num_envs)
+
+    obs = torch.as_tensor(model._last_obs, device=device)
+    to_env = bounded_actions(policy)
+    judged: list[tuple[Tensor, Tensor]] = []
+    ended: list[tuple[Tensor, Tensor, Tensor]] = []
+    while n_steps < n_rollout_steps:
+        if model.use_sde and model.sde_sample_freq > 0 and n_steps % model.sde_sample_freq == 0:
+            policy.reset_noise(env.num_envs)
+        obs_tensor = obs.float()
+        with torch.no_grad():
+            actions, values, log_probs = forward.act(obs_tensor)
+            clipped_actions = to_env(actions)
+        new_obs, rewards, terminated, truncated, info = env.step(clipped_actions.to(env.device))
+        dones = info["_final_obs"]
+        infos = StepInfos(terminated, info)
+        n_steps += 1
+        model.num_timesteps += env.num_envs
+        obs = new_obs.to(device)
+        callback.update_locals(locals())
+        if not callback.on_step():
+            _leave(model, obs, dones)
+            return False
+        rollout_buffer.add(obs_tensor, actions, rewards, terminated, truncated, info["final_obs"])
+        ended.append((dones, info["episode_return"], info["episode_length"]))
+        if values is not None and log_probs is not None:
+            judged.append((values, log_probs))
+
+    _leave(model, obs, dones)
+    rollout_buffer.stack()
+    _note_episodes(model, *(torch.stack(column) for column in zip(*ended, strict=True)))
+    with torch.no_grad():
+        _fill_values(rollout_buffer, forward, judged)
+        rollout_buffer.last_values = forward.values(obs.float())
+    callback.update_locals(locals())
+    callback.on_rollout_end()
+    return True
+
+
+def bounded_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]:
+    """Return the map from a policy's actions to the environment's unit and bounds."""
+    space = policy.action_space
+    assert isinstance(space, spaces.Box)
+    low, high = (
+        torch.as_tensor(bound, dtype=torch.float32, device=policy.device)
+        for bound in (space.low, space.high)
+    )
+    if policy.squash_output:  # from [-1, 1]
+        return lambda actions: low + 0.5 * (actions + 1.0) * (high - low)
+    return lambda actions: actions.clamp(low, high)
+
+
+def _leave(model: PPO, obs: Tensor, dones: Tensor) -> None:
+    """Leave the environments' state where SB3 keeps it, in its form."""
+    model._last_obs = obs.cpu().numpy()
+    model._last_episode_starts = dones.cpu().numpy()
+
+
+def _note_episodes(model: PPO, dones: Tensor, returns: Tensor, lengths: Tensor) -> None:
+    """Note the last episodes that ended, ``(T, N)`` each; no more of them than SB3 averages."""
+    assert model.ep_info_buffer is not None
+    last = dones.flatten().nonzero()[-(model.ep_info_buffer.maxlen or 0) :, 0]
+    seconds = round(time.time() - model.start_time / 1e9, 6)
+    totals = (column.flatten()[last].tolist() for column in (returns, lengths))
+    for r, length in zip(*totals, strict=True):
+        model.ep_info_buffer.append({"r": round(r, 6), "l": length, "t": seconds})
+
+
+def _fill_values(
+    buffer: TensorRolloutBuffer, forward: PolicyForward, judged: list[tuple[Tensor, Tensor]]
+) -> None:
+    """Put values and log-probabilities ``(T, N)`` into the buffer, in one batch if not known."""
+    if judged:
+        values, log_probs = (torch.stack(column) for column in zip(*judged, strict=True))
+    else:
+        flat = forward.prepare(buffer.observations.flatten(0, 1))
+        values, log_probs = forward.judge(flat, buffer.actions.flatten(0, 1))
+    buffer.values = values.view(buffer.rewards.shape)
+    buffer.log_probs = log_probs.view(buffer.rewards.shape)
