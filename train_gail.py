@@ -22,7 +22,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from envs import make_vec
+from envs import TASKS, batch_of_episodes, make_vec, simulation_device
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main
 from l2l_gail.comparison import collect, section_tables
@@ -95,10 +95,10 @@ class Config:
     """Environment steps between two measurements of the true return."""
     seed: int = 0
     """Seed of everything."""
-    device: str = "cpu"
-    """cpu or cuda; networks of this size are faster on a CPU."""
+    device: str = "auto"
+    """Of simulation and learning: cpu, cuda, or auto (cuda if there is one and mujoco_warp too)."""
     threads: int = 1
-    """CPU threads of torch; more than 1 slows small networks down."""
+    """CPU threads of torch; more than 1 slows small networks down. The simulation takes all."""
     out: Path = Path("runs")
     """Root of the runs: <out>/<env>/<method>/seed<k>/."""
     resume: bool = False
@@ -151,10 +151,11 @@ def train(
 ) -> None:
     """Train one method in its folder, measure its last policy, write the summary."""
     print(f"{label(config, method)} in {folder.path}", flush=True)
+    make_batch = batch_of_episodes(config.env, env_kwargs)
     evaluation = TrueReturnCallback(
-        config.env, CURVE_SEEDS, every=config.eval_every, env_kwargs=env_kwargs
+        config.env, CURVE_SEEDS, config.eval_every, env_kwargs, make_batch
     )
-    env = make_vec(config.env, config.n_envs, config.seed, env_kwargs)
+    env = make_vec(config.env, config.n_envs, config.seed, env_kwargs, device=config.device)
     run = TrainingRun(make_model(config, method, env, demos), folder, evaluation)
     if config.resume and folder.checkpoint.exists():
         run.resume()
@@ -169,6 +170,7 @@ def train(
         config.env,
         EVALUATION_SEEDS,
         env_kwargs,
+        make_batch,
     )
     folder.write_summary(
         kind="gail",
@@ -199,7 +201,7 @@ def make_model(config: Config, method: str, env: VecEnv, demos: Demonstrations) 
             "optimizer_kwargs": {"fused": True, "eps": 1e-5},  # eps is SB3's own
         },
         "seed": config.seed,
-        "device": config.device,
+        "device": device(config),
     }
     if method == "l2l_gail":
         return L2LGAIL("MlpPolicy", env, demos, rule=rule_config(config), **kwargs)
@@ -225,6 +227,17 @@ def rule_config(config: Config) -> LearnedRuleConfig:
         learn_network=config.learned != "step",
         learn_step=config.learned != "network",
     )
+
+
+def device(config: Config) -> str:
+    """Return where to learn: beside the simulation, which only a batch has on a GPU.
+
+    Raises:
+        InputError: The device is not there.
+    """
+    if config.env in TASKS:
+        return simulation_device(config.device)
+    return choose_device("cpu" if config.device == "auto" else config.device)
 
 
 def methods(config: Config) -> list[str]:
@@ -254,8 +267,9 @@ def measure_references(
     config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]
 ) -> dict[str, float]:
     """Return the true returns of the expert, of behaviour cloning and of random actions."""
-    env = make_vec(config.env, 1, config.seed, env_kwargs)
-    cloned = make_model(dataclasses.replace(config, n_steps=2), "gail", env, demos)
+    env = make_vec(config.env, 1, config.seed, env_kwargs, device="cpu")
+    on_cpu = dataclasses.replace(config, n_steps=2, device="cpu")
+    cloned = make_model(on_cpu, "gail", env, demos)
     behaviour_cloning(cloned.policy, demos, seed=config.seed)
     policies: dict[str, Predict] = {
         "bc_return": lambda obs: cloned.predict(obs, deterministic=True)[0]
@@ -269,8 +283,11 @@ def measure_references(
     else:
         assert isinstance(env.action_space, spaces.Box)
         policies["random_return"] = random_policy(env.action_space, config.seed)
+    make_batch = batch_of_episodes(config.env, env_kwargs)
     for name, predict in policies.items():
-        played = evaluate_policy_return(predict, config.env, EVALUATION_SEEDS, env_kwargs)
+        played = evaluate_policy_return(
+            predict, config.env, EVALUATION_SEEDS, env_kwargs, make_batch
+        )
         references[name] = played.mean_return
     env.close()
     return references
@@ -304,7 +321,7 @@ def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> 
         raise InputError("--warm-start-steps must be 0 or more")
     if config.n_envs * config.n_steps < 2:
         raise InputError("a rollout needs at least 2 steps: raise --n-steps or --n-envs")
-    choose_device(config.device)
+    device(config)
     rule_config(config)
     for method in methods(config):
         discriminator_config(config, method)
