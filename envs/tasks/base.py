@@ -20,7 +20,7 @@ import numpy as np
 
 from ..draw import Draw
 
-__all__ = ["Array", "Fields", "Task", "norm"]
+__all__ = ["Array", "Fields", "Task", "flat", "norm", "sum_of_squares"]
 
 Array = Any
 """A numpy array on the CPU, a torch tensor on a GPU."""
@@ -42,8 +42,6 @@ class Task(ABC):
         body_ids: Index of each body by name.
     """
 
-    derived: ClassVar[tuple[str, ...]] = ()
-    """``MjData`` fields that the task reads besides ``qpos``, ``qvel`` and ``ctrl``."""
     fixed: ClassVar[tuple[str, ...]] = ()
     """Fields that Gymnasium does not take as keyword arguments for this version of the task."""
 
@@ -73,6 +71,11 @@ class Task(ABC):
         ):
             object.__setattr__(bound, name, value)
         return bound
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """``MjData`` fields that the task reads besides ``qpos``, ``qvel`` and ``ctrl``."""
+        return ()
 
     @property
     def contact_forces(self) -> bool:
@@ -114,6 +117,19 @@ class Task(ABC):
 
         The draws come in Gymnasium's order.
         """
+
+
+def flat(array: Array) -> Array:
+    """Return an array ``(B, ...)`` as rows ``(B, n)``."""
+    return array.reshape(array.shape[0], -1)
+
+
+def sum_of_squares(xp: Any, array: Array) -> Array:
+    """Return the sum of squares ``(B,)`` of each row of an array ``(B, ...)``.
+
+    Over rows laid out flat, so that numpy adds in the order in which it adds one environment's.
+    """
+    return flat(xp.square(array)).sum(-1)
 
 
 def norm(xp: Any, vectors: Array) -> Array:

@@ -1,0 +1,120 @@
+"""Walker2d: a two-legged planar robot that walks forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..draw import Draw
+from .base import Array, Fields, Task
+
+__all__ = ["Walker2d", "Walker2dV4"]
+
+
+@dataclass(frozen=True)
+class Walker2d(Task):
+    """Walker2d-v5: 6 torques, 17 observations, ends when the torso falls or tilts.
+
+    ===== ================================================ ==========================
+    entry observation                                      unit
+    ===== ================================================ ==========================
+    --    x of the torso (left out by default)             m
+    0     z of the torso                                   m
+    1     angle of the torso                               rad
+    2-4   angles of right thigh, leg, foot joint           rad
+    5-7   angles of left thigh, leg, foot joint            rad
+    8, 9  velocity of the torso in x, in z                 m/s, clipped to +-10
+    10    angular velocity of the torso                    rad/s, clipped to +-10
+    11-13 angular velocities of right thigh, leg, foot     rad/s, clipped to +-10
+    14-16 angular velocities of left thigh, leg, foot      rad/s, clipped to +-10
+    ===== ================================================ ==========================
+
+    Reward: ``forward_reward_weight * dx/dt + healthy_reward (if healthy) - ctrl_cost_weight *
+    |action|^2``. Healthy: the torso's z and angle inside their ranges, open intervals.
+    """
+
+    xml_file: str = "walker2d_v5.xml"
+    frame_skip: int = 4
+    forward_reward_weight: float = 1.0
+    ctrl_cost_weight: float = 1e-3
+    healthy_reward: float = 1.0
+    terminate_when_unhealthy: bool = True
+    healthy_z_range: tuple[float, float] = (0.8, 2.0)
+    healthy_angle_range: tuple[float, float] = (-1.0, 1.0)
+    reset_noise_scale: float = 5e-3
+    exclude_current_positions_from_observation: bool = True
+
+    def before(self, xp: Any, f: Fields) -> Array:
+        """Return x of the torso, ``(B,)``."""
+        return f.qpos[:, 0]
+
+    def observation(self, xp: Any, f: Fields) -> Array:
+        """Return positions and clipped velocities, ``(B, 17)``, or 18 with x."""
+        skipped = int(self.exclude_current_positions_from_observation)
+        return xp.concatenate((f.qpos[:, skipped:], xp.clip(f.qvel, -10, 10)), -1)
+
+    def is_healthy(self, xp: Any, f: Fields) -> Array:
+        """Return whether the robot stands, ``(B,)`` bool; not a number is unhealthy."""
+        (z_low, z_high), (angle_low, angle_high) = self.healthy_z_range, self.healthy_angle_range
+        z, angle = f.qpos[:, 1], f.qpos[:, 2]
+        return (z_low < z) & (z < z_high) & (angle_low < angle) & (angle < angle_high)
+
+    def transition(
+        self, xp: Any, before: Array | None, f: Fields, action: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return reward, termination and Gymnasium's info entries."""
+        x_velocity = (f.qpos[:, 0] - before) / self.dt
+        forward = self.forward_reward_weight * x_velocity
+        healthy = self.is_healthy(xp, f)
+        survive = healthy * self.healthy_reward
+        cost = self.ctrl_cost_weight * xp.square(action).sum(-1)
+        info = {
+            **self.reset_info(xp, f),
+            "x_velocity": x_velocity,
+            "reward_forward": forward,
+            "reward_ctrl": -cost,
+            "reward_survive": survive,
+        }
+        return forward + survive - cost, ~healthy & self.terminate_when_unhealthy, info
+
+    def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
+        """Return where the torso is."""
+        return {
+            "x_position": f.qpos[:, 0],
+            "z_distance_from_origin": f.qpos[:, 1] - self.init_qpos[1],
+        }
+
+    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
+        """Return the default pose with uniform noise on positions and velocities."""
+        scale = self.reset_noise_scale
+        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
+        qvel = self.init_qvel + draw.uniform(-scale, scale, len(self.init_qvel))
+        return qpos, qvel
+
+
+@dataclass(frozen=True)
+class Walker2dV4(Walker2d):
+    """Walker2d-v4: as v5, but for the friction of the right foot: 0.9, and not 1.9 as the left one.
+
+    The healthy reward is paid in the last step too, and infos say less.
+    """
+
+    fixed: ClassVar[tuple[str, ...]] = ("xml_file", "frame_skip")
+
+    xml_file: str = "walker2d.xml"
+
+    def transition(
+        self, xp: Any, before: Array | None, f: Fields, action: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return reward, termination and Gymnasium's info entries."""
+        x_velocity = (f.qpos[:, 0] - before) / self.dt
+        healthy = self.is_healthy(xp, f)
+        survive = (healthy | self.terminate_when_unhealthy) * self.healthy_reward
+        cost = self.ctrl_cost_weight * xp.square(action).sum(-1)
+        reward = self.forward_reward_weight * x_velocity + survive - cost
+        info = {"x_position": f.qpos[:, 0], "x_velocity": x_velocity}
+        return reward, ~healthy & self.terminate_when_unhealthy, info
+
+    def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
+        """Return nothing."""
+        return {}
