@@ -72,7 +72,7 @@ class CpuEnv(BatchedEnv):
         obs = self._restart(np.arange(self.num_envs, dtype=np.int32))
         self._before = self._snapshot()
         self._ready = True
-        return torch.from_numpy(obs), dict(self.reset_info)
+        return torch.from_numpy(obs), {k: v.clone() for k, v in self.reset_info.items()}
 
     def step(self, actions: Tensor | np.ndarray) -> StepResult:
         """Take one step in every environment; see :meth:`BatchedEnv.step`."""
@@ -127,7 +127,7 @@ class CpuEnv(BatchedEnv):
             "length": torch.from_numpy(self._length.copy()),
             "return": torch.from_numpy(self._return.copy()),
             "generators": [None if g is None else _plain(g) for g in self._generators],
-            "reset_info": dict(self.reset_info),
+            "reset_info": {k: v.clone() for k, v in self.reset_info.items()},
             "obs": torch.from_numpy(self._task.observation(np, self._fields)),
         }
 
@@ -158,7 +158,8 @@ class CpuEnv(BatchedEnv):
         """Return actions ``(N, act_dim)`` as float32, or float64 if they are; finite."""
         if isinstance(actions, Tensor):
             actions = actions.detach().cpu().numpy()
-        acts = np.asarray(actions)
+        # Row by row: in another layout numpy would add up the control cost in another order.
+        acts = np.ascontiguousarray(actions)
         self._check_shape(acts.shape)
         if acts.dtype not in (np.float32, np.float64):
             acts = acts.astype(np.float32)
