@@ -27,10 +27,10 @@ _STATE = {
     "qvel": mujoco.mjtState.mjSTATE_QVEL,
     "ctrl": mujoco.mjtState.mjSTATE_CTRL,
 }
-_DIVERGED = (
-    mujoco.mjtWarning.mjWARN_BADQPOS,
-    mujoco.mjtWarning.mjWARN_BADQVEL,
-    mujoco.mjtWarning.mjWARN_BADQACC,
+_DIVERGED = (  # three numbers in a row
+    int(mujoco.mjtWarning.mjWARN_BADQPOS),
+    int(mujoco.mjtWarning.mjWARN_BADQVEL),
+    int(mujoco.mjtWarning.mjWARN_BADQACC),
 )
 _NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
 _ALL_STAGES = int(mujoco.mjtStage.mjSTAGE_ACC)
@@ -64,6 +64,8 @@ class MjBatch:
 
     Attributes:
         state: Integration state of all simulations, ``(nsim, nstate)`` float64, live.
+        diverged: In how many steps MuJoCo has reset a simulation by itself, because its state was
+            not finite or huge.
 
     Raises:
         InputError: This MuJoCo has no batch (before 3.17), or it cannot be made.
@@ -89,6 +91,11 @@ class MjBatch:
         nstate = self._lib.mjb_nstate(self._batch)
         self.state = _doubles(self._lib.mjb_state(self._batch), (nsim, nstate))
         self._qpos, self._qvel = self.field("qpos"), self.field("qvel")
+        self.diverged = 0
+        # mjb_warning: (nsim, mjNWARNING) of two ints each, of which the second is the count.
+        stats = ctypes.cast(self._lib.mjb_warning(self._batch), _INT_P)
+        counts = np.ctypeslib.as_array(stats, (nsim, int(mujoco.mjtWarning.mjNWARNING), 2))
+        self._warnings = counts[:, min(_DIVERGED) : max(_DIVERGED) + 1, 1]
 
     def field(self, name: str) -> np.ndarray:
         """Return a live array ``(nsim, ...)`` of an ``MjData`` field.
@@ -119,6 +126,10 @@ class MjBatch:
     def step(self, nstep: int) -> None:
         """Advance every simulation by ``nstep`` substeps (``mj_step``)."""
         self._check(self._lib.mjb_step(self._batch, None, self.nsim, nstep, _NO_STAGE))
+        if self._warnings.any():
+            # A reset, MuJoCo's own too, begins the counters anew, so what they said is kept here.
+            self.diverged += int(self._warnings.any(-1).sum())
+            self._warnings[:] = 0
 
     def post_constraint(self) -> None:
         """Compute ``cacc``, ``cfrc_int`` and ``cfrc_ext`` from the last substep's contacts."""
@@ -140,15 +151,6 @@ class MjBatch:
         self._qpos[ids] = qpos
         self._qvel[ids] = qvel
         self._check(self._lib.mjb_forward(self._batch, which, len(ids), _ALL_STAGES))
-
-    @property
-    def diverged(self) -> int:
-        """How often MuJoCo itself has reset a simulation whose state was not finite or huge."""
-        # mjb_warning: (nsim, mjNWARNING) of two ints each, of which the second is the count.
-        number = int(mujoco.mjtWarning.mjNWARNING)
-        stats = ctypes.cast(self._lib.mjb_warning(self._batch), ctypes.POINTER(ctypes.c_int))
-        counts = np.ctypeslib.as_array(stats, (self.nsim, number, 2))[..., 1]
-        return int(counts[:, [int(kind) for kind in _DIVERGED]].sum())
 
     def close(self) -> None:
         """Free the simulations and end their threads; again is nothing."""
