@@ -62,6 +62,7 @@ class CpuEnv(BatchedEnv):
         self._length = np.zeros(num_envs, dtype=np.int64)
         self._return = np.zeros(num_envs)
         self._ready = False
+        self._loaded: Tensor | None = None  # observations of a state that no step has left yet
 
     def reset(self, seed: int | Sequence[int | None] | None = None) -> tuple[Tensor, Info]:
         """Begin new episodes everywhere; see :meth:`BatchedEnv.reset`."""
@@ -71,7 +72,7 @@ class CpuEnv(BatchedEnv):
                 self._generators[i] = seeding.np_random(own)[0]
         obs = self._restart(np.arange(self.num_envs, dtype=np.int32))
         self._before = self._snapshot()
-        self._ready = True
+        self._ready, self._loaded = True, None
         return torch.from_numpy(obs), {k: v.clone() for k, v in self.reset_info.items()}
 
     def step(self, actions: Tensor | np.ndarray) -> StepResult:
@@ -102,7 +103,7 @@ class CpuEnv(BatchedEnv):
             ids = np.flatnonzero(done).astype(np.int32)
             obs = final_obs.copy()
             obs[ids] = self._restart(ids)
-        self._before = self._snapshot()
+        self._before, self._loaded = self._snapshot(), None
         outcome = (obs, reward, terminated, truncated)
         return *(torch.from_numpy(array) for array in outcome), info  # type: ignore[return-value]
 
@@ -118,8 +119,16 @@ class CpuEnv(BatchedEnv):
         return self._batch.diverged
 
     def state_dict(self) -> dict[str, Any]:
-        """Return physics, generators and episode totals; enough for an exact continuation."""
+        """Return physics, generators and episode totals; enough for an exact continuation.
+
+        Raises:
+            RuntimeError: There is no episode yet, or the environment is closed.
+        """
         self._check_usable()
+        if not self._ready:
+            raise RuntimeError(f"{self.env_id}: call reset() before state_dict()")
+        # What the physics derives of a loaded state, only the next step computes.
+        obs = torch.from_numpy(self._task.observation(np, self._fields))
         return {
             "env_id": self.env_id,
             "physics": torch.from_numpy(self._batch.state.copy()),
@@ -128,7 +137,7 @@ class CpuEnv(BatchedEnv):
             "return": torch.from_numpy(self._return.copy()),
             "generators": [None if g is None else _plain(g) for g in self._generators],
             "reset_info": {k: v.clone() for k, v in self.reset_info.items()},
-            "obs": torch.from_numpy(self._task.observation(np, self._fields)),
+            "obs": obs if self._loaded is None else self._loaded.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
@@ -146,7 +155,8 @@ class CpuEnv(BatchedEnv):
         self._generators = [None if g is None else _generator(g) for g in state["generators"]]
         self.reset_info = {name: value.clone() for name, value in state["reset_info"].items()}
         self._seed, self._ready = None, True
-        return state["obs"].clone()
+        self._loaded = state["obs"].clone()
+        return self._loaded.clone()
 
     def close(self) -> None:
         """End the threads and free the simulations; again is nothing."""
