@@ -200,6 +200,8 @@ class BatchedEnv(ABC):
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, (int, np.integer)):
+            if seed < 0:
+                raise InputError(f"a seed is 0 or more, not {seed}")
             return [int(seed) + i for i in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise InputError(f"{len(seed)} seeds for {self.num_envs} environments: give one each")

@@ -103,6 +103,8 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
 
 def _unknown(env_id: str) -> str:
     if env_id in gymnasium.registry:
+        with _quiet_compiler():
+            make_env(env_id).close()  # if Gymnasium cannot make it either, it says why
         others = "stable_baselines3.common.env_util.make_vec_env"
         return (
             f"{env_id} cannot be batched: only {', '.join(sorted(TASKS))} can; step it one by one, "
