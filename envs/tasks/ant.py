@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Self
 import mujoco
 import numpy as np
 
+from l2l_gail.errors import InputError
+
 from ..draw import Draw
 from .base import Array, Fields, Task, flat, norm, sum_of_squares
 
@@ -60,7 +62,15 @@ class Ant(Task):
     def bind(self, model: mujoco.MjModel, asarray: Callable[[np.ndarray], Array]) -> Self:
         """Return the task with what it needs of its compiled model; see :meth:`Task.bind`."""
         bound = super().bind(model, asarray)
-        object.__setattr__(bound, "body", model.body(self.main_body).id)
+        try:
+            body = model.body(self.main_body).id
+        except (KeyError, IndexError) as error:
+            names = ", ".join(model.body(i).name for i in range(model.nbody))
+            raise InputError(
+                f"main_body={self.main_body!r} is no body of {self.xml_file}: give a number from 0 "
+                f"to {model.nbody - 1} or one of {names}"
+            ) from error
+        object.__setattr__(bound, "body", body)
         return bound
 
     @property
