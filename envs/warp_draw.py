@@ -61,8 +61,8 @@ class TensorDraw:
         columns = [a + (b - a) * unit[:, j] for j, (a, b) in enumerate(zip(low, high, strict=True))]
         points = torch.stack(columns, -1)
         accepted = accept(points).reshape(_CANDIDATES, self.rows)
-        tried = torch.arange(_CANDIDATES, device=self.device)[:, None]
-        first = torch.where(accepted, tried, _CANDIDATES - 1).amin(0)
+        tried = torch.arange(_CANDIDATES, device=self.device)[:, None].expand_as(accepted)
+        first = tried.masked_fill(~accepted, _CANDIDATES - 1).amin(0)
         candidates = points.reshape(_CANDIDATES, self.rows, len(low))
         return candidates.gather(0, first[None, :, None].expand(1, -1, len(low)))[0]
 
