@@ -1,0 +1,369 @@
+"""The batch on the CPU as an object: threads, seeds, saved states, wrong inputs, its end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import envs
+from envs import mjbatch
+from envs.batched import BatchedEnv
+from envs.cpu import CpuEnv
+from envs_support import Originals, quiet_models, random_actions, same_bits
+from l2l_gail.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+EACH_KIND = ["Ant-v5", "Hopper-v5", "Humanoid-v5", "InvertedDoublePendulum-v5", "Reacher-v4"]
+"""Tasks with contact forces, without them, with other derived fields, and with an early reward."""
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
+
+
+def played(env: BatchedEnv, actions: np.ndarray) -> list[Tensor]:
+    """Everything that the steps return, as one list of tensors."""
+    outcomes: list[Tensor] = []
+    for action in actions:
+        *results, info = env.step(action)
+        outcomes += [*results, *(info[name] for name in sorted(info))]
+        outcomes += [value.clone() for _, value in sorted(env.reset_info.items())]
+    return outcomes
+
+
+def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
+    assert len(ours) == len(theirs)
+    return all(same_bits(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("env_id", EACH_KIND)
+def test_the_number_of_threads_changes_nothing(env_id: str) -> None:
+    outcomes = []
+    for threads in (1, 2, 3):
+        with envs.make(env_id, 7, "cpu", 3, num_threads=threads, max_episode_steps=25) as env:
+            actions = random_actions(env.single_action_space, 60, 7, seed=0)
+            outcomes.append([env.reset()[0], *played(env, actions)])
+    assert same(outcomes[0], outcomes[1])
+    assert same(outcomes[0], outcomes[2])
+
+
+def test_the_same_seed_gives_the_same_trajectories_and_another_does_not() -> None:
+    actions = np.zeros((30, 4, 3), dtype=np.float32)
+    first, second, third = (envs.make("Hopper-v5", 4, "cpu", seed) for seed in (5, 5, 6))
+    starts = [env.reset()[0] for env in (first, second, third)]
+    assert same_bits(starts[0], starts[1])
+    assert same_bits(starts[0][1:], starts[2][:-1])  # environment i begins with seed + i
+    assert not same_bits(starts[0], starts[2])
+    assert same(played(first, actions), played(second, actions))
+
+
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "Pusher-v5", "Ant-v4"])
+def test_later_resets_go_on_with_each_generator_as_gymnasiums_do(env_id: str) -> None:
+    originals, env = Originals(env_id, 3), envs.make(env_id, 3, "cpu", seed=11)
+    assert same_bits(env.reset()[0], originals.reset(11)[0])
+    for action in random_actions(env.single_action_space, 30, 3, seed=0):
+        assert same_bits(env.step(action)[0], originals.step(action).obs)
+    obs, info = env.reset()
+    theirs, infos = originals.reset()
+    assert same_bits(obs, theirs)
+    assert all(same_bits(info[k], np.stack([i[k] for i in infos])) for k in info)
+    assert same_bits(env.reset(seed=4)[0], originals.reset(4)[0])
+    info = env.step(np.zeros((3, *env.single_action_space.shape)))[4]
+    assert info["episode_length"].tolist() == [1, 1, 1]
+
+
+def test_a_list_of_seeds_seeds_each_environment() -> None:
+    env, originals = envs.make("Hopper-v5", 3, "cpu"), Originals("Hopper-v5", 3)
+    env.reset()
+    originals.reset(0)
+    obs, _ = env.reset(seed=[9, None, 4])
+    theirs = [e.reset(seed=s)[0] for e, s in zip(originals.envs, [9, None, 4], strict=True)]
+    assert same_bits(obs, np.stack(theirs))
+    with pytest.raises(InputError, match="2 seeds for 3 environments"):
+        env.reset(seed=[1, 2])
+
+
+def test_nothing_that_was_returned_is_overwritten() -> None:
+    env = envs.make("Humanoid-v5", 3, "cpu", max_episode_steps=4)
+    obs, reset_info = env.reset()
+    results: list[Tensor] = [obs, *reset_info.values()]
+    kept = [tensor.clone() for tensor in results]
+    for action in random_actions(env.single_action_space, 20, 3, seed=0):
+        *tensors, info = env.step(action)
+        returned = [*tensors, *info.values()]
+        results += returned
+        kept += [tensor.clone() for tensor in returned]
+    assert same(results, kept)
+
+
+@pytest.mark.parametrize("env_id", EACH_KIND)
+def test_a_saved_state_continues_exactly_in_another_environment(env_id: str, tmp_path) -> None:
+    limit = {"max_episode_steps": 30}
+    env = envs.make(env_id, 5, "cpu", 3, **limit)
+    actions = random_actions(env.single_action_space, 80, 5, seed=0)
+    env.reset()
+    obs = [env.step(action)[0] for action in actions[:23]][-1]
+    torch.save(env.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+
+    another = envs.make(env_id, 5, "cpu", 99, num_threads=2, **limit)
+    assert same_bits(another.load_state_dict(state), obs)
+    again = envs.make(env_id, 5, "cpu", 98, **limit)  # saved before a step was taken
+    assert same_bits(again.load_state_dict(another.state_dict()), obs)
+    expected = played(env, actions[23:])
+    assert same(played(another, actions[23:]), expected)
+    assert same(played(again, actions[23:]), expected)
+    assert same_bits(another.reset()[0], env.reset()[0])
+    assert same_bits(another.load_state_dict(state), obs)
+    assert same(played(another, actions[23:]), expected)
+
+
+def test_a_state_of_other_environments_is_refused() -> None:
+    env = envs.make("Hopper-v5", 3, "cpu")
+    with pytest.raises(RuntimeError, match="call reset"):
+        env.state_dict()
+    env.reset()
+    state = env.state_dict()
+    for other in (envs.make("Hopper-v5", 2, "cpu"), envs.make("Walker2d-v5", 3, "cpu")):
+        with pytest.raises(InputError, match="the saved state is of 3 x Hopper-v5"):
+            other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("huge", [1e12, float("nan")])
+@pytest.mark.parametrize("env_id", ["Ant-v5", "HalfCheetah-v5", "Hopper-v5"])
+def test_what_diverges_is_counted_and_does_as_gymnasiums(env_id: str, huge: float) -> None:
+    """MuJoCo puts it back to the default pose within the step, and the episode goes on."""
+    originals = Originals(env_id, 3, max_episode_steps=6)
+    env = envs.make(env_id, 3, "cpu", num_threads=2, max_episode_steps=6)
+    assert isinstance(env, CpuEnv)
+    originals.reset(0)
+    env.reset()
+    counts = []
+    with quiet_models():
+        for t, action in enumerate(random_actions(env.single_action_space, 14, 3, seed=0)):
+            if t in (2, 4, 9):
+                env._batch.field("qvel")[1] = huge
+                originals.envs[1].unwrapped.data.qvel[:] = huge  # type: ignore[attr-defined]
+            step = originals.step(action)
+            obs, reward, terminated, truncated, info = env.step(action)
+            assert same_bits(obs, step.obs)
+            assert same_bits(reward, step.reward)
+            assert same_bits(terminated, step.terminated)
+            assert same_bits(truncated, step.truncated)
+            assert same_bits(info["final_obs"], step.final_obs)
+            counts.append(env.diverged)
+    assert counts == [0, 0, 1, 1, *[2] * 5, *[3] * 5]
+
+
+def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
+    message = str(error.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "says"),
+    [
+        ("Hoper-v5", {}, "unknown environment 'Hoper-v5'; perhaps you meant 'Hopper-v5'"),
+        ("walker2d-v5", {}, "perhaps you meant 'Walker2d-v5'"),
+        ("Zzz", {}, "there are: Ant-v4, Ant-v5, "),
+        ("HumanoidStandup-v5", {}, "HumanoidStandup-v5 cannot be batched: only Ant-v4, "),
+        ("CartPole-v1", {}, "one-dimensional Box is needed"),
+        ("Pusher-v4", {}, "only supported on `mujoco<3`"),
+        ("Hopper-v5", {"frame_skipp": 3}, "frame_skipp"),
+        ("Hopper-v4", {"frame_skip": 3}, "frame_skip"),
+        ("Ant-v4", {"main_body": 2}, "main_body"),
+        ("Ant-v5", {"main_body": "head"}, "main_body='head' is no body of ant.xml"),
+        ("Ant-v5", {"main_body": 99}, "give a number from 0 to 13 or one of world, torso"),
+        ("Hopper-v5", {"xml_file": "hoper.xml"}, "hoper.xml does not exist"),
+        ("Hopper-v5", {"render_mode": "human"}, "do not render"),
+        ("Hopper-v5", {"num_envs": 0}, "0 environments cannot be stepped: give at least 1"),
+        ("Hopper-v5", {"seed": -1}, "a seed is 0 or more, not -1"),
+        ("Hopper-v5", {"num_threads": 0}, "0 threads"),
+        ("Hopper-v5", {"device": "tpu"}, "tpu is unknown"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(env_id: str, kwargs: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as error:
+        envs.make(**{"env_id": env_id, "num_envs": 2, "device": "cpu", **kwargs})
+    assert says in one_line(error)
+
+
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch, "empty", absent)
+    with pytest.raises(InputError) as error:
+        envs.make("Hopper-v5", 2, "cuda")
+    assert "cuda is not available here" in one_line(error)
+
+
+def test_a_gpu_without_mujoco_warp_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["envs.make"]
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "choose_device", lambda name: name)
+    with pytest.raises(InputError) as error:
+        envs.make("Hopper-v5", 2, "cuda:1")
+    assert "simulation on cuda:1 needs mujoco_warp: pip install" in one_line(error)
+
+
+def test_wrong_actions_are_one_line_and_move_nothing() -> None:
+    env, other = envs.make("Hopper-v5", 4, "cpu"), envs.make("Hopper-v5", 4, "cpu")
+    with pytest.raises(RuntimeError, match=r"Hopper-v5: call reset\(\) before step\(\)"):
+        env.step(np.zeros((4, 3), np.float32))
+    env.reset()
+    other.reset()
+    for shape in [(4, 2), (3, 3), (4, 3, 1), (12,), ()]:
+        with pytest.raises(InputError, match=r"actions must have the shape \(4, 3\)") as error:
+            env.step(np.zeros(shape, np.float32))
+        one_line(error)
+    for value in (float("nan"), float("inf")):
+        action = torch.zeros(4, 3)
+        action[2, 1] = value
+        with pytest.raises(InputError, match="action of environment 2 is not finite") as error:
+            env.step(action)
+        one_line(error)
+    with pytest.raises(InputError, match="a seed is 0 or more, not -3") as error:
+        env.reset(seed=-3)
+    one_line(error)
+    actions = random_actions(env.single_action_space, 10, 4, seed=0)
+    assert same(played(env, actions), played(other, actions))
+
+
+def test_gradients_and_other_types_of_actions_are_taken() -> None:
+    env, other = envs.make("Hopper-v5", 2, "cpu"), envs.make("Hopper-v5", 2, "cpu")
+    env.reset()
+    other.reset()
+    with_gradient = torch.ones(2, 3, requires_grad=True) * 0.5
+    assert same_bits(env.step(with_gradient)[1], other.step(np.full((2, 3), 0.5, np.float32))[1])
+    whole: Any = [[1, 0, -1], [0, 0, 1]]
+    assert same_bits(env.step(np.array(whole))[1], other.step(torch.tensor(whole).float())[1])
+
+
+@pytest.mark.parametrize("use", ["reset", "step", "state_dict", "load_state_dict", "diverged"])
+def test_a_closed_environment_says_so(use: str) -> None:
+    env = envs.make("Ant-v5", 3, "cpu", num_threads=2)
+    env.reset()
+    state = env.state_dict()
+    env.close()
+    env.close()
+    uses = {
+        "reset": env.reset,
+        "step": lambda: env.step(np.zeros((3, 8), np.float32)),
+        "state_dict": env.state_dict,
+        "load_state_dict": lambda: env.load_state_dict(state),
+        "diverged": lambda: env.diverged,
+    }
+    with pytest.raises(RuntimeError, match="Ant-v5: the environment is closed"):
+        uses[use]()
+
+
+def test_what_was_returned_outlives_the_environment() -> None:
+    env = envs.make("Humanoid-v5", 3, "cpu", num_threads=2)
+    env.reset()
+    *tensors, info = env.step(np.zeros((3, 17), np.float32))
+    results = [*tensors, *info.values(), *env.reset_info.values()]
+    kept = [tensor.clone() for tensor in results]
+    env.close()
+    others = [envs.make("Humanoid-v5", 3, "cpu", seed=9) for _ in range(3)]
+    for other in others:
+        other.reset()
+    assert same(results, kept)
+
+
+def test_garbage_collection_frees_the_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+    original = mjbatch._delete
+    monkeypatch.setattr(
+        mjbatch, "_delete", lambda *args: (freed.append(args[1]), original(*args))[0]
+    )
+    env = envs.make("Ant-v5", 20, "cpu", num_threads=3)
+    env.reset()
+    alive = weakref.ref(env)
+    del env
+    gc.collect()
+    assert alive() is None
+    assert len(freed) == 1
+    with envs.make("Hopper-v5", 2, "cpu") as env:
+        env.reset()
+    assert len(freed) == 2
+    env.close()
+    del env
+    gc.collect()
+    assert len(freed) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_gets_one_line_and_ends() -> None:
+    script = """
+        import gc, os, sys
+        import numpy as np
+        import envs
+
+        env = envs.make("Ant-v5", 32, "cpu", num_threads=3)
+        forgotten = envs.make("Hopper-v5", 32, "cpu", num_threads=3)
+        actions = np.zeros((32, 8), np.float32)
+        env.reset()
+        forgotten.reset()
+        env.step(actions)
+        child = os.fork()
+        if child == 0:
+            for use in (lambda: env.step(actions), env.reset, env.state_dict):
+                try:
+                    use()
+                except RuntimeError as error:
+                    print("child:", error, flush=True)
+            del forgotten
+            gc.collect()
+            own = envs.make("Ant-v5", 32, "cpu", num_threads=3)
+            own.reset()
+            own.step(actions)
+            print("child: its own step", flush=True)
+            env.close()
+            sys.exit(7)
+        _, status = os.waitpid(child, 0)
+        env.step(actions)
+        print("parent: ended with", os.waitstatus_to_exitcode(status))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    line = "child: Ant-v5: a forked process cannot step the environments of its parent; make them "
+    assert done.stdout.splitlines() == [
+        *[f"{line}in the process that steps them"] * 3,
+        "child: its own step",
+        "parent: ended with 7",
+    ], done.stderr
+
+
+def test_it_says_what_it_is() -> None:
+    env = envs.make("Hopper-v5", 3, "cpu", num_threads=2)
+    assert repr(env) == "CpuEnv('Hopper-v5', num_envs=3, device='cpu')"
+    assert env.place == "the CPU, 2 threads"
+    assert env.device == torch.device("cpu")
+    assert env.dtype == torch.float64
+    assert envs.make("Hopper-v5", 3, "cpu").place == "the CPU, 1 thread"
+
+
+def test_no_time_limit_is_no_time_limit() -> None:
+    env = envs.make("HalfCheetah-v5", 2, "cpu", max_episode_steps=-1, frame_skip=1)
+    env.reset()
+    for _ in range(1_010):
+        _, _, terminated, truncated, info = env.step(np.zeros((2, 6), np.float32))
+        assert not (terminated | truncated).any()
+    assert info["episode_length"].tolist() == [1_010, 1_010]
