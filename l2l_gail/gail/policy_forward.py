@@ -7,9 +7,12 @@ import math
 import torch
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from l2l_gail.gail.normalize import GAILPolicy, NormalizeObservations
+from l2l_gail.gail.ppo_loss import LossTerms, Minibatch, PPOLoss
+from l2l_gail.gail.tanh_network import TanhNetwork
 
 __all__ = ["GaussianForward", "PolicyForward", "forward_of"]
 
@@ -25,13 +28,14 @@ class PolicyForward:
 
     def __init__(self, policy: ActorCriticPolicy) -> None:
         self.policy = policy
+        self._parameters = list(policy.parameters())
 
     def prepare(self, obs: Tensor) -> Tensor:
         """Return what the other methods take for observations ``(B, *shape)``."""
         return obs
 
     def act(self, obs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Draw actions at observations.
+        """Draw actions at observations, under ``no_grad``.
 
         Returns:
             Actions ``(B, *shape)``; the states' values and the actions' log-probabilities, ``(B,)``
@@ -41,29 +45,38 @@ class PolicyForward:
         return actions, values.flatten(), log_probs
 
     def judge(self, prepared: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return values and log-probabilities, ``(B,)`` each, where :meth:`act` gave none."""
-        values, log_probs, _ = self.evaluate(prepared, actions)
-        return values, log_probs
+        """Return values and log-probabilities, ``(B,)`` each, under ``no_grad``."""
+        values, log_probs, _ = self.policy.evaluate_actions(prepared, actions)
+        return values.flatten(), log_probs
 
     def values(self, obs: Tensor) -> Tensor:
-        """Return the values ``(B,)`` of observations."""
+        """Return the values ``(B,)`` of observations, under ``no_grad``."""
         return self.policy.predict_values(obs).flatten()
 
-    def evaluate(self, prepared: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return values, log-probabilities and entropies (where the policy knows them).
+    def gradient(self, loss: PPOLoss, batch: Minibatch) -> LossTerms:
+        """Set the parameters' ``grad`` to the gradient of the loss.
 
-        Shapes ``(B,)``, but the entropy may be 0-d where it does not depend on the state.
+        Returns:
+            The loss, detached.
         """
-        values, log_probs, entropy = self.policy.evaluate_actions(prepared, actions)
-        return values.flatten(), log_probs, entropy
+        values, log_probs, entropy = self.policy.evaluate_actions(batch.prepared, batch.actions)
+        terms = loss.terms(batch, values.flatten(), log_probs, entropy)
+        for parameter in self._parameters:
+            parameter.grad = None
+        terms.total.backward()
+        return LossTerms(*(term.detach() for term in terms))
+
+    def clip_gradient(self, max_norm: float) -> None:
+        """Scale the gradient down to a 2-norm of ``max_norm`` if it is longer."""
+        torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
 
 
 class GaussianForward(PolicyForward):
-    """The same for a :class:`GAILPolicy` with a plain diagonal Gaussian, in fewer operations.
+    """The same for a :class:`GAILPolicy` with a plain diagonal Gaussian and tanh networks.
 
-    Observations are normalised once, as their statistics do not change; no distribution object is
-    built and validated; what does not depend on the state is computed once for a batch; values and
-    log-probabilities are left to one batch after the rollout.
+    In half the time on a CPU: observations are normalised once, as their statistics do not change;
+    values and log-probabilities are left to one batch after the rollout; no distribution object is
+    built and validated; the gradient is written out, into one flat vector.
 
     Args:
         policy: The policy; see :func:`forward_of` for what it must be.
@@ -71,8 +84,12 @@ class GaussianForward(PolicyForward):
 
     def __init__(self, policy: ActorCriticPolicy) -> None:
         super().__init__(policy)
-        self._actor = nn.Sequential(*policy.mlp_extractor.policy_net, policy.action_net)
-        self._critic = nn.Sequential(*policy.mlp_extractor.value_net, policy.value_net)
+        actor, critic = _networks(policy)
+        assert actor is not None
+        assert critic is not None
+        self._actor, self._critic = actor, critic
+        self._flat: Tensor | None = None
+        self._parts: dict[str, list[Tensor]] = {}
 
     def prepare(self, obs: Tensor) -> Tensor:
         """Return the features ``(B, obs_dim)`` of observations."""
@@ -80,30 +97,86 @@ class GaussianForward(PolicyForward):
         return features
 
     def act(self, obs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Draw actions; SB3's random numbers and operations, so the actions are SB3's."""
-        mean = self._actor(self.prepare(obs))
+        """Draw actions, from the same random numbers as SB3."""
+        mean, _ = self._actor.forward(self.prepare(obs))
         return mean + torch.randn_like(mean) * self.policy.log_std.exp(), None, None
+
+    def judge(self, prepared: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values and log-probabilities, ``(B,)`` each."""
+        log_std = self.policy.log_std
+        mean, _ = self._actor.forward(prepared)
+        values, _ = self._critic.forward(prepared)
+        squares = ((actions - mean) * (-log_std).exp()).square()  # (B, act_dim)
+        return values.squeeze(-1), -0.5 * squares.sum(1) - _log_normalizer(log_std)
 
     def values(self, obs: Tensor) -> Tensor:
         """Return the values ``(B,)`` of observations."""
-        values: Tensor = self._critic(self.prepare(obs))
+        values, _ = self._critic.forward(self.prepare(obs))
         return values.squeeze(-1)
 
-    def evaluate(self, prepared: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return values and log-probabilities ``(B,)``, and the entropy, 0-d."""
-        log_std = self.policy.log_std
-        z = (actions - self._actor(prepared)) * (-log_std).exp()  # (B, act_dim)
-        constant = log_std.sum() + len(log_std) * _HALF_LOG_2PI
-        log_probs = -0.5 * z.square().sum(1) - constant
-        values: Tensor = self._critic(prepared)
-        return values.squeeze(-1), log_probs, constant + 0.5 * len(log_std)
+    @torch.no_grad()
+    def gradient(self, loss: PPOLoss, batch: Minibatch) -> LossTerms:
+        """Set the parameters' ``grad`` to the gradient of the loss, by the chain rule."""
+        n, log_std = len(batch.actions), self.policy.log_std
+        mean, actor_inputs = self._actor.forward(batch.prepared)
+        values, critic_inputs = self._critic.forward(batch.prepared)
+        values = values.squeeze(-1)
+        per_std = (-log_std).exp()
+        z = (batch.actions - mean) * per_std  # (B, act_dim)
+        squares = z.square()
+        normalizer = _log_normalizer(log_std)
+        log_ratio = -0.5 * squares.sum(1) - normalizer - batch.old_log_probs
+
+        advantages, ratio = loss.advantages(batch), log_ratio.exp()
+        gain = advantages * ratio
+        bounded = advantages * ratio.clamp(1 - loss.clip, 1 + loss.clip)
+        predicted = loss.bounded_values(batch, values)
+        policy_loss = -torch.min(gain, bounded).mean()
+        value_loss = F.mse_loss(batch.returns, predicted)
+        entropy_loss = -(normalizer + 0.5 * len(log_std))
+        total = policy_loss + loss.ent_coef * entropy_loss + loss.vf_coef * value_loss
+
+        # d loss / d log-probability; where the bound is the smaller, the ratio does not matter.
+        slope = gain.mul_(gain <= bounded).mul_(-1.0 / n)  # (B,)
+        value_slope = (predicted - batch.returns).mul_(2.0 * loss.vf_coef / n)  # (B,)
+        if loss.clip_vf is not None:
+            value_slope *= (values - batch.old_values).abs() <= loss.clip_vf
+        parts = self._gradients()
+        self._actor.backward(z.mul_(per_std).mul_(slope[:, None]), actor_inputs, parts["actor"])
+        self._critic.backward(value_slope[:, None], critic_inputs, parts["critic"])
+        torch.mv(squares.mT, slope, out=parts["log_std"][0])
+        parts["log_std"][0].sub_(slope.sum() + loss.ent_coef)
+        return LossTerms(policy_loss, value_loss, entropy_loss, total, log_ratio)
+
+    def clip_gradient(self, max_norm: float) -> None:
+        """Scale the gradient down to a 2-norm of ``max_norm`` if it is longer."""
+        assert self._flat is not None
+        self._flat.mul_((max_norm / (self._flat.norm() + 1e-6)).clamp(max=1.0))
+
+    def _gradients(self) -> dict[str, list[Tensor]]:
+        """Return the parameters' ``grad``, pieces of one vector, made once."""
+        if self._flat is None:
+            groups: dict[str, list[Tensor]] = {
+                "actor": self._actor.parameters,
+                "critic": self._critic.parameters,
+                "log_std": [self.policy.log_std],
+            }
+            sizes = [p.numel() for group in groups.values() for p in group]
+            self._flat = self.policy.log_std.new_zeros(sum(sizes))
+            pieces = iter(self._flat.split(sizes))
+            for name, group in groups.items():
+                self._parts[name] = [next(pieces).view(p.shape) for p in group]
+                for parameter, part in zip(group, self._parts[name], strict=True):
+                    parameter.grad = part
+        return self._parts
 
 
 def forward_of(policy: ActorCriticPolicy) -> PolicyForward:
     """Return the lean way for a policy that it is right for, the general one for any other.
 
     Right for: :class:`GAILPolicy` itself (a subclass may do anything in its methods) with its own
-    features extractor, shared by actor and critic, and a plain Gaussian, that is without gSDE.
+    features extractor, shared by actor and critic, tanh networks with no layer in common, and a
+    plain Gaussian, that is without gSDE.
     """
     lean = (
         type(policy) is GAILPolicy
@@ -111,5 +184,18 @@ def forward_of(policy: ActorCriticPolicy) -> PolicyForward:
         and policy.share_features_extractor
         and type(policy.action_dist) is DiagGaussianDistribution
         and len(policy.action_space.shape or ()) == 1
+        and None not in _networks(policy)
     )
     return GaussianForward(policy) if lean else PolicyForward(policy)
+
+
+def _networks(policy: ActorCriticPolicy) -> tuple[TanhNetwork | None, TanhNetwork | None]:
+    """Return actor and critic where they are tanh networks."""
+    actor = TanhNetwork.of([*policy.mlp_extractor.policy_net, policy.action_net])
+    critic = TanhNetwork.of([*policy.mlp_extractor.value_net, policy.value_net])
+    return actor, critic
+
+
+def _log_normalizer(log_std: Tensor) -> Tensor:
+    """Return the logarithm, 0-d, of what a Gaussian's density is divided by."""
+    return log_std.sum() + len(log_std) * _HALF_LOG_2PI

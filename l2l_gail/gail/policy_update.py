@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 from stable_baselines3.ppo import PPO
 from torch import Tensor
-from torch.nn import functional as F
 
 from l2l_gail.gail.policy_forward import PolicyForward
+from l2l_gail.gail.ppo_loss import LossTerms, Minibatch, PPOLoss
 from l2l_gail.gail.tensor_buffer import TensorRolloutBuffer, minibatch_order
 
 __all__ = ["update_policy"]
@@ -28,80 +30,91 @@ def update_policy(model: PPO, buffer: TensorRolloutBuffer, forward: PolicyForwar
     policy = model.policy
     policy.set_training_mode(True)
     model._update_learning_rate(policy.optimizer)
-    clip = model.clip_range(model._current_progress_remaining)  # type: ignore[operator]
-    clip_vf: float | None = None
-    if model.clip_range_vf is not None:
-        clip_vf = model.clip_range_vf(model._current_progress_remaining)  # type: ignore[operator]
-    parameters = list(policy.parameters())
+    loss = _loss(model)
     with torch.no_grad():
-        data = (
+        data = Minibatch(
             forward.prepare(buffer.by_env(buffer.observations)),
             *(buffer.by_env(x) for x in (buffer.actions, buffer.values, buffer.log_probs)),
             *(buffer.by_env(x) for x in (buffer.advantages, buffer.returns)),
         )
-    means: list[Tensor] = []  # per minibatch: policy loss, value loss, entropy loss
-    clipped: list[Tensor] = []
-    divergences: list[Tensor] = []  # of the last epoch alone, as SB3 logs it
-    loss = torch.zeros(())
+    epochs: list[list[LossTerms]] = []
     stopped = False
-    orders = minibatch_order(len(buffer), data[0].device)
-    for epoch in range(model.n_epochs):
-        order = next(orders)
-        log_ratios: list[Tensor] = []
-        for batch in zip(*(x[order].split(model.batch_size) for x in data), strict=True):
-            prepared, actions, old_values, old_log_probs, advantages, returns = batch
-            values, log_probs, entropy = forward.evaluate(prepared, actions)
-            if model.normalize_advantage and len(advantages) > 1:
-                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            log_ratio = log_probs - old_log_probs
-            ratio = log_ratio.exp()
-            surrogate = torch.min(advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip))
-            policy_loss = -surrogate.mean()
-            if clip_vf is not None:
-                values = old_values + (values - old_values).clamp(-clip_vf, clip_vf)
-            value_loss = F.mse_loss(returns, values)
-            entropy_loss = log_probs.mean() if entropy is None else -entropy.mean()
-            loss = policy_loss + model.ent_coef * entropy_loss + model.vf_coef * value_loss
-            means += [policy_loss.detach(), value_loss.detach(), entropy_loss.detach()]
-            log_ratios.append(log_ratio.detach())
+    for order in islice(minibatch_order(len(buffer), data.returns.device), model.n_epochs):
+        taken: list[LossTerms] = []
+        for part in zip(*(_shuffled(x, order, model.batch_size) for x in data), strict=True):
+            taken.append(forward.gradient(loss, Minibatch(*part)))
             if model.target_kl is not None:
-                stopped = bool(_divergence(log_ratios[-1]).mean() > 1.5 * model.target_kl)
+                divergence = _divergence(taken[-1].log_ratio).mean()
+                stopped = bool(divergence > 1.5 * model.target_kl)
                 if stopped:
                     break
-            for parameter in parameters:
-                parameter.grad = None
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, model.max_grad_norm)
+            forward.clip_gradient(model.max_grad_norm)
             policy.optimizer.step()
+        epochs.append(taken)
         model._n_updates += 1
-        whole = torch.cat(log_ratios)
-        sizes = [len(part) for part in log_ratios]
-        divergences = [part.mean() for part in _divergence(whole).split(sizes)]
-        outside = ((whole.exp() - 1).abs() > clip).float()
-        clipped += [part.mean() for part in outside.split(sizes)]
         if stopped:
             if model.verbose >= 1:
-                print(f"early stop in epoch {epoch}: the divergence exceeds 1.5 target_kl")
+                print(f"Stopped in epoch {len(epochs)}: the divergence exceeds 1.5 target_kl")
             break
-    policy_losses, value_losses, entropy_losses = torch.stack(means).double().view(-1, 3).unbind(1)
-    values_log = {
-        "train/entropy_loss": entropy_losses.mean(),
-        "train/policy_gradient_loss": policy_losses.mean(),
-        "train/value_loss": value_losses.mean(),
-        "train/approx_kl": torch.stack(divergences).mean(),
-        "train/clip_fraction": torch.stack(clipped).double().mean(),
-        "train/loss": loss.detach(),
-        "train/explained_variance": _explained_variance(data[2], data[5]),
+    _log(model, loss, epochs, _explained_variance(data.old_values, data.returns))
+
+
+def _loss(model: PPO) -> PPOLoss:
+    """Return the model's loss at this point of its schedules."""
+    progress = model._current_progress_remaining
+    return PPOLoss(
+        clip=model.clip_range(progress),  # type: ignore[operator]
+        clip_vf=None if model.clip_range_vf is None else model.clip_range_vf(progress),  # type: ignore[operator]
+        ent_coef=model.ent_coef,
+        vf_coef=model.vf_coef,
+        normalize_advantage=model.normalize_advantage,
+    )
+
+
+def _shuffled(tensor: Tensor, order: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Return a tensor's rows in an order, cut into minibatches."""
+    return tensor.index_select(0, order).split(size)
+
+
+def _log(
+    model: PPO, loss: PPOLoss, epochs: list[list[LossTerms]], explained_variance: Tensor
+) -> None:
+    """Log what SB3 logs of an update, under its tags."""
+    every = [terms for taken in epochs for terms in taken]
+    policy, value, entropy, total = (
+        torch.stack(column).double() for column in list(zip(*every, strict=True))[:4]
+    )
+    clipped = [
+        ((ratio.exp() - 1).abs() > loss.clip).double().mean(1) for ratio in _log_ratios(every)
+    ]
+    # SB3 logs the divergence over the last epoch alone.
+    divergences = [_divergence(ratio).mean(1) for ratio in _log_ratios(epochs[-1])]
+    log = {
+        "train/entropy_loss": entropy.mean(),
+        "train/policy_gradient_loss": policy.mean(),
+        "train/value_loss": value.mean(),
+        "train/approx_kl": torch.cat(divergences).mean(),
+        "train/clip_fraction": torch.cat(clipped).mean(),
+        "train/loss": total[-1],
+        "train/explained_variance": explained_variance,
     }
-    if hasattr(policy, "log_std"):
-        values_log["train/std"] = policy.log_std.detach().exp().mean()
-    read = torch.stack([value.double() for value in values_log.values()]).tolist()
-    for tag, value in zip(values_log, read, strict=True):
-        model.logger.record(tag, value)
+    if hasattr(model.policy, "log_std"):
+        log["train/std"] = model.policy.log_std.detach().exp().mean()
+    read = torch.stack([value.double() for value in log.values()]).tolist()
+    for tag, number in zip(log, read, strict=True):
+        model.logger.record(tag, number)
     model.logger.record("train/n_updates", model._n_updates, exclude="tensorboard")
-    model.logger.record("train/clip_range", clip)
-    if clip_vf is not None:
-        model.logger.record("train/clip_range_vf", clip_vf)
+    model.logger.record("train/clip_range", loss.clip)
+    if loss.clip_vf is not None:
+        model.logger.record("train/clip_range_vf", loss.clip_vf)
+
+
+def _log_ratios(taken: list[LossTerms]) -> list[Tensor]:
+    """Return the log-ratios of minibatches ``(k, B)``, those of one size together."""
+    by_size: dict[int, list[Tensor]] = {}
+    for terms in taken:
+        by_size.setdefault(len(terms.log_ratio), []).append(terms.log_ratio)
+    return [torch.stack(group) for group in by_size.values()]
 
 
 def _divergence(log_ratio: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""Networks of linear and tanh layers with the derivative written out; quick on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, addmm, mm, nn
+from torch import sum as torch_sum
+
+__all__ = ["TanhNetwork", "fast_tanh"]
+
+
+def fast_tanh(x: Tensor) -> Tensor:
+    """Return ``tanh(x)`` within 3e-7, differentiable any number of times.
+
+    On a CPU torch's sigmoid takes an eighth of the time of its tanh, and
+    ``tanh(x) = 2 sigmoid(2x) - 1``.
+    """
+    return x.tanh() if x.is_cuda else (2.0 * x).sigmoid().mul(2.0).sub(1.0)
+
+
+class TanhNetwork:
+    """``W_k tanh(... tanh(W_1 x + b_1) ...) + b_k`` and its gradient in the parameters.
+
+    Args:
+        parameters: ``W_1 (n_1, n_in), b_1 (n_1,), W_2 (n_2, n_1), ...``, as of linear layers; they
+            are looked at anew in every call.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = list(parameters)
+        self._layers = list(zip(parameters[::2], parameters[1::2], strict=True))
+
+    @classmethod
+    def of(cls, modules: Iterable[nn.Module]) -> TanhNetwork | None:
+        """Return the network of alternating linear and tanh modules, ``None`` of any others."""
+        parameters: list[Tensor] = []
+        for i, module in enumerate(modules):
+            if i % 2 == 0 and type(module) is nn.Linear and module.bias is not None:
+                parameters += [module.weight, module.bias]
+            elif i % 2 == 0 or type(module) is not nn.Tanh:
+                return None
+        return cls(parameters)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the output ``(B, n_out)`` and the input of each layer; under ``no_grad``."""
+        inputs = [x]
+        *hidden, (w, b) = self._layers
+        for w_hidden, b_hidden in hidden:
+            if x.is_cuda:
+                x = addmm(b_hidden, x, w_hidden.mT).tanh_()
+            else:  # as fast_tanh; the first factor 2 costs nothing here
+                x = addmm(b_hidden, x, w_hidden.mT, beta=2, alpha=2).sigmoid_().mul_(2).sub_(1)
+            inputs.append(x)
+        return addmm(b, x, w.mT), inputs
+
+    def backward(self, grad: Tensor, inputs: list[Tensor], out: Sequence[Tensor]) -> None:
+        """Write the gradient in the parameters to ``out``; under ``no_grad``.
+
+        Args:
+            grad: Gradient of a scalar in the network's output, ``(B, n_out)``.
+            inputs: Second result of :meth:`forward`.
+            out: Tensors of the parameters' shapes.
+        """
+        for i in range(len(self._layers) - 1, -1, -1):
+            mm(grad.mT, inputs[i], out=out[2 * i])
+            torch_sum(grad, 0, out=out[2 * i + 1])
+            if i:
+                h = inputs[i]
+                grad = grad @ self._layers[i][0]
+                grad.addcmul_(grad * h, h, value=-1.0)  # tanh' = 1 - tanh^2
