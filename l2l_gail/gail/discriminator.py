@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from l2l_gail.core import Vars
 from l2l_gail.gail.normalize import ObservationStatistics
+from l2l_gail.gail.tanh_network import tanh_layer
 
 __all__ = ["Discriminator"]
 
@@ -79,7 +80,7 @@ class Discriminator(nn.Module):
         *hidden, (w_out, b_out) = self._pairs(weights)
         h = inputs
         for w, b in hidden:
-            h = F.linear(h, w, b).tanh()
+            h = tanh_layer(h, w, b)
         return F.linear(h, w_out, b_out).squeeze(-1)
 
     def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
@@ -92,7 +93,7 @@ class Discriminator(nn.Module):
         slopes = []
         h = inputs
         for w, b in hidden:
-            h = F.linear(h, w, b).tanh()
+            h = tanh_layer(h, w, b)
             slopes.append(1.0 - h * h)
         gradient = w_out.expand(len(inputs), -1)  # (B, last width)
         for (w, _), slope in zip(reversed(hidden), reversed(slopes), strict=True):

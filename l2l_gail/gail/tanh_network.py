@@ -7,16 +7,18 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, addmm, mm, nn
 from torch import sum as torch_sum
 
-__all__ = ["TanhNetwork", "fast_tanh"]
+__all__ = ["TanhNetwork", "tanh_layer"]
 
 
-def fast_tanh(x: Tensor) -> Tensor:
-    """Return ``tanh(x)`` within 3e-7, differentiable any number of times.
+def tanh_layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return ``tanh(x W^T + b)``, ``(B, n)``, within 3e-7; differentiable any number of times.
 
     On a CPU torch's sigmoid takes an eighth of the time of its tanh, and
-    ``tanh(x) = 2 sigmoid(2x) - 1``.
+    ``tanh(y) = 2 sigmoid(2y) - 1``, of which the product gives ``2y`` for nothing.
     """
-    return x.tanh() if x.is_cuda else (2.0 * x).sigmoid().mul(2.0).sub(1.0)
+    if x.is_cuda:
+        return addmm(bias, x, weight.mT).tanh()
+    return addmm(bias, x, weight.mT, beta=2, alpha=2).sigmoid().mul(2).sub_(1)
 
 
 class TanhNetwork:
@@ -47,10 +49,7 @@ class TanhNetwork:
         inputs = [x]
         *hidden, (w, b) = self._layers
         for w_hidden, b_hidden in hidden:
-            if x.is_cuda:
-                x = addmm(b_hidden, x, w_hidden.mT).tanh_()
-            else:  # as fast_tanh; the first factor 2 costs nothing here
-                x = addmm(b_hidden, x, w_hidden.mT, beta=2, alpha=2).sigmoid_().mul_(2).sub_(1)
+            x = tanh_layer(x, w_hidden, b_hidden)
             inputs.append(x)
         return addmm(b, x, w.mT), inputs
 
