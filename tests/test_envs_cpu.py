@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,9 @@ def test_nothing_that_was_returned_is_overwritten() -> None:
 
 
 @pytest.mark.parametrize("env_id", EACH_KIND)
-def test_a_saved_state_continues_exactly_in_another_environment(env_id: str, tmp_path) -> None:
+def test_a_saved_state_continues_exactly_in_another_environment(
+    env_id: str, tmp_path: Path
+) -> None:
     limit = {"max_episode_steps": 30}
     env = envs.make(env_id, 5, "cpu", 3, **limit)
     actions = random_actions(env.single_action_space, 80, 5, seed=0)
@@ -258,7 +261,7 @@ def test_a_closed_environment_says_so(use: str) -> None:
     state = env.state_dict()
     env.close()
     env.close()
-    uses = {
+    uses: dict[str, Callable[[], Any]] = {
         "reset": env.reset,
         "step": lambda: env.step(np.zeros((3, 8), np.float32)),
         "state_dict": env.state_dict,
@@ -285,9 +288,12 @@ def test_what_was_returned_outlives_the_environment() -> None:
 def test_garbage_collection_frees_the_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
     freed: list[int] = []
     original = mjbatch._delete
-    monkeypatch.setattr(
-        mjbatch, "_delete", lambda *args: (freed.append(args[1]), original(*args))[0]
-    )
+
+    def delete(lib: Any, batch: int, owner: int) -> None:
+        freed.append(batch)
+        original(lib, batch, owner)
+
+    monkeypatch.setattr(mjbatch, "_delete", delete)
     env = envs.make("Ant-v5", 20, "cpu", num_threads=3)
     env.reset()
     alive = weakref.ref(env)

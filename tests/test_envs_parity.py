@@ -81,6 +81,16 @@ def other(env_id: str, note: str, ends: int = 5, steps: int = 300, **kwargs: Any
 
 
 OTHERS = [
+    # In a large batch numpy could add up in another order than in a small one: it must not.
+    *(
+        Case(env_id, num_envs=40, steps=60, ends=ends, note="many")
+        for env_id, ends in (
+            ("Ant-v5", 5),
+            ("Humanoid-v5", 40),
+            ("InvertedDoublePendulum-v5", 40),
+            ("Reacher-v4", 40),
+        )
+    ),
     Case("HalfCheetah-v5", num_envs=1, steps=2_001, ends=2, note="time limit of 1000"),
     other("Pusher-v5", "time limit of 100", ends=4),
     other(
