@@ -1,0 +1,311 @@
+"""Environment steps a second of whole trainings: PPO, GAIL and L2L-GAIL, beside ``imitation``.
+
+Every training runs in a process of its own, on one thread of torch; the rows take turns over some
+rounds, and figures are medians. Timed is ``learn`` and nothing else: no evaluation, no checkpoint.
+CPU seconds are those of all threads; no row uses child processes.
+
+``shipped`` are the defaults of ``train_gail.py``. ``common`` are the hyper-parameters that the peer
+is run with: 8 environments, 4,096 steps a rollout, minibatches of 128, 10 epochs, 8 discriminator
+updates of 1,024 + 1,024 samples, a discriminator of 32-32 units without a penalty.
+
+    .venv/bin/python benchmarks/end_to_end.py --json benchmarks/results/end_to_end.json
+
+To have the row of ``imitation`` too, give ``--imitation-python`` (an interpreter that has it) and
+``--imitation-script`` (a script that takes ``--env --demos --steps --seed --n-envs --preset
+--eval-episodes --out`` and writes JSON with ``steps``, ``wall_s`` and ``cpu_s``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVS = ("Hopper-v5", "HalfCheetah-v5")
+PEER = "imitation GAIL, common"
+# What is trained: (method, hyper-parameters, environment).
+ROWS: dict[str, tuple[str, str, str]] = {
+    "PPO, 8 x 256, batch 64": ("ppo", "small", "ours"),
+    "PPO, 8 x 256, batch 64, Dummy": ("ppo", "small", "dummy"),
+    "PPO, 64 x 64, batch 1024": ("ppo", "large", "ours"),
+    "PPO, 64 x 64, batch 1024, Dummy": ("ppo", "large", "dummy"),
+    "GAIL, shipped": ("gail", "shipped", "ours"),
+    "GAIL, shipped, Dummy": ("gail", "shipped", "dummy"),
+    "L2L-GAIL, shipped": ("l2l_gail", "shipped", "ours"),
+    "L2L-GAIL, shipped, Dummy": ("l2l_gail", "shipped", "dummy"),
+    "GAIL, common": ("gail", "common", "ours"),
+    "L2L-GAIL, common": ("l2l_gail", "common", "ours"),
+}
+BARS = {  # steps per CPU second over the peer's, at least
+    ("Hopper-v5", "GAIL, shipped"): 3.0,
+    ("HalfCheetah-v5", "GAIL, shipped"): 4.0,
+    ("Hopper-v5", "L2L-GAIL, shipped"): 2.5,
+    ("HalfCheetah-v5", "L2L-GAIL, shipped"): 3.0,
+    ("Hopper-v5", "GAIL, common"): 1.5,
+    ("HalfCheetah-v5", "GAIL, common"): 1.5,
+}
+LARGE = 1_000_000  # evaluations of train_gail.py's table do not take part
+
+
+def train(row: str, env_id: str, steps: int, seed: int, demos: str | None) -> dict[str, Any]:
+    """Train one row in this process, and return what it took and where the time went."""
+    import torch
+
+    torch.set_num_threads(1)
+    method, settings, simulator = ROWS[row]
+    if method == "ppo":
+        model = _ppo(env_id, settings, simulator, seed)
+    else:
+        model = _gail(env_id, method, settings, simulator, seed, demos)
+    parts = Parts()
+    parts.watch(getattr(model.env, "tensor_env", model.env), "step", "environment")
+    parts.watch(model, "train", "PPO update")
+    if method != "ppo":
+        parts.watch(model.discriminator_updates, "play", "discriminator")
+    parts.watch(model, "collect_rollouts", "policy and the rest of the rollout")
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.learn(steps)
+    result = {
+        "steps": model.num_timesteps,
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "parts_cpu_s": parts.seconds,
+    }
+    model.env.close()
+    return result
+
+
+class Parts:
+    """CPU seconds inside of some methods, each without those of the watched ones it calls."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._inner = [0.0]
+
+    def watch(self, owner: Any, method: str, name: str) -> None:
+        """Count the time in ``owner.method`` from now on."""
+        call: Callable[..., Any] = getattr(owner, method)
+        self.seconds[name] = 0.0
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self._inner.append(0.0)
+            begun = time.process_time()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                whole = time.process_time() - begun
+                self.seconds[name] += whole - self._inner.pop()
+                self._inner[-1] += whole
+
+        setattr(owner, method, counted)
+
+
+def _environment(env_id: str, n: int, seed: int, simulator: str) -> Any:
+    from stable_baselines3.common.env_util import make_vec_env
+
+    import envs
+
+    if simulator == "ours":
+        return envs.make(env_id, n, "cpu", seed).sb3()
+    return make_vec_env(env_id, n, seed)
+
+
+def _ppo(env_id: str, settings: str, simulator: str, seed: int) -> Any:
+    from stable_baselines3 import PPO
+
+    small = settings == "small"
+    optimizer = {} if small else {"optimizer_kwargs": {"fused": True, "eps": 1e-5}}
+    return PPO(
+        "MlpPolicy",
+        _environment(env_id, 8 if small else 64, seed, simulator),
+        n_steps=256 if small else 64,
+        batch_size=64 if small else 1024,
+        n_epochs=10 if small else 5,
+        policy_kwargs=optimizer,
+        seed=seed,
+        device="cpu",
+    )
+
+
+def _gail(
+    env_id: str, method: str, settings: str, simulator: str, seed: int, demos: str | None
+) -> Any:
+    import train_gail
+    from l2l_gail.demos import Demonstrations
+    from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig
+
+    demonstrations = Demonstrations.load(demos or env_id)
+    if settings == "shipped":
+        config = train_gail.Config(env=env_id, demos=demos, seed=seed, eval_every=LARGE)
+        env = _environment(env_id, config.n_envs, seed, simulator)
+        return train_gail.make_model(config, method, env, demonstrations)
+    kind = L2LGAIL if method == "l2l_gail" else GAIL
+    return kind(
+        "MlpPolicy",
+        _environment(env_id, 8, seed, simulator),
+        demonstrations,
+        discriminator=DiscriminatorConfig(
+            hidden_sizes=(32, 32),
+            learning_rate=1e-3,
+            updates_per_rollout=8,
+            batch_size=1024,
+            penalty="none",
+        ),
+        n_steps=512,
+        batch_size=128,
+        n_epochs=10,
+        policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": 1e-5}},
+        seed=seed,
+        device="cpu",
+    )
+
+
+# The driver: a process for each training, rows taking turns.
+
+
+def run_row(row: str, env_id: str, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Train a row in a process of its own."""
+    demos = options.demos.get(env_id)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "result.json"
+        if row == PEER:
+            command = [options.imitation_python, str(options.imitation_script.resolve())]
+            command += ["--env", env_id, "--demos", _peer_demos(env_id, demos, Path(folder))]
+            command += ["--steps", str(options.steps), "--seed", str(seed), "--n-envs", "8"]
+            command += ["--preset", "common", "--eval-episodes", "1", "--out", str(out)]
+        else:
+            task = [row, env_id, options.steps, seed, demos]
+            command = [sys.executable, str(Path(__file__).resolve()), "--worker", json.dumps(task)]
+            command += ["--json", str(out)]
+        surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if row != PEER:
+            surroundings["PYTHONPATH"] = str(ROOT)
+        done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{row} on {env_id} failed:\n{done.stderr.strip()[-2000:]}")
+        return json.loads(out.read_text())
+
+
+def _peer_demos(env_id: str, demos: str | None, folder: Path) -> str:
+    """Write the demonstrations for the peer, and return the path."""
+    path = folder / "demos.npz"
+    code = (
+        "import sys, numpy as np; from l2l_gail.demos import Demonstrations; "
+        "d = Demonstrations.load(sys.argv[1]); names = ('obs', 'acts', 'rews', 'next_obs', "
+        "'episode_starts', 'episode_lengths'); "
+        "np.savez(sys.argv[2], **{name: getattr(d, name) for name in names})"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, demos or env_id, str(path)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    return str(path)
+
+
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return medians of a row's rounds."""
+    summary: dict[str, Any] = {
+        f"steps_per_{unit}_s": round(
+            statistics.median(result["steps"] / result[f"{unit}_s"] for result in results)
+        )
+        for unit in ("cpu", "wall")
+    }
+    if "parts_cpu_s" in results[0]:
+        total = sum(result["cpu_s"] for result in results)
+        parts = {
+            name: sum(result["parts_cpu_s"][name] for result in results) / total
+            for name in results[0]["parts_cpu_s"]
+        }
+        summary["share_of_cpu"] = {name: round(share, 3) for name, share in parts.items()}
+    summary["rounds"] = [
+        {key: round(result[key], 3) for key in ("steps", "cpu_s", "wall_s")} for result in results
+    ]
+    return summary
+
+
+def over_peer(rows: dict[str, list[dict[str, Any]]], name: str) -> float | None:
+    """Return the median over the rounds of a row's steps per CPU second over the peer's."""
+    if PEER not in rows:
+        return None
+    rates = [[r["steps"] / r["cpu_s"] for r in rows[key]] for key in (name, PEER)]
+    return round(statistics.median(a / b for a, b in zip(*rates, strict=True)), 3)
+
+
+def print_table(env: str, rows: dict[str, Any]) -> None:
+    """Print one task's rows."""
+    heads = f"{'steps/CPU s':>12}{'steps/s':>9}{'/ peer':>8}{'bar':>10}"
+    print(f"\n{env:34}{heads}  where the CPU time is")
+    for name, row in rows.items():
+        bar = BARS.get((env, name)) if row["over_peer"] else None
+        verdict = f"{bar} {'pass' if row['over_peer'] >= bar else 'MISS'}" if bar else ""
+        parts = ", ".join(f"{k} {v:.0%}" for k, v in row.get("share_of_cpu", {}).items())
+        print(
+            f"{name:34}{row['steps_per_cpu_s']:>12,}{row['steps_per_wall_s']:>9,}"
+            f"{row['over_peer'] or '':>8}{verdict:>10}  {parts}"
+        )
+
+
+def main() -> None:
+    """Train all rows in turn, print the tables, write them as JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--envs", nargs="+", default=list(ENVS), help="tasks (both)")
+    parser.add_argument("--rows", nargs="+", help="only rows whose name has one of these in it")
+    parser.add_argument("--steps", type=int, default=40_960, help="steps of a training (40,960)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, rows taking turns (3)")
+    parser.add_argument(
+        "--demos", nargs="*", default=[], help="ENV=FILE.npz, where none are embedded"
+    )
+    parser.add_argument("--imitation-python", help="an interpreter that has imitation")
+    parser.add_argument("--imitation-script", type=Path, help="what it is to run")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        options.json.write_text(json.dumps(train(*json.loads(options.worker))))
+        return
+
+    given = (pair.partition("=") for pair in options.demos)
+    options.demos = {env: str(Path(path).resolve()) for env, _, path in given}
+    names = [PEER] if options.imitation_python and options.imitation_script else []
+    names += ROWS
+    if options.rows:
+        names = [name for name in names if any(part in name for part in options.rows)]
+    tables = {}
+    for env in options.envs:
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        for seed in range(options.rounds):
+            for name in names:
+                print(f"{env}, round {seed + 1}: {name}", file=sys.stderr, flush=True)
+                results[name].append(run_row(name, env, options, seed))
+        tables[env] = {
+            name: {**summarise(row), "over_peer": over_peer(results, name)}
+            for name, row in results.items()
+        }
+        print_table(env, tables[env])
+        if options.json:
+            report = {
+                "benchmark": "end_to_end",
+                "steps": options.steps,
+                "rounds": options.rounds,
+                "python": platform.python_version(),
+                "versions": {k: version(k) for k in ("mujoco", "stable-baselines3", "torch")},
+                "bars": {env: {n: b for (e, n), b in BARS.items() if e == env} for env in tables},
+                "envs": tables,
+            }
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
