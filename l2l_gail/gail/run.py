@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.callbacks import CheckpointCallback, TrueReturnCallback
 from l2l_gail.gail.gail import GAIL
+from l2l_gail.gail.tensor_env import env_state, load_env_state, tensor_env_of
 from l2l_gail.runs import RunFolder, atomic_write, load_checkpoint, save_checkpoint
 
 __all__ = ["TrainingRun"]
@@ -40,11 +42,15 @@ class TrainingRun:
     wall_s: float = 0.0
     cpu_s: float = 0.0
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Go on from the folder's checkpoint: weights, optimizers, random streams, measurements.
 
-        The model must have been made with the settings of the run. Its environments start new
-        episodes, with seeds of their own, since a simulator's state is not saved.
+        The model must have been made with the settings of the run.
+
+        Returns:
+            Whether the environments go on as well, each within its episode, so that the run
+            continues exactly; that needs a tensor environment with ``state_dict()``. Any other
+            starts new episodes, with seeds of its own.
 
         Raises:
             InputError: If the checkpoint is damaged or of another version.
@@ -57,7 +63,16 @@ class TrainingRun:
         self.wall_s, self.cpu_s = state["wall_s"], state["cpu_s"]
         _set_random_states(state["random"])
         assert self.model.env is not None
-        self.model.env.seed((self.model.seed or 0) + self.model.num_timesteps)
+        env, saved = tensor_env_of(self.model.env), state.get("environments")
+        if env is None or saved is None or not load_env_state(env, saved["state"]):
+            self.model.env.seed((self.model.seed or 0) + self.model.num_timesteps)
+            return False
+        self.model._last_obs = saved["obs"].numpy()
+        self.model._last_episode_starts = saved["episode_starts"].numpy()
+        window = self.model._stats_window_size
+        self.model.ep_info_buffer = deque(saved["episodes"], maxlen=window)
+        self.model.ep_success_buffer = deque(maxlen=window)
+        return True
 
     def train(
         self, total_timesteps: int, *, save_every: int = 50_000, progress_bar: bool = False
@@ -99,8 +114,22 @@ class TrainingRun:
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
             "random": _random_states(),
+            "environments": self._environments(),
         }
         save_checkpoint(self.folder.checkpoint, state)
+
+    def _environments(self) -> dict[str, Any] | None:
+        """Return the environments' state and where the model stands in them, if they have one."""
+        env = tensor_env_of(self.model.env)
+        state = None if env is None else env_state(env)
+        if state is None:
+            return None
+        return {
+            "state": state,
+            "obs": torch.from_numpy(np.array(self.model._last_obs)),
+            "episode_starts": torch.from_numpy(np.array(self.model._last_episode_starts)),
+            "episodes": list(self.model.ep_info_buffer or ()),
+        }
 
 
 class _EventFile(TensorBoardOutputFormat):

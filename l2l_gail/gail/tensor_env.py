@@ -12,7 +12,9 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
-__all__ = ["TensorEnv", "env_state", "tensor_env_of"]
+from l2l_gail.errors import InputError
+
+__all__ = ["TensorEnv", "env_state", "load_env_state", "tensor_env_of"]
 
 
 @runtime_checkable
@@ -65,12 +67,23 @@ def tensor_env_of(env: VecEnv | None) -> TensorEnv | None:
 
 
 def env_state(env: TensorEnv) -> dict[str, Any] | None:
-    """Return the environment's ``state_dict()``, ``None`` if it cannot give one."""
+    """Return the environment's ``state_dict()``, ``None`` if it has none."""
     state_dict = getattr(env, "state_dict", None)
-    if state_dict is None:
-        return None
+    return None if state_dict is None else state_dict()
+
+
+def load_env_state(env: TensorEnv, state: dict[str, Any]) -> bool:
+    """Go on from an :func:`env_state`.
+
+    Returns:
+        False if the environment cannot: it has no ``load_state_dict``, or refuses this state as
+        one of another kind of environment (another number of them, another device).
+    """
+    load_state_dict = getattr(env, "load_state_dict", None)
+    if load_state_dict is None:
+        return False
     try:
-        state: dict[str, Any] = state_dict()
-    except NotImplementedError:
-        return None
-    return state
+        load_state_dict(state)
+    except InputError:
+        return False
+    return True

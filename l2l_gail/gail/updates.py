@@ -110,10 +110,12 @@ class DiscriminatorUpdates:
         }
         diagnostics = self.trainer.rule.diagnostics(self.trainer.state)
         log |= {f"rule/{name}": value for name, value in diagnostics.items()}
-        counts = {"disc/rejected_updates": self.trainer.rejected}
+        # One read for all: each waits for the device.
+        read = torch.stack([value.double() for value in log.values()]).tolist()
+        counts = {"disc/rejected_updates": float(self.trainer.rejected)}
         if self.trainer.meta_optimizer is not None:
-            counts["rule/skipped_meta_updates"] = self.trainer.skipped
-        return {tag: float(value) for tag, value in (log | counts).items()}
+            counts["rule/skipped_meta_updates"] = float(self.trainer.skipped)
+        return dict(zip(log, read, strict=True)) | counts
 
     def state_dict(self) -> dict[str, Any]:
         """Return the trainer's state and both random streams'."""
