@@ -88,7 +88,8 @@ class CpuEnv(BatchedEnv):
         if task.contact_forces:
             self._batch.post_constraint()
 
-        final_obs = obs = task.observation(np, fields)
+        final_obs = task.observation(np, fields)
+        obs = final_obs.copy()  # a tensor of its own, also where nothing ends: callers may write
         reward, terminated, terms = task.transition(np, self._before, fields, acts)
         self._length += 1
         self._return += reward
@@ -101,7 +102,6 @@ class CpuEnv(BatchedEnv):
         info["episode_length"] = torch.from_numpy(self._length.copy())
         if done.any():
             ids = np.flatnonzero(done).astype(np.int32)
-            obs = final_obs.copy()
             obs[ids] = self._restart(ids)
         self._before, self._loaded = self._snapshot(), None
         outcome = (obs, reward, terminated, truncated)
