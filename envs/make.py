@@ -66,7 +66,9 @@ def simulation_device(device: str = "auto") -> str:
     if device == "auto":
         return "cuda" if has_warp and torch.cuda.is_available() else "cpu"
     place = choose_device(device)
-    if place != "cpu" and not has_warp:
+    if torch.device(place).type == "cpu":
+        return "cpu"
+    if not has_warp:
         raise InputError(
             f"simulation on {place} needs mujoco_warp: pip install 'l2l_gail[gpu]', or use cpu"
         )
