@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -101,6 +102,7 @@ def test_nothing_that_was_returned_is_overwritten() -> None:
     for action in random_actions(env.single_action_space, 20, 3, seed=0):
         *tensors, info = env.step(action)
         returned = [*tensors, *info.values()]
+        assert len({tensor.data_ptr() for tensor in returned}) == len(returned)
         results += returned
         kept += [tensor.clone() for tensor in returned]
     assert same(results, kept)
@@ -363,7 +365,7 @@ def test_it_says_what_it_is() -> None:
     assert env.place == "the CPU, 2 threads"
     assert env.device == torch.device("cpu")
     assert env.dtype == torch.float64
-    assert envs.make("Hopper-v5", 3, "cpu").place == "the CPU, 1 thread"
+    assert envs.make("Hopper-v5", 3, "cpu:0").place == "the CPU, 1 thread"
 
 
 def test_no_time_limit_is_no_time_limit() -> None:
@@ -373,3 +375,25 @@ def test_no_time_limit_is_no_time_limit() -> None:
         _, _, terminated, truncated, info = env.step(np.zeros((2, 6), np.float32))
         assert not (terminated | truncated).any()
     assert info["episode_length"].tolist() == [1_010, 1_010]
+
+
+def test_the_guide_runs_and_its_table_is_true() -> None:
+    """Every example in docs/environments.md runs, and its table of tasks says what there is."""
+    text = (ROOT / "docs" / "environments.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(examples) == 3
+    for example in examples:
+        exec(compile(example, "environments.md", "exec"), {})
+    rows = re.findall(
+        r"^\| (\w+) \| (v[45, v]+) \| ([\d, ]+) \| (\d+) \| (\d+) \| (\w+) \|$", text, re.M
+    )
+    found = set()
+    for name, versions, widths, actions, limit, _ in rows:
+        sizes = widths.split(", ")
+        for i, version in enumerate(versions.split(", ")):
+            with envs.make(f"{name}-{version}", 1, "cpu") as env:
+                assert env.single_observation_space.shape == (int(sizes[min(i, len(sizes) - 1)]),)
+                assert env.single_action_space.shape == (int(actions),)
+                assert env.max_episode_steps == int(limit)
+                found.add(env.env_id)
+    assert found == set(envs.TASKS)
