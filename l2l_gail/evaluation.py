@@ -103,7 +103,14 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
     check_env_id(env_id)
     try:
         env = gymnasium.make(env_id, **dict(env_kwargs or {}))
-    except (gymnasium.error.Error, ImportError, OSError, TypeError, ValueError) as error:
+    except (
+        gymnasium.error.Error,
+        ImportError,
+        OSError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+    ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"environment {env_id!r} cannot be made: {reason}") from error
     for name, space in (("observation", env.observation_space), ("action", env.action_space)):

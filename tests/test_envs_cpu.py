@@ -397,3 +397,18 @@ def test_the_guide_runs_and_its_table_is_true() -> None:
                 assert env.max_episode_steps == int(limit)
                 found.add(env.env_id)
     assert found == set(envs.TASKS)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs", "message"),
+    [
+        ("Hopper-v5", {"frame_skip": 0}, "cannot be made: float division by zero"),
+        ("Reacher-v5", {"xml_file": "hopper.xml"}, "the model has no body 'fingertip'; it has"),
+    ],
+)
+def test_a_model_or_skip_that_does_not_fit_the_task_is_one_line(
+    env_id: str, kwargs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        envs.make(env_id, 2, "cpu", **kwargs).reset()
+    assert "\n" not in str(caught.value)

@@ -18,6 +18,8 @@ from typing import Any, ClassVar, Self
 import mujoco
 import numpy as np
 
+from l2l_gail.errors import InputError
+
 from ..draw import Draw
 
 __all__ = ["Array", "Fields", "Task", "flat", "norm", "sum_of_squares"]
@@ -61,7 +63,7 @@ class Task(ABC):
             asarray: Makes an array of the backend's own kind.
         """
         bound = copy.copy(self)
-        names = {model.body(i).name: i for i in range(model.nbody)}
+        names = _Bodies({model.body(i).name: i for i in range(model.nbody)})
         for name, value in (
             ("dt", model.opt.timestep * self.frame_skip),
             ("init_qpos", asarray(model.qpos0.copy())),
@@ -117,6 +119,13 @@ class Task(ABC):
 
         The draws come in Gymnasium's order.
         """
+
+
+class _Bodies(dict[str, int]):
+    """Body indices by name; a name that is not there is a model of the wrong kind."""
+
+    def __missing__(self, name: str) -> int:
+        raise InputError(f"the model has no body {name!r}; it has {', '.join(filter(None, self))}")
 
 
 def flat(array: Array) -> Array:
