@@ -132,11 +132,11 @@ class SB3VecEnv(VecEnv):
                     f"has {', '.join(names)}"
                 )
             names = list(self._info_keys)
-        columns = [_numpy(info[name]) for name in names]
-        return [
-            {**dict(zip(names, row, strict=True)), "TimeLimit.truncated": False}
-            for row in zip(*columns, strict=True)
-        ]
+        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": False} for _ in range(self.num_envs)]
+        for name in names:
+            for own, value in zip(infos, _numpy(info[name]), strict=True):
+                own[name] = value
+        return infos
 
     def _add_endings(
         self,
