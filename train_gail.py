@@ -22,7 +22,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from envs import TASKS, batch_of_episodes, make_vec, simulation_device
+from envs import TASKS, SB3VecEnv, batch_of_episodes, make_vec, simulation_device
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main
 from l2l_gail.comparison import collect, section_tables
@@ -150,16 +150,18 @@ def train(
     references: dict[str, float],
 ) -> None:
     """Train one method in its folder, measure its last policy, write the summary."""
-    print(f"{label(config, method)} in {folder.path}", flush=True)
     make_batch = batch_of_episodes(config.env, env_kwargs)
     evaluation = TrueReturnCallback(
         config.env, CURVE_SEEDS, config.eval_every, env_kwargs, make_batch
     )
     env = make_vec(config.env, config.n_envs, config.seed, env_kwargs, device=config.device)
+    place = env.tensor_env.place if isinstance(env, SB3VecEnv) else "the CPU, one by one"
+    print(f"{label(config, method)} in {folder.path}, simulated on {place}", flush=True)
     run = TrainingRun(make_model(config, method, env, demos), folder, evaluation)
     if config.resume and folder.checkpoint.exists():
-        run.resume()
-        print(f"going on at step {run.model.num_timesteps:,}; the environments start new episodes")
+        exact = run.resume()
+        episodes = "within the episodes" if exact else "in new episodes"
+        print(f"going on at step {run.model.num_timesteps:,} {episodes}")
     else:
         folder.write_config(settings(config))
     if run.model.num_timesteps < config.total_timesteps or not folder.finished:

@@ -1,8 +1,19 @@
 """Batched MuJoCo environments."""
 
 from .batched import BatchedEnv
+from .gym_vector import GymVectorEnv
 from .make import make, simulation_device
+from .sb3 import SB3VecEnv
 from .tasks import TASKS
 from .vec import batch_of_episodes, make_vec
 
-__all__ = ["TASKS", "BatchedEnv", "batch_of_episodes", "make", "make_vec", "simulation_device"]
+__all__ = [
+    "TASKS",
+    "BatchedEnv",
+    "GymVectorEnv",
+    "SB3VecEnv",
+    "batch_of_episodes",
+    "make",
+    "make_vec",
+    "simulation_device",
+]
