@@ -117,7 +117,7 @@ class WarpEnv(BatchedEnv):
         )
         self._runner = StepRunner(self._core.segments, place, self._generator, graph)
         # Memory must not be given back while the device still works on it.
-        weakref.finalize(self, _wait, self._runner, os.getpid())
+        self._settle = weakref.finalize(self, _wait, self._runner, os.getpid())
         self._core.diverged.zero_()
         self._core.overflowed.zero_()
         self._told = (0, 0)
@@ -130,6 +130,8 @@ class WarpEnv(BatchedEnv):
         """
         self._check_usable()
         seeds = self._seeds(seed)
+        if any(own is not None and own < 0 for own in seeds):
+            raise InputError("a seed is 0 or more")
         if any(own is not None for own in seeds):
             entropy = np.random.SeedSequence([0 if own is None else own + 1 for own in seeds])
             self._generator.manual_seed(int(entropy.generate_state(1, np.uint32)[0]))
@@ -202,8 +204,13 @@ class WarpEnv(BatchedEnv):
         """Return physics, generator and episode totals.
 
         The continuation is exact as far as the device repeats itself (``deterministic``).
+
+        Raises:
+            RuntimeError: There is no episode yet, or the environment is closed.
         """
         self._check_usable()
+        if not self._ready:
+            raise RuntimeError(f"{self.env_id}: call reset() before state_dict()")
         core, physics = self._core, self._physics
         return {
             "env_id": self.env_id,
@@ -242,8 +249,8 @@ class WarpEnv(BatchedEnv):
 
     def close(self) -> None:
         """Free the worlds; again is nothing."""
-        if not self._closed and os.getpid() == self._owner:
-            self._runner.wait()
+        if not self._closed:
+            self._settle()
             del self._core, self._physics, self._runner
         super().close()
 
@@ -287,15 +294,16 @@ def _usable_device(device: str) -> torch.device:
             f"mujoco_warp {version} was not tested: pip install 'mujoco-warp=={_TESTED}.*'"
         )
     place = torch.device(choose_device(device))
-    if place.type == "cuda":
-        import warp as wp
+    import warp as wp
 
-        place = torch.device(
-            "cuda", torch.cuda.current_device() if place.index is None else place.index
-        )
+    # Warp tells of every kernel that it loads, some 40 lines.
+    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
+    if place.type == "cuda":
+        index = torch.cuda.current_device() if place.index is None else place.index
+        place = torch.device("cuda", index)
         if not wp.is_cuda_available() or not wp.is_mempool_supported(str(place)):
             raise InputError(f"warp cannot use {place}: its driver is too old; use cpu")
-        wp.set_mempool_enabled(str(place), True)  # Runge-Kutta allocates inside the graph
+        wp.set_mempool_enabled(str(place), True)  # a recorded step allocates
     return place
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import mujoco
@@ -63,14 +62,12 @@ class WarpPhysics:
         deterministic: bool = False,
         exact_frames: bool = True,
     ) -> None:
-        # Warp tells of every kernel that it loads, some 40 lines.
-        wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
         wp.init()
         self.num_worlds = num_worlds
         self.device = device
-        self._warp_device = wp.device_from_torch(device)
+        place = wp.device_from_torch(device)
         self._frames = c_contact_frames if exact_frames else nullcontext
-        with wp.ScopedDevice(self._warp_device):
+        with wp.ScopedDevice(place):
             model = with_newton(model)
             self._model = mjw.put_model(model)
             self._model.opt.warn_overflow = False  # counted, not printed from kernels
@@ -78,16 +75,11 @@ class WarpPhysics:
             if device.type == "cuda":
                 self._model.opt.graph_conditional = wp.is_conditional_graph_supported()
             self._data = mjw.make_data(model, nworld=num_worlds, nconmax=nconmax, njmax=njmax)
+        wp.synchronize_device(place)  # torch's streams do not wait for warp's own
         names = ("qpos", "qvel", "ctrl", *derived)
         self.fields = SimpleNamespace(**{n: wp.to_torch(getattr(self._data, n)) for n in names})
         self.warmstart: Tensor = wp.to_torch(self._data.qacc_warmstart)
         self._overflow: Tensor = wp.to_torch(self._data.overflow)
-
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Make the device current in which the worlds live."""
-        with wp.ScopedDevice(self._warp_device):
-            yield
 
     def step(self, substeps: int) -> None:
         """Advance all worlds; derived fields are then those of the last substep's beginning."""
