@@ -134,7 +134,8 @@ def measure(options: argparse.Namespace, env: str, n: int) -> Cell:
     finally:
         for worker in workers:
             worker.close()
-    return {"env": env, "n": n, "rows": rows}
+    settings = {name: getattr(options, name) for name in ("rounds", "seconds", "threads")}
+    return {"env": env, "n": n, **settings, "rows": rows}
 
 
 def ratio(cell: Cell, above: str, below: str) -> float | None:
@@ -159,8 +160,7 @@ def summarise(cell: Cell) -> Cell:
         }
     share = ratio(cell, "mujoco.batch loop", "ours, replayed")
     return {
-        "env": cell["env"],
-        "n": cell["n"],
+        **cell,
         "engine_share_of_ours": None if share is None else round(share, 3),
         "rows": rows,
     }
@@ -222,9 +222,6 @@ def report(options: argparse.Namespace, cells: list[Cell]) -> dict[str, Any]:
     return {
         "benchmark": "rollouts",
         "unit": "microseconds per environment step",
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "threads": options.threads,
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _cpu_name(),
         "gpu": options.cuda,
