@@ -65,7 +65,7 @@ class WarpEnv(BatchedEnv):
         njmax: Constraint rows to have room for in each environment; likewise.
         deterministic: Have mujoco_warp order its sums, so that a GPU repeats its results bit for
             bit; costs a factor of 2 to 3. Its CPU device always does.
-        graph: Record the step as CUDA graphs; without, a GPU is slower by orders of magnitude.
+        graph: Record the step and replay it; without, every step is launched kernel by kernel.
 
     Raises:
         InputError: No such device, mujoco_warp missing or of a version that was not tested.
@@ -92,12 +92,6 @@ class WarpEnv(BatchedEnv):
         self.nconmax = own_contacts if nconmax is None else nconmax
         self.njmax = own_rows if njmax is None else njmax
         task = definition.task.bind(definition.model, self._tensor)
-        if place.type == "cuda" and sys.stderr.isatty():
-            print(
-                f"{self.env_id}: preparing {num_envs} environments on {place} (the first time on a "
-                "machine compiles their kernels, about 2 minutes)",
-                file=sys.stderr,
-            )
         self._physics = WarpPhysics(
             definition.model,
             num_envs,
@@ -118,10 +112,8 @@ class WarpEnv(BatchedEnv):
         self._runner = StepRunner(self._core.segments, place, self._generator, graph)
         # Memory must not be given back while the device still works on it.
         self._settle = weakref.finalize(self, _wait, self._runner, os.getpid())
-        self._core.diverged.zero_()
-        self._core.overflowed.zero_()
         self._told = (0, 0)
-        self._ready = False
+        self._ready = self._stepped = False
 
     def reset(self, seed: int | Sequence[int | None] | None = None) -> tuple[Tensor, Info]:
         """Begin new episodes everywhere; see :meth:`BatchedEnv.reset`.
@@ -151,6 +143,13 @@ class WarpEnv(BatchedEnv):
         if not self._ready:
             raise RuntimeError(f"{self.env_id}: call reset() before step()")
         self._core.actions.copy_(self._check_actions(actions))
+        if not self._stepped and self.device.type == "cuda" and sys.stderr.isatty():
+            print(
+                f"{self.env_id}: preparing the GPU's kernels; the first time on a machine compiles "
+                "them, about 2 minutes",
+                file=sys.stderr,
+            )
+        self._stepped = True
         self._runner()
         info = _copies(self._core.outputs)
         self.reset_info = _copies(self._core.reset_terms)

@@ -1,4 +1,4 @@
-"""Run a step's segments: eagerly, or recorded once as CUDA graphs and replayed."""
+"""Run a step's segments: eagerly the first time, then as recorded graphs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ __all__ = ["StepRunner"]
 class StepRunner:
     """Runs the segments of a step one after the other, without waiting for the device.
 
-    On a GPU each segment becomes one CUDA graph, and a step launches them back to back on a stream
-    of its own. They are several because torch and warp must each record their own: the solver of
-    mujoco_warp loops on the device, in a conditional node, and recording such a node ends the
-    capture and begins another one under a new id, in which torch's allocator and generators no
-    longer see the capture that they belong to.
+    The first step runs eagerly, which loads the kernels, as they cannot be loaded while recording.
+    Before the second each segment is recorded, and from then on replayed. On a GPU a segment is
+    one CUDA graph, and a step launches them back to back on a stream of its own. They are several
+    because torch and warp must each record their own: the solver of mujoco_warp loops on the
+    device, in a conditional node, and recording such a node ends the capture and begins another
+    one under a new id, in which torch's allocator no longer sees the capture that it belongs to.
+    On the CPU warp records its segments likewise, and replays them without Python; torch does not.
 
     Args:
         segments: The parts of the step; they write where the next ones read.
         device: Where they run.
         generator: The generator that torch's segments draw from.
-        graph: Whether to record graphs; on the CPU there are none.
+        graph: Whether to record; if not, every step runs eagerly.
     """
 
     def __init__(
@@ -36,25 +38,25 @@ class StepRunner:
         generator: torch.Generator,
         graph: bool = True,
     ) -> None:
+        self._segments = segments
         self._device = device
         self._generator = generator
-        self._launches: list[Callable[[], None]] = [segment.run for segment in segments]
-        if device.type != "cuda":
-            return
-        # The default stream can be neither captured nor waited for by one that is.
-        self._stream = torch.cuda.Stream(device)
-        self._warp_stream = wp.stream_from_torch(self._stream)
-        if graph:
-            for _ in range(2):  # loads kernels, which cannot be done while recording
-                self()
-            torch.cuda.synchronize(device)
-            self._launches = [self._record(segment) for segment in segments]
+        self._graph = graph
+        self._warm = False
+        self._launches: list[Callable[[], None]] = []
+        if device.type == "cuda":
+            # The default stream cannot be recorded.
+            self._stream = torch.cuda.Stream(device)
+            self._warp_stream = wp.stream_from_torch(self._stream)
 
     def __call__(self) -> None:
         """Run the step."""
         with self.scope():
-            for launch in self._launches:
+            if self._graph and self._warm and not self._launches:
+                self._launches = [self._record(segment) for segment in self._segments]
+            for launch in self._launches or [segment.run for segment in self._segments]:
                 launch()
+        self._warm = True
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -82,20 +84,18 @@ class StepRunner:
             self._stream.synchronize()
 
     def _record(self, segment: Segment) -> Callable[[], None]:
-        if segment.of == "torch":
-            graph = torch.cuda.CUDAGraph()
-            graph.register_generator_state(self._generator)
-            with (
-                torch.cuda.device(self._device),
-                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
-            ):
+        """Return a replay of a segment, which is recorded without being run."""
+        on_gpu = self._device.type == "cuda"
+        if segment.of == "warp":
+            stream = self._warp_stream if on_gpu else None
+            with wp.ScopedCapture(stream=stream, force_module_load=False) as capture:
                 segment.run()
-            return graph.replay
-        stream = self._warp_stream
-        with (
-            wp.ScopedStream(stream, sync_enter=False),
-            wp.ScopedCapture(stream=stream, force_module_load=False) as capture,
-        ):
+            # The capture also keeps the recorded kernels loaded.
+            return lambda: wp.capture_launch(capture.graph, stream=stream)
+        if not on_gpu:
+            return segment.run
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self._generator)
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             segment.run()
-        # The capture keeps the recorded kernels' modules loaded.
-        return lambda: wp.capture_launch(capture.graph, stream=stream)
+        return graph.replay

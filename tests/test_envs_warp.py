@@ -210,6 +210,22 @@ def test_the_same_seed_gives_the_same_bits_and_old_tensors_stay() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "HalfCheetah-v5", "Ant-v5"])
+def test_a_recorded_step_is_the_eager_one_bit_for_bit(env_id: str) -> None:
+    limit = {"max_episode_steps": 7}
+    recorded = make(env_id, 8, kwargs=dict(limit))
+    eager = make(env_id, 8, kwargs=dict(limit), graph=False)
+    assert torch.equal(recorded.reset()[0], eager.reset()[0])
+    for i in range(30):
+        results = [env.step(actions_for(env, i)) for env in (recorded, eager)]
+        for mine, theirs in zip(*(r[:4] for r in results), strict=True):
+            assert torch.equal(mine, theirs)
+        assert all(torch.equal(results[0][4][k], v) for k, v in results[1][4].items())
+    assert recorded._runner._launches
+    assert not eager._runner._launches
+
+
+@pytest.mark.slow
 def test_a_saved_state_goes_on_bit_for_bit() -> None:
     env = make("Ant-v5", 4, seed=1)
     env.reset()
