@@ -175,8 +175,8 @@ def forward_of(policy: ActorCriticPolicy) -> PolicyForward:
     """Return the lean way for a policy that it is right for, the general one for any other.
 
     Right for: :class:`GAILPolicy` itself (a subclass may do anything in its methods) with its own
-    features extractor, shared by actor and critic, tanh networks with no layer in common, and a
-    plain Gaussian, that is without gSDE.
+    features extractor, shared by actor and critic, tanh networks, a plain Gaussian, that is without
+    gSDE, and no parameter that is kept from learning.
     """
     lean = (
         type(policy) is GAILPolicy
@@ -185,6 +185,7 @@ def forward_of(policy: ActorCriticPolicy) -> PolicyForward:
         and type(policy.action_dist) is DiagGaussianDistribution
         and len(policy.action_space.shape or ()) == 1
         and None not in _networks(policy)
+        and all(parameter.requires_grad for parameter in policy.parameters())
     )
     return GaussianForward(policy) if lean else PolicyForward(policy)
 

@@ -7,7 +7,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class TrainingRun:
         evaluation: Measures the true return while the model trains.
         wall_s: Seconds of training so far, evaluations and earlier sittings included.
         cpu_s: CPU seconds likewise.
+        logged: What an earlier sitting has logged and not yet written: tag, value, and the outputs
+            that leave it out.
     """
 
     model: GAIL
@@ -41,6 +43,7 @@ class TrainingRun:
     evaluation: TrueReturnCallback
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    logged: list[tuple[str, float, list[str]]] = field(default_factory=list)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint: weights, optimizers, random streams, measurements.
@@ -61,6 +64,7 @@ class TrainingRun:
         self.model._n_updates = state["policy_epochs"]
         self.evaluation.curve = state["curve"]
         self.wall_s, self.cpu_s = state["wall_s"], state["cpu_s"]
+        self.logged = state.get("not_yet_written", [])
         _set_random_states(state["random"])
         assert self.model.env is not None
         env, saved = tensor_env_of(self.model.env), state.get("environments")
@@ -87,6 +91,9 @@ class TrainingRun:
         begun = self.model.num_timesteps
         events = _EventFile(self.folder.path, first_step=begun + 1)
         self.model.set_logger(Logger(str(self.folder.path), [events]))
+        for tag, value, excluded in self.logged:
+            self.model.logger.record(tag, value, exclude=tuple(excluded))
+        self.logged = []
         wall, cpu = time.perf_counter() - self.wall_s, time.process_time() - self.cpu_s
 
         def save() -> None:
@@ -115,8 +122,17 @@ class TrainingRun:
             "cpu_s": self.cpu_s,
             "random": _random_states(),
             "environments": self._environments(),
+            "not_yet_written": self._not_yet_written(),
         }
         save_checkpoint(self.folder.checkpoint, state)
+
+    def _not_yet_written(self) -> list[tuple[str, float, list[str]]]:
+        """Return what the last update has logged: SB3 writes it only with the next rollout's."""
+        logger = self.model.logger
+        return [
+            (tag, float(value), list(logger.name_to_excluded[tag]))
+            for tag, value in logger.name_to_value.items()
+        ]
 
     def _environments(self) -> dict[str, Any] | None:
         """Return the environments' state and where the model stands in them, if they have one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, addmm, mm, nn
 from torch import sum as torch_sum
@@ -34,7 +34,7 @@ class TanhNetwork:
         self._layers = list(zip(parameters[::2], parameters[1::2], strict=True))
 
     @classmethod
-    def of(cls, modules: Iterable[nn.Module]) -> TanhNetwork | None:
+    def of(cls, modules: Sequence[nn.Module]) -> TanhNetwork | None:
         """Return the network of alternating linear and tanh modules, ``None`` of any others."""
         parameters: list[Tensor] = []
         for i, module in enumerate(modules):
@@ -42,7 +42,7 @@ class TanhNetwork:
                 parameters += [module.weight, module.bias]
             elif i % 2 == 0 or type(module) is not nn.Tanh:
                 return None
-        return cls(parameters)
+        return cls(parameters) if len(modules) % 2 == 1 else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the output ``(B, n_out)`` and the input of each layer; under ``no_grad``."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,7 +18,38 @@ from l2l_gail.gail.policy_forward import PolicyForward
 from l2l_gail.gail.tensor_buffer import TensorRolloutBuffer
 from l2l_gail.gail.tensor_env import TensorEnv
 
-__all__ = ["StepInfos", "bounded_actions", "collect"]
+__all__ = ["LazyArray", "StepInfos", "as_array", "bounded_actions", "collect"]
+
+
+class LazyArray:
+    """A device's tensor for callbacks that want an array: brought over when looked at, not before.
+
+    Args:
+        tensor: Tensor of any shape.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the values as an array."""
+        return np.array(self.tensor.cpu().numpy(), dtype=dtype)
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: Any) -> Any:
+        return np.asarray(self)[index]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "tensor":  # numpy's own questions, a bare copy
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
+
+
+def as_array(tensor: Tensor) -> np.ndarray | LazyArray:
+    """Return a tensor's values: an array that shares its memory, or one that is made on demand."""
+    return tensor.numpy() if tensor.device.type == "cpu" else LazyArray(tensor)
 
 
 class StepInfos(Sequence[dict[str, Any]]):
@@ -68,10 +100,10 @@ def collect(
 ) -> bool:
     """Step the environments ``n_rollout_steps`` times and fill the buffer, values included.
 
-    Callbacks are called as in SB3's own loop. Of its local variables they find ``new_obs``,
-    ``rewards``, ``dones``, ``actions`` and ``clipped_actions`` as tensors and ``infos`` built when
-    looked at; ``rollout_buffer`` has no content before ``on_rollout_end``, where its rewards are
-    the environment's. What is known of ended episodes is read once, after the last step.
+    Callbacks are called as in SB3's own loop and find its local variables, arrays and ``infos`` in
+    a form that costs nothing until it is looked at; ``rollout_buffer`` has no content before
+    ``on_rollout_end``, where its rewards are the environment's. ``ep_info_buffer`` is brought up to
+    date once, after the last step.
 
     Returns:
         False if a callback asked to stop.
@@ -79,30 +111,42 @@ def collect(
     assert model._last_obs is not None
     policy, device = model.policy, model.device
     policy.set_training_mode(False)
-    n_steps = 0
     rollout_buffer.reset()
     callback.on_rollout_start()
     if model.use_sde:
         policy.reset_noise(env.num_envs)
-
+    callback.update_locals(
+        {"self": model, "env": env, "callback": callback, "rollout_buffer": rollout_buffer}
+        | {"n_rollout_steps": n_rollout_steps}
+    )
     obs = torch.as_tensor(model._last_obs, device=device)
     to_env = bounded_actions(policy)
     judged: list[tuple[Tensor, Tensor]] = []
     ended: list[tuple[Tensor, Tensor, Tensor]] = []
-    while n_steps < n_rollout_steps:
+    for n_steps in range(n_rollout_steps):
         if model.use_sde and model.sde_sample_freq > 0 and n_steps % model.sde_sample_freq == 0:
             policy.reset_noise(env.num_envs)
         obs_tensor = obs.float()
         with torch.no_grad():
             actions, values, log_probs = forward.act(obs_tensor)
-            clipped_actions = to_env(actions)
-        new_obs, rewards, terminated, truncated, info = env.step(clipped_actions.to(env.device))
-        dones = info["_final_obs"]
-        infos = StepInfos(terminated, info)
-        n_steps += 1
+            clipped = to_env(actions)
+        new_obs, rewards, terminated, truncated, info = env.step(clipped.to(env.device))
+        obs, dones = new_obs.to(device), info["_final_obs"]
         model.num_timesteps += env.num_envs
-        obs = new_obs.to(device)
-        callback.update_locals(locals())
+        callback.update_locals(
+            {
+                "n_steps": n_steps,
+                "obs_tensor": obs_tensor,
+                "values": values,
+                "log_probs": log_probs,
+                "actions": as_array(actions),
+                "clipped_actions": as_array(clipped),
+                "new_obs": as_array(new_obs),
+                "rewards": as_array(rewards),
+                "dones": as_array(dones),
+                "infos": StepInfos(terminated, info),
+            }
+        )
         if not callback.on_step():
             _leave(model, obs, dones)
             return False
@@ -117,7 +161,6 @@ def collect(
     with torch.no_grad():
         _fill_values(rollout_buffer, forward, judged)
         rollout_buffer.last_values = forward.values(obs.float())
-    callback.update_locals(locals())
     callback.on_rollout_end()
     return True
 
