@@ -211,6 +211,8 @@ def test_a_callback_can_stop_the_training_and_it_goes_on_from_there() -> None:
     model.learn(10 * ROLLOUT, callback=watcher)
     assert model.num_timesteps == 7 * N_ENVS
     assert env.steps == 7
+    noted = [(info["r"], info["l"]) for info in model.ep_info_buffer]
+    assert noted == watcher.episodes[: len(noted)]
     np.testing.assert_array_equal(model._last_obs, env._observe(env.at).numpy())
     model.learn(ROLLOUT, reset_num_timesteps=False)
     assert model.num_timesteps == 7 * N_ENVS + ROLLOUT

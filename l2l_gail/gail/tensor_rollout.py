@@ -148,16 +148,15 @@ def collect(
             }
         )
         if not callback.on_step():
-            _leave(model, obs, dones)
+            _leave(model, obs, dones, ended)
             return False
         rollout_buffer.add(obs_tensor, actions, rewards, terminated, truncated, info["final_obs"])
         ended.append((dones, info["episode_return"], info["episode_length"]))
         if values is not None and log_probs is not None:
             judged.append((values, log_probs))
 
-    _leave(model, obs, dones)
+    _leave(model, obs, dones, ended)
     rollout_buffer.stack()
-    _note_episodes(model, *(torch.stack(column) for column in zip(*ended, strict=True)))
     with torch.no_grad():
         _fill_values(rollout_buffer, forward, judged)
         rollout_buffer.last_values = forward.values(obs.float())
@@ -178,19 +177,26 @@ def bounded_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]:
     return lambda actions: actions.clamp(low, high)
 
 
-def _leave(model: PPO, obs: Tensor, dones: Tensor) -> None:
-    """Leave the environments' state where SB3 keeps it, in its form."""
+def _leave(
+    model: PPO, obs: Tensor, dones: Tensor, ended: list[tuple[Tensor, Tensor, Tensor]]
+) -> None:
+    """Leave the environments' state and the last ended episodes where SB3 keeps them.
+
+    Args:
+        model: Gets them, in SB3's form.
+        obs: What the policy is to see next, ``(N, obs_dim)``.
+        dones: Whether that begins an episode, ``(N,)``.
+        ended: Of each step: where episodes ended, their returns and lengths so far, ``(N,)``.
+    """
     model._last_obs = obs.cpu().numpy()
     model._last_episode_starts = dones.cpu().numpy()
-
-
-def _note_episodes(model: PPO, dones: Tensor, returns: Tensor, lengths: Tensor) -> None:
-    """Note the last episodes that ended, ``(T, N)`` each; no more of them than SB3 averages."""
+    if not ended:
+        return
     assert model.ep_info_buffer is not None
-    last = dones.flatten().nonzero()[-(model.ep_info_buffer.maxlen or 0) :, 0]
+    masks, *totals = (torch.stack(column).flatten() for column in zip(*ended, strict=True))
+    last = masks.nonzero()[-(model.ep_info_buffer.maxlen or 0) :, 0]  # no more than are averaged
     seconds = round(time.time() - model.start_time / 1e9, 6)
-    totals = (column.flatten()[last].tolist() for column in (returns, lengths))
-    for r, length in zip(*totals, strict=True):
+    for r, length in zip(*(column[last].tolist() for column in totals), strict=True):
         model.ep_info_buffer.append({"r": round(r, 6), "l": length, "t": seconds})
 
 
