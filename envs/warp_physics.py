@@ -127,13 +127,6 @@ class WarpPhysics:
         sane = (f.qpos.abs() < _HUGE).all(-1) & (f.qvel.abs() < _HUGE).all(-1)
         return ~sane  # a comparison with a NaN is false
 
-    def bytes_per_world(self) -> int:
-        """Return the memory of mujoco_warp's arrays, without the solver's scratch."""
-        arrays = [*vars(self._data).values(), *vars(self._data.contact).values()]
-        arrays += vars(self._data.efc).values()
-        sizes = (a.capacity for a in arrays if isinstance(a, wp.array))
-        return sum(sizes) // self.num_worlds
-
 
 def with_newton(model: mujoco.MjModel) -> mujoco.MjModel:
     """Return a model whose solver mujoco_warp has: itself, or a copy with Newton for PGS."""
