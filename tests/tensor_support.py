@@ -34,17 +34,17 @@ class TensorWalk:
     single_observation_space = Walk.observation_space
     single_action_space = Walk.action_space
     max_episode_steps = TIME_LIMIT
-    device = torch.device("cpu")
 
-    def __init__(self, num_envs: int = N_ENVS, bound: float = 3.0) -> None:
+    def __init__(self, num_envs: int = N_ENVS, bound: float = 3.0, device: str = "cpu") -> None:
         self.num_envs = num_envs
+        self.device = torch.device(device)
         self.bound = bound
         self.spec = gymnasium.spec(ENV_ID)
         self.reset_info: dict[str, Tensor] = {}
         self.generator = torch.Generator().manual_seed(0)
-        self.at = torch.zeros(num_envs, dtype=torch.float64)
-        self.length = torch.zeros(num_envs, dtype=torch.int64)
-        self.total = torch.zeros(num_envs, dtype=torch.float64)
+        self.at = torch.zeros(num_envs, dtype=torch.float64, device=device)
+        self.length = torch.zeros_like(self.at, dtype=torch.int64)
+        self.total = torch.zeros_like(self.at)
         self.steps = 0
 
     def reset(self, seed: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -57,6 +57,7 @@ class TensorWalk:
     def step(self, actions: Tensor | np.ndarray) -> tuple[Any, ...]:
         actions = torch.as_tensor(actions)
         assert actions.shape == (self.num_envs, 1)
+        assert actions.device.type == self.device.type
         assert ((actions >= -0.5) & (actions <= 1.0)).all()
         self.steps += 1
         reached = self.at + actions[:, 0].double()
@@ -71,7 +72,7 @@ class TensorWalk:
         }
         self.at = torch.where(done, self._start(), reached)
         self.length, self.total = self.length * ~done, self.total * ~done
-        reward = torch.full((self.num_envs,), 100.0, dtype=torch.float64)
+        reward = torch.full_like(self.total, 100.0)
         return self._observe(self.at), reward, terminated, truncated, info
 
     def sb3(self) -> VecEnv:
@@ -81,7 +82,8 @@ class TensorWalk:
         pass
 
     def _start(self) -> Tensor:
-        return torch.randn(self.num_envs, generator=self.generator, dtype=torch.float64)
+        start = torch.randn(self.num_envs, generator=self.generator, dtype=torch.float64)
+        return start.to(self.device)
 
     def _observe(self, at: Tensor) -> Tensor:
         return torch.stack([at, 10.0 * at + 3.0], dim=1).float()
@@ -117,8 +119,9 @@ def make(
     **kwargs: Any,
 ) -> GAIL:
     """A small model; it seeds torch's and numpy's global generators."""
-    settings = {"n_steps": N_STEPS, "batch_size": 16, "n_epochs": 3, "discriminator": SMALL}
-    return cls(policy, env, demos or walk_demos(), seed=0, device="cpu", **settings | kwargs)
+    settings = {"n_steps": N_STEPS, "batch_size": 16, "n_epochs": 3, "seed": 0, "device": "cpu"}
+    settings["discriminator"] = SMALL
+    return cls(policy, env, demos or walk_demos(), **settings | kwargs)
 
 
 def logged(model: GAIL, total: int, **kwargs: Any) -> list[dict[str, Any]]:

@@ -269,3 +269,17 @@ def test_a_model_trained_on_tensors_is_saved_and_loaded(cls: type[GAIL], tmp_pat
     again.learn(ROLLOUT, reset_num_timesteps=False)
     assert again.num_timesteps == 3 * ROLLOUT
     assert not torch.equal(weights(again)["policy.log_std"], before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("policy", ["MlpPolicy", OwnPolicy])
+@pytest.mark.parametrize("env_device", ["cuda", "cpu"])
+def test_training_stays_on_the_gpu(policy: Any, env_device: str) -> None:
+    watcher = Watcher()
+    model = make(L2LGAIL, TensorWalk(device=env_device), policy, device="cuda")
+    model.learn(2 * ROLLOUT, callback=watcher)
+    buffer = model.rollout_buffer
+    for tensor in (buffer.observations, buffer.rewards, buffer.returns, buffer.final_obs):
+        assert tensor.device.type == "cuda"
+    assert all(bool(value.isfinite().all()) for value in weights(model).values())
+    assert [(info["r"], info["l"]) for info in model.ep_info_buffer] == watcher.episodes
