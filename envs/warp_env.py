@@ -127,8 +127,7 @@ class WarpEnv(BatchedEnv):
         if any(own is not None for own in seeds):
             entropy = np.random.SeedSequence([0 if own is None else own + 1 for own in seeds])
             self._generator.manual_seed(int(entropy.generate_state(1, np.uint32)[0]))
-        with self._runner.scope():
-            self._core.restart_all()
+        self._runner.run(self._core.restart_all)
         self._ready = True
         self.reset_info = _copies(self._core.reset_terms)
         return self._core.obs.clone(), dict(self.reset_info)

@@ -51,16 +51,28 @@ class StepRunner:
 
     def __call__(self) -> None:
         """Run the step."""
-        with self.scope():
-            if self._graph and self._warm and not self._launches:
+        if not (self._graph and self._warm):
+            self.run(*(segment.run for segment in self._segments))
+            self._warm = True
+            return
+        with self._scope():
+            if not self._launches:
                 self._launches = [self._record(segment) for segment in self._segments]
-            for launch in self._launches or [segment.run for segment in self._segments]:
+            for launch in self._launches:
                 launch()
-        self._warm = True
+
+    def run(self, *work: Callable[[], None]) -> None:
+        """Run torch's and warp's work eagerly, and wait for it."""
+        with self._scope():
+            for function in work:
+                function()
+        # What warp allocates and drops meanwhile is free for others at once: it would have to know
+        # of work on a stream that is not its own.
+        self.wait()
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Do torch's and warp's work inside on the stream of the step, in order with the caller's.
+    def _scope(self) -> Iterator[None]:
+        """Put torch's and warp's work on the stream of the step, in order with the caller's.
 
         On the CPU this only makes warp's CPU device current.
         """
