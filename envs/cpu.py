@@ -143,12 +143,15 @@ class CpuEnv(BatchedEnv):
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
         """Go on from a state of :meth:`state_dict`."""
         self._check_usable()
-        if state["env_id"] != self.env_id or state["physics"].shape != self._batch.state.shape:
+        physics = state.get("physics")
+        shape = self._batch.state.shape
+        if state["env_id"] != self.env_id or physics is None or physics.shape != shape:
             raise InputError(
-                f"the saved state is of {len(state['physics'])} x {state['env_id']}, this is "
-                f"{self.num_envs} x {self.env_id}"
+                f"the saved state is of {len(state['obs'])} x {state['env_id']}"
+                f"{' on a GPU' * (physics is None)}, this is {self.num_envs} x {self.env_id} on "
+                "the CPU"
             )
-        self._batch.state[:] = state["physics"].numpy()
+        self._batch.state[:] = physics.numpy()
         self._before = None if state["before"] is None else state["before"].numpy().copy()
         self._length[:] = state["length"].numpy()
         self._return[:] = state["return"].numpy()

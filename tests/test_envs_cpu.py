@@ -139,8 +139,11 @@ def test_a_state_of_other_environments_is_refused() -> None:
     env.reset()
     state = env.state_dict()
     for other in (envs.make("Hopper-v5", 2, "cpu"), envs.make("Walker2d-v5", 3, "cpu")):
-        with pytest.raises(InputError, match="the saved state is of 3 x Hopper-v5"):
+        with pytest.raises(InputError, match="the saved state is of 3 x Hopper-v5, this is"):
             other.load_state_dict(state)
+    del state["physics"]  # as on a GPU, where it is in single fields
+    with pytest.raises(InputError, match="of 3 x Hopper-v5 on a GPU, this is 3 x Hopper-v5 on the"):
+        env.load_state_dict(state)
 
 
 @pytest.mark.parametrize("huge", [1e12, float("nan")])
