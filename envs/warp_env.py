@@ -48,8 +48,10 @@ class WarpEnv(BatchedEnv):
     Observations, rewards and ends are computed by the same task functions as on the CPU; the
     physics differ from MuJoCo's by float32 and by mujoco_warp's kernels (``docs/gpu.md`` has
     figures). A step is a few CUDA graphs launched one after the other; nothing in it waits for the
-    device. Worlds whose action or state is not finite, or that lack room for their contacts, end
-    their episodes with reward 0 and are counted; :meth:`check` says so.
+    device, except that the first two load the kernels and record.
+
+    Worlds whose action or state is not finite, or that lack room for their contacts, end their
+    episodes with reward 0 and are counted; :meth:`check` says so.
 
     One generator draws the noise of all worlds: the same seed and number of environments give the
     same resets, but not those of Gymnasium.
@@ -88,19 +90,23 @@ class WarpEnv(BatchedEnv):
         from .warp_graph import StepRunner
         from .warp_physics import WarpPhysics
 
-        own_contacts, own_rows = capacity(definition)
-        self.nconmax = own_contacts if nconmax is None else nconmax
-        self.njmax = own_rows if njmax is None else njmax
+        for name, room in (("nconmax", nconmax), ("njmax", njmax)):
+            if room is not None and room < 1:
+                raise InputError(f"{name} is room for at least 1, not {room}")
+        contacts, rows = capacity(definition)
         task = definition.task.bind(definition.model, self._tensor)
-        self._physics = WarpPhysics(
-            definition.model,
-            num_envs,
-            place,
-            task.derived,
-            nconmax=self.nconmax,
-            njmax=self.njmax,
-            deterministic=deterministic,
-        )
+        try:
+            self._physics = WarpPhysics(
+                definition.model,
+                num_envs,
+                place,
+                task.derived,
+                nconmax=contacts if nconmax is None else nconmax,
+                njmax=rows if njmax is None else njmax,
+                deterministic=deterministic,
+            )
+        except NotImplementedError as error:
+            raise InputError(f"mujoco_warp cannot simulate this model: {error}") from error
         self._generator = torch.Generator(place)
         self._core = TensorStep(
             task,
@@ -186,7 +192,8 @@ class WarpEnv(BatchedEnv):
         if new_overflowed:
             warnings.warn(
                 f"{self.env_id}: contacts had no room and {new_overflowed} environments were reset;"
-                f" raise nconmax (now {self.nconmax}) and njmax (now {self.njmax})",
+                f" raise nconmax (now {self._physics.nconmax}) and njmax (now "
+                f"{self._physics.njmax}) of WarpEnv",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -48,6 +48,8 @@ class WarpPhysics:
         fields: ``qpos (N, nq)``, ``qvel (N, nv)``, ``ctrl (N, nu)`` and the derived fields
             ``(N, ...)``, float32: mujoco_warp's own memory, no copies.
         warmstart: Accelerations ``(N, nv)`` that the constraint solver starts from.
+        nconmax: Room for contacts, per world on average.
+        njmax: Room for constraint rows in each world.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class WarpPhysics:
             if device.type == "cuda":
                 self._model.opt.graph_conditional = wp.is_conditional_graph_supported()
             self._data = mjw.make_data(model, nworld=num_worlds, nconmax=nconmax, njmax=njmax)
+        self.nconmax = self._data.naconmax // num_worlds
+        self.njmax = self._data.njmax
         wp.synchronize_device(place)  # torch's streams do not wait for warp's own
         names = ("qpos", "qvel", "ctrl", *derived)
         self.fields = SimpleNamespace(**{n: wp.to_torch(getattr(self._data, n)) for n in names})

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
@@ -108,8 +109,26 @@ def test_room_is_known_for_gymnasiums_models_and_guessed_for_others() -> None:
     assert capacity(definition) == (16, 48)
     own = SimpleNamespace(task=SimpleNamespace(xml_file="/home/me/ant.xml"))
     assert capacity(own) == (None, None)
-    env = make("Ant-v5", nconmax=7, njmax=40)
-    assert (env.nconmax, env.njmax) == (7, 40)
+    for room in ({"nconmax": 7, "njmax": 40}, {}):
+        physics = make("Ant-v5", **room)._physics
+        assert (physics.nconmax, physics.njmax) == (tuple(room.values()) or (16, 48))
+    for name in ("nconmax", "njmax"):
+        with pytest.raises(InputError, match=f"{name} is room for at least 1, not 0"):
+            make(**{name: 0})
+
+
+def test_a_model_that_mujoco_warp_cannot_simulate_is_one_line(tmp_path: Path) -> None:
+    assets = f"{gymnasium.__path__[0]}/envs/mujoco/assets"
+    xml = tmp_path / "hopper.xml"
+    option = '<option integrator="RK4" timestep="0.002"/>'
+    other = option.replace("/>", '><flag fwdinv="enable"/></option>')
+    model = Path(f"{assets}/hopper.xml").read_text()
+    assert option in model
+    xml.write_text(model.replace(option, other))
+    definition = define("Hopper-v5", {"xml_file": str(xml)})
+    with pytest.raises(InputError, match="mujoco_warp cannot simulate this model: ") as caught:
+        make(definition=definition)
+    assert "\n" not in str(caught.value)
 
 
 def test_resets_depend_on_seeds_and_go_on() -> None:
