@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -105,6 +106,7 @@ class BatchedEnv(ABC):
         self.reset_info: Info = {}
         self._seed: int | None = seed  # of the first reset
         self._owner = os.getpid()
+        self._told = 0  # of what diverged
         self._closed = False
 
     @abstractmethod
@@ -145,6 +147,21 @@ class BatchedEnv(ABC):
     @abstractmethod
     def diverged(self) -> int:
         """How many times an environment was reset because its state was not finite or huge."""
+
+    def check(self) -> None:
+        """Warn of environments that had to be put back since the last check.
+
+        Waits for the device once; a training calls it where it waits anyhow, between rollouts.
+        """
+        diverged = self.diverged
+        new, self._told = diverged - self._told, diverged
+        if new:
+            warnings.warn(
+                f"{self.env_id}: {new} times a state was not finite or huge, and MuJoCo put it "
+                "back to the model's default within the step, as in Gymnasium",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,6 +25,9 @@ def make(
     seed: int = 0,
     *,
     num_threads: int | None = None,
+    nconmax: int | None = None,
+    njmax: int | None = None,
+    deterministic: bool = False,
     **gym_kwargs: Any,
 ) -> BatchedEnv:
     """Make ``num_envs`` copies of one of Gymnasium's MuJoCo tasks that step together.
@@ -39,6 +43,10 @@ def make(
             generator.
         num_threads: Threads of the CPU backend; it changes no result. By default all cores, and 1
             below 16 environments.
+        nconmax: On a GPU, contacts to have room for in each environment; the CPU has no such limit.
+        njmax: On a GPU, constraint rows likewise.
+        deterministic: Have a GPU repeat its results bit for bit, two to three times slower. The CPU
+            always does.
         **gym_kwargs: As ``gymnasium.make`` takes them: the task's weights and ranges,
             ``xml_file``, ``frame_skip``, ``max_episode_steps``.
 
@@ -53,18 +61,34 @@ def make(
         return CpuEnv(define(env_id, gym_kwargs), num_envs, seed, num_threads)
     from .warp_env import WarpEnv
 
-    return WarpEnv(define(env_id, gym_kwargs), num_envs, seed, device=place)
+    return WarpEnv(
+        define(env_id, gym_kwargs),
+        num_envs,
+        seed,
+        device=place,
+        nconmax=nconmax,
+        njmax=njmax,
+        deterministic=deterministic,
+    )
 
 
 def simulation_device(device: str = "auto") -> str:
     """Return where environments asked for on ``device`` are simulated.
+
+    ``"auto"`` warns where there is a GPU and it cannot be used.
 
     Raises:
         InputError: A GPU is asked for and there is none, or mujoco_warp is not installed.
     """
     has_warp = find_spec("mujoco_warp") is not None
     if device == "auto":
-        return "cuda" if has_warp and torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        obstacle = _obstacle() if has_warp else "mujoco_warp is missing (the extra gpu)"
+        if obstacle is None:
+            return "cuda"
+        warnings.warn(f"there is a GPU, but {obstacle}: simulating on the CPU", stacklevel=2)
+        return "cpu"
     place = choose_device(device)
     if torch.device(place).type == "cpu":
         return "cpu"
@@ -73,3 +97,10 @@ def simulation_device(device: str = "auto") -> str:
             f"simulation on {place} needs mujoco_warp: pip install 'l2l_gail[gpu]', or use cpu"
         )
     return place
+
+
+def _obstacle() -> str | None:
+    """Return why warp cannot use the GPU that torch can, ``None`` if it can."""
+    import warp
+
+    return None if warp.is_cuda_available() else "its driver is too old for warp"

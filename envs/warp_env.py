@@ -118,7 +118,7 @@ class WarpEnv(BatchedEnv):
         self._runner = StepRunner(self._core.segments, place, self._generator, graph)
         # Memory must not be given back while the device still works on it.
         self._settle = weakref.finalize(self, _wait, self._runner, os.getpid())
-        self._told = (0, 0)
+        self._told_both = (0, 0)
         self._ready = self._stepped = False
 
     def reset(self, seed: int | Sequence[int | None] | None = None) -> tuple[Tensor, Info]:
@@ -187,8 +187,11 @@ class WarpEnv(BatchedEnv):
         """
         self._check_usable()
         diverged, overflowed = torch.stack((self._core.diverged, self._core.overflowed)).tolist()
-        new_diverged, new_overflowed = diverged - self._told[0], overflowed - self._told[1]
-        self._told = (diverged, overflowed)
+        new_diverged, new_overflowed = (
+            diverged - self._told_both[0],
+            overflowed - self._told_both[1],
+        )
+        self._told_both = (diverged, overflowed)
         if new_overflowed:
             warnings.warn(
                 f"{self.env_id}: contacts had no room and {new_overflowed} environments were reset;"

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,11 @@ def test_what_diverges_is_counted_and_does_as_gymnasiums(env_id: str, huge: floa
             assert same_bits(info["final_obs"], step.final_obs)
             counts.append(env.diverged)
     assert counts == [0, 0, 1, 1, *[2] * 5, *[3] * 5]
+    with pytest.warns(RuntimeWarning, match="3 times a state was not finite or huge"):
+        env.check()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.check()  # once is enough
 
 
 def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
@@ -415,3 +421,18 @@ def test_a_model_or_skip_that_does_not_fit_the_task_is_one_line(
     with pytest.raises(InputError, match=message) as caught:
         envs.make(env_id, 2, "cpu", **kwargs).reset()
     assert "\n" not in str(caught.value)
+
+
+def test_auto_takes_the_gpu_only_where_it_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_module = sys.modules["envs.make"]  # the package's name of it is the function
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert envs.simulation_device("auto") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(make_module, "_obstacle", lambda: None)
+    assert envs.simulation_device("auto") == "cuda"
+    monkeypatch.setattr(make_module, "_obstacle", lambda: "its driver is too old for warp")
+    with pytest.warns(UserWarning, match="its driver is too old for warp: simulating on the CPU"):
+        assert envs.simulation_device("auto") == "cpu"
+    monkeypatch.setattr(make_module, "find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match="mujoco_warp is missing"):
+        assert envs.simulation_device("auto") == "cpu"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 
-__all__ = ["TensorEnv", "env_state", "load_env_state", "tensor_env_of"]
+__all__ = ["TensorEnv", "check_env", "env_state", "load_env_state", "tensor_env_of"]
 
 
 @runtime_checkable
@@ -64,6 +64,13 @@ def tensor_env_of(env: VecEnv | None) -> TensorEnv | None:
         return None
     inner = getattr(env, "tensor_env", None)
     return inner if isinstance(inner, TensorEnv) else None
+
+
+def check_env(env: TensorEnv) -> None:
+    """Have the environment warn of simulations that broke, if it can; waits for its device."""
+    check = getattr(env, "check", None)
+    if check is not None:
+        check()
 
 
 def env_state(env: TensorEnv) -> dict[str, Any] | None:

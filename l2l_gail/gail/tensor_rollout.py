@@ -16,7 +16,7 @@ from torch import Tensor
 
 from l2l_gail.gail.policy_forward import PolicyForward
 from l2l_gail.gail.tensor_buffer import TensorRolloutBuffer
-from l2l_gail.gail.tensor_env import TensorEnv
+from l2l_gail.gail.tensor_env import TensorEnv, check_env
 
 __all__ = ["LazyArray", "StepInfos", "as_array", "bounded_actions", "collect"]
 
@@ -156,6 +156,7 @@ def collect(
             judged.append((values, log_probs))
 
     _leave(model, obs, dones, ended)
+    check_env(env)
     rollout_buffer.stack()
     with torch.no_grad():
         _fill_values(rollout_buffer, forward, judged)
