@@ -58,16 +58,28 @@ BARS = {  # steps per CPU second over the peer's, at least
 LARGE = 1_000_000  # evaluations of train_gail.py's table do not take part
 
 
-def train(row: str, env_id: str, steps: int, seed: int, demos: str | None) -> dict[str, Any]:
+def train(
+    row: str, env_id: str, steps: int, seed: int, demos: str | None, threads: int | None
+) -> dict[str, Any]:
     """Train one row in this process, and return what it took and where the time went."""
     import torch
 
     torch.set_num_threads(1)
     method, settings, simulator = ROWS[row]
+
+    def environment(n: int) -> Any:
+        from stable_baselines3.common.env_util import make_vec_env
+
+        import envs
+
+        if simulator == "ours":
+            return envs.make(env_id, n, "cpu", seed, num_threads=threads).sb3()
+        return make_vec_env(env_id, n, seed)
+
     if method == "ppo":
-        model = _ppo(env_id, settings, simulator, seed)
+        model = _ppo(environment, settings, seed)
     else:
-        model = _gail(env_id, method, settings, simulator, seed, demos)
+        model = _gail(environment, env_id, method, settings, seed, demos)
     parts = Parts()
     parts.watch(getattr(model.env, "tensor_env", model.env), "step", "environment")
     parts.watch(model, "train", "PPO update")
@@ -111,24 +123,14 @@ class Parts:
         setattr(owner, method, counted)
 
 
-def _environment(env_id: str, n: int, seed: int, simulator: str) -> Any:
-    from stable_baselines3.common.env_util import make_vec_env
-
-    import envs
-
-    if simulator == "ours":
-        return envs.make(env_id, n, "cpu", seed).sb3()
-    return make_vec_env(env_id, n, seed)
-
-
-def _ppo(env_id: str, settings: str, simulator: str, seed: int) -> Any:
+def _ppo(environment: Callable[[int], Any], settings: str, seed: int) -> Any:
     from stable_baselines3 import PPO
 
     small = settings == "small"
     optimizer = {} if small else {"optimizer_kwargs": {"fused": True, "eps": 1e-5}}
     return PPO(
         "MlpPolicy",
-        _environment(env_id, 8 if small else 64, seed, simulator),
+        environment(8 if small else 64),
         n_steps=256 if small else 64,
         batch_size=64 if small else 1024,
         n_epochs=10 if small else 5,
@@ -139,7 +141,12 @@ def _ppo(env_id: str, settings: str, simulator: str, seed: int) -> Any:
 
 
 def _gail(
-    env_id: str, method: str, settings: str, simulator: str, seed: int, demos: str | None
+    environment: Callable[[int], Any],
+    env_id: str,
+    method: str,
+    settings: str,
+    seed: int,
+    demos: str | None,
 ) -> Any:
     import train_gail
     from l2l_gail.demos import Demonstrations
@@ -148,12 +155,11 @@ def _gail(
     demonstrations = Demonstrations.load(demos or env_id)
     if settings == "shipped":
         config = train_gail.Config(env=env_id, demos=demos, seed=seed, eval_every=LARGE)
-        env = _environment(env_id, config.n_envs, seed, simulator)
-        return train_gail.make_model(config, method, env, demonstrations)
+        return train_gail.make_model(config, method, environment(config.n_envs), demonstrations)
     kind = L2LGAIL if method == "l2l_gail" else GAIL
     return kind(
         "MlpPolicy",
-        _environment(env_id, 8, seed, simulator),
+        environment(8),
         demonstrations,
         discriminator=DiscriminatorConfig(
             hidden_sizes=(32, 32),
@@ -185,7 +191,7 @@ def run_row(row: str, env_id: str, options: argparse.Namespace, seed: int) -> di
             command += ["--steps", str(options.steps), "--seed", str(seed), "--n-envs", "8"]
             command += ["--preset", "common", "--eval-episodes", "1", "--out", str(out)]
         else:
-            task = [row, env_id, options.steps, seed, demos]
+            task = [row, env_id, options.steps, seed, demos, options.threads]
             command = [sys.executable, str(Path(__file__).resolve()), "--worker", json.dumps(task)]
             command += ["--json", str(out)]
         surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -264,6 +270,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", help="only rows whose name has one of these in it")
     parser.add_argument("--steps", type=int, default=40_960, help="steps of a training (40,960)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, rows taking turns (3)")
+    parser.add_argument("--threads", type=int, help="threads of our physics (its default)")
     parser.add_argument(
         "--demos", nargs="*", default=[], help="ENV=FILE.npz, where none are embedded"
     )
@@ -299,6 +306,7 @@ def main() -> None:
                 "benchmark": "end_to_end",
                 "steps": options.steps,
                 "rounds": options.rounds,
+                "threads": options.threads,
                 "python": platform.python_version(),
                 "versions": {k: version(k) for k in ("mujoco", "stable-baselines3", "torch")},
                 "bars": {env: {n: b for (e, n), b in BARS.items() if e == env} for env in tables},

@@ -197,7 +197,7 @@ def subproc(env_id: str, n: int, threads: int | None) -> Run:
 
 def envpool(env_id: str, n: int, threads: int | None) -> Run:
     """Step envpool; it has a MuJoCo of its own, and spends a step on each reset."""
-    import envpool
+    import envpool  # type: ignore[import-not-found]
 
     env = envpool.make_gymnasium(
         env_id, num_envs=n, seed=SEED, num_threads=threads or len(os.sched_getaffinity(0))
@@ -227,9 +227,11 @@ def physics(env_id: str, n: int, threads: int | None) -> Run:
     from mujoco.rollout import Rollout
 
     import envs
+    from envs.cpu import CpuEnv
 
     torch.set_num_threads(1)
     env = envs.make(env_id, n, "cpu", SEED, num_threads=threads)
+    assert isinstance(env, CpuEnv)
     space = env.single_action_space
     draws = random_actions(env_id, n, space.low, space.high)
     env.reset()

@@ -214,7 +214,7 @@ def print_tables(cells: list[Cell]) -> None:
 def report(options: argparse.Namespace, cells: list[Cell]) -> dict[str, Any]:
     """Return everything that is written to the file."""
     packages = ("mujoco", "gymnasium", "stable-baselines3", "numpy", "torch")
-    versions = {name: version(name) for name in packages}
+    versions: dict[str, str | None] = {name: version(name) for name in packages}
     if options.envpool_python:
         code = "from importlib.metadata import version; print(version('envpool'))"
         asked = subprocess.run([options.envpool_python, "-c", code], capture_output=True, text=True)
