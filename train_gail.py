@@ -50,6 +50,16 @@ from l2l_gail.runs import RunFolder, check_seed, find_runs
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
 CURVE_SEEDS = range(40_000, 40_010)  # of the learning curve
+COUNTS = (
+    "total_timesteps",
+    "n_envs",
+    "n_steps",
+    "batch_size",
+    "discriminator_batch_size",
+    "updates",
+    "eval_every",
+    "threads",
+)
 NOT_SETTINGS = ("method", "total_timesteps", "eval_every", "device", "threads", "out", "resume")
 
 
@@ -73,6 +83,10 @@ class Config:
     """Environments stepped together."""
     n_steps: int = 128
     """Steps of each environment in a rollout."""
+    batch_size: int = 256
+    """Transitions in a minibatch of PPO."""
+    discriminator_batch_size: int = 512
+    """Transitions of either side, expert and policy, in a discriminator update."""
     learning_rate: float = 3e-4
     """Adam's learning rate for the discriminator, and where the learned rule starts."""
     penalty_weight: float = 1.0
@@ -197,7 +211,7 @@ def make_model(config: Config, method: str, env: VecEnv, demos: Demonstrations) 
         "discriminator": discriminator_config(config, method),
         "warm_start_steps": config.warm_start_steps,
         "n_steps": config.n_steps,
-        "batch_size": min(256, env.num_envs * config.n_steps),
+        "batch_size": min(config.batch_size, env.num_envs * config.n_steps),
         "policy_kwargs": {
             "log_std_init": -0.5,
             "optimizer_kwargs": {"fused": True, "eps": 1e-5},  # eps is SB3's own
@@ -217,6 +231,7 @@ def discriminator_config(config: Config, method: str) -> DiscriminatorConfig:
         update_rule=config.update_rule,
         learning_rate=config.learning_rate,
         updates_per_rollout=config.updates + more,
+        batch_size=config.discriminator_batch_size,
         penalty_weight=config.penalty_weight,
         reward="constant" if method == "no_demos" else config.reward,
     )
@@ -315,7 +330,7 @@ def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> 
     Raises:
         InputError: In one line.
     """
-    for name in ("total_timesteps", "n_envs", "n_steps", "updates", "eval_every", "threads"):
+    for name in COUNTS:
         if getattr(config, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1")
     check_seed(config.seed)
