@@ -109,8 +109,8 @@ class Config:
     """Environment steps between two measurements of the true return."""
     seed: int = 0
     """Seed of everything."""
-    device: str = "auto"
-    """Of simulation and learning: cpu, cuda, or auto (cuda if there is one and mujoco_warp too)."""
+    device: str = "cpu"
+    """Of simulation and learning: cpu, cuda (not yet tried on one), or auto."""
     threads: int = 1
     """CPU threads of torch; more than 1 slows small networks down. The simulation takes all."""
     out: Path = Path("runs")

@@ -90,12 +90,11 @@ class BatchedEnv(ABC):
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        if num_envs < 1:
-            raise InputError(f"{num_envs} environments cannot be stepped: give at least 1")
-        if seed < 0:
-            raise InputError(f"a seed is 0 or more, not {seed}")
+        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
+            raise InputError(f"{num_envs} environments cannot be stepped: give a number from 1 on")
+        _check_seed(seed)
         self.env_id = definition.env_id
-        self.num_envs = num_envs
+        self.num_envs = int(num_envs)
         self.device = device
         self.dtype = dtype
         self.single_observation_space = definition.observation_space
@@ -104,6 +103,11 @@ class BatchedEnv(ABC):
         self.model = definition.model
         self.max_episode_steps = definition.max_episode_steps
         self.reset_info: Info = {}
+        # What makes environments of one id differ; a saved state goes on only among equals.
+        self._arguments = {
+            **definition.spec.kwargs,
+            "max_episode_steps": definition.max_episode_steps,
+        }
         self._seed: int | None = seed  # of the first reset
         self._owner = os.getpid()
         self._told = 0  # of what diverged
@@ -212,17 +216,19 @@ class BatchedEnv(ABC):
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         """Return one seed per environment, ``None`` where its generator goes on."""
         if seed is None:
-            seed, self._seed = self._seed, None
-        self._seed = None
+            seed = self._seed
         if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            if seed < 0:
-                raise InputError(f"a seed is 0 or more, not {seed}")
-            return [int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise InputError(f"{len(seed)} seeds for {self.num_envs} environments: give one each")
-        return list(seed)
+            seeds: list[int | None] = [None] * self.num_envs
+        elif isinstance(seed, (int, np.integer)):
+            seeds = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None if own is None else int(own) for own in seed]
+        if len(seeds) != self.num_envs:
+            raise InputError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each")
+        for own in seeds:
+            _check_seed(own)
+        self._seed = None
+        return seeds
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -237,3 +243,8 @@ class BatchedEnv(ABC):
         expected = (self.num_envs, *self.single_action_space.shape)
         if tuple(shape) != expected:
             raise InputError(f"actions must have the shape {expected}, not {tuple(shape)}")
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and (not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise InputError(f"a seed is a whole number from 0 on, not {seed}")

@@ -45,15 +45,19 @@ class CpuEnv(BatchedEnv):
     """
 
     def __init__(
-        self, definition: Definition, num_envs: int, seed: int = 0, num_threads: int | None = None
+        self,
+        definition: Definition,
+        num_envs: int,
+        seed: int = 0,
+        num_threads: int | None = None,
     ) -> None:
         super().__init__(definition, num_envs, torch.device("cpu"), torch.float64, seed)
         if num_threads is not None and num_threads < 1:
             raise InputError(f"{num_threads} threads cannot step: give at least 1")
-        self.num_threads = num_threads or (1 if num_envs < _FEW else _cores())
+        self.num_threads = num_threads or (1 if self.num_envs < _FEW else _cores())
         self._task = definition.task.bind(definition.model, np.asarray)
         self._batch = MjBatch(
-            definition.model, num_envs, self.num_threads, persistent=self._task.contact_forces
+            definition.model, self.num_envs, self.num_threads, persistent=self._task.contact_forces
         )
         names = ("qpos", "qvel", "ctrl", *self._task.derived)
         self._fields = SimpleNamespace(**{name: self._batch.field(name) for name in names})
@@ -131,6 +135,7 @@ class CpuEnv(BatchedEnv):
         obs = torch.from_numpy(self._task.observation(np, self._fields))
         return {
             "env_id": self.env_id,
+            "kwargs": self._arguments,
             "physics": torch.from_numpy(self._batch.state.copy()),
             "before": None if self._before is None else torch.from_numpy(self._before.copy()),
             "length": torch.from_numpy(self._length.copy()),
@@ -143,13 +148,17 @@ class CpuEnv(BatchedEnv):
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
         """Go on from a state of :meth:`state_dict`."""
         self._check_usable()
-        physics = state.get("physics")
-        shape = self._batch.state.shape
-        if state["env_id"] != self.env_id or physics is None or physics.shape != shape:
+        physics, obs = state.get("physics"), state.get("obs", ())
+        here = f"{self.num_envs} x {self.env_id} on the CPU"
+        if state.get("env_id") != self.env_id or len(obs) != self.num_envs or physics is None:
             raise InputError(
-                f"the saved state is of {len(state['obs'])} x {state['env_id']}"
-                f"{' on a GPU' * (physics is None)}, this is {self.num_envs} x {self.env_id} on "
-                "the CPU"
+                f"the saved state is of {len(obs)} x {state.get('env_id')}"
+                f"{' on a GPU' * (physics is None)}, this is {here}"
+            )
+        if state["kwargs"] != self._arguments or physics.shape != self._batch.state.shape:
+            raise InputError(
+                f"the saved state is of {here} with other arguments: {state['kwargs']}, not "
+                f"{self._arguments}"
             )
         self._batch.state[:] = physics.numpy()
         self._before = None if state["before"] is None else state["before"].numpy().copy()
@@ -170,11 +179,14 @@ class CpuEnv(BatchedEnv):
     def _check_actions(self, actions: Tensor | np.ndarray) -> np.ndarray:
         """Return actions ``(N, act_dim)`` as float32, or float64 if they are; finite."""
         if isinstance(actions, Tensor):
-            actions = actions.detach().cpu().numpy()
+            actions = actions.detach().cpu()
+            actions = (actions.float() if actions.dtype is torch.bfloat16 else actions).numpy()
         # Row by row: in another layout numpy would add up the control cost in another order.
         acts = np.ascontiguousarray(actions)
         self._check_shape(acts.shape)
         if acts.dtype not in (np.float32, np.float64):
+            if acts.dtype.kind not in "fiub":
+                raise InputError(f"actions must be real numbers, not {acts.dtype}")
             acts = acts.astype(np.float32)
         if not np.isfinite(acts).all():
             bad = int(np.flatnonzero(~np.isfinite(acts).all(-1))[0])
@@ -188,6 +200,7 @@ class CpuEnv(BatchedEnv):
         self._length[ids] = 0
         self._return[ids] = 0.0
         fields = SimpleNamespace(**{k: v[ids] for k, v in vars(self._fields).items()})
+        self.reset_info = {name: value.clone() for name, value in self.reset_info.items()}
         for name, value in self._task.reset_info(np, fields).items():
             if name not in self.reset_info:
                 self.reset_info[name] = torch.zeros(
@@ -202,11 +215,17 @@ class CpuEnv(BatchedEnv):
 
 
 def _tensors(terms: dict[str, np.ndarray]) -> Info:
-    """Return a task's terms as tensors of their own: those that look into the state are copied."""
-    return {
-        name: torch.from_numpy(value if value.base is None else value.copy())
-        for name, value in terms.items()
-    }
+    """Return a task's terms as tensors of their own.
+
+    Those that look into the state are copied, and one that has two names too.
+    """
+    given: set[int] = set()
+    info = {}
+    for name, value in terms.items():
+        own = value.base is None and id(value) not in given
+        given.add(id(value))
+        info[name] = torch.from_numpy(value if own else value.copy())
+    return info
 
 
 def _cores() -> int:

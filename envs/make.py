@@ -6,6 +6,7 @@ import warnings
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 
 from l2l_gail.devices import choose_device
@@ -21,8 +22,8 @@ __all__ = ["make", "simulation_device"]
 def make(
     env_id: str,
     num_envs: int,
-    device: str = "auto",
-    seed: int = 0,
+    device: str | torch.device = "auto",
+    seed: int | None = 0,
     *,
     num_threads: int | None = None,
     nconmax: int | None = None,
@@ -40,7 +41,7 @@ def make(
             ``"cuda"``, ``"cuda:1"``, ...: mujoco_warp, float32, everything stays on the GPU; needs
             the ``gpu`` extra. ``"auto"``: the GPU if there is one and the extra is installed.
         seed: Environment ``i`` begins with ``seed + i``, and later episodes go on with its own
-            generator.
+            generator; ``None`` takes another seed at every run.
         num_threads: Threads of the CPU backend; it changes no result. By default all cores, and 1
             below 16 environments.
         nconmax: On a GPU, contacts to have room for in each environment; the CPU has no such limit.
@@ -56,7 +57,9 @@ def make(
     Raises:
         InputError: Unknown task, arguments it does not take, a device that is not there.
     """
-    place = simulation_device(device)
+    place = simulation_device(str(device))
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
     if place == "cpu":
         return CpuEnv(define(env_id, gym_kwargs), num_envs, seed, num_threads)
     from .warp_env import WarpEnv

@@ -1,4 +1,4 @@
-"""Which device a script runs on."""
+"""Which device to run on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.partition(":")[0] not in ("cpu", "cuda"):
-        raise InputError(f"--device {name} is unknown; use cpu, cuda, cuda:1, ..., or auto")
+        raise InputError(f"device {name} is unknown; use cpu, cuda, cuda:1, ..., or auto")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # torch's ways to say "not in this build"
-        raise InputError(f"--device {name} is not available here; use cpu or auto") from error
+        raise InputError(f"device {name} is not available here; use cpu or auto") from error
     return name

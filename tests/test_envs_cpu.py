@@ -142,6 +142,10 @@ def test_a_state_of_other_environments_is_refused() -> None:
     for other in (envs.make("Hopper-v5", 2, "cpu"), envs.make("Walker2d-v5", 3, "cpu")):
         with pytest.raises(InputError, match="the saved state is of 3 x Hopper-v5, this is"):
             other.load_state_dict(state)
+    with pytest.raises(InputError, match="with other arguments: "):
+        envs.make("Hopper-v5", 3, "cpu", frame_skip=2).load_state_dict(state)
+    with pytest.raises(InputError, match="the saved state is of 0 x None"):
+        env.load_state_dict({})
     del state["physics"]  # as on a GPU, where it is in single fields
     with pytest.raises(InputError, match="of 3 x Hopper-v5 on a GPU, this is 3 x Hopper-v5 on the"):
         env.load_state_dict(state)
@@ -201,8 +205,9 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
         ("Ant-v5", {"main_body": 99}, "give a number from 0 to 13 or one of world, torso"),
         ("Hopper-v5", {"xml_file": "hoper.xml"}, "hoper.xml does not exist"),
         ("Hopper-v5", {"render_mode": "human"}, "do not render"),
-        ("Hopper-v5", {"num_envs": 0}, "0 environments cannot be stepped: give at least 1"),
-        ("Hopper-v5", {"seed": -1}, "a seed is 0 or more, not -1"),
+        ("Hopper-v5", {"num_envs": 0}, "0 environments cannot be stepped: give a number from 1 on"),
+        ("Hopper-v5", {"num_envs": "3"}, "3 environments cannot be stepped"),
+        ("Hopper-v5", {"seed": -1}, "a seed is a whole number from 0 on, not -1"),
         ("Hopper-v5", {"num_threads": 0}, "0 threads"),
         ("Hopper-v5", {"device": "tpu"}, "tpu is unknown"),
     ],
@@ -248,7 +253,7 @@ def test_wrong_actions_are_one_line_and_move_nothing() -> None:
         with pytest.raises(InputError, match="action of environment 2 is not finite") as error:
             env.step(action)
         one_line(error)
-    with pytest.raises(InputError, match="a seed is 0 or more, not -3") as error:
+    with pytest.raises(InputError, match="a seed is a whole number from 0 on, not -3") as error:
         env.reset(seed=-3)
     one_line(error)
     actions = random_actions(env.single_action_space, 10, 4, seed=0)
@@ -436,3 +441,45 @@ def test_auto_takes_the_gpu_only_where_it_can_be_used(monkeypatch: pytest.Monkey
     monkeypatch.setattr(make_module, "find_spec", lambda name: None)
     with pytest.warns(UserWarning, match="mujoco_warp is missing"):
         assert envs.simulation_device("auto") == "cpu"
+
+
+def test_a_refused_reset_leaves_the_seed_of_construction() -> None:
+    env, other = envs.make("Hopper-v5", 2, "cpu", 5), envs.make("Hopper-v5", 2, "cpu", 5)
+    for wrong in ([1], [1, -2]):
+        with pytest.raises(InputError):
+            env.reset(seed=wrong)
+    assert same_bits(env.reset()[0], other.reset()[0])
+    assert same_bits(env.reset(seed=np.arange(2))[0], other.reset(seed=[0, 1])[0])
+
+
+def test_no_seed_is_another_one_each_time() -> None:
+    first, second = (envs.make("Hopper-v5", 1, torch.device("cpu"), None) for _ in range(2))
+    assert not same_bits(first.reset()[0], second.reset()[0])
+
+
+def test_infos_of_resets_and_steps_are_each_their_own() -> None:
+    env = envs.make("Humanoid-v4", 2, "cpu", max_episode_steps=2)
+    env.reset()
+    zeros = np.zeros((2, 17), dtype=np.float32)
+    env.step(zeros)
+    kept = envs.make("Hopper-v5", 2, "cpu", max_episode_steps=1)
+    kept.reset()
+    held = kept.reset_info
+    copies = {name: value.clone() for name, value in held.items()}
+    kept.step(np.zeros((2, 3), dtype=np.float32))
+    assert copies
+    assert all(same_bits(held[name], value) for name, value in copies.items())
+    info = env.step(zeros)[4]
+    places = [value.data_ptr() for value in info.values() if value.numel()]
+    assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int64])
+def test_actions_of_other_real_types_are_taken_as_float32(dtype: torch.dtype) -> None:
+    env, other = (envs.make("Hopper-v5", 2, "cpu") for _ in range(2))
+    env.reset()
+    other.reset()
+    actions = torch.tensor([[1.0, 0.0, -1.0], [0.0, 1.0, 1.0]])
+    assert same_bits(env.step(actions.to(dtype))[0], other.step(actions)[0])
+    with pytest.raises(InputError, match="actions must be real numbers, not complex64"):
+        env.step(actions.to(torch.complex64))

@@ -168,7 +168,7 @@ def test_variants_are_methods_of_their_own(short: list[str], tmp_path: Path) -> 
         (["--demos", "missing.npz"], "missing.npz"),
         (["--sed", "1"], "perhaps you meant --seed"),
         (["--method", "gale"], "gale"),
-        (["--device", "cuda:99"], "--device cuda:99"),
+        (["--device", "cuda:99"], "device cuda:99"),
         (["--n-envs", "0"], "--n-envs"),
         (["--demo-episodes", "9"], "9 episodes"),
         (["--env-kwargs", "nonsense"], "nonsense"),
