@@ -10,6 +10,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from l2l_gail.errors import InputError
+
 if TYPE_CHECKING:
     from .batched import BatchedEnv
 
@@ -25,6 +27,9 @@ class GymVectorEnv(VectorEnv):
     ended, the terms are those of the reset, and ``final_obs`` (an object array), ``final_info``
     (terms and their masks) and their masks ``_final_obs``, ``_final_info`` tell the state that the
     step reached. All arrays are the caller's own.
+
+    Warns of simulations that broke (``RuntimeWarning``, see :meth:`BatchedEnv.check`) at resets and
+    in steps that end an episode.
 
     The first ``reset`` without a seed uses the batch's, not a random one. Closing the view closes
     the batched environment; collecting it as garbage does not.
@@ -58,15 +63,22 @@ class GymVectorEnv(VectorEnv):
         Args:
             seed: Environment i gets ``seed + i``, or the i-th of a list; without one its generator
                 goes on.
-            options: Ignored, as the tasks have none.
+            options: Ignored, as the tasks have none; but no ``reset_mask``.
 
         Returns:
             Observations ``(N, obs_dim)`` and infos.
 
         Raises:
-            InputError: If a list does not have one seed for each environment.
+            InputError: If a list does not have one seed for each environment, or some environments
+                alone are to be reset.
         """
+        if options is not None and "reset_mask" in options:
+            raise InputError(
+                "reset_mask: a batch resets all of its environments or, by itself, those that have "
+                "ended; call reset() without it"
+            )
         obs, info = self.tensor_env.reset(seed=seed)
+        self.tensor_env.check()
         everywhere = np.ones(self.num_envs, bool)
         return self._as_observations(obs), _masked(_only(_arrays(info), everywhere), everywhere)
 
@@ -102,6 +114,7 @@ class GymVectorEnv(VectorEnv):
         for i, row in zip(np.flatnonzero(ended).tolist(), final_obs, strict=True):
             final[i] = row
         reached = _arrays(terms)
+        self.tensor_env.check()
         infos: dict[str, Any] = {
             "final_obs": final,
             "_final_obs": ended.copy(),

@@ -69,6 +69,9 @@ class SB3VecEnv(VecEnv):
     Options given to ``set_options`` are dropped at the next reset, as the tasks have none.
     Closing the view closes the batched environment.
 
+    Warns of simulations that broke (``RuntimeWarning``, see :meth:`BatchedEnv.check`) at resets and
+    in steps that end an episode.
+
     Args:
         env: The environments.
         info_keys: Named terms to put into every info, for instance ``("x_velocity",)``; or
@@ -96,6 +99,7 @@ class SB3VecEnv(VecEnv):
             Observations ``(N, obs_dim)``.
         """
         obs, _ = self.tensor_env.reset(seed=self._seeds[0])
+        self.tensor_env.check()
         self._reset_seeds()
         self._reset_options()
         return self._as_observations(obs)
@@ -116,6 +120,7 @@ class SB3VecEnv(VecEnv):
         infos = self._infos(info)
         ended = np.flatnonzero(done)
         if ended.size:
+            self.tensor_env.check()
             self._add_endings(infos, ended, _numpy(terminated), info)
         return self._as_observations(obs), _numpy(reward).astype(np.float32), done, infos
 

@@ -101,6 +101,14 @@ def assert_same(ours: Any, theirs: Any, at: str = "") -> None:
         assert ours == theirs, at
 
 
+def break_one(env: Any) -> None:
+    """Make one simulation's state huge, which MuJoCo puts back within the next step."""
+    env._batch.field("qvel")[1] = 1e12
+
+
+BROKEN = "Hopper-v5: 1 times a state was not finite or huge"
+
+
 # Stable-Baselines3
 
 
@@ -327,6 +335,29 @@ def test_options_last_until_the_next_reset() -> None:
     view.close()
 
 
+def test_sb3_view_warns_of_a_broken_simulation_when_episodes_end_and_at_resets() -> None:
+    env = batch("Hopper-v5", {"max_episode_steps": 3})
+    view = env.sb3()
+    view.reset()
+    still = np.zeros((N, 3), np.float32)
+    break_one(env)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert not view.step(still)[2].any()
+    with pytest.warns(RuntimeWarning, match=BROKEN):
+        assert view.step(still)[2].all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            view.step(still)
+    break_one(env)
+    view.step(still)
+    with pytest.warns(RuntimeWarning, match=BROKEN):
+        view.reset()
+    view.close()
+
+
 # Gymnasium
 
 
@@ -367,6 +398,43 @@ def test_a_list_of_seeds_seeds_each_and_none_goes_on() -> None:
         ours.reset(seed=[1, 2])
     ours.close()
     theirs.close()
+
+
+def test_gymnasium_view_warns_of_a_broken_simulation_when_episodes_end_and_at_resets() -> None:
+    env = batch("Hopper-v5", {"max_episode_steps": 3})
+    view = env.gymnasium()
+    view.reset()
+    still = np.zeros((N, 3), np.float32)
+    break_one(env)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert not np.logical_or(*view.step(still)[2:4]).any()
+    with pytest.warns(RuntimeWarning, match=BROKEN):
+        assert view.step(still)[3].all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            view.step(still)
+    break_one(env)
+    view.step(still)
+    with pytest.warns(RuntimeWarning, match=BROKEN):
+        view.reset()
+    view.close()
+
+
+def test_a_reset_of_some_environments_alone_is_refused_and_resets_none() -> None:
+    ours, untouched = batch("Hopper-v5").gymnasium(), batch("Hopper-v5").gymnasium()
+    some = np.arange(N) < 2
+    still = np.zeros((N, 3), np.float32)
+    for view in (ours, untouched):
+        view.reset()
+        view.step(still)
+    with pytest.raises(InputError, match=r"^reset_mask: .* call reset\(\) without it$"):
+        ours.reset(seed=5, options={"reset_mask": some})
+    assert_same(ours.step(still), untouched.step(still))
+    ours.close()
+    untouched.close()
 
 
 # Gymnasium's observation wrappers, NormalizeObservation among them, refuse same-step autoreset.
