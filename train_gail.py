@@ -79,13 +79,13 @@ class Config:
     """What moves the discriminator; no_demos is the control with a constant reward."""
     total_timesteps: int = 600_000
     """Environment steps of each run."""
-    n_envs: int = 16
+    n_envs: int = 64
     """Environments stepped together."""
-    n_steps: int = 128
+    n_steps: int = 32
     """Steps of each environment in a rollout."""
     batch_size: int = 256
     """Transitions in a minibatch of PPO."""
-    discriminator_batch_size: int = 512
+    discriminator_batch_size: int = 256
     """Transitions of either side, expert and policy, in a discriminator update."""
     learning_rate: float = 3e-4
     """Adam's learning rate for the discriminator, and where the learned rule starts."""
