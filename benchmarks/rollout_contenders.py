@@ -68,8 +68,19 @@ def _cpu_of_children(parent: int) -> float:
     return total / 1e9
 
 
-def stepping(name: str, n: int, step: Callable[[int], Any], *, children: bool = False) -> Run:
-    """Return a run that calls ``step(t)`` for t = 0, 1, ... and goes on where it stopped."""
+def stepping(
+    name: str,
+    n: int,
+    step: Callable[[int], Any],
+    *,
+    children: bool = False,
+    wait: Callable[[], Any] = lambda: None,
+) -> Run:
+    """Return a run that calls ``step(t)`` for t = 0, 1, ... and goes on where it stopped.
+
+    ``wait`` returns when all that ``step`` has set going is done; the clock counts none of what was
+    set going before it starts, and all of what was while it ran.
+    """
     for at in range(WARM_UP):
         step(at)
     at = WARM_UP
@@ -77,11 +88,13 @@ def stepping(name: str, n: int, step: Callable[[int], Any], *, children: bool = 
     def run(seconds: float) -> list[Row]:
         nonlocal at
         clock = Clock(children=children)
+        wait()
         first, end = at, time.perf_counter() + seconds
         clock.start()
         while time.perf_counter() < end or at == first:
             step(at)
             at += 1
+        wait()
         clock.stop()
         return [_row(name, (at - first) * n, clock)]
 
@@ -111,10 +124,10 @@ def ours(env_id: str, n: int, threads: int | None, device: str = "cpu") -> Run:
 
     def step(t: int) -> None:
         env.step(actions[t % BATCHES_OF_ACTIONS])
-        if t % 16 == 0:  # the clock must not run ahead of the device
+        if t % 16 == 0:  # the loop, which looks at the time, must not run far ahead of the device
             torch.cuda.synchronize()
 
-    return stepping(f"ours, {device}", n, step)
+    return stepping(f"ours, {device}", n, step, wait=torch.cuda.synchronize)
 
 
 def ours_sb3(env_id: str, n: int, threads: int | None) -> Run:

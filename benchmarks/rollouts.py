@@ -4,8 +4,8 @@ For each task and number of environments N, every contender is made in a process
 (``rollout_contenders.py``); then they take turns, a fraction of a second each, over some rounds.
 Figures are medians over the rounds, ratios are medians of the rounds' ratios, so that other work on
 the machine meets all alike. All take random actions and reset what ends in the same step. The
-metric is CPU time per environment step, of all threads and child processes; wall time stands
-beside it in the JSON.
+metric is CPU time per environment step, of all threads and child processes; a second table has wall
+time, where alone threads and a GPU show: there the CPU only waits, so it has no row in the first.
 
 Two rows have no Python per environment and say how much there is left to win. ``mujoco.batch loop``
 replays a piece of our environment's own play (``ours, replayed``): the same states, actions and
@@ -27,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVS = ("Hopper-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5")
 SIZES = (1, 8, 64, 256, 1024)
 CUDA_SIZES = (4096, 16384, 65536)
+ON_CUDA = "ours, cuda"  # the row
 OURS = ("ours", "ours_sb3", "ours_gymnasium")
 POOLS = ("async", "subproc")  # a process for each environment
 LOOPS = ("sync", "dummy")  # a Python call for each environment
@@ -105,11 +107,12 @@ class Worker:
 
 def contenders(options: argparse.Namespace, n: int) -> list[str]:
     """Return who takes part with N environments."""
-    if n in CUDA_SIZES and n not in SIZES:
-        return ["ours_cuda", "ours"]
-    names = [*OURS, *LOOPS, "physics"]
-    names += [name for name in POOLS if n <= options.pool_limit]
-    names += ["envpool"] if options.envpool_python else []
+    if n > max(SIZES):
+        names = ["ours"]
+    else:
+        names = [*OURS, *LOOPS, "physics"]
+        names += [name for name in POOLS if n <= options.pool_limit]
+        names += ["envpool"] if options.envpool_python else []
     names += ["ours_cuda"] if options.cuda else []
     return [name for name in names if not options.only or name in options.only]
 
@@ -138,11 +141,12 @@ def measure(options: argparse.Namespace, env: str, n: int) -> Cell:
     return {"env": env, "n": n, **settings, "rows": rows}
 
 
-def ratio(cell: Cell, above: str, below: str) -> float | None:
-    """Return the median over the rounds of one row's CPU time over another's."""
+def ratio(cell: Cell, above: str, below: str, unit: str = "cpu") -> float | None:
+    """Return the median over the rounds of one row's CPU (or wall) time over another's."""
     if above not in cell["rows"] or below not in cell["rows"]:
         return None
-    pairs = zip(cell["rows"][above]["cpu_us"], cell["rows"][below]["cpu_us"], strict=True)
+    key = f"{unit}_us"
+    pairs = zip(cell["rows"][above][key], cell["rows"][below][key], strict=True)
     return statistics.median(a / b for a, b in pairs)
 
 
@@ -150,14 +154,12 @@ def summarise(cell: Cell) -> Cell:
     """Return the cell with medians and ratios beside the figures of the rounds."""
     rows = {}
     for name, row in cell["rows"].items():
-        against = ratio(cell, name, "ours")
-        rows[name] = {
-            "cpu_us_median": round(statistics.median(row["cpu_us"]), 2),
-            "wall_us_median": round(statistics.median(row["wall_us"]), 2),
-            "cpu_over_ours": None if against is None else round(against, 3),
-            "cpu_us": row["cpu_us"],
-            "wall_us": row["wall_us"],
-        }
+        figures: dict[str, Any] = {}
+        for unit in ("cpu", "wall"):
+            against = ratio(cell, name, "ours", unit)
+            figures[f"{unit}_us_median"] = round(statistics.median(row[f"{unit}_us"]), 3)
+            figures[f"{unit}_over_ours"] = None if against is None else round(against, 3)
+        rows[name] = {**figures, **row}
     share = ratio(cell, "mujoco.batch loop", "ours, replayed")
     return {
         **cell,
@@ -184,23 +186,38 @@ def bars(cells: list[Cell]) -> list[dict[str, Any]]:
     return found
 
 
+def print_table(
+    cells: list[Cell], unit: str, *, ratios: bool = False, leave_out: Sequence[str] = ()
+) -> None:
+    """Print the medians of one task's cells in CPU or wall time, with their ratios to ours."""
+    width = 16 if ratios else 11
+    print(f"{'':22}" + "".join(f"{'N = ' + str(cell['n']):>{width}}" for cell in cells))
+    for name in dict.fromkeys(name for cell in cells for name in cell["rows"]):
+        if name in leave_out:
+            continue
+        line = f"{name:22}"
+        for cell in cells:
+            text = "-"
+            if row := cell["rows"].get(name):
+                median = row[f"{unit}_us_median"]
+                text = f"{median:.{1 if median >= 10 else 2 if median >= 1 else 3}f}"
+                against = row[f"{unit}_over_ours"] if ratios else None
+                text += f" ({against:.2f})" if against else ""
+            line += f"{text:>{width}}"
+        print(line)
+
+
 def print_tables(cells: list[Cell]) -> None:
-    """Print a table for each task, and the bars."""
+    """Print two tables for each task, and the bars."""
     for env in dict.fromkeys(cell["env"] for cell in cells):
-        of_env = [cell for cell in cells if cell["env"] == env]
+        of_env = sorted((cell for cell in cells if cell["env"] == env), key=lambda cell: cell["n"])
         print(f"\n{env}: CPU microseconds per environment step, and their ratio to ours")
-        print(f"{'':22}" + "".join(f"{'N = ' + str(cell['n']):>16}" for cell in of_env))
-        for name in dict.fromkeys(name for cell in of_env for name in cell["rows"]):
-            line = f"{name:22}"
-            for cell in of_env:
-                row = cell["rows"].get(name)
-                against = row and row["cpu_over_ours"]
-                text = f"{row['cpu_us_median']:.1f}" if row else "-"
-                line += f"{text + (f' ({against:.2f})' if against else ''):>16}"
-            print(line)
+        print_table(of_env, "cpu", ratios=True, leave_out=(ON_CUDA,))
         shares = (cell["engine_share_of_ours"] for cell in of_env)
         texts = (f"{share:.3f}" if share else "-" for share in shares)
         print(f"{'engine / ours':22}" + "".join(f"{text:>16}" for text in texts))
+        print(f"\n{env}: wall microseconds per environment step")
+        print_table(of_env, "wall")
     if found := bars(cells):
         print(f"\n{'bar':24}{'env':16}{'N':>6}{'value':>8}{'at least':>10}{'goal':>7}")
         for bar in found:
