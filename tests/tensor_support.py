@@ -69,6 +69,7 @@ class TensorWalk:
             "_final_obs": done,
             "episode_return": self.total,
             "episode_length": self.length,
+            "x_position": reached,
         }
         self.at = torch.where(done, self._start(), reached)
         self.length, self.total = self.length * ~done, self.total * ~done
@@ -77,6 +78,9 @@ class TensorWalk:
 
     def sb3(self) -> VecEnv:
         return SB3VecEnv(self)
+
+    def check(self) -> None:
+        pass
 
     def close(self) -> None:
         pass

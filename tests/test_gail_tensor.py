@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEp
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 import envs
+from envs.sb3 import SB3VecEnv
 from gail_support import TIME_LIMIT, walk_demos, walk_envs
 from l2l_gail.demos import Demonstrations
 from l2l_gail.gail import GAIL, L2LGAIL, LearnedRuleConfig
@@ -181,6 +183,7 @@ class Watcher(BaseCallback):
         self.timesteps.append(self.num_timesteps)
         infos = self.locals["infos"]
         assert len(infos) == N_ENVS
+        assert self.locals["env"] is self.model.env
         for done, info in zip(self.locals["dones"], infos, strict=True):
             assert bool(done) == ("episode" in info) == ("terminal_observation" in info)
             if "episode" in info:
@@ -202,6 +205,95 @@ def test_callbacks_see_the_same_as_in_sb3s_loop() -> None:
     assert seen[0] == seen[1]
     assert seen[1][1] == [N_ENVS * (i + 1) for i in range(2 * N_STEPS)]
     assert watcher.env_rewards == [100.0, 100.0]
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", OwnPolicy])
+def test_callbacks_see_values_where_they_are_known(policy: Any) -> None:
+    class Judged(Watcher):
+        def _on_step(self) -> bool:
+            judged = [self.locals[name] for name in ("values", "log_probs")]
+            if policy is OwnPolicy:
+                assert [len(value) for value in judged] == [N_ENVS, N_ENVS]
+            else:
+                assert judged == [None, None]
+            return super()._on_step()
+
+    watcher = Judged()
+    make(GAIL, TensorWalk(), policy).learn(ROLLOUT, callback=watcher)
+    assert len(watcher.timesteps) == N_STEPS
+
+
+def test_callbacks_see_the_named_terms_of_the_view() -> None:
+    class Positions(Watcher):
+        def __init__(self) -> None:
+            super().__init__()
+            self.positions: list[float] = []
+
+        def _on_step(self) -> bool:
+            self.positions += [info["x_position"] for info in self.locals["infos"]]
+            return super()._on_step()
+
+    seen = []
+    for wrap in (Through, lambda view: view):
+        watcher = Positions()
+        view = SB3VecEnv(TensorWalk(), info_keys="x_position")
+        make(GAIL, wrap(view), OwnPolicy).learn(ROLLOUT, callback=watcher)
+        seen.append(watcher.positions)
+    assert seen[0] == seen[1]
+    assert len(seen[1]) == ROLLOUT
+    assert max(seen[1]) > 3.0  # of the states reached, not of those after a reset
+
+
+class Breaks(TensorWalk):
+    """Fails once, instead of a step."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def step(self, actions: Any) -> tuple[Any, ...]:
+        if self.steps == self.after:
+            self.after = -1
+            raise KeyboardInterrupt
+        return super().step(actions)
+
+
+class Interrupts(Watcher):
+    """Fails after so many steps, when the environments have taken the last of them."""
+
+    def _on_step(self) -> bool:
+        if not super()._on_step():
+            raise KeyboardInterrupt
+        return True
+
+
+@pytest.mark.parametrize(
+    ("make_env", "stop_after", "steps"),
+    [
+        (lambda: Breaks(0), None, 0),
+        (lambda: Breaks(N_STEPS + 15), None, N_STEPS + 15),
+        (TensorWalk, N_STEPS + 15, N_STEPS + 15),
+    ],
+)
+def test_an_exception_leaves_the_model_where_the_environments_stand(
+    make_env: Callable[[], TensorWalk], stop_after: int | None, steps: int
+) -> None:
+    env, watcher = make_env(), Interrupts(stop_after)
+    model = make(GAIL, env)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(10 * ROLLOUT, callback=watcher)
+    assert env.steps == steps
+    np.testing.assert_array_equal(model._last_obs, env._observe(env.at).numpy())
+    np.testing.assert_array_equal(model._last_episode_starts, env.length.numpy() == 0)
+    noted = [(info["r"], info["l"]) for info in model.ep_info_buffer]
+    if stop_after is None:
+        assert noted == watcher.episodes
+    else:  # as in SB3's loop, all but those of the step on which the callback failed
+        assert noted == watcher.episodes[: len(noted)]
+        assert len(watcher.episodes) - len(noted) <= N_ENVS
+    assert steps == 0 or len(noted) > N_ENVS
+    model.learn(ROLLOUT, reset_num_timesteps=False)
+    assert env.steps == steps + N_STEPS
 
 
 def test_a_callback_can_stop_the_training_and_it_goes_on_from_there() -> None:
@@ -240,6 +332,21 @@ def test_which_environments_are_stepped_as_tensors() -> None:
         assert tensor_env_of(other) is None
 
 
+def test_a_subclass_of_the_view_is_stepped_itself() -> None:
+    class Counting(SB3VecEnv):
+        steps = 0
+
+        def step_wait(self) -> Any:
+            self.steps += 1
+            return super().step_wait()
+
+    view = Counting(TensorWalk())
+    assert tensor_env_of(view) is None
+    model = make(GAIL, view).learn(ROLLOUT)
+    assert view.steps == N_STEPS
+    assert type(model.rollout_buffer) is RolloutBuffer
+
+
 def test_the_loop_follows_the_environment_and_the_buffer_class() -> None:
     class OwnBuffer(RolloutBuffer):
         pass
@@ -262,6 +369,7 @@ def test_the_loop_follows_the_environment_and_the_buffer_class() -> None:
 def test_a_model_trained_on_tensors_is_saved_and_loaded(cls: type[GAIL], tmp_path: Path) -> None:
     model = make(cls, TensorWalk()).learn(2 * ROLLOUT)
     model.save(tmp_path / "model")
+    assert TensorEnv in get_args(get_type_hints(cls.load)["env"])
     again = cls.load(tmp_path / "model", env=TensorWalk(), demonstrations=walk_demos())
     assert isinstance(again.env, VecEnv)
     assert_trained_alike(model, again, atol=0)

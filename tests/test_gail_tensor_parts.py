@@ -242,16 +242,58 @@ def test_a_lazy_array_is_an_array_when_looked_at() -> None:
     assert isinstance(as_array(torch.zeros(2)), np.ndarray)
 
 
+def test_a_lazy_array_calculates_as_an_array() -> None:
+    array = np.array([1.5, -2.0, 0.0], np.float32)
+    lazy, mask = LazyArray(torch.tensor(array)), LazyArray(torch.tensor([True, False, True]))
+    for ours, expected in (
+        (~mask, [False, True, False]),
+        (mask & [True, True, False], [True, False, False]),
+        (lazy > 0, [True, False, False]),
+        (lazy == array, [True, True, True]),
+        (array != lazy, [False, False, False]),
+        (2 - lazy, 2 - array),
+        (lazy * lazy, array**2),
+        (np.maximum(lazy, 0), [1.5, 0.0, 0.0]),
+        (np.where(mask, lazy, 9.0), [1.5, 9.0, 0.0]),
+    ):
+        assert isinstance(ours, np.ndarray)
+        np.testing.assert_array_equal(ours, expected)
+    total = np.zeros(3)
+    total += lazy
+    np.testing.assert_array_equal(total, array)
+    assert np.add.reduce(lazy) == array.sum()
+    assert not LazyArray(torch.tensor([False]))
+    assert LazyArray(torch.tensor(True))
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(mask)
+    scaled = whole = LazyArray(torch.tensor([1.0, 2.0]))
+    scaled *= 3.0
+    np.testing.assert_array_equal(whole, [3.0, 6.0])
+
+
+def test_a_lazy_array_is_brought_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves = []
+    original = Tensor.cpu
+    monkeypatch.setattr(Tensor, "cpu", lambda tensor: moves.append(1) or original(tensor))
+    lazy = LazyArray(torch.arange(4))
+    assert (len(lazy), len(moves)) == (4, 0)
+    assert list(lazy) == [0, 1, 2, 3]
+    assert lazy.sum() == 6
+    assert len(moves) == 1
+
+
 def test_infos_are_those_of_sb3() -> None:
     info = {
         "final_obs": torch.tensor([[1.0], [2.0], [3.0]]),
         "_final_obs": torch.tensor([False, True, True]),
         "episode_return": torch.tensor([5.0, 6.0, 7.12345678], dtype=torch.float64),
         "episode_length": torch.tensor([8, 9, 10]),
+        "x_velocity": torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64),
     }
     infos = StepInfos(torch.tensor([False, True, False]), info)
     first, second, third = infos
-    assert first == {"TimeLimit.truncated": False}
+    assert first == {"TimeLimit.truncated": False, "x_velocity": 0.5}
+    assert (second["x_velocity"], third["x_velocity"]) == (-1.0, 2.0)
     assert second["episode"] == {"r": 6.0, "l": 9}
     assert second["terminal_observation"] == np.array([2.0])
     assert not second["TimeLimit.truncated"]

@@ -309,7 +309,9 @@ class GAIL(PPO):
         )
 
     @classmethod
-    def load(cls, path: Any, env: GymEnv | None = None, *args: Any, **kwargs: Any) -> Self:
+    def load(
+        cls, path: Any, env: GymEnv | TensorEnv | None = None, *args: Any, **kwargs: Any
+    ) -> Self:
         """Load a saved model, as ``PPO.load``.
 
         Args:
@@ -321,7 +323,7 @@ class GAIL(PPO):
         kwargs = {_ATTRIBUTES.get(name, name): value for name, value in kwargs.items()}
         if "demonstrations" in kwargs:
             kwargs["demonstrations"] = _read(kwargs["demonstrations"])
-        return super().load(path, env, *args, **kwargs)
+        return super().load(path, env, *args, **kwargs)  # type: ignore[arg-type]
 
     def _excluded_save_params(self) -> list[str]:
         """Demonstrations are not saved: a model does not need them to act."""

@@ -51,19 +51,24 @@ class TensorEnv(Protocol):
         """
 
     def sb3(self) -> VecEnv:
-        """Return a view for stable-baselines3, whose attribute ``tensor_env`` is this one."""
+        """Return a view for stable-baselines3, whose attribute ``tensor_env`` is this one.
+
+        It only translates: what SB3 gets to see through it says no more than the tensors.
+        """
 
 
 def tensor_env_of(env: VecEnv | None) -> TensorEnv | None:
     """Return the tensor environment that ``env`` is a plain view of, ``None`` if it is none.
 
-    A wrapper (``VecNormalize``, ``VecMonitor``, ...) changes or watches what SB3's loop sees, so
-    what lies under one is not used.
+    A wrapper (``VecNormalize``, ``VecMonitor``, ...) or a subclass of the view changes or watches
+    what SB3's loop sees, so what lies under one is not used.
     """
     if env is None or isinstance(env, VecEnvWrapper):
         return None
     inner = getattr(env, "tensor_env", None)
-    return inner if isinstance(inner, TensorEnv) else None
+    if not isinstance(inner, TensorEnv):
+        return None
+    return inner if type(env) is type(inner.sb3()) else None
 
 
 def check_env(env: TensorEnv) -> None:
