@@ -2,11 +2,16 @@
 
 Every training runs in a process of its own, on one thread of torch; the rows take turns over some
 rounds, and figures are medians. Timed is ``learn`` and nothing else: no evaluation, no checkpoint.
-CPU seconds are those of all threads; no row uses child processes.
+No row uses child processes. Simulation and learning are on the CPU.
 
-``shipped`` are the defaults of ``train_gail.py``. ``common`` are the hyper-parameters that the peer
-is run with: 8 environments, 4,096 steps a rollout, minibatches of 128, 10 epochs, 8 discriminator
-updates of 1,024 + 1,024 samples, a discriminator of 32-32 units without a penalty.
+``shipped`` are the defaults of ``train_gail.py``, read from it. ``common`` are the hyper-parameters
+that the peer is run with (``COMMON``; PPO's others are SB3's defaults in both): that the peer's are
+those, and its demonstrations suffice for them, is checked with every run of it. What differs is
+what the libraries do by themselves: the peer normalises by running statistics and its discriminator
+has ReLU units, ours normalises by the demonstrations' and has tanh units; ours steps batched
+environments and has a fused Adam; the learned rule is trained on top. CPU seconds are those of all
+threads; of ours, physics takes more than one from 16 environments on unless ``--threads 1`` is
+given, so wall time compares only then.
 
     .venv/bin/python benchmarks/end_to_end.py --json benchmarks/results/end_to_end.json
 
@@ -55,7 +60,15 @@ BARS = {  # steps per CPU second over the peer's, at least
     ("Hopper-v5", "GAIL, common"): 1.5,
     ("HalfCheetah-v5", "GAIL, common"): 1.5,
 }
-LARGE = 1_000_000  # evaluations of train_gail.py's table do not take part
+COMMON = {  # in the peer's words: transitions of a rollout, of a minibatch, of either side, ...
+    "rollout": 4096,
+    "batch_size": 128,
+    "n_epochs": 10,
+    "lr": 3e-4,
+    "demo_batch_size": 1024,
+    "n_disc": 8,
+}
+COMMON_ENVS = 8
 
 
 def train(
@@ -80,6 +93,11 @@ def train(
         model = _ppo(environment, settings, seed)
     else:
         model = _gail(environment, env_id, method, settings, seed, demos)
+    sizes = {"n_envs": model.n_envs, "n_steps": model.n_steps, "batch_size": model.batch_size}
+    sizes["n_epochs"] = model.n_epochs
+    if method != "ppo":
+        sizes["discriminator_updates"] = model.discriminator_config.updates_per_rollout
+        sizes["discriminator_batch_size"] = model.discriminator_config.batch_size
     parts = Parts()
     parts.watch(getattr(model.env, "tensor_env", model.env), "step", "environment")
     parts.watch(model, "train", "PPO update")
@@ -93,6 +111,8 @@ def train(
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
         "parts_cpu_s": parts.seconds,
+        "sizes": sizes,
+        "physics_threads": getattr(getattr(model.env, "tensor_env", None), "num_threads", None),
     }
     model.env.close()
     return result
@@ -154,23 +174,24 @@ def _gail(
 
     demonstrations = Demonstrations.load(demos or env_id)
     if settings == "shipped":
-        config = train_gail.Config(env=env_id, demos=demos, seed=seed, eval_every=LARGE)
+        config = train_gail.Config(env=env_id, demos=demos, seed=seed, device="cpu")
         return train_gail.make_model(config, method, environment(config.n_envs), demonstrations)
     kind = L2LGAIL if method == "l2l_gail" else GAIL
     return kind(
         "MlpPolicy",
-        environment(8),
+        environment(COMMON_ENVS),
         demonstrations,
         discriminator=DiscriminatorConfig(
             hidden_sizes=(32, 32),
             learning_rate=1e-3,
-            updates_per_rollout=8,
-            batch_size=1024,
+            updates_per_rollout=int(COMMON["n_disc"]),
+            batch_size=int(COMMON["demo_batch_size"]),
             penalty="none",
         ),
-        n_steps=512,
-        batch_size=128,
-        n_epochs=10,
+        n_steps=int(COMMON["rollout"]) // COMMON_ENVS,
+        batch_size=int(COMMON["batch_size"]),
+        n_epochs=int(COMMON["n_epochs"]),
+        learning_rate=COMMON["lr"],
         policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": 1e-5}},
         seed=seed,
         device="cpu",
@@ -188,7 +209,8 @@ def run_row(row: str, env_id: str, options: argparse.Namespace, seed: int) -> di
         if row == PEER:
             command = [options.imitation_python, str(options.imitation_script.resolve())]
             command += ["--env", env_id, "--demos", _peer_demos(env_id, demos, Path(folder))]
-            command += ["--steps", str(options.steps), "--seed", str(seed), "--n-envs", "8"]
+            command += ["--steps", str(options.steps), "--seed", str(seed)]
+            command += ["--n-envs", str(COMMON_ENVS)]
             command += ["--preset", "common", "--eval-episodes", "1", "--out", str(out)]
         else:
             task = [row, env_id, options.steps, seed, demos, options.threads]
@@ -200,7 +222,19 @@ def run_row(row: str, env_id: str, options: argparse.Namespace, seed: int) -> di
         done = subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{row} on {env_id} failed:\n{done.stderr.strip()[-2000:]}")
-        return json.loads(out.read_text())
+        result = json.loads(out.read_text())
+        if row == PEER:
+            _check_peer(env_id, result)
+        return result
+
+
+def _check_peer(env_id: str, result: dict[str, Any]) -> None:
+    """End the benchmark if the peer has trained with other hyper-parameters than ``COMMON``."""
+    used = {"n_envs": result["n_envs"], **result["hyperparameters"]}
+    wanted = {"n_envs": COMMON_ENVS, **COMMON}
+    other = {name: used.get(name) for name in wanted if used.get(name) != wanted[name]}
+    if other:
+        raise SystemExit(f"{PEER} on {env_id} trained with {other}, not with {wanted}")
 
 
 def _peer_demos(env_id: str, demos: str | None, folder: Path) -> str:
@@ -235,6 +269,9 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
             for name in results[0]["parts_cpu_s"]
         }
         summary["share_of_cpu"] = {name: round(share, 3) for name, share in parts.items()}
+    for name in ("sizes", "hyperparameters", "physics_threads", "versions", "python"):
+        if name in results[0]:
+            summary[name] = results[0][name]
     summary["rounds"] = [
         {key: round(result[key], 3) for key in ("steps", "cpu_s", "wall_s")} for result in results
     ]
@@ -261,6 +298,9 @@ def print_table(env: str, rows: dict[str, Any]) -> None:
             f"{name:34}{row['steps_per_cpu_s']:>12,}{row['steps_per_wall_s']:>9,}"
             f"{row['over_peer'] or '':>8}{verdict:>10}  {parts}"
         )
+    for settings in ("shipped", "common"):
+        if sizes := rows.get(f"GAIL, {settings}", {}).get("sizes"):
+            print(f"{settings}: " + ", ".join(f"{k} {v:,}" for k, v in sizes.items()))
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ For each task and number of environments N, every contender is made in a process
 Figures are medians over the rounds, ratios are medians of the rounds' ratios, so that other work on
 the machine meets all alike. All take random actions and reset what ends in the same step. The
 metric is CPU time per environment step, of all threads and child processes; a second table has wall
-time, where alone threads and a GPU show: there the CPU only waits, so it has no row in the first.
+time, where alone threads and a GPU show (there the CPU only waits, so it has no row in the first).
+Wall time means something only where nothing else runs.
 
 Two rows have no Python per environment and say how much there is left to win. ``mujoco.batch loop``
 replays a piece of our environment's own play (``ours, replayed``): the same states, actions and
