@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from l2l_gail.errors import InputError
 from .batched import BatchedEnv
 from .cpu import CpuEnv
 from .definition import define
+from .warp_env import WarpEnv, obstacle
 
 __all__ = ["make", "simulation_device"]
 
@@ -62,8 +62,6 @@ def make(
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     if place == "cpu":
         return CpuEnv(define(env_id, gym_kwargs), num_envs, seed, num_threads)
-    from .warp_env import WarpEnv
-
     return WarpEnv(
         define(env_id, gym_kwargs),
         num_envs,
@@ -81,29 +79,18 @@ def simulation_device(device: str = "auto") -> str:
     ``"auto"`` warns where there is a GPU and it cannot be used.
 
     Raises:
-        InputError: A GPU is asked for and there is none, or mujoco_warp is not installed.
+        InputError: A GPU is asked for, and there is none or mujoco_warp cannot use it.
     """
-    has_warp = find_spec("mujoco_warp") is not None
     if device == "auto":
         if not torch.cuda.is_available():
             return "cpu"
-        obstacle = _obstacle() if has_warp else "mujoco_warp is missing (the extra gpu)"
-        if obstacle is None:
+        if (reason := obstacle("cuda")) is None:
             return "cuda"
-        warnings.warn(f"there is a GPU, but {obstacle}: simulating on the CPU", stacklevel=2)
+        warnings.warn(f"there is a GPU, but {reason}; simulating on the CPU", stacklevel=2)
         return "cpu"
     place = choose_device(device)
     if torch.device(place).type == "cpu":
         return "cpu"
-    if not has_warp:
-        raise InputError(
-            f"simulation on {place} needs mujoco_warp: pip install 'l2l_gail[gpu]', or use cpu"
-        )
+    if (reason := obstacle(place)) is not None:
+        raise InputError(f"{reason}; or use cpu")
     return place
-
-
-def _obstacle() -> str | None:
-    """Return why warp cannot use the GPU that torch can, ``None`` if it can."""
-    import warp
-
-    return None if warp.is_cuda_available() else "its driver is too old for warp"

@@ -25,9 +25,10 @@ from .warp_step import TensorStep
 if TYPE_CHECKING:
     from .warp_graph import StepRunner
 
-__all__ = ["WarpEnv", "capacity"]
+__all__ = ["WarpEnv", "capacity", "obstacle"]
 
 _TESTED = "4.0"
+_OLDEST_WARP = (1, 19)
 _CAPACITY = {  # contacts, constraint rows: over twice what random play on the ground needed
     "ant": (16, 48),
     "half_cheetah": (16, 32),
@@ -50,8 +51,9 @@ class WarpEnv(BatchedEnv):
     figures). A step is a few CUDA graphs launched one after the other; nothing in it waits for the
     device, except that the first two load the kernels and record.
 
-    Worlds whose action or state is not finite, or that lack room for their contacts, end their
-    episodes with reward 0 and are counted; :meth:`check` says so.
+    Worlds whose action or state is not finite end their episodes with reward 0, as terminated;
+    worlds that lack room for their contacts likewise, as truncated. Both are counted, and
+    :meth:`check` says so.
 
     One generator draws the noise of all worlds: the same seed and number of environments give the
     same resets, but not those of Gymnasium.
@@ -70,7 +72,7 @@ class WarpEnv(BatchedEnv):
         graph: Record the step and replay it; without, every step is launched kernel by kernel.
 
     Raises:
-        InputError: No such device, mujoco_warp missing or of a version that was not tested.
+        InputError: No such device, or there is an :func:`obstacle` to using it.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class WarpEnv(BatchedEnv):
             int(np.prod(self.single_observation_space.shape)),
             self.max_episode_steps,
         )
-        self._runner = StepRunner(self._core.segments, place, self._generator, graph)
+        self._runner = StepRunner(self._core.segments(), place, self._generator, graph)
         # Memory must not be given back while the device still works on it.
         self._settle = weakref.finalize(self, _wait, self._runner, os.getpid())
         self._told_both = (0, 0)
@@ -128,8 +130,6 @@ class WarpEnv(BatchedEnv):
         """
         self._check_usable()
         seeds = self._seeds(seed)
-        if any(own is not None and own < 0 for own in seeds):
-            raise InputError("a seed is 0 or more")
         if any(own is not None for own in seeds):
             entropy = np.random.SeedSequence([0 if own is None else own + 1 for own in seeds])
             self._generator.manual_seed(int(entropy.generate_state(1, np.uint32)[0]))
@@ -219,38 +219,22 @@ class WarpEnv(BatchedEnv):
         self._check_usable()
         if not self._ready:
             raise RuntimeError(f"{self.env_id}: call reset() before state_dict()")
-        core, physics = self._core, self._physics
         return {
             "env_id": self.env_id,
-            "fields": _copies(vars(physics.fields)),
-            "warmstart": physics.warmstart.clone(),
-            "length": core.length.clone(),
-            "return": core.total.clone(),
+            "kwargs": dict(self._arguments),
+            **_copies(self._live()),
             "generator": self._generator.get_state(),
-            "reset_info": _copies(core.reset_terms),
-            "obs": core.obs.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
-        """Go on from a state of :meth:`state_dict`."""
+        """Go on from a state of :meth:`state_dict`; one that is refused changes nothing."""
         self._check_usable()
-        core, physics = self._core, self._physics
-        fields = state.get("fields", {})
-        if state["env_id"] != self.env_id or len(state["obs"]) != self.num_envs or not fields:
-            raise InputError(
-                f"the saved state is of {len(state['obs'])} x {state['env_id']}, "
-                f"{'on a GPU' if fields else 'on the CPU'}; this is {self.num_envs} x "
-                f"{self.env_id} on a GPU"
-            )
-        for name, value in fields.items():
-            getattr(physics.fields, name).copy_(value)
-        for name, value in state["reset_info"].items():
-            core.reset_terms[name].copy_(value)
-        physics.warmstart.copy_(state["warmstart"])
-        core.length.copy_(state["length"])
-        core.total.copy_(state["return"])
-        core.obs.copy_(state["obs"])
+        core = self._core
+        live = self._live()
+        self._check_state(state, live)
         self._generator.set_state(state["generator"].cpu())
+        for name, value in live.items():
+            value.copy_(state[name])
         self.reset_info = _copies(core.reset_terms)
         self._seed, self._ready = None, True
         return core.obs.clone()
@@ -261,6 +245,46 @@ class WarpEnv(BatchedEnv):
             self._settle()
             del self._core, self._physics, self._runner
         super().close()
+
+    def _live(self) -> dict[str, Tensor]:
+        """Return the worlds' own memory, all that a saved state is of besides the generator."""
+        core, physics = self._core, self._physics
+        return {
+            **{f"fields.{name}": value for name, value in vars(physics.fields).items()},
+            **{f"reset_info.{name}": value for name, value in core.reset_terms.items()},
+            "warmstart": physics.warmstart,
+            "length": core.length,
+            "return": core.total,
+            "obs": core.obs,
+        }
+
+    def _check_state(self, state: dict[str, Any], live: dict[str, Tensor]) -> None:
+        """Refuse what :meth:`state_dict` of such an environment did not return."""
+        known = isinstance(state, dict) and {"env_id", "kwargs", "obs"} <= state.keys()
+        if not known or not isinstance(state["obs"], Tensor) or state["obs"].ndim != 2:
+            raise InputError("this is no saved state of environments: state_dict() returns one")
+        here, count = f"{self.num_envs} x {self.env_id}", len(state["obs"])
+        if state["env_id"] != self.env_id or count != self.num_envs or "physics" in state:
+            place = "on the CPU" if "physics" in state else "on a GPU"
+            raise InputError(
+                f"the saved state is of {count} x {state['env_id']}, {place}; this is {here} on a "
+                "GPU"
+            )
+        if state["kwargs"] != self._arguments:
+            raise InputError(
+                f"the saved state is of {here} with other arguments: {state['kwargs']}, not "
+                f"{self._arguments}"
+            )
+        for name, own in {**live, "generator": self._generator.get_state()}.items():
+            value = state.get(name)
+            if (
+                not isinstance(value, Tensor)
+                or value.shape != own.shape
+                or value.dtype != own.dtype
+            ):
+                raise InputError(
+                    f"the saved state's {name!r} is not {own.dtype} of the shape {tuple(own.shape)}"
+                )
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
@@ -285,34 +309,59 @@ def capacity(definition: Definition) -> tuple[int | None, int | None]:
     return _CAPACITY.get(name, (None, None)) if ending == "xml" else (None, None)
 
 
+def obstacle(device: str) -> str | None:
+    """Return why mujoco_warp cannot simulate on a device of torch's, ``None`` if it can.
+
+    Prints nothing, although warp likes to introduce itself.
+    """
+    try:
+        version, warp_version = metadata.version("mujoco-warp"), metadata.version("warp-lang")
+    except metadata.PackageNotFoundError:
+        return (
+            f"simulation on {device} needs mujoco_warp: install the extra 'gpu' "
+            "(pip install 'l2l_gail[gpu]', in a clone pip install -e '.[gpu]')"
+        )
+    if not version.startswith(f"{_TESTED}."):
+        return f"mujoco_warp {version} was not tested: pip install 'mujoco-warp=={_TESTED}.*'"
+    if tuple(int(number) for number in warp_version.split(".")[:2]) < _OLDEST_WARP:
+        oldest = ".".join(map(str, _OLDEST_WARP))
+        return f"warp {warp_version} is too old: pip install 'warp-lang>={oldest}'"
+    import warp as wp
+
+    # Warp tells of itself when it starts, and of every kernel that it loads, some 40 lines.
+    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
+    if torch.device(device).type == "cpu":
+        return None
+    if not wp.is_cuda_available():
+        return f"warp cannot use {device}: its driver is missing or too old"
+    if not wp.is_mempool_supported(str(_numbered(device))):
+        return f"warp cannot use {device}: it has no memory pools"  # a recorded step allocates
+    return None
+
+
 def _usable_device(device: str) -> torch.device:
     """Return a device of torch's that warp can use too.
 
     Raises:
-        InputError: It is not there, or mujoco_warp is missing or was not tested.
+        InputError: It is not there, or there is an obstacle.
     """
-    try:
-        version = metadata.version("mujoco-warp")
-    except metadata.PackageNotFoundError as error:
-        raise InputError(
-            f"simulation on {device} needs mujoco_warp: pip install 'l2l_gail[gpu]', or use cpu"
-        ) from error
-    if not version.startswith(f"{_TESTED}."):
-        raise InputError(
-            f"mujoco_warp {version} was not tested: pip install 'mujoco-warp=={_TESTED}.*'"
-        )
-    place = torch.device(choose_device(device))
-    import warp as wp
-
-    # Warp tells of every kernel that it loads, some 40 lines.
-    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
+    device = choose_device(device)
+    if (reason := obstacle(device)) is not None:
+        raise InputError(reason)
+    place = _numbered(device)
     if place.type == "cuda":
-        index = torch.cuda.current_device() if place.index is None else place.index
-        place = torch.device("cuda", index)
-        if not wp.is_cuda_available() or not wp.is_mempool_supported(str(place)):
-            raise InputError(f"warp cannot use {place}: its driver is too old; use cpu")
-        wp.set_mempool_enabled(str(place), True)  # a recorded step allocates
+        import warp as wp
+
+        wp.set_mempool_enabled(str(place), True)
     return place
+
+
+def _numbered(device: str) -> torch.device:
+    """Return a device by its number, as warp calls it."""
+    place = torch.device(device)
+    if place.type != "cuda":
+        return place
+    return torch.device("cuda", torch.cuda.current_device() if place.index is None else place.index)
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

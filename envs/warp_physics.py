@@ -23,6 +23,7 @@ _CAPACITY = (
     | mjw.OverflowType.BROADPHASE
     | mjw.OverflowType.NARROWPHASE
     | mjw.OverflowType.CCD
+    | mjw.OverflowType.HFIELD
     | mjw.OverflowType.EPA_HORIZON
 )
 """Bits that say that contacts or constraints were dropped. Others say that a solver used up its

@@ -49,8 +49,10 @@ class TensorStep:
     all worlds at every step and taken where an episode ended.
 
     A world breaks off when its action or its state is not finite, when its state is huge, or when
-    contacts were dropped for lack of room. Its episode ends there, as terminated, with reward 0
-    and its previous observation as the final one: no NaN reaches a learner.
+    contacts were dropped for lack of room. Its episode ends there, with reward 0 and its previous
+    observation as the final one: no NaN reaches a learner. It ends as terminated, except for lack
+    of room, which says nothing of the world itself and may end all of them at once: these are
+    truncated, so that a learner goes on valuing the states they were in.
 
     Args:
         task: The task, bound to the model with tensors.
@@ -68,7 +70,6 @@ class TensorStep:
         overflowed: Number of worlds broken off for lack of room, ``()`` int64.
         reset_terms: Gymnasium's info of each world's latest reset, ``(N, ...)``.
         outputs: What the latest step returned besides ``obs``.
-        segments: The step's parts in order.
     """
 
     def __init__(
@@ -98,14 +99,21 @@ class TensorStep:
         self._refreshed = tuple(name for name in task.derived if name != "cfrc_ext")
         self._lagged: dict[str, Tensor] = {}
         self._done = self._everywhere
-        segments = [
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the step's parts in order.
+
+        They hold this object, which therefore does not hold them: the memory of the worlds comes
+        back with the last reference, not when a garbage collector next looks for cycles.
+        """
+        segments = (
             Segment("torch", self._prepare),
             Segment("warp", self._simulate),
             Segment("torch", self._conclude),
-        ]
-        if self._refreshed:
-            segments += [Segment("warp", physics.forward), Segment("torch", self._merge)]
-        self.segments = tuple(segments)
+        )
+        if not self._refreshed:
+            return segments
+        return *segments, Segment("warp", self._physics.forward), Segment("torch", self._merge)
 
     def restart_all(self) -> None:
         """Begin new episodes in all worlds, eagerly."""
@@ -146,10 +154,10 @@ class TensorStep:
 
         final_obs = torch.where(broken[:, None], self.obs, final_obs)
         reward = reward.masked_fill(broken, 0.0)
-        terminated = terminated | broken
+        terminated = (terminated | broken) & ~overflow  # what lacked contacts is not to be judged
         self.length += 1
         self.total += reward
-        truncated = self.length >= self._limit
+        truncated = (self.length >= self._limit) | overflow
         self._done = terminated | truncated
         self.outputs = {
             "reward": reward,

@@ -87,6 +87,6 @@ def scripted(
 def run(step: TensorStep, actions: Tensor | None = None) -> dict[str, Tensor]:
     """Take one step; by default with zero controls."""
     step.actions.copy_(torch.zeros_like(step.actions) if actions is None else actions)
-    for segment in step.segments:
+    for segment in step.segments():
         segment.run()
     return step.outputs

@@ -11,6 +11,7 @@ import textwrap
 import warnings
 import weakref
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -229,12 +230,17 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_gpu_without_mujoco_warp_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["envs.make"]
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    monkeypatch.setattr(module, "choose_device", lambda name: name)
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    monkeypatch.setattr(sys.modules["envs.make"], "choose_device", lambda name: name)
     with pytest.raises(InputError) as error:
         envs.make("Hopper-v5", 2, "cuda:1")
-    assert "simulation on cuda:1 needs mujoco_warp: pip install" in one_line(error)
+    assert one_line(error) == (
+        "simulation on cuda:1 needs mujoco_warp: install the extra 'gpu' (pip install "
+        "'l2l_gail[gpu]', in a clone pip install -e '.[gpu]'); or use cpu"
+    )
 
 
 def test_wrong_actions_are_one_line_and_move_nothing() -> None:
@@ -433,14 +439,15 @@ def test_auto_takes_the_gpu_only_where_it_can_be_used(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert envs.simulation_device("auto") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(make_module, "_obstacle", lambda: None)
+    monkeypatch.setattr(make_module, "obstacle", lambda device: None)
     assert envs.simulation_device("auto") == "cuda"
-    monkeypatch.setattr(make_module, "_obstacle", lambda: "its driver is too old for warp")
-    with pytest.warns(UserWarning, match="its driver is too old for warp: simulating on the CPU"):
+    monkeypatch.setattr(make_module, "obstacle", lambda device: f"{device} is out of order")
+    with pytest.warns(UserWarning, match="a GPU, but cuda is out of order; simulating on the CPU"):
         assert envs.simulation_device("auto") == "cpu"
-    monkeypatch.setattr(make_module, "find_spec", lambda name: None)
-    with pytest.warns(UserWarning, match="mujoco_warp is missing"):
-        assert envs.simulation_device("auto") == "cpu"
+    monkeypatch.setattr(make_module, "choose_device", lambda device: device)
+    assert envs.simulation_device("cpu") == "cpu"
+    with pytest.raises(InputError, match=r"^cuda:1 is out of order; or use cpu$"):
+        envs.simulation_device("cuda:1")
 
 
 def test_a_refused_reset_leaves_the_seed_of_construction() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 import mujoco
 import numpy as np
 import pytest
 import torch
 
+import envs
 from envs.definition import define
 from envs.warp_env import WarpEnv
 from envs_teacher import actions_for, one_step_errors, within
@@ -136,8 +138,12 @@ def test_broken_worlds_and_missing_room_are_counted() -> None:
     assert env.diverged == 2
     cramped = make(num_envs=8, njmax=8, kwargs={"terminate_when_unhealthy": False})
     cramped.reset()
+    truncations = 0
     for i in range(60):
-        cramped.step(actions_for(cramped, i))
+        _, _, terminated, truncated, _ = cramped.step(actions_for(cramped, i))
+        assert not terminated.any()
+        truncations += int(truncated.sum())
+    assert cramped.overflowed == truncations > 0
     with pytest.warns(RuntimeWarning, match="raise nconmax"):
         cramped.check()
 
@@ -167,18 +173,32 @@ def test_the_deterministic_option_repeats_bit_for_bit() -> None:
 
 def test_memory_comes_back() -> None:
     def used() -> int:
-        gc.collect()
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info()
         return total - free
 
-    make(num_envs=8192).close()
-    before = used()
-    for _ in range(3):
+    def use(closed: bool) -> None:
         env = make(num_envs=8192)
         env.reset()
-        env.step(torch.zeros(8192, 3, device="cuda"))
-        env.close()
-        del env
-    assert used() - before < 300 * 2**20
+        for _ in range(3):  # the third is replayed
+            env.step(torch.zeros(8192, 3, device="cuda"))
+        if closed:
+            env.close()
+
+    use(True)
+    gc.collect()
+    before = used()
+    gc.disable()  # memory must not wait for it
+    try:
+        for i in range(6):  # 80 MiB each
+            use(closed=i % 2 == 0)
+        assert used() - before < 200 * 2**20
+    finally:
+        gc.enable()
+
+
+def test_auto_takes_this_gpu() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert envs.simulation_device("auto") == "cuda"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import re
 import subprocess
 import sys
 import textwrap
@@ -25,14 +26,16 @@ import pytest
 import torch
 from torch import Tensor
 
+import envs
 from envs.cpu import CpuEnv
 from envs.definition import Definition, define
 from envs.tasks import TASKS
-from envs.warp_env import WarpEnv, capacity
+from envs.warp_env import WarpEnv, capacity, obstacle
 from envs_teacher import actions_for, one_step_errors, within
 from l2l_gail.errors import InputError
 
 wp = pytest.importorskip("warp", reason="needs the gpu extra")
+mjw = pytest.importorskip("mujoco_warp", reason="needs the gpu extra")
 ROOT = Path(__file__).parent.parent
 
 
@@ -44,28 +47,110 @@ def make(env_id: str = "Hopper-v5", num_envs: int = 4, seed: int = 0, **options)
 # Wrong input.
 
 
+def install(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
+    original = metadata.version
+
+    def version(name: str) -> str:
+        if name not in TESTED:
+            return original(name)
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+TESTED = {"mujoco-warp": "4.0.0", "warp-lang": "1.19.0"}
+MISSING = (
+    "simulation on cuda needs mujoco_warp: install the extra 'gpu' "
+    "(pip install 'l2l_gail[gpu]', in a clone pip install -e '.[gpu]')"
+)
+
+
 @pytest.mark.parametrize(
-    ("device", "version", "message"),
+    ("versions", "driver", "pools", "expected"),
     [
-        ("cuda", None, r"needs mujoco_warp: pip install 'l2l_gail\[gpu\]', or use cpu"),
+        ({}, True, True, MISSING),
+        ({"mujoco-warp": "4.0.0"}, True, True, MISSING),
         (
-            "cpu",
-            "3.9.1",
-            r"mujoco_warp 3\.9\.1 was not tested: pip install 'mujoco-warp==4\.0\.\*'",
+            {**TESTED, "mujoco-warp": "3.9.1"},
+            True,
+            True,
+            "mujoco_warp 3.9.1 was not tested: pip install 'mujoco-warp==4.0.*'",
         ),
-        ("cpu", "4.1.0", r"mujoco_warp 4\.1\.0 was not tested"),
-        ("tpu", "4.0.0", r"tpu is unknown"),
-        ("cuda:77", "4.0.0", r"cuda:77 is not available here"),
+        (
+            {**TESTED, "mujoco-warp": "4.1.0"},
+            True,
+            True,
+            "mujoco_warp 4.1.0 was not tested: pip install 'mujoco-warp==4.0.*'",
+        ),
+        (
+            {**TESTED, "warp-lang": "1.9.1"},
+            True,
+            True,
+            "warp 1.9.1 is too old: pip install 'warp-lang>=1.19'",
+        ),
+        (TESTED, False, True, "warp cannot use cuda: its driver is missing or too old"),
+        (TESTED, True, False, "warp cannot use cuda: it has no memory pools"),
+        ({"mujoco-warp": "4.0.3", "warp-lang": "2.0.0.dev1"}, True, True, None),
     ],
 )
-def test_a_backend_that_cannot_be_is_one_line(device, version, message, monkeypatch) -> None:
-    def installed(name: str) -> str:
-        if version is None:
-            raise metadata.PackageNotFoundError(name)
-        return version
+def test_what_is_in_the_way_of_a_gpu_is_one_line_and_auto_goes_round_it(
+    versions: dict[str, str],
+    driver: bool,
+    pools: bool,
+    expected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
 
+    def supported(device: str) -> bool:
+        asked.append(device)
+        return pools
+
+    install(monkeypatch, versions)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(sys.modules["envs.make"], "choose_device", lambda device: device)
+    monkeypatch.setattr(wp, "is_cuda_available", lambda: driver)
+    monkeypatch.setattr(wp, "is_mempool_supported", supported)
+    assert obstacle("cuda") == expected
+    assert set(asked) <= {"cuda:1"}  # torch's current device is not always warp's
+    if expected is None:
+        assert asked
+        assert envs.simulation_device("auto") == envs.simulation_device("cuda") == "cuda"
+        return
+    assert "\n" not in expected
+    said = re.escape(f"there is a GPU, but {expected}; simulating on the CPU")
+    with pytest.warns(UserWarning, match=f"^{said}$"):
+        env = envs.make("Hopper-v5", 2)
+    assert isinstance(env, CpuEnv)
+    with pytest.raises(InputError) as caught:
+        envs.make("Hopper-v5", 2, "cuda")
+    assert str(caught.value) == f"{expected}; or use cpu"
+
+
+def test_looking_for_a_gpu_prints_nothing() -> None:
+    script = "from envs.warp_env import obstacle; print('found:', obstacle('cuda:0'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith("found: "), done.stdout + done.stderr
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "versions", "message"),
+    [
+        ("cpu", {}, "simulation on cpu needs mujoco_warp: install the extra 'gpu' "),
+        ("cpu", {**TESTED, "mujoco-warp": "4.1.0"}, r"mujoco_warp 4\.1\.0 was not tested"),
+        ("tpu", TESTED, "tpu is unknown"),
+        ("cuda:77", TESTED, "cuda:77 is not available here"),
+    ],
+)
+def test_a_backend_that_cannot_be_is_one_line(device, versions, message, monkeypatch) -> None:
     definition = define("Hopper-v5", {})
-    monkeypatch.setattr(metadata, "version", installed)
+    install(monkeypatch, versions)
     with pytest.raises(InputError, match=message) as caught:
         WarpEnv(definition, 2, device=device)
     assert "\n" not in str(caught.value)
@@ -152,10 +237,76 @@ def test_memory_is_shared_and_freed() -> None:
     inside = env._physics._data.qpos.numpy()  # on the CPU a view too
     env._physics.fields.qpos[2, 1] = 0.75
     assert inside[2, 1] == 0.75
-    dead = weakref.ref(env._physics)
-    del env
-    gc.collect()
-    assert dead() is None
+
+
+@pytest.mark.parametrize("steps", [0, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("closed", [True, False])
+def test_nothing_of_the_worlds_waits_for_the_garbage_collector(steps: int, closed: bool) -> None:
+    env = make()
+    env.reset()
+    for i in range(steps):  # the third is replayed
+        env.step(actions_for(env, i))
+    physics, core = env._physics, env._core
+    held = [weakref.ref(part) for part in (physics, physics._data.qpos, core, env._runner)]
+    del physics, core
+    gc.disable()
+    try:
+        if closed:
+            env.close()
+        else:
+            del env
+        assert [part() is None for part in held] == [True] * 4
+    finally:
+        gc.enable()
+
+
+def test_a_height_field_without_room_counts_and_a_tired_solver_does_not() -> None:
+    bits = [bit for bit in mjw.OverflowType if int(bit).bit_count() == 1]
+    physics = make(num_envs=len(bits))._physics
+    assert not physics.take_overflow().any()
+    physics._overflow.copy_(torch.tensor([int(bit) for bit in bits], dtype=torch.int32))
+    dropped = [bits[i].name for i in torch.nonzero(physics.take_overflow()).flatten().tolist()]
+    assert {"NEFC", "NARROWPHASE", "HFIELD"} <= set(dropped)
+    assert not {"ITERATIONS", "LS_ITERATIONS", "TACTILE", "CONTACT_MATCH"} & set(dropped)
+    assert not physics.take_overflow().any()
+
+
+def test_a_state_of_another_kind_or_shape_is_one_line_and_changes_nothing() -> None:
+    env = make(seed=1)
+    env.reset()
+    saved = env.state_dict()
+    later = env.reset()[0]
+    cut = {**saved, "fields.qpos": saved["fields.qpos"][:, :-1]}
+    other = {**saved, "kwargs": {**saved["kwargs"], "frame_skip": 2}}
+    for state, message in (
+        ({}, "this is no saved state of environments"),
+        (None, "this is no saved state of environments"),
+        ({**saved, "obs": 3}, "this is no saved state of environments"),
+        ({k: v for k, v in saved.items() if k != "kwargs"}, "this is no saved state of"),
+        ({**saved, "env_id": "Ant-v5"}, r"of 4 x Ant-v5, on a GPU; this is 4 x Hopper-v5 on a GPU"),
+        ({**saved, "physics": 0}, r"of 4 x Hopper-v5, on the CPU; this is 4 x Hopper-v5 on a GPU"),
+        (
+            other,
+            r"with other arguments: \{.*'frame_skip': 2.*\}, not \{'max_episode_steps': 1000\}",
+        ),
+        (cut, r"'fields\.qpos' is not torch\.float32 of the shape \(4, 6\)"),
+        ({**saved, "length": saved["return"]}, r"'length' is not torch\.int64 of the shape \(4,\)"),
+        ({**saved, "warmstart": None}, r"'warmstart' is not torch\.float32 of the shape"),
+        (
+            {**saved, "generator": torch.zeros(3, dtype=torch.uint8)},
+            r"'generator' is not torch\.uint8",
+        ),
+    ):
+        env.reset()
+        before = env.state_dict()
+        with pytest.raises(InputError, match=message) as caught:
+            env.load_state_dict(state)
+        assert "\n" not in str(caught.value)
+        after = env.state_dict()
+        for name in ("generator", *env._live()):
+            assert torch.equal(after[name], before[name])
+    assert torch.equal(env.load_state_dict(saved), saved["obs"])
+    assert torch.equal(env.reset()[0], later)
 
 
 # Parity with the CPU backend, which is Gymnasium bit for bit.
@@ -303,9 +454,10 @@ def test_contacts_without_room_are_counted_and_said(room: dict[str, int]) -> Non
     env.reset()
     ended = 0
     for i in range(60):  # falls and lies
-        _, reward, terminated, _, _ = env.step(actions_for(env, i))
-        ended += int(terminated.sum())
-        assert not reward[terminated].any()
+        _, reward, terminated, truncated, _ = env.step(actions_for(env, i))
+        ended += int(truncated.sum())
+        assert not terminated.any()
+        assert not reward[truncated].any()
     assert env.overflowed == ended > 0
     assert env.diverged == 0
     with pytest.warns(RuntimeWarning, match="contacts had no room .*; raise nconmax .* and njmax"):
@@ -313,7 +465,7 @@ def test_contacts_without_room_are_counted_and_said(room: dict[str, int]) -> Non
     roomy = make(kwargs={"terminate_when_unhealthy": False})
     roomy.reset()
     for i in range(60):
-        assert not roomy.step(actions_for(roomy, i))[2].any()
+        assert not roomy.step(actions_for(roomy, i))[4]["_final_obs"].any()
     assert roomy.overflowed == 0
 
 

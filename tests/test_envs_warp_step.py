@@ -115,13 +115,22 @@ def test_an_action_that_is_not_finite_ends_its_world_alone() -> None:
     assert int(step.diverged) == 1
 
 
-def test_a_world_without_room_for_its_contacts_ends_and_is_counted() -> None:
-    step, physics, _ = scripted("Hopper-v5", 3)
-    physics.overflow[0] = True
+def test_a_world_without_room_for_its_contacts_is_truncated_and_counted() -> None:
+    step, physics, _ = scripted("Hopper-v5", 5)
+    run(step)
+    seen = step.obs.clone()
+    physics.overflow[:3] = True
+    physics.fields.qpos[[1, 3], 1] = 0.1  # z: fallen, in the second world for lack of a contact
+    physics.poison = {2: float("nan"), 4: float("nan")}
     out = run(step)
-    assert out["terminated"].tolist() == [True, False, False]
-    assert (int(step.overflowed), int(step.diverged)) == (1, 0)
-    assert not run(step)["terminated"].any()
+    assert out["truncated"].tolist() == [True, True, True, False, False]
+    assert out["terminated"].tolist() == [False, False, False, True, True]
+    assert out["_final_obs"].all()
+    assert not out["reward"][[0, 1, 2, 4]].any()
+    assert torch.equal(out["final_obs"][[0, 1, 2, 4]], seen[[0, 1, 2, 4]])
+    assert (int(step.overflowed), int(step.diverged)) == (3, 1)
+    physics.poison = {}
+    assert not run(step)["_final_obs"].any()
 
 
 def test_derived_fields_stay_a_substep_behind_except_in_new_episodes() -> None:
