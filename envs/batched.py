@@ -40,7 +40,8 @@ class BatchedEnv(ABC):
     obs                 observations, after any reset                (N, obs_dim)
     reward              rewards of the step                          (N,)
     terminated          the task ended the episode                   (N,) bool
-    truncated           the time limit ended it                      (N,) bool
+    truncated           the time limit ended it (on a GPU also lack  (N,) bool
+                        of room for contacts)
     info                the entries below and Gymnasium's own
     =================== ============================================ ==================
 
@@ -161,8 +162,8 @@ class BatchedEnv(ABC):
         new, self._told = diverged - self._told, diverged
         if new:
             warnings.warn(
-                f"{self.env_id}: {new} times a state was not finite or huge, and MuJoCo put it "
-                "back to the model's default within the step, as in Gymnasium",
+                f"{self.env_id}: states that were not finite or huge ({new}): MuJoCo put them back "
+                "to the model's default within the step, as in Gymnasium",
                 RuntimeWarning,
                 stacklevel=2,
             )
