@@ -56,7 +56,7 @@ type: .venv/.ready
 	  { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "This Python cannot make a virtual environment: apt install python3-venv"; exit 1; }
-	@echo "Setting up .venv: 1 to 3 minutes, 1.5 GB of disk (5 GB if pip takes the CUDA torch)"
+	@echo "Setting up .venv: 1 to 3 minutes, 2 GB of disk (6 GB if pip takes the CUDA torch)"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	@$(PIP) --no-build-isolation -e ".[dev]"
