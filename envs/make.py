@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -17,6 +18,8 @@ from .definition import define
 from .warp_env import WarpEnv, obstacle
 
 __all__ = ["make", "simulation_device"]
+
+_log = logging.getLogger(__name__)
 
 
 def make(
@@ -39,7 +42,8 @@ def make(
         num_envs: Number of environments.
         device: ``"cpu"``: MuJoCo's C engine on all cores, float64, equal to Gymnasium bit for bit.
             ``"cuda"``, ``"cuda:1"``, ...: mujoco_warp, float32, everything stays on the GPU; needs
-            the ``gpu`` extra. ``"auto"``: the GPU if there is one and the extra is installed.
+            the ``gpu`` extra. ``"auto"``: the GPU if there is one and the extra is installed; the
+            choice is logged (INFO) and is ``env.place`` in words.
         seed: Environment ``i`` begins with ``seed + i``, and later episodes go on with its own
             generator; ``None`` takes another seed at every run.
         num_threads: Threads of the CPU backend; it changes no result. By default all cores, and 1
@@ -60,17 +64,23 @@ def make(
     place = simulation_device(str(device))
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
+    definition = define(env_id, gym_kwargs)
+    env: BatchedEnv
     if place == "cpu":
-        return CpuEnv(define(env_id, gym_kwargs), num_envs, seed, num_threads)
-    return WarpEnv(
-        define(env_id, gym_kwargs),
-        num_envs,
-        seed,
-        device=place,
-        nconmax=nconmax,
-        njmax=njmax,
-        deterministic=deterministic,
-    )
+        env = CpuEnv(definition, num_envs, seed, num_threads)
+    else:
+        env = WarpEnv(
+            definition,
+            num_envs,
+            seed,
+            device=place,
+            nconmax=nconmax,
+            njmax=njmax,
+            deterministic=deterministic,
+        )
+    if str(device) == "auto":
+        _log.info("%s: %d environments on %s", env_id, num_envs, env.place)
+    return env
 
 
 def simulation_device(device: str = "auto") -> str:

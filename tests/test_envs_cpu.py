@@ -490,3 +490,9 @@ def test_actions_of_other_real_types_are_taken_as_float32(dtype: torch.dtype) ->
     assert same_bits(env.step(actions.to(dtype))[0], other.step(actions)[0])
     with pytest.raises(InputError, match="actions must be real numbers, not complex64"):
         env.step(actions.to(torch.complex64))
+
+
+def test_auto_tells_what_it_chose(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="envs.make"):
+        env = envs.make("Hopper-v5", 2)
+    assert caplog.messages == [f"Hopper-v5: 2 environments on {env.place}"]
