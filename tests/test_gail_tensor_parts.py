@@ -14,6 +14,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor, nn
 
+from l2l_gail.gail.flat_adam import FlatAdam
 from l2l_gail.gail.normalize import GAILPolicy, NormalizeObservations
 from l2l_gail.gail.policy_forward import GaussianForward, PolicyForward, forward_of
 from l2l_gail.gail.ppo_loss import Minibatch, PPOLoss
@@ -164,6 +165,45 @@ def test_the_written_out_gradient_is_autograds(changes: dict[str, Any], net_arch
     lean.clip_gradient(0.1)
     for name, gradient in gradients(policy).items():
         torch.testing.assert_close(gradient, clipped[name], rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_steps_on_one_vector_are_the_optimizers(fused: bool) -> None:
+    lean, plain = (
+        make_policy(optimizer_kwargs={"fused": fused, "eps": 1e-5, "weight_decay": 0.01})
+        for _ in range(2)
+    )
+    plain.load_state_dict(lean.state_dict())
+    for update in range(2):  # a second one starts from what the first has left
+        forward = forward_of(lean)
+        obs, batch = make_batch(lean)
+        for _ in range(4):
+            forward.gradient(LOSS, batch._replace(prepared=forward.prepare(obs)))
+            for own, theirs in zip(plain.parameters(), lean.parameters(), strict=True):
+                assert theirs.grad is not None
+                own.grad = theirs.grad.clone()
+            forward.step()
+            plain.optimizer.step()
+        forward.finish()
+        for own, theirs in zip(plain.parameters(), lean.parameters(), strict=True):
+            torch.testing.assert_close(theirs, own, rtol=1e-6, atol=1e-7)
+            state, expected = lean.optimizer.state[theirs], plain.optimizer.state[own]
+            assert float(state["step"]) == float(expected["step"]) == 4 * (update + 1)
+            for name in ("exp_avg", "exp_avg_sq"):
+                torch.testing.assert_close(state[name], expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_only_a_plain_adam_is_taken_on_one_vector() -> None:
+    for kwargs in ({"amsgrad": True}, {"maximize": True}):
+        policy = make_policy(optimizer_kwargs=kwargs)
+        forward = forward_of(policy)
+        obs, batch = make_batch(policy)
+        forward.gradient(LOSS, batch._replace(prepared=forward.prepare(obs)))
+        forward.step()
+        parameters, grad = list(policy.parameters()), torch.zeros(1)
+        assert FlatAdam.of(policy.optimizer, parameters, grad) is None
+    sgd = torch.optim.SGD(parameters, lr=0.1)
+    assert FlatAdam.of(sgd, parameters, grad) is None
 
 
 def test_a_short_gradient_is_not_made_longer() -> None:

@@ -10,6 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 from torch.nn import functional as F
 
+from l2l_gail.gail.flat_adam import FlatAdam
 from l2l_gail.gail.normalize import GAILPolicy, NormalizeObservations
 from l2l_gail.gail.ppo_loss import LossTerms, Minibatch, PPOLoss
 from l2l_gail.gail.tanh_network import TanhNetwork
@@ -70,6 +71,13 @@ class PolicyForward:
         """Scale the gradient down to a 2-norm of ``max_norm`` if it is longer."""
         torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
 
+    def step(self) -> None:
+        """Take the optimizer's step."""
+        self.policy.optimizer.step()
+
+    def finish(self) -> None:
+        """Leave the optimizer as it is to be saved; called once the last step is taken."""
+
 
 class GaussianForward(PolicyForward):
     """The same for a :class:`GAILPolicy` with a plain diagonal Gaussian and tanh networks.
@@ -90,6 +98,7 @@ class GaussianForward(PolicyForward):
         self._actor, self._critic = actor, critic
         self._flat: Tensor | None = None
         self._parts: dict[str, list[Tensor]] = {}
+        self._adam: FlatAdam | None = None
 
     def prepare(self, obs: Tensor) -> Tensor:
         """Return the features ``(B, obs_dim)`` of observations."""
@@ -153,14 +162,26 @@ class GaussianForward(PolicyForward):
         assert self._flat is not None
         self._flat.mul_((max_norm / (self._flat.norm() + 1e-6)).clamp(max=1.0))
 
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take the optimizer's step, on one vector where that is possible."""
+        if self._adam is not None:
+            self._adam.step()
+            return
+        self.policy.optimizer.step()  # also makes its state, if this is the first one
+        assert self._flat is not None
+        parameters = [p for group in self._parameter_groups().values() for p in group]
+        self._adam = FlatAdam.of(self.policy.optimizer, parameters, self._flat)
+
+    def finish(self) -> None:
+        """Leave the optimizer as it is to be saved; called once the last step is taken."""
+        if self._adam is not None:
+            self._adam.close()
+
     def _gradients(self) -> dict[str, list[Tensor]]:
         """Return the parameters' ``grad``, pieces of one vector, made once."""
         if self._flat is None:
-            groups: dict[str, list[Tensor]] = {
-                "actor": self._actor.parameters,
-                "critic": self._critic.parameters,
-                "log_std": [self.policy.log_std],
-            }
+            groups = self._parameter_groups()
             sizes = [p.numel() for group in groups.values() for p in group]
             self._flat = self.policy.log_std.new_zeros(sum(sizes))
             pieces = iter(self._flat.split(sizes))
@@ -169,6 +190,14 @@ class GaussianForward(PolicyForward):
                 for parameter, part in zip(group, self._parts[name], strict=True):
                     parameter.grad = part
         return self._parts
+
+    def _parameter_groups(self) -> dict[str, list[Tensor]]:
+        """Return all parameters in the order of the flat gradient."""
+        return {
+            "actor": self._actor.parameters,
+            "critic": self._critic.parameters,
+            "log_std": [self.policy.log_std],
+        }
 
 
 def forward_of(policy: ActorCriticPolicy) -> PolicyForward:

@@ -37,9 +37,20 @@ def update_policy(model: PPO, buffer: TensorRolloutBuffer, forward: PolicyForwar
             *(buffer.by_env(x) for x in (buffer.actions, buffer.values, buffer.log_probs)),
             *(buffer.by_env(x) for x in (buffer.advantages, buffer.returns)),
         )
+    try:
+        epochs = _take_epochs(model, loss, data, forward)
+    finally:
+        forward.finish()
+    _log(model, loss, epochs, _explained_variance(data.old_values, data.returns))
+
+
+def _take_epochs(
+    model: PPO, loss: PPOLoss, data: Minibatch, forward: PolicyForward
+) -> list[list[LossTerms]]:
+    """Take a step on each minibatch of each epoch; return the losses, epoch by epoch."""
     epochs: list[list[LossTerms]] = []
     stopped = False
-    for order in islice(minibatch_order(len(buffer), data.returns.device), model.n_epochs):
+    for order in islice(minibatch_order(len(data.returns), data.returns.device), model.n_epochs):
         taken: list[LossTerms] = []
         for part in zip(*(_shuffled(x, order, model.batch_size) for x in data), strict=True):
             taken.append(forward.gradient(loss, Minibatch(*part)))
@@ -49,14 +60,14 @@ def update_policy(model: PPO, buffer: TensorRolloutBuffer, forward: PolicyForwar
                 if stopped:
                     break
             forward.clip_gradient(model.max_grad_norm)
-            policy.optimizer.step()
+            forward.step()
         epochs.append(taken)
         model._n_updates += 1
         if stopped:
             if model.verbose >= 1:
                 print(f"Stopped in epoch {len(epochs)}: the divergence exceeds 1.5 target_kl")
             break
-    _log(model, loss, epochs, _explained_variance(data.old_values, data.returns))
+    return epochs
 
 
 def _loss(model: PPO) -> PPOLoss:
