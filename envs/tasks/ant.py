@@ -11,14 +11,13 @@ import numpy as np
 
 from l2l_gail.errors import InputError
 
-from ..draw import Draw
-from .base import Array, Fields, Task, flat, norm, sum_of_squares
+from .base import Array, Fields, NoisyStart, flat, norm, sum_of_squares
 
 __all__ = ["Ant", "AntV4"]
 
 
 @dataclass(frozen=True)
-class Ant(Task):
+class Ant(NoisyStart):
     """Ant-v5: 8 torques, 105 observations, ends when the torso is too low or too high.
 
     ====== ================================================ ========================
@@ -43,6 +42,8 @@ class Ant(Task):
     physics has it one substep before the end of the step. Healthy: all of the state finite and z
     inside ``healthy_z_range``, a closed interval.
     """
+
+    normal_velocities: ClassVar[bool] = True
 
     xml_file: str = "ant.xml"
     frame_skip: int = 5
@@ -129,13 +130,6 @@ class Ant(Task):
             "y_position": f.qpos[:, 1],
             "distance_from_origin": norm(xp, f.qpos[:, :2]),
         }
-
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose, uniform noise on positions, normal noise on velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + scale * draw.normal(len(self.init_qvel))
-        return qpos, qvel
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from l2l_gail.errors import InputError
 
 from ..draw import Draw
 
-__all__ = ["Array", "Fields", "Task", "flat", "norm", "sum_of_squares"]
+__all__ = ["Array", "Fields", "NoisyStart", "Task", "flat", "norm", "sum_of_squares"]
 
 Array = Any
 """A numpy array on the CPU, a torch tensor on a GPU."""
@@ -119,6 +119,28 @@ class Task(ABC):
 
         The draws come in Gymnasium's order.
         """
+
+
+@dataclass(frozen=True)
+class NoisyStart(Task):
+    """A task whose episodes begin in the model's default pose, with noise on it.
+
+    Attributes:
+        reset_noise_scale: Half the width of uniform noise on positions and velocities; where
+            ``normal_velocities``, also the standard deviation of that on velocities.
+    """
+
+    normal_velocities: ClassVar[bool] = False
+
+    reset_noise_scale: float
+
+    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
+        """Return positions ``(B, nq)`` and velocities ``(B, nv)`` of new episodes."""
+        scale, nv = self.reset_noise_scale, len(self.init_qvel)
+        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
+        if self.normal_velocities:
+            return qpos, self.init_qvel + scale * draw.normal(nv)
+        return qpos, self.init_qvel + draw.uniform(-scale, scale, nv)
 
 
 class _Bodies(dict[str, int]):

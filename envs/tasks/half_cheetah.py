@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..draw import Draw
-from .base import Array, Fields, Task
+from .base import Array, Fields, NoisyStart
 
 __all__ = ["HalfCheetah", "HalfCheetahV4"]
 
 
 @dataclass(frozen=True)
-class HalfCheetah(Task):
+class HalfCheetah(NoisyStart):
     """HalfCheetah-v5: 6 torques, 17 observations, never ends before the time limit.
 
     ===== =============================================== ==========
@@ -31,6 +30,8 @@ class HalfCheetah(Task):
 
     Reward: ``forward_reward_weight * dx/dt - ctrl_cost_weight * |action|^2``.
     """
+
+    normal_velocities: ClassVar[bool] = True
 
     xml_file: str = "half_cheetah.xml"
     frame_skip: int = 5
@@ -68,13 +69,6 @@ class HalfCheetah(Task):
     def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
         """Return where the front tip is."""
         return {"x_position": f.qpos[:, 0]}
-
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose, uniform noise on positions, normal noise on velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + scale * draw.normal(len(self.init_qvel))
-        return qpos, qvel
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..draw import Draw
-from .base import Array, Fields, Task
+from .base import Array, Fields, NoisyStart
 
 __all__ = ["Hopper", "HopperV4"]
 
 
 @dataclass(frozen=True)
-class Hopper(Task):
+class Hopper(NoisyStart):
     """Hopper-v5: 3 torques, 11 observations, ends when the torso falls or tilts.
 
     ===== ============================================ ==========================
@@ -88,13 +87,6 @@ class Hopper(Task):
             "x_position": f.qpos[:, 0],
             "z_distance_from_origin": f.qpos[:, 1] - self.init_qpos[1],
         }
-
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose with uniform noise on positions and velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + draw.uniform(-scale, scale, len(self.init_qvel))
-        return qpos, qvel
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from typing import Any, ClassVar, Self
 import mujoco
 import numpy as np
 
-from ..draw import Draw
-from .base import Array, Fields, Task, flat, norm, sum_of_squares
+from .base import Array, Fields, NoisyStart, flat, norm, sum_of_squares
 
 __all__ = ["Humanoid", "HumanoidV4"]
 
 
 @dataclass(frozen=True)
-class Humanoid(Task):
+class Humanoid(NoisyStart):
     """Humanoid-v5: 17 torques, 348 observations, ends when the torso is too low or too high.
 
     ======= =============================================== ==================
@@ -139,13 +138,6 @@ class Humanoid(Task):
             "tendon_velocity": f.ten_velocity,
             "distance_from_origin": norm(xp, f.qpos[:, :2]),
         }
-
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose with uniform noise on positions and velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + draw.uniform(-scale, scale, len(self.init_qvel))
-        return qpos, qvel
 
 
 @dataclass(frozen=True)

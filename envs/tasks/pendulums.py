@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..draw import Draw
-from .base import Array, Fields, Task
+from .base import Array, Fields, NoisyStart
 
 __all__ = [
     "InvertedDoublePendulum",
@@ -17,7 +16,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class InvertedPendulum(Task):
+class InvertedPendulum(NoisyStart):
     """InvertedPendulum-v5: 1 force on the cart, 4 observations, ends when the pole tilts.
 
     ===== ============================== =====
@@ -53,13 +52,6 @@ class InvertedPendulum(Task):
         survive = ~fallen * xp.ones_like(f.qpos[:, 0])
         return survive, fallen, {"reward_survive": ~fallen * 1}
 
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose with uniform noise on positions and velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + draw.uniform(-scale, scale, len(self.init_qvel))
-        return qpos, qvel
-
 
 @dataclass(frozen=True)
 class InvertedPendulumV4(InvertedPendulum):
@@ -75,7 +67,7 @@ class InvertedPendulumV4(InvertedPendulum):
 
 
 @dataclass(frozen=True)
-class InvertedDoublePendulum(Task):
+class InvertedDoublePendulum(NoisyStart):
     """InvertedDoublePendulum-v5: 1 force on the cart, 9 observations, ends when the tip falls.
 
     ===== ============================================== ============================
@@ -93,6 +85,8 @@ class InvertedDoublePendulum(Task):
     x, y in m say where the tip is, one substep before the end of the step, w1 and w2 in rad/s how
     fast the poles turn. It ends at y <= 1.
     """
+
+    normal_velocities: ClassVar[bool] = True
 
     xml_file: str = "inverted_double_pendulum.xml"
     frame_skip: int = 5
@@ -138,13 +132,6 @@ class InvertedDoublePendulum(Task):
             "velocity_penalty": -velocity,
         }
         return survive - distance - velocity, fallen, info
-
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose, uniform noise on positions, normal noise on velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + scale * draw.normal(len(self.init_qvel))
-        return qpos, qvel
 
 
 @dataclass(frozen=True)

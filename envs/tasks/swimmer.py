@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..draw import Draw
-from .base import Array, Fields, Task, norm
+from .base import Array, Fields, NoisyStart, norm
 
 __all__ = ["Swimmer", "SwimmerV4"]
 
 
 @dataclass(frozen=True)
-class Swimmer(Task):
+class Swimmer(NoisyStart):
     """Swimmer-v5: 2 torques, 8 observations, never ends before the time limit.
 
     ===== =========================================== =====
@@ -68,13 +67,6 @@ class Swimmer(Task):
             "y_position": f.qpos[:, 1],
             "distance_from_origin": norm(xp, f.qpos[:, :2]),
         }
-
-    def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
-        """Return the default pose with uniform noise on positions and velocities."""
-        scale = self.reset_noise_scale
-        qpos = self.init_qpos + draw.uniform(-scale, scale, len(self.init_qpos))
-        qvel = self.init_qvel + draw.uniform(-scale, scale, len(self.init_qvel))
-        return qpos, qvel
 
 
 @dataclass(frozen=True)
