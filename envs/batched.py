@@ -104,11 +104,7 @@ class BatchedEnv(ABC):
         self.model = definition.model
         self.max_episode_steps = definition.max_episode_steps
         self.reset_info: Info = {}
-        # What makes environments of one id differ; a saved state goes on only among equals.
-        self._arguments = {
-            **definition.spec.kwargs,
-            "max_episode_steps": definition.max_episode_steps,
-        }
+        self._arguments = definition.arguments  # a saved state goes on only among equals
         self._seed: int | None = seed  # of the first reset
         self._owner = os.getpid()
         self._told = 0  # of what diverged

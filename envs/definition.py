@@ -58,6 +58,12 @@ class Definition:
     spec: EnvSpec
     max_episode_steps: int
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What makes environments of one id differ, those of cameras apart."""
+        kept = {k: v for k, v in self.spec.kwargs.items() if k not in _OF_PICTURES}
+        return {**kept, "max_episode_steps": self.max_episode_steps}
+
 
 def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
     """Look an environment up, and have Gymnasium check its arguments and compile its model.

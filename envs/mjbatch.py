@@ -182,7 +182,7 @@ def _library() -> ctypes.CDLL:
     """Return the library that ``import mujoco`` has loaded, its batch functions typed.
 
     Raises:
-        InputError: It has no batch, or is built for single precision.
+        InputError: It has no batch.
     """
     folder = Path(mujoco.__file__).parent
     found = [p for p in folder.iterdir() if p.name.removeprefix("lib").startswith("mujoco.")]
