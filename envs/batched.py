@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from .gym_vector import GymVectorEnv
     from .sb3 import SB3VecEnv
 
-__all__ = ["BatchedEnv", "Info", "StepResult"]
+__all__ = ["BOOKKEEPING", "BatchedEnv", "Info", "StepResult"]
+
+BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
+"""Entries of a step's info that are no terms of Gymnasium's."""
 
 Info = dict[str, Tensor]
 """Entries with a leading dimension ``N``."""

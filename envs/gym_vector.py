@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -12,12 +12,9 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 
-if TYPE_CHECKING:
-    from .batched import BatchedEnv
+from .batched import BOOKKEEPING, BatchedEnv
 
 __all__ = ["GymVectorEnv"]
-
-_BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
 
 
 class GymVectorEnv(VectorEnv):
@@ -105,7 +102,7 @@ class GymVectorEnv(VectorEnv):
 
     def _infos(self, info: dict[str, Tensor]) -> dict[str, Any]:
         """Return the infos of a step in Gymnasium's form."""
-        terms = {name: term for name, term in info.items() if name not in _BOOKKEEPING}
+        terms = {name: term for name, term in info.items() if name not in BOOKKEEPING}
         ended = _numpy(info["_final_obs"])
         if not ended.any():
             return _masked(_arrays(terms), ~ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -16,12 +16,10 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 
-if TYPE_CHECKING:
-    from .batched import BatchedEnv
+from .batched import BOOKKEEPING, BatchedEnv
 
 __all__ = ["SB3VecEnv"]
 
-_BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
 _ATTRIBUTES = {
     "spec": "spec",
     "observation_space": "single_observation_space",
@@ -128,7 +126,7 @@ class SB3VecEnv(VecEnv):
         """Return one info per environment, of a step that ended no episode."""
         if not self._info_keys:
             return [_GOES_ON] * self.num_envs
-        names = [name for name in info if name not in _BOOKKEEPING]
+        names = [name for name in info if name not in BOOKKEEPING]
         if self._info_keys != ("all",):
             unknown = [name for name in self._info_keys if name not in names]
             if unknown:
