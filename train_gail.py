@@ -5,8 +5,8 @@ budget. In one the discriminator is moved by Adam, in the other by a learned opt
 as exactly that Adam and learns while the game is played. Ends with a table of true returns.
 
 Reached on Hopper-v5 by the last policy after 0.6 million steps (no checkpoint picked; the expert
-has 3533), seeds 0, 1, 2: GAIL 3563, 3525, 3566; L2L-GAIL 3546, 3537, 3559; behaviour cloning 3097,
-2956, 3541. One seed of both takes 2.3 minutes on two cores of an AMD EPYC server. The figures lie
+has 3533), seeds 0, 1, 2: GAIL 3554, 3516, 3537; L2L-GAIL 3569, 3569, 3534; behaviour cloning 3097,
+2956, 3541. One seed of both takes 2.1 minutes on two cores of an AMD EPYC server. The figures lie
 in ``benchmarks/results/runs``.
 """
 
