@@ -472,8 +472,10 @@ def test_closing_twice_is_safe_and_a_forgotten_view_closes_nothing() -> None:
     env.sb3()
     gc.collect()
     env.reset()
-    env.step(np.zeros((N, 3), np.float32))
+    assert env.step(np.zeros((N, 3), np.float32))[0].shape == (N, 11)  # it is still open
     for view in (env.gymnasium(), env.sb3()):
         view.close()
         view.close()
     env.close()
+    with pytest.raises(RuntimeError, match="is closed"):
+        env.step(np.zeros((N, 3), np.float32))
