@@ -18,7 +18,7 @@ from l2l_gail.evaluation import make_env
 
 from .tasks import TASKS, Task
 
-__all__ = ["Definition", "define"]
+__all__ = ["Definition", "define", "quiet_compiler"]
 
 _OF_PICTURES = frozenset(
     {
@@ -85,7 +85,7 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
         )
     kind = TASKS[env_id]
     own = {k: v for k, v in gym_kwargs.items() if k not in _OF_PICTURES | _OF_MAKE}
-    with _quiet_compiler():
+    with quiet_compiler():
         env = make_env(env_id, gym_kwargs)
     known = {f.name for f in fields(kind) if f.init} - set(kind.fixed)
     if strange := sorted(set(own) - known):
@@ -109,7 +109,7 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
 
 def _unknown(env_id: str) -> str:
     if env_id in gymnasium.registry:
-        with _quiet_compiler():
+        with quiet_compiler():
             make_env(env_id).close()  # if Gymnasium cannot make it either, it says why
         others = "stable_baselines3.common.env_util.make_vec_env"
         return (
@@ -122,7 +122,7 @@ def _unknown(env_id: str) -> str:
 
 
 @contextmanager
-def _quiet_compiler() -> Iterator[None]:
+def quiet_compiler() -> Iterator[None]:
     """Keep MuJoCo from writing MUJOCO_LOG.TXT over attributes that Gymnasium's models still use."""
     previous = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)

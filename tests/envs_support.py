@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 
+from envs.definition import quiet_compiler
+
 Infos = list[dict[str, Any]]
-
-
-@contextmanager
-def quiet_models() -> Iterator[None]:
-    """Keep MuJoCo from writing a log over the old attributes in Gymnasium's models."""
-    previous = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(previous)
 
 
 @dataclass(frozen=True)
@@ -42,7 +30,7 @@ class Originals:
     """``gymnasium.make`` N times; an environment that ends is reset in the same step."""
 
     def __init__(self, env_id: str, num_envs: int, **kwargs: Any) -> None:
-        with quiet_models():
+        with quiet_compiler():
             self.envs = [gymnasium.make(env_id, **kwargs) for _ in range(num_envs)]
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:

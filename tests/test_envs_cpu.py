@@ -24,7 +24,8 @@ import envs
 from envs import mjbatch
 from envs.batched import BatchedEnv
 from envs.cpu import CpuEnv
-from envs_support import Originals, quiet_models, random_actions, same_bits
+from envs.definition import quiet_compiler
+from envs_support import Originals, random_actions, same_bits
 from l2l_gail.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -162,7 +163,7 @@ def test_what_diverges_is_counted_and_does_as_gymnasiums(env_id: str, huge: floa
     originals.reset(0)
     env.reset()
     counts = []
-    with quiet_models():
+    with quiet_compiler():
         for t, action in enumerate(random_actions(env.single_action_space, 14, 3, seed=0)):
             if t in (2, 4, 9):
                 env._batch.field("qvel")[1] = huge
