@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import mujoco
 import numpy as np
 import torch
 from gymnasium.utils import seeding
@@ -19,6 +17,7 @@ from l2l_gail.errors import InputError
 from .batched import BatchedEnv, Info, StepResult
 from .definition import Definition
 from .draw import GeneratorDraw
+from .lean import lean
 from .mjbatch import MjBatch
 
 __all__ = ["CpuEnv"]
@@ -59,7 +58,7 @@ class CpuEnv(BatchedEnv):
         self.num_threads = num_threads or (1 if self.num_envs < _FEW else _cores())
         self._task = definition.task.bind(definition.model, np.asarray)
         self._batch = MjBatch(
-            _without_islands(definition.model),
+            lean(definition.model, definition.xml),
             self.num_envs,
             self.num_threads,
             persistent=self._task.contact_forces,
@@ -231,19 +230,6 @@ def _tensors(terms: dict[str, np.ndarray]) -> Info:
         given.add(id(value))
         info[name] = torch.from_numpy(value if own else value.copy())
     return info
-
-
-def _without_islands(model: mujoco.MjModel) -> mujoco.MjModel:
-    """Return the model without the search for islands, if it has but one kinematic tree.
-
-    One tree is one island: to look for others changes no bit, and takes up to a fifteenth of the
-    step's time.
-    """
-    if model.ntree > 1:
-        return model
-    model = copy.copy(model)
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
-    return model
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -44,6 +45,7 @@ class Definition:
         env_id: Its id.
         task: Observation, reward, termination and reset noise; not yet bound to the model.
         model: The model as Gymnasium compiles it.
+        xml: Path of the file that it is compiled from.
         observation_space: Of one environment, ``(obs_dim,)`` float64.
         action_space: Of one environment, ``(act_dim,)`` float32.
         spec: Gymnasium's specification, keyword arguments included.
@@ -53,6 +55,7 @@ class Definition:
     env_id: str
     task: Task
     model: mujoco.MjModel
+    xml: str
     observation_space: spaces.Box
     action_space: spaces.Box
     spec: EnvSpec
@@ -98,6 +101,7 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
         env_id=env_id,
         task=kind(**own),
         model=env.unwrapped.model,  # type: ignore[attr-defined]
+        xml=env.unwrapped.fullpath,  # type: ignore[attr-defined]
         observation_space=env.observation_space,
         action_space=env.action_space,
         spec=env.spec,
@@ -123,10 +127,15 @@ def _unknown(env_id: str) -> str:
 
 @contextmanager
 def quiet_compiler() -> Iterator[None]:
-    """Keep MuJoCo from writing MUJOCO_LOG.TXT over attributes that Gymnasium's models still use."""
+    """Keep MuJoCo quiet about attributes that Gymnasium's models still use.
+
+    It would print a warning, and write it to MUJOCO_LOG.TXT where the user works.
+    """
     previous = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "compiler attribute")
+            yield
     finally:
         mujoco.set_mju_user_warning(previous)
