@@ -48,8 +48,8 @@ class WarpEnv(BatchedEnv):
 
     Observations, rewards and ends are computed by the same task functions as on the CPU; the
     physics differ from MuJoCo's by float32 and by mujoco_warp's kernels (``docs/gpu.md`` has
-    figures). A step is a few CUDA graphs launched one after the other; nothing in it waits for the
-    device, except that the first two load the kernels and record.
+    figures). A step is one CUDA graph, launched after a small one that draws noise; nothing in it
+    waits for the device, except that the first two load the kernels and record.
 
     Worlds whose action or state is not finite end their episodes with reward 0, as terminated;
     worlds that lack room for their contacts likewise, as truncated. Both are counted, and

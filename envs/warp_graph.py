@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,17 +18,18 @@ class StepRunner:
     """Runs the segments of a step one after the other, without waiting for the device.
 
     The first step runs eagerly, which loads the kernels, as they cannot be loaded while recording.
-    Before the second each segment is recorded, and from then on replayed. On a GPU a segment is
-    one CUDA graph, and a step launches them back to back on a stream of its own. They are several
-    because torch and warp must each record their own: the solver of mujoco_warp loops on the
-    device, in a conditional node, and recording such a node ends the capture and begins another
-    one under a new id, in which torch's allocator no longer sees the capture that it belongs to.
-    On the CPU warp records its segments likewise, and replays them without Python; torch does not.
+    The second is recorded before it runs, and from then on replayed. On a GPU it is two CUDA
+    graphs, launched one after the other on a stream of their own: a small one in which torch draws
+    noise, because torch's generators can be recorded by torch alone, and one of all the rest,
+    torch's work and warp's. Warp records that one: the solver of mujoco_warp loops on the device,
+    in a conditional node, and to record such a node warp interrupts the recording and goes on
+    under a new id, by which torch's own recording would not know it again. On the CPU warp records
+    its segments, and replays them without Python; torch does not.
 
     Args:
         segments: The parts of the step; they write where the next ones read.
         device: Where they run.
-        generator: The generator that torch's segments draw from.
+        generator: The generator that the noise is drawn from.
         graph: Whether to record; if not, every step runs eagerly.
     """
 
@@ -51,13 +53,14 @@ class StepRunner:
 
     def __call__(self) -> None:
         """Run the step."""
-        if not (self._graph and self._warm):
+        if self._graph and self._warm and not self._launches:
+            with self._scope():
+                self._launches = self._record()
+        if not self._launches:
             self.run(*(segment.run for segment in self._segments))
             self._warm = True
             return
         with self._scope():
-            if not self._launches:
-                self._launches = [self._record(segment) for segment in self._segments]
             for launch in self._launches:
                 launch()
 
@@ -95,19 +98,49 @@ class StepRunner:
         if self._device.type == "cuda":
             self._stream.synchronize()
 
-    def _record(self, segment: Segment) -> Callable[[], None]:
-        """Return a replay of a segment, which is recorded without being run."""
-        on_gpu = self._device.type == "cuda"
-        if segment.of == "warp":
-            stream = self._warp_stream if on_gpu else None
-            with wp.ScopedCapture(stream=stream, force_module_load=False) as capture:
-                segment.run()
-            # The capture also keeps the recorded kernels loaded.
-            return lambda: wp.capture_launch(capture.graph, stream=stream)
-        if not on_gpu:
-            return segment.run
+    def _record(self) -> list[Callable[[], None]]:
+        """Return replays of the segments, which are recorded without being run; none if it fails.
+
+        Torch's tensors of the large graph lie in a pool of their own, which lives as long as the
+        graph that writes to them: no other tensor ever gets their memory.
+        """
+        if self._device.type == "cpu":
+            return [
+                self._record_warp([segment]) if segment.of == "warp" else segment.run
+                for segment in self._segments
+            ]
+        noise = [segment for segment in self._segments if segment.of == "noise"]
+        others = [segment for segment in self._segments if segment.of != "noise"]
+        self._pool = torch.cuda.MemPool()
+        try:
+            draw = self._record_torch(noise)
+            with torch.cuda.use_mem_pool(self._pool, self._device):
+                return [draw, self._record_warp(others, self._warp_stream)]
+        except RuntimeError as error:
+            warnings.warn(
+                "the step cannot be recorded as a CUDA graph and runs kernel by kernel, several "
+                f"times slower: {str(error).splitlines()[0]}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            self._graph = False
+            return []
+
+    def _record_torch(self, segments: Sequence[Segment]) -> Callable[[], None]:
+        """Record work of torch's alone, which may draw from the generator."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            segment.run()
+            for segment in segments:
+                segment.run()
         return graph.replay
+
+    def _record_warp(
+        self, segments: Sequence[Segment], stream: wp.Stream | None = None
+    ) -> Callable[[], None]:
+        """Have warp record; on the CPU it sees only its own work, on a GPU all of the stream's."""
+        with wp.ScopedCapture(stream=stream, force_module_load=False) as capture:
+            for segment in segments:
+                segment.run()
+        # The capture also keeps the recorded kernels loaded.
+        return lambda: wp.capture_launch(capture.graph, stream=stream)

@@ -35,9 +35,9 @@ class Physics(Protocol):
 
 
 class Segment(NamedTuple):
-    """A part of the step that is torch's work alone, or warp's."""
+    """A part of the step: torch's draw of noise, other work of torch's, or warp's work."""
 
-    of: Literal["torch", "warp"]
+    of: Literal["noise", "torch", "warp"]
     run: Callable[[], None]
 
 
@@ -95,6 +95,8 @@ class TensorStep:
         }
         self.outputs: dict[str, Tensor] = {}
         self._everywhere = like.new_ones(n, dtype=torch.bool)
+        self._qpos = torch.zeros_like(physics.fields.qpos)  # of the episodes that may begin
+        self._qvel = torch.zeros_like(physics.fields.qvel)
         # A reset observation that reads only positions and velocities needs no physics.
         self._refreshed = tuple(name for name in task.derived if name != "cfrc_ext")
         self._lagged: dict[str, Tensor] = {}
@@ -107,6 +109,7 @@ class TensorStep:
         back with the last reference, not when a garbage collector next looks for cycles.
         """
         segments = (
+            Segment("noise", self._draw_states),
             Segment("torch", self._prepare),
             Segment("warp", self._simulate),
             Segment("torch", self._conclude),
@@ -119,11 +122,18 @@ class TensorStep:
         """Begin new episodes in all worlds, eagerly."""
         recorded = self._done, self._lagged  # a graph's own tensors, to be held as long as it
         self._done = self._everywhere
+        self._draw_states()
         self._restart(self.obs)
         if self._refreshed:
             self._physics.forward()
             self._merge()
         self._done, self._lagged = recorded
+
+    def _draw_states(self) -> None:
+        """Draw a new state for every world; the ends of episodes decide which are taken."""
+        qpos, qvel = self._task.initial(torch, self._draw)
+        self._qpos.copy_(qpos)
+        self._qvel.copy_(qvel)
 
     def _prepare(self) -> None:
         """Set controls, and keep what the reward needs of the state before."""
@@ -175,7 +185,7 @@ class TensorStep:
         """Begin new episodes where ``_done``."""
         fields, done = self._physics.fields, self._done
         self._lagged = {name: getattr(fields, name).clone() for name in self._refreshed}
-        self._physics.restart(done, *self._task.initial(torch, self._draw))
+        self._physics.restart(done, self._qpos, self._qvel)
         self.length.masked_fill_(done, 0)
         self.total.masked_fill_(done, 0.0)
         if self._task.contact_forces:  # known only after a step

@@ -83,6 +83,37 @@ def test_a_step_never_waits_for_the_device() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "Ant-v5"])
+def test_a_step_is_two_graphs_and_takes_no_memory(env_id: str) -> None:
+    env = make(env_id, 256)
+    env.reset()
+    actions = actions_for(env, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a step that cannot be recorded says so
+        for _ in range(5):
+            env.step(actions)
+    held = torch.cuda.memory_allocated()
+    with torch.profiler.profile() as profile:
+        for _ in range(10):
+            env.step(actions)
+        torch.cuda.synchronize()
+    launches = [e for e in profile.events() if e.name == "cudaGraphLaunch"]
+    assert len(launches) == 20  # the noise, and all the rest
+    assert torch.cuda.memory_allocated() == held
+
+
+def test_memory_of_the_graph_is_nobody_elses() -> None:
+    """Tensors made between steps never lie where the recorded step writes."""
+    env = make("Ant-v5", 256)
+    env.reset()
+    for i in range(3):
+        env.step(actions_for(env, i))
+    held = [torch.full((2**k,), 7.0, device="cuda") for k in range(6, 20) for _ in range(8)]
+    for i in range(10):
+        env.step(actions_for(env, i))
+    assert all(bool((tensor == 7.0).all()) for tensor in held)
+
+
 def test_a_step_is_in_order_with_the_callers_stream() -> None:
     plain, streamed = make(num_envs=512), make(num_envs=512)
     plain.reset()
