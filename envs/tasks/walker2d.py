@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .base import Array, Fields, NoisyStart
+from .base import Array, Fields
+from .planar import PlanarWalker
 
 __all__ = ["Walker2d", "Walker2dV4"]
 
 
 @dataclass(frozen=True)
-class Walker2d(NoisyStart):
+class Walker2d(PlanarWalker):
     """Walker2d-v5: 6 torques, 17 observations, ends when the torso falls or tilts.
 
     ===== ================================================ ==========================
@@ -33,55 +34,14 @@ class Walker2d(NoisyStart):
     """
 
     xml_file: str = "walker2d_v5.xml"
-    frame_skip: int = 4
-    forward_reward_weight: float = 1.0
-    ctrl_cost_weight: float = 1e-3
-    healthy_reward: float = 1.0
-    terminate_when_unhealthy: bool = True
     healthy_z_range: tuple[float, float] = (0.8, 2.0)
     healthy_angle_range: tuple[float, float] = (-1.0, 1.0)
-    reset_noise_scale: float = 5e-3
-    exclude_current_positions_from_observation: bool = True
-
-    def before(self, xp: Any, f: Fields) -> Array:
-        """Return x of the torso, ``(B,)``."""
-        return f.qpos[:, 0]
-
-    def observation(self, xp: Any, f: Fields) -> Array:
-        """Return positions and clipped velocities, ``(B, 17)``, or 18 with x."""
-        skipped = int(self.exclude_current_positions_from_observation)
-        return xp.concatenate((f.qpos[:, skipped:], xp.clip(f.qvel, -10, 10)), -1)
 
     def is_healthy(self, xp: Any, f: Fields) -> Array:
         """Return whether the robot stands, ``(B,)`` bool; not a number is unhealthy."""
         (z_low, z_high), (angle_low, angle_high) = self.healthy_z_range, self.healthy_angle_range
         z, angle = f.qpos[:, 1], f.qpos[:, 2]
         return (z_low < z) & (z < z_high) & (angle_low < angle) & (angle < angle_high)
-
-    def transition(
-        self, xp: Any, before: Array | None, f: Fields, action: Array
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return reward, termination and Gymnasium's info entries."""
-        x_velocity = (f.qpos[:, 0] - before) / self.dt
-        forward = self.forward_reward_weight * x_velocity
-        healthy = self.is_healthy(xp, f)
-        survive = healthy * self.healthy_reward
-        cost = self.ctrl_cost_weight * xp.square(action).sum(-1)
-        info = {
-            **self.reset_info(xp, f),
-            "x_velocity": x_velocity,
-            "reward_forward": forward,
-            "reward_ctrl": -cost,
-            "reward_survive": survive,
-        }
-        return forward + survive - cost, ~healthy & self.terminate_when_unhealthy, info
-
-    def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
-        """Return where the torso is."""
-        return {
-            "x_position": f.qpos[:, 0],
-            "z_distance_from_origin": f.qpos[:, 1] - self.init_qpos[1],
-        }
 
 
 @dataclass(frozen=True)
@@ -91,22 +51,7 @@ class Walker2dV4(Walker2d):
     The healthy reward is paid in the last step too, and infos say less.
     """
 
+    v4: ClassVar[bool] = True
     fixed: ClassVar[tuple[str, ...]] = ("xml_file", "frame_skip")
 
     xml_file: str = "walker2d.xml"
-
-    def transition(
-        self, xp: Any, before: Array | None, f: Fields, action: Array
-    ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return reward, termination and Gymnasium's info entries."""
-        x_velocity = (f.qpos[:, 0] - before) / self.dt
-        healthy = self.is_healthy(xp, f)
-        survive = (healthy | self.terminate_when_unhealthy) * self.healthy_reward
-        cost = self.ctrl_cost_weight * xp.square(action).sum(-1)
-        reward = self.forward_reward_weight * x_velocity + survive - cost
-        info = {"x_position": f.qpos[:, 0], "x_velocity": x_velocity}
-        return reward, ~healthy & self.terminate_when_unhealthy, info
-
-    def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
-        """Return nothing."""
-        return {}
