@@ -7,10 +7,15 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from torch import Tensor
 
+from envs.batched import BatchedEnv
 from envs.definition import quiet_compiler
 
 Infos = list[dict[str, Any]]
+
+EACH_KIND = ["Ant-v5", "Hopper-v5", "Humanoid-v5", "InvertedDoublePendulum-v5", "Reacher-v4"]
+"""Tasks with contact forces, without them, with other derived fields, and with an early reward."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +84,19 @@ def random_actions(space: gymnasium.spaces.Box, steps: int, num_envs: int, seed:
     rng = np.random.default_rng(seed)
     unit = rng.uniform(-1.2, 1.2, (steps, num_envs, *space.shape))
     return (unit * space.high).astype(np.float32)
+
+
+def played(env: BatchedEnv, actions: np.ndarray) -> list[Tensor]:
+    """Everything that the steps return, as one list of tensors."""
+    outcomes: list[Tensor] = []
+    for action in actions:
+        *results, info = env.step(action)
+        outcomes += [*results, *(info[name] for name in sorted(info))]
+        outcomes += [value.clone() for _, value in sorted(env.reset_info.items())]
+    return outcomes
+
+
+def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
+    """Return whether two lists of tensors are equal to the last bit."""
+    assert len(ours) == len(theirs)
+    return all(same_bits(a, b) for a, b in zip(ours, theirs, strict=True))

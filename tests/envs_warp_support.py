@@ -12,6 +12,7 @@ from torch import Tensor
 from envs.definition import Definition, define
 from envs.tasks import Task
 from envs.warp_draw import TensorDraw
+from envs.warp_env import WarpEnv
 from envs.warp_step import TensorStep
 
 
@@ -90,3 +91,9 @@ def run(step: TensorStep, actions: Tensor | None = None) -> dict[str, Tensor]:
     for segment in step.segments():
         segment.run()
     return step.outputs
+
+
+def make(env_id: str = "Hopper-v5", num_envs: int = 4, seed: int = 0, **options) -> WarpEnv:
+    """Make environments on warp's CPU device."""
+    definition = options.pop("definition", None) or define(env_id, options.pop("kwargs", {}))
+    return WarpEnv(definition, num_envs, seed, device="cpu", **options)
