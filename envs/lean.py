@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
@@ -13,13 +13,15 @@ from .definition import quiet_compiler
 
 __all__ = ["lean"]
 
-_TESTED = "4.0."  # the rules below are those of this MuJoCo's mj_collision
+_TESTED = "4.0."  # what is idle, and the order of contacts, is read from this MuJoCo's sources
+_MANY = 200  # pairs from which on MuJoCo's sweep and prune costs less than a list
 _PLAIN = (  # shapes whose distance is a formula
     int(mujoco.mjtGeom.mjGEOM_PLANE),
     int(mujoco.mjtGeom.mjGEOM_SPHERE),
     int(mujoco.mjtGeom.mjGEOM_CAPSULE),
 )
 _CHANGED = ("name", "nname", "pair", "npair", "nbuffer", "signature")
+Pairs = Sequence[tuple[int, int]]
 
 
 def lean(model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
@@ -28,55 +30,89 @@ def lean(model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
     What the model does not have, MuJoCo need not look for: other islands than its one kinematic
     tree, friction in joints, springs. That is up to a tenth of a step. And in a robot of a few
     bodies its sweep and prune, which decides what geoms are near enough to touch, costs more than
-    it saves: here all pairs that may touch are listed instead, in the order in which MuJoCo takes
-    contacts. That is up to a sixth.
+    it saves: there all pairs that may touch are listed instead, in the order in which MuJoCo takes
+    contacts. That is up to a seventh.
+
+    Where it is not certain that no bit changes, the model is returned as it is: with another
+    MuJoCo than the one whose sources say so, and with options that switch parts of it on or off.
 
     Args:
         model: The model; it stays as it is.
         xml: Path of its file.
     """
+    if not mujoco.__version__.startswith(_TESTED) or _has_switches(model):
+        return model
     own = _with_listed_pairs(model, xml) or copy.copy(model)
-    lacks = {
-        mujoco.mjtDisableBit.mjDSBL_ISLAND: own.ntree == 1,
-        mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS: not (
-            own.dof_frictionloss.any() or own.tendon_frictionloss.any()
+    has = {
+        mujoco.mjtDisableBit.mjDSBL_ISLAND: own.ntree != 1,
+        mujoco.mjtDisableBit.mjDSBL_FRICTIONLOSS: _any(
+            own, "dof_frictionloss", "tendon_frictionloss"
         ),
-        mujoco.mjtDisableBit.mjDSBL_SPRING: not (
-            own.jnt_stiffness.any() or own.tendon_stiffness.any() or own.nflex
+        mujoco.mjtDisableBit.mjDSBL_SPRING: own.nflex
+        or _any(
+            own, "jnt_stiffness", "jnt_stiffnesspoly", "tendon_stiffness", "tendon_stiffnesspoly"
         ),
     }
-    for feature, is_lacking in lacks.items():
-        if is_lacking:
+    for feature, is_there in has.items():
+        if not is_there:
             own.opt.disableflags |= feature
     return own
 
 
+def _has_switches(model: mujoco.MjModel) -> bool:
+    """Return whether parts of MuJoCo are switched on or off, or the user filters contacts."""
+    filtered = mujoco.get_mjcb_contactfilter() is not None
+    return bool(model.opt.disableflags or model.opt.enableflags or filtered)
+
+
+def _any(model: mujoco.MjModel, *names: str) -> bool:
+    return any(getattr(model, name).any() for name in names)
+
+
 def _with_listed_pairs(model: mujoco.MjModel, xml: str) -> mujoco.MjModel | None:
     """Return the model with its pairs of geoms listed, ``None`` where that might change a bit."""
-    if not mujoco.__version__.startswith(_TESTED) or not _is_plain(model):
+    if not _is_plain(model):
         return None
-    pairs = sorted(_pairs(model), key=lambda pair: _order(model, *pair))
+    pairs = list(itertools.islice(_pairs(model), _MANY + 1))
+    if len(pairs) > _MANY:
+        return None
+    pairs.sort(key=lambda pair: _order(model, *pair))
+    try:
+        with quiet_compiler():
+            own = _compiled_with(pairs, model, xml)
+    except (ValueError, IndexError):  # the file and the model do not agree on what geoms there are
+        return None
+    listed = zip(own.pair_geom1, own.pair_geom2, strict=True)
+    if [tuple(sorted(pair)) for pair in listed] != pairs or not _equal_otherwise(model, own):
+        return None
+    for filters in (own.geom_contype, own.geom_conaffinity, own.body_contype, own.body_conaffinity):
+        filters[:] = 0
+    return own
+
+
+def _compiled_with(pairs: Pairs, model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
+    """Return the model compiled from its file with pairs ``(i, j)`` of geoms listed in it.
+
+    Raises:
+        ValueError: It cannot be compiled so.
+        IndexError: The file has fewer geoms than the model.
+    """
     spec = mujoco.MjSpec.from_file(xml)
     geoms = list(spec.geoms)
-    if len(geoms) != model.ngeom:
-        return None
-    for i, geom in enumerate(geoms):
-        geom.name = f"geom {i}"
+    taken = {geom.name for geom in geoms}
+    unused = (name for name in (f"geom {i}" for i in itertools.count()) if name not in taken)
+    for geom in geoms:
+        geom.name = geom.name or next(unused)
     for i, j in pairs:
-        pair = spec.add_pair(geomname1=f"geom {i}", geomname2=f"geom {j}")
+        pair = spec.add_pair(geomname1=geoms[i].name, geomname2=geoms[j].name)
         sliding, torsion, rolling = np.maximum(model.geom_friction[i], model.geom_friction[j])
         pair.friction = [sliding, sliding, torsion, rolling, rolling]
         pair.condim = max(model.geom_condim[i], model.geom_condim[j])
         pair.margin = model.geom_margin[i] + model.geom_margin[j]
         pair.gap = 0.0
         pair.solref, pair.solimp = model.geom_solref[i], model.geom_solimp[i]
-    with quiet_compiler():
-        own = spec.compile()
-    if not _equal_otherwise(model, own):
-        return None
-    for filters in (own.geom_contype, own.geom_conaffinity, own.body_contype, own.body_conaffinity):
-        filters[:] = 0
-    return own
+        pair.solreffriction = [0.0, 0.0]  # as solref
+    return spec.compile()
 
 
 def _is_plain(model: mujoco.MjModel) -> bool:
@@ -86,8 +122,6 @@ def _is_plain(model: mujoco.MjModel) -> bool:
     return bool(
         touching.any()
         and model.npair == model.nexclude == model.nflex == model.nplugin == 0
-        and not model.opt.disableflags
-        and not model.opt.enableflags
         and not model.geom_gap.any()
         and np.isin(model.geom_type[touching], _PLAIN).all()
         and all((values[touching] == values[touching][0]).all() for values in alike)

@@ -178,7 +178,8 @@ def _without_timers(lib: ctypes.CDLL) -> Iterator[None]:
     """Take MuJoCo's clock away: it only fills ``mjData.timer``, for up to a sixth of a step's time.
 
     The clock is one for the whole process, ``mjcb_time``, and Python's ``mujoco`` sets it. A batch
-    that finds it taken away by another thread's leaves it to that one to give it back.
+    that finds it taken away by another thread's leaves it to that one to give it back. The timers
+    of what another thread simulates meanwhile mean nothing: their clock comes and goes.
     """
     clock = ctypes.c_void_p.in_dll(lib, "mjcb_time")
     own = clock.value

@@ -46,6 +46,7 @@ class StepRunner:
         self._graph = graph
         self._warm = False
         self._launches: list[Callable[[], None]] = []
+        self._pool: torch.cuda.MemPool | None = None
         if device.type == "cuda":
             # The default stream cannot be recorded.
             self._stream = torch.cuda.Stream(device)
@@ -53,16 +54,39 @@ class StepRunner:
 
     def __call__(self) -> None:
         """Run the step."""
-        if self._graph and self._warm and not self._launches:
-            with self._scope():
-                self._launches = self._record()
-        if not self._launches:
+        if self._launches:
+            self._replay()
+        elif not (self._graph and self._warm and self._record_and_replay()):
             self.run(*(segment.run for segment in self._segments))
             self._warm = True
-            return
+
+    def _replay(self) -> None:
         with self._scope():
             for launch in self._launches:
                 launch()
+
+    def _record_and_replay(self) -> bool:
+        """Record the step and run it; if that fails, warn and return false.
+
+        Then nothing has run but the draw of noise: a GPU may find only at the first launch that it
+        has no room for a graph.
+        """
+        try:
+            with self._scope():
+                self._launches = self._record()
+            self._replay()
+        except RuntimeError as error:
+            if self._device.type == "cpu":
+                raise
+            warnings.warn(
+                "the step cannot be recorded as a CUDA graph and runs kernel by kernel, several "
+                f"times slower: {str(error).splitlines()[0]}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            self._graph, self._launches, self._pool = False, [], None
+            return False
+        return True
 
     def run(self, *work: Callable[[], None]) -> None:
         """Run torch's and warp's work eagerly, and wait for it."""
@@ -99,32 +123,23 @@ class StepRunner:
             self._stream.synchronize()
 
     def _record(self) -> list[Callable[[], None]]:
-        """Return replays of the segments, which are recorded without being run; none if it fails.
+        """Return replays of the segments, which are recorded without being run.
 
         Torch's tensors of the large graph lie in a pool of their own, which lives as long as the
-        graph that writes to them: no other tensor ever gets their memory.
+        graph that writes to them: no other tensor ever gets their memory. The small graph comes
+        first, because torch then waits for the device and puts its allocator in order: while warp
+        records, the allocator must not look whether the device is done with something.
         """
         if self._device.type == "cpu":
             return [
                 self._record_warp([segment]) if segment.of == "warp" else segment.run
                 for segment in self._segments
             ]
-        noise = [segment for segment in self._segments if segment.of == "noise"]
+        draw = self._record_torch([segment for segment in self._segments if segment.of == "noise"])
         others = [segment for segment in self._segments if segment.of != "noise"]
         self._pool = torch.cuda.MemPool()
-        try:
-            draw = self._record_torch(noise)
-            with torch.cuda.use_mem_pool(self._pool, self._device):
-                return [draw, self._record_warp(others, self._warp_stream)]
-        except RuntimeError as error:
-            warnings.warn(
-                "the step cannot be recorded as a CUDA graph and runs kernel by kernel, several "
-                f"times slower: {str(error).splitlines()[0]}",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            self._graph = False
-            return []
+        with torch.cuda.use_mem_pool(self._pool, self._device):
+            return [draw, self._record_warp(others, self._warp_stream)]
 
     def _record_torch(self, segments: Sequence[Segment]) -> Callable[[], None]:
         """Record work of torch's alone, which may draw from the generator."""

@@ -30,6 +30,14 @@ LISTED = {  # pairs of geoms that may touch, counted by hand in the models' file
 }
 END = "</worldbody>"
 FOOT = 'name="foot_geom"'
+JOINT = 'name="foot_joint"'
+OPTION = '<option integrator="RK4"'
+
+
+def option(flag: str) -> str:
+    return f"<option><flag {flag}/></option>{OPTION}"
+
+
 AWAY = {  # edits of Hopper's file after which its contacts follow other rules
     "an excluded pair": (END, END + '<contact><exclude body1="torso" body2="foot"/></contact>'),
     "a pair of its own": (
@@ -43,11 +51,54 @@ AWAY = {  # edits of Hopper's file after which its contacts follow other rules
         END,
         '<body pos="1 0 1"><freejoint/><geom type="box" size=".2 .2 .2"/></body>' + END,
     ),
-    "no filter of parents": (
-        "<option ",
-        '<option><flag filterparent="disable"/></option><option ',
+    "no filter of parents": (OPTION, option('filterparent="disable"')),
+    "no dampers, and weight taken away": (
+        '<body name="torso"',
+        '<body name="torso" gravcomp="1"',
+        OPTION,
+        option('damper="disable"'),
+    ),
+    "many bodies": (
+        END,
+        "".join(
+            f'<body pos="{i % 5} {i // 5} 1"><freejoint/><geom size=".1"/></body>'
+            for i in range(20)
+        )
+        + END,
     ),
 }
+NEAR = {  # edits after which its pairs can be listed all the same
+    "a spring without a linear term": (JOINT, JOINT + ' stiffness="0 50"'),
+    "a tendon that is such a spring": (
+        END,
+        END
+        + '<tendon><fixed stiffness="0 500"><joint joint="foot_joint" coef="1"/></fixed></tendon>',
+    ),
+    "friction in a joint": (JOINT, JOINT + ' frictionloss=".5"'),
+    "a default for pairs, and elliptic cones": (
+        "</default>",
+        '<pair solreffriction=".05 1" gap=".1"/></default>',
+        OPTION,
+        OPTION.replace("<option", '<option cone="elliptic"'),
+    ),
+    "a sensor that names a geom": (
+        END,
+        END + '<sensor><framepos objtype="geom" objname="foot_geom"/></sensor>',
+    ),
+    "a geom with the name of a number": (FOOT, 'name="geom 0"'),
+    "geoms without names": (FOOT, "", 'name="leg_geom"', ""),
+}
+
+
+def edited(edit: tuple[str, ...], folder: Path) -> tuple[mujoco.MjModel, str]:
+    """Return Hopper with pieces of its file replaced, and the path of the new file."""
+    text = HOPPER.read_text()
+    for old, new in zip(edit[::2], edit[1::2], strict=True):
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = folder / "own.xml"
+    path.write_text(text)
+    return mujoco.MjModel.from_xml_path(str(path)), str(path)
 
 
 def equal_steps(
@@ -91,6 +142,7 @@ def test_it_steps_to_the_same_bits(env_id: str) -> None:
     definition = define(env_id, {})
     own = lean(definition.model, definition.xml)
     assert own.npair == LISTED.get(env_id.split("-")[0], 0)
+    assert own.opt.disableflags  # none has friction in its joints
     touched = equal_steps(definition.model, own)
     assert len(touched) >= 0.8 * own.npair, "the states did not try most pairs"
 
@@ -111,15 +163,52 @@ def test_the_model_itself_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("why", AWAY)
 def test_contacts_of_other_rules_are_left_to_mujoco(why: str, tmp_path: Path) -> None:
-    old, new = AWAY[why]
-    text = HOPPER.read_text()
-    assert old in text
-    (tmp_path / "own.xml").write_text(text.replace(old, new, 1))
-    model = mujoco.MjModel.from_xml_path(str(tmp_path / "own.xml"))
-    own = lean(model, str(tmp_path / "own.xml"))
+    model, xml = edited(AWAY[why], tmp_path)
+    own = lean(model, xml)
     assert own.npair == model.npair
     np.testing.assert_array_equal(own.geom_contype, model.geom_contype)
     equal_steps(model, own, scenes=3)
+
+
+@pytest.mark.parametrize("why", NEAR)
+def test_other_models_step_to_the_same_bits(why: str, tmp_path: Path) -> None:
+    model, xml = edited(NEAR[why], tmp_path)
+    own = lean(model, xml)
+    assert own.npair == LISTED["Hopper"]
+    equal_steps(model, own, scenes=6)
+
+
+def test_geoms_in_another_order_than_the_files_are_left_to_mujoco(tmp_path: Path) -> None:
+    """``fusestatic`` moves a geom to its parent's, before those of the bodies between."""
+    path = tmp_path / "own.xml"
+    path.write_text(
+        """<mujoco><compiler fusestatic="true"/><worldbody><geom type="plane" size="5 5 1"/>
+        <body pos="0 0 .5"><freejoint/><geom size=".1"/>
+          <body pos=".3 0 0"><joint axis="0 1 0"/><geom size=".15"/>
+            <body pos=".2 0 0"><joint axis="0 1 0"/><geom size=".25"/></body></body>
+          <body pos="-.15 0 0"><geom size=".1"/></body></body></worldbody></mujoco>"""
+    )
+    model = mujoco.MjModel.from_xml_path(str(path))
+    own = lean(model, str(path))
+    assert own.npair == 0
+    equal_steps(model, own)
+
+
+def test_a_file_that_is_no_longer_the_models_is_left_to_mujoco(tmp_path: Path) -> None:
+    model, xml = edited((FOOT, FOOT), tmp_path)
+    Path(xml).write_text("<mujoco><worldbody/></mujoco>")
+    assert lean(model, xml).npair == 0
+    Path(xml).write_text("not a model")
+    assert lean(model, xml).npair == 0
+
+
+def test_a_filter_of_the_users_is_asked() -> None:
+    definition = define("Hopper-v5", {})
+    mujoco.set_mjcb_contactfilter(lambda model, data, one, other: 1)
+    try:
+        assert lean(definition.model, definition.xml) is definition.model
+    finally:
+        mujoco.set_mjcb_contactfilter(None)
 
 
 def test_a_model_changed_after_compiling_is_left_to_mujoco() -> None:
@@ -133,7 +222,7 @@ def test_a_model_changed_after_compiling_is_left_to_mujoco() -> None:
 def test_another_mujoco_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lean_module, "_TESTED", "99.")
     definition = define("Hopper-v5", {})
-    assert lean(definition.model, definition.xml).npair == 0
+    assert lean(definition.model, definition.xml) is definition.model
 
 
 @pytest.mark.parametrize("seed", range(8))

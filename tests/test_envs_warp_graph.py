@@ -71,8 +71,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         finally:
             log.append(f"{name} ends")
 
-    def record(graph: FakeGraph, **options: Any) -> Any:
-        assert options["capture_error_mode"] == "thread_local"
+    def record(graph: FakeGraph, stream: object, capture_error_mode: str) -> Any:
+        assert isinstance(graph, FakeGraph)
+        assert isinstance(stream, FakeStream)
+        assert capture_error_mode == "thread_local"
         return scope("torch")
 
     for name, value in {
@@ -114,20 +116,36 @@ def test_a_step_is_one_graph_and_one_of_its_noise(log: list[str]) -> None:
         "pool ends",
         *("replay torch", "replay warp's graph"),
     ]
+    assert step._pool == "pool"
     log.clear()
     step()
     assert log == ["replay torch", "replay warp's graph"]
 
 
+def fail(*args: object) -> None:
+    raise RuntimeError("operation not permitted\nmore of it")
+
+
+@pytest.mark.parametrize("where", ["recording", "pool", "noise", "first launch"])
 def test_what_cannot_be_recorded_runs_eagerly_and_says_so(
-    log: list[str], monkeypatch: pytest.MonkeyPatch
+    where: str, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Capture, "fails", True)
+    if where == "recording":
+        monkeypatch.setattr(Capture, "fails", True)
+    else:
+        of, name = {
+            "pool": (torch.cuda, "MemPool"),
+            "noise": (torch.cuda, "CUDAGraph"),
+            "first launch": (wp, "capture_launch"),
+        }[where]
+        monkeypatch.setattr(of, name, fail if where != "first launch" else lambda g, stream: fail())
     step = runner(log)
     step()
     with pytest.warns(RuntimeWarning, match=r"cannot be recorded .*: operation not permitted$"):
         step()
-    assert log[-5:] == ["pool ends", "draw", "prepare", "simulate", "conclude"]
+    assert log[-4:] == ["draw", "prepare", "simulate", "conclude"]
+    assert log.count("pool begins") == log.count("pool ends")
+    assert step._pool is None
     log.clear()
     step()
     assert log == ["draw", "prepare", "simulate", "conclude"], "it is not tried again"

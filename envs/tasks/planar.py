@@ -53,10 +53,12 @@ class PlanarWalker(NoisyStart):
         paid = healthy | self.terminate_when_unhealthy if self.v4 else healthy
         survive = paid * self.healthy_reward
         cost = self.ctrl_cost_weight * xp.square(action).sum(-1)
-        info = {"x_position": f.qpos[:, 0], "x_velocity": x_velocity}
-        if not self.v4:
-            info |= {
+        if self.v4:
+            info = {"x_position": f.qpos[:, 0], "x_velocity": x_velocity}
+        else:
+            info = {
                 **self.reset_info(xp, f),
+                "x_velocity": x_velocity,
                 "reward_forward": forward,
                 "reward_ctrl": -cost,
                 "reward_survive": survive,
