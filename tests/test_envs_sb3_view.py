@@ -1,4 +1,4 @@
-"""The views of a batch against the originals: SB3's DummyVecEnv and Gymnasium's SyncVectorEnv."""
+"""The view for Stable-Baselines3 against ``DummyVecEnv`` itself."""
 
 from __future__ import annotations
 
