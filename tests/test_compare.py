@@ -205,6 +205,33 @@ def test_gail_table_shows_the_last_policy_and_its_cost(runs: Path) -> None:
     assert cells["tail std"] == f"{np.mean(tails):.3f}"
 
 
+def test_stability_comes_with_intervals_over_seeds(runs: Path) -> None:
+    sections = {one.group: one for one in collect(find_runs(runs))}
+    table = section_tables(sections["Hopper-v5"])[1]
+    cells = dict(zip(table.header, table.rows[1], strict=True))
+    curve = np.array([0.25, 0.5, 0.75, 1.0])
+    areas = []
+    for final in (2000.0, 3020.0, 2500.0):
+        scaled = (final * curve - 20) / 3000
+        areas.append(np.mean((scaled[1:] + scaled[:-1]) / 2))  # the grid is even
+    low, high = stats.bootstrap_interval([areas])
+    assert cells["method"] == "l2l_gail"
+    value, interval = cells["area under curve [95% CI]"].rstrip("]").split(" [")
+    shown = [float(number) for number in (value, *interval.split(", "))]
+    assert shown == pytest.approx([np.mean(areas), low, high], abs=6e-4)
+    assert cells["tail std [95% CI]"].count("[") == 1
+
+
+def test_a_method_of_one_seed_does_not_hide_the_others_odds(runs: Path) -> None:
+    gail_run(runs, "no_demos", 0, 900)
+    sections = {one.group: one for one in collect(find_runs(runs))}
+    tables = section_tables(sections["Hopper-v5"])
+    assert tables[-1].header == ("", "gail", "l2l_gail")
+    alone = dict(zip(tables[1].header, tables[1].rows[-1], strict=True))
+    assert alone["method"] == "no_demos"
+    assert "[" not in alone["area under curve [95% CI]"]
+
+
 def test_cifar_table_is_in_percent(runs: Path) -> None:
     cells = table_cells(runs, "cifar10")["grad_l2l"]
     assert cells["clean % [95% CI]"] == "50.0 [50.0, 50.0]"
@@ -214,8 +241,8 @@ def test_cifar_table_is_in_percent(runs: Path) -> None:
 
 def test_improvement_is_told_for_several_seeds_only(runs: Path) -> None:
     sections = {one.group: one for one in collect(find_runs(runs))}
-    improvement = section_tables(sections["Hopper-v5"])[-1]
-    assert improvement.rows == (("gail", "-", "0.00"), ("l2l_gail", "1.00", "-"))
+    for improvement in section_tables(sections["Hopper-v5"])[-2:]:
+        assert improvement.rows == (("gail", "-", "0.00"), ("l2l_gail", "1.00", "-"))
     assert len(section_tables(sections["synthetic"])) == 1
 
 

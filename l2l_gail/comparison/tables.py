@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from l2l_gail import stats
 from l2l_gail.cli import format_table
 from l2l_gail.comparison.results import SYNTHETIC, Estimate, MethodResult, Section
+from l2l_gail.stats import Floats
 
 __all__ = ["Table", "format_estimate", "section_notes", "section_tables"]
 
@@ -72,11 +73,16 @@ def section_tables(section: Section) -> list[Table]:
         At least the table of results.
     """
     if section.kind == "cifar":
-        return [_cifar_table(section), *_improvement_tables(section, "pgd20", "PGD-20")]
+        robust = {method.method: method.numbers("pgd20") for method in section.methods}
+        return [_cifar_table(section), *_improvement_tables(section, robust, "higher PGD-20")]
     tables = [_gail_table(section)]
+    finals = {method.method: method.numbers("eval_returns") for method in section.methods}
+    improvements = _improvement_tables(section, finals, "higher final return")
     if any(method.normalised_returns for method in section.methods):
         tables.append(_stability_table(section))
-    return [*tables, *_improvement_tables(section, "eval_returns", "final return")]
+        areas = {method.method: _areas(method) for method in section.methods}
+        improvements += _improvement_tables(section, areas, "larger area under its curve")
+    return [*tables, *improvements]
 
 
 def section_notes(section: Section) -> list[str]:
@@ -143,8 +149,8 @@ def _gail_table(section: Section) -> Table:
 def _stability_table(section: Section) -> Table:
     """How steady training was, on the scale where random is 0 and the expert 1."""
     header = (
-        *("method", "tail std", "seed std", "max drawdown", "collapse rate"),
-        *("steps to 95 %", "area under curve"),
+        *("method", "area under curve [95% CI]", "tail std [95% CI]", "seed std"),
+        *("max drawdown", "collapse rate", "steps to 95 %"),
     )
     rows = []
     for method in section.methods:
@@ -159,12 +165,12 @@ def _stability_table(section: Section) -> Table:
         rows.append(
             (
                 method.method,
-                f"{_iqm([stats.tail_std(curve) for curve in curves]):.3f}",
+                _with_interval(_areas(method), 3),
+                _with_interval([stats.tail_std(curve) for curve in curves], 3),
                 UNKNOWN if spread is None else f"{spread:.3f}",
                 f"{_iqm([stats.max_drawdown(curve) for curve in curves]):.2f}",
                 _mean_of_known(collapses, 2),
                 _mean_of_known(arrivals, 0),
-                f"{_iqm([stats.area_under_curve(steps, curve) for curve in curves]):.3f}",
             )
         )
     title = f"{section.title}: stability of the normalised return during training"
@@ -192,21 +198,39 @@ def _cifar_table(section: Section) -> Table:
     return Table(f"{section.title}: accuracy on test images, last epoch", header, tuple(rows))
 
 
-def _improvement_tables(section: Section, key: str, quantity: str) -> list[Table]:
-    """The probability that a run of the row beats a run of the column; needs several seeds."""
-    methods = section.methods
-    if len(methods) < 2 or any(len(method.runs) < 2 for method in methods):
+def _improvement_tables(
+    section: Section, scores: Mapping[str, Sequence[float] | Floats], what: str
+) -> list[Table]:
+    """The probability that a run of the row beats a run of the column, of methods with seeds."""
+    names = [name for name, values in scores.items() if len(values) > 1]
+    if len(names) < 2:
         return []
 
-    def cell(mine: MethodResult, other: MethodResult) -> str:
-        if mine is other:
+    def cell(mine: str, other: str) -> str:
+        if mine == other:
             return UNKNOWN
-        wins = stats.probability_of_improvement([mine.numbers(key)], [other.numbers(key)])
-        return f"{wins:.2f}"
+        return f"{stats.probability_of_improvement([scores[mine]], [scores[other]]):.2f}"
 
-    rows = [(mine.method, *(cell(mine, other) for other in methods)) for mine in methods]
-    title = f"{section.title}: probability that a run of the row has the higher {quantity}"
-    return [Table(title, ("", *(method.method for method in methods)), tuple(rows))]
+    rows = [(mine, *(cell(mine, other) for other in names)) for mine in names]
+    title = f"{section.title}: probability that a run of the row has the {what}"
+    return [Table(title, ("", *names), tuple(rows))]
+
+
+def _areas(method: MethodResult) -> list[float]:
+    """Each seed's area under its normalised curve; empty where there is no curve."""
+    curves = method.normalised_returns
+    if curves is None:
+        return []
+    steps = method.curves["return"].x
+    return [stats.area_under_curve(steps, curve) for curve in curves]
+
+
+def _with_interval(values: Sequence[float], digits: int) -> str:
+    """``0.710 [0.690, 0.742]``; a single seed has no interval."""
+    estimate = Estimate.of(values)
+    if estimate.interval is None:
+        return f"{estimate.value:.{digits}f}"
+    return format_estimate(estimate, digits)
 
 
 def _normalised_finals(method: MethodResult) -> list[float] | None:
