@@ -62,7 +62,7 @@ class WarpEnv(BatchedEnv):
         definition: What to simulate.
         num_envs: Number of environments.
         seed: Seed of the first reset.
-        device: ``cuda``, ``cuda:1``, ...; ``cpu`` runs the same code on warp's CPU device, 2 to 3
+        device: ``cuda``, ``cuda:1``, ...; ``cpu`` runs the same code on warp's CPU device, 4 to 5
             times slower than the CPU backend, for tests.
         nconmax: Contacts to have room for, per environment on average. By default enough for
             Gymnasium's own models, and mujoco_warp's guess for others.
