@@ -25,7 +25,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from envs.definition import define
+from envs.definition import Definition, define
 from envs.lean import lean
 from envs.mjbatch import MjBatch
 
@@ -34,9 +34,8 @@ N = 64
 EPISODE = 40  # steps between resets
 
 
-def variants(env_id: str) -> dict[str, tuple[mujoco.MjModel, bool]]:
+def variants(definition: Definition) -> dict[str, tuple[mujoco.MjModel, bool]]:
     """Return models, each with less idle work than the one before, and whether the clock runs."""
-    definition = define(env_id, {})
     model, least = definition.model, lean(definition.model, definition.xml)
     one_island = copy.copy(model)
     island = int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
@@ -58,10 +57,10 @@ def measure(env_id: str, steps: int) -> dict[str, float]:
     Raises:
         RuntimeError: Two of them reach different states.
     """
-    chosen = variants(env_id)
+    definition = define(env_id, {})
+    chosen = variants(definition)
     batches = {name: MjBatch(model, N) for name, (model, _) in chosen.items()}
-    first = next(iter(chosen.values()))[0]
-    frame_skip = define(env_id, {}).task.frame_skip
+    first, frame_skip = definition.model, definition.task.frame_skip
     rng = np.random.default_rng(0)
     everywhere = np.arange(N, dtype=np.int32)
     low, high = first.actuator_ctrlrange.T

@@ -45,21 +45,13 @@ def read(folder: str, method: str) -> MethodResult:
     return next(m for m in sections["Hopper-v5"].methods if m.method.startswith(method))
 
 
-def areas(result: MethodResult) -> list[float]:
-    """Return each seed's area under the normalised curve."""
-    curves = result.normalised_returns
-    assert curves is not None
-    steps = result.curves["return"].x
-    return [stats.area_under_curve(steps, curve) for curve in curves]
-
-
 def main() -> None:
     """Print the table."""
     results = {label: read(*where) for label, where in RUNS.items()}
-    reference = areas(results[DEFAULT])
+    reference = results[DEFAULT].normalised_areas
     rows = []
     for label, result in results.items():
-        own, returns = areas(result), result.numbers("eval_returns")
+        own, returns = result.normalised_areas, result.numbers("eval_returns")
         better = stats.probability_of_improvement([reference], [own])
         rows.append(
             (

@@ -184,6 +184,12 @@ class MethodResult:
             for values, (random, expert) in zip(curve.values, scales, strict=True)
         ]
 
+    @property
+    def normalised_areas(self) -> list[float]:
+        """Areas under :attr:`normalised_returns`, one for each seed; empty where there are none."""
+        curves = self.normalised_returns or []
+        return [stats.area_under_curve(self.curves["return"].x, curve) for curve in curves]
+
 
 @dataclass(frozen=True)
 class Section:

@@ -80,7 +80,7 @@ def section_tables(section: Section) -> list[Table]:
     improvements = _improvement_tables(section, finals, "higher final return")
     if any(method.normalised_returns for method in section.methods):
         tables.append(_stability_table(section))
-        areas = {method.method: _areas(method) for method in section.methods}
+        areas = {method.method: method.normalised_areas for method in section.methods}
         improvements += _improvement_tables(section, areas, "larger area under its curve")
     return [*tables, *improvements]
 
@@ -165,7 +165,7 @@ def _stability_table(section: Section) -> Table:
         rows.append(
             (
                 method.method,
-                _with_interval(_areas(method), 3),
+                _with_interval(method.normalised_areas, 3),
                 _with_interval([stats.tail_std(curve) for curve in curves], 3),
                 UNKNOWN if spread is None else f"{spread:.3f}",
                 f"{_iqm([stats.max_drawdown(curve) for curve in curves]):.2f}",
@@ -214,15 +214,6 @@ def _improvement_tables(
     rows = [(mine, *(cell(mine, other) for other in names)) for mine in names]
     title = f"{section.title}: probability that a run of the row has the {what}"
     return [Table(title, ("", *names), tuple(rows))]
-
-
-def _areas(method: MethodResult) -> list[float]:
-    """Each seed's area under its normalised curve; empty where there is no curve."""
-    curves = method.normalised_returns
-    if curves is None:
-        return []
-    steps = method.curves["return"].x
-    return [stats.area_under_curve(steps, curve) for curve in curves]
 
 
 def _with_interval(values: Sequence[float], digits: int) -> str:
