@@ -27,14 +27,13 @@ from torch import Tensor
 
 from l2l_gail.core import (
     SGD,
-    Bilinear,
     Extragradient,
     GatedMomentum,
     L2LTrainer,
     Optimistic,
     UpdateRule,
-    play,
 )
+from l2l_gail.games import Bilinear, play
 
 LR = 0.1
 DIM = 4

@@ -1,9 +1,10 @@
 """Batched MuJoCo environments."""
 
+from l2l_gail.ppo.sb3_view import SB3VecEnv
+
 from .batched import BatchedEnv
 from .gym_vector import GymVectorEnv
 from .make import make, simulation_device
-from .sb3 import SB3VecEnv
 from .tasks import TASKS
 from .vec import batch_of_episodes, make_vec
 

@@ -17,13 +17,11 @@ from l2l_gail.errors import InputError
 from .definition import Definition
 
 if TYPE_CHECKING:
+    from l2l_gail.ppo.sb3_view import SB3VecEnv
+
     from .gym_vector import GymVectorEnv
-    from .sb3 import SB3VecEnv
 
-__all__ = ["BOOKKEEPING", "BatchedEnv", "Info", "StepResult"]
-
-BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
-"""Entries of a step's info that are no terms of Gymnasium's."""
+__all__ = ["BatchedEnv", "Info", "StepResult"]
 
 Info = dict[str, Tensor]
 """Entries with a leading dimension ``N``."""
@@ -193,7 +191,7 @@ class BatchedEnv(ABC):
             info_keys: Named terms to put into every environment's info at every step, or
                 ``"all"``.
         """
-        from .sb3 import SB3VecEnv
+        from l2l_gail.ppo.sb3_view import SB3VecEnv
 
         return SB3VecEnv(self, info_keys)
 

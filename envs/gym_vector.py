@@ -11,8 +11,9 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.ppo.env import BOOKKEEPING
 
-from .batched import BOOKKEEPING, BatchedEnv
+from .batched import BatchedEnv
 
 __all__ = ["GymVectorEnv"]
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import train_cifar
-from adv_support import write_cifar10
 from adv_training import jobs
 from adv_training.download import reachable
 from adv_training.jobs import run_jobs
@@ -22,6 +21,7 @@ from adv_training.progress import Message, Tell
 from l2l_gail.core import L2LTrainer
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
+from tests.adv_training.support import write_cifar10
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["--model", "tiny_cnn", "--epochs", "1", "--batch-size", "50", "--train-size", "300"]

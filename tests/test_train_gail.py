@@ -15,7 +15,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import l2l_gail.core.trainer as core_trainer
 import train_gail
-from gail_support import ENV_ID, walk_demos
 from l2l_gail.cli import run_main
 from l2l_gail.core import L2LTrainer
 from l2l_gail.demos.record import record_episodes
@@ -23,6 +22,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.evaluation import random_policy
 from l2l_gail.gail.tags import TAGS
 from l2l_gail.runs import find_runs
+from tests.gail.support import ENV_ID, walk_demos
 
 KEYS = (
     "method env seed steps eval_returns eval_lengths expert_return bc_return random_return "

@@ -7,10 +7,8 @@ from l2l_gail.core.checkpoint import load_rule, rule_from_dict, rule_to_dict, sa
 from l2l_gail.core.conv_perturber import ConvPerturber, normalise_gradient
 from l2l_gail.core.coordinate_mlp import CoordinateMLP
 from l2l_gail.core.game import Game
-from l2l_gail.core.games import AnalyticGame, Bilinear, DiracGAN, Play, Quadratic, play
 from l2l_gail.core.gated_momentum import GatedMomentum
 from l2l_gail.core.oracle import FieldOracle, Oracle
-from l2l_gail.core.ring import RingBatch, RingGame, RingOfGaussians, RingQuality
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
 from l2l_gail.core.trainer import L2LTrainer
@@ -20,11 +18,8 @@ from l2l_gail.core.unroll import Trajectory, unroll
 __all__ = [
     "SGD",
     "Adam",
-    "AnalyticGame",
-    "Bilinear",
     "ConvPerturber",
     "CoordinateMLP",
-    "DiracGAN",
     "Extragradient",
     "FieldOracle",
     "Game",
@@ -34,12 +29,6 @@ __all__ = [
     "Optimistic",
     "OptimisticAdam",
     "Oracle",
-    "Play",
-    "Quadratic",
-    "RingBatch",
-    "RingGame",
-    "RingOfGaussians",
-    "RingQuality",
     "SignDescent",
     "State",
     "Trajectory",
@@ -49,7 +38,6 @@ __all__ = [
     "detach",
     "load_rule",
     "normalise_gradient",
-    "play",
     "rule_from_dict",
     "rule_to_dict",
     "save_rule",

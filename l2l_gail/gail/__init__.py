@@ -6,9 +6,9 @@ from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame, TransitionBatch
 from l2l_gail.gail.l2l_gail import L2LGAIL
-from l2l_gail.gail.normalize import NormalizeObservations
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.run import TrainingRun
+from l2l_gail.ppo.policy import NormalizeObservations
 
 __all__ = [
     "GAIL",

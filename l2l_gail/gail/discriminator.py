@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from l2l_gail.core import Vars
-from l2l_gail.gail.normalize import ObservationStatistics
-from l2l_gail.gail.tanh_network import tanh_layer
+from l2l_gail.ppo.policy import ObservationStatistics
+from l2l_gail.ppo.tanh_network import tanh_layer
 
 __all__ = ["Discriminator"]
 

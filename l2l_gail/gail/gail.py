@@ -24,14 +24,14 @@ from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.game import DiscriminatorGame
-from l2l_gail.gail.normalize import GAILPolicy, ObservationStatistics
-from l2l_gail.gail.policy_forward import forward_of
-from l2l_gail.gail.policy_update import update_policy
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.tensor_buffer import TensorRolloutBuffer
-from l2l_gail.gail.tensor_env import TensorEnv, tensor_env_of
-from l2l_gail.gail.tensor_rollout import bounded_actions, collect
 from l2l_gail.gail.updates import DiscriminatorUpdates
+from l2l_gail.ppo.buffer import TensorRolloutBuffer
+from l2l_gail.ppo.env import TensorEnv, tensor_env_of
+from l2l_gail.ppo.forward import forward_of
+from l2l_gail.ppo.policy import GAILPolicy, ObservationStatistics
+from l2l_gail.ppo.rollout import bounded_actions, collect
+from l2l_gail.ppo.update import update_policy
 
 __all__ = ["GAIL"]
 
@@ -56,12 +56,12 @@ class GAIL(PPO):
     environment's in the rollout buffer.
 
     Where the environment's steps are tensors, rollout, advantages and update stay tensors on the
-    model's device (:mod:`l2l_gail.gail.tensor_rollout`); a wrapper around it, or a rollout buffer
+    model's device (:mod:`l2l_gail.ppo.rollout`); a wrapper around it, or a rollout buffer
     of your own, leads through SB3's loop instead. Both train alike.
 
     Args:
         policy: ``"MlpPolicy"``, which normalises observations, or a policy class of your own.
-        env: An environment, a vector of them, a :class:`~l2l_gail.gail.tensor_env.TensorEnv` or
+        env: An environment, a vector of them, a :class:`~l2l_gail.ppo.env.TensorEnv` or
             its view, or a registered id; flat ``Box`` spaces. One whose ``VecNormalize``
             normalises observations is refused.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only

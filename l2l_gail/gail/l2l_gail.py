@@ -15,7 +15,7 @@ from l2l_gail.demos import Demonstrations
 from l2l_gail.gail.config import DiscriminatorConfig, LearnedRuleConfig
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
-from l2l_gail.gail.tensor_env import TensorEnv
+from l2l_gail.ppo.env import TensorEnv
 
 __all__ = ["L2LGAIL"]
 

@@ -1,0 +1,239 @@
+"""A batched environment as Stable-Baselines3's ``VecEnv``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from torch import Tensor
+
+from l2l_gail.errors import InputError
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv
+
+__all__ = ["SB3VecEnv"]
+
+_ATTRIBUTES = {
+    "spec": "spec",
+    "observation_space": "single_observation_space",
+    "action_space": "single_action_space",
+    "max_episode_steps": "max_episode_steps",
+}
+"""What ``get_attr`` finds, and the batched environment's name for it."""
+
+
+class _SharedInfo(dict[str, Any]):
+    """The info of every environment whose episode goes on; refuses to be written to.
+
+    Copies of it, ``pickle``'s included, are ordinary dicts.
+    """
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "this info is shared by all environments whose episode goes on: write into a copy of "
+            "it, or make the view with info_keys, which gives every environment a dict of its own"
+        )
+
+    __setitem__ = __delitem__ = update = setdefault = pop = popitem = clear = _refuse
+    __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[type[dict], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
+
+
+_GOES_ON = _SharedInfo({"TimeLimit.truncated": False})
+
+
+class SB3VecEnv(VecEnv):
+    """The environments of a batch, stepped as those of SB3's ``make_vec_env(env_id, n)`` are.
+
+    Rewards are float32, observations numpy arrays of the space's dtype. An ended episode's info
+    has ``terminal_observation``, ``TimeLimit.truncated`` (truncated and not terminated) and
+    ``episode`` with the return ``r`` (rounded to 6 digits), length ``l`` and the seconds ``t``
+    since this view was made. :attr:`reset_infos` are those of each environment's last reset.
+
+    A step does nothing per environment in Python, except for ended episodes. So the environments
+    whose episode goes on share **one** info, ``{"TimeLimit.truncated": False}``, which cannot be
+    written to; with ``info_keys`` each gets a dict of its own, which costs a fraction of a
+    microsecond per environment and key.
+
+    Options given to ``set_options`` are dropped at the next reset, as the tasks have none.
+    Closing the view closes the batched environment.
+
+    Warns of simulations that broke (``RuntimeWarning``, see :meth:`BatchedEnv.check`) at resets and
+    in steps that end an episode.
+
+    Args:
+        env: The environments.
+        info_keys: Named terms to put into every info, for instance ``("x_velocity",)``; or
+            ``"all"``.
+
+    Attributes:
+        tensor_env: The batched environment itself, for training on its tensors.
+
+    Raises:
+        InputError: At the first step, if a named term does not exist; it names those that do.
+    """
+
+    def __init__(self, env: TensorEnv, info_keys: Sequence[str] | str = ()) -> None:
+        self.tensor_env = env
+        self._info_keys = (info_keys,) if isinstance(info_keys, str) else tuple(info_keys)
+        self._overrides: list[dict[str, Any]] = [{} for _ in range(env.num_envs)]
+        self._actions = np.zeros((0,))
+        self._begun = time.time()
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+
+    def reset(self) -> np.ndarray:
+        """Reset every environment, with the seeds of ``seed()`` if it was called since the last.
+
+        Returns:
+            Observations ``(N, obs_dim)``.
+        """
+        obs, _ = self.tensor_env.reset(seed=self._seeds[0])
+        self.tensor_env.check()
+        self._reset_seeds()
+        self._reset_options()
+        return self._as_observations(obs)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take note of the actions ``(N, act_dim)``; :meth:`step_wait` carries them out."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step, and reset what ended.
+
+        Returns:
+            Observations ``(N, obs_dim)`` after the resets, rewards ``(N,)`` float32, dones
+            ``(N,)``, and one info per environment.
+        """
+        obs, reward, terminated, _, info = self.tensor_env.step(self._actions)
+        done = _numpy(info["_final_obs"])
+        infos = self._infos(info)
+        ended = np.flatnonzero(done)
+        if ended.size:
+            self.tensor_env.check()
+            self._add_endings(infos, ended, _numpy(terminated), info)
+        return self._as_observations(obs), _numpy(reward).astype(np.float32), done, infos
+
+    def _infos(self, info: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """Return one info per environment, of a step that ended no episode."""
+        if not self._info_keys:
+            return [_GOES_ON] * self.num_envs
+        names = [name for name in info if name not in BOOKKEEPING]
+        if self._info_keys != ("all",):
+            unknown = [name for name in self._info_keys if name not in names]
+            if unknown:
+                raise InputError(
+                    f"info_keys: {self.tensor_env.env_id} has no term {', '.join(unknown)}; it "
+                    f"has {', '.join(names)}"
+                )
+            names = list(self._info_keys)
+        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": False} for _ in range(self.num_envs)]
+        for name in names:
+            for own, value in zip(infos, _numpy(info[name]), strict=True):
+                own[name] = value
+        return infos
+
+    def _add_endings(
+        self,
+        infos: list[dict[str, Any]],
+        ended: np.ndarray,
+        terminated: np.ndarray,
+        info: dict[str, Tensor],
+    ) -> None:
+        """Put what SB3 wants to know about ended episodes into new infos of theirs."""
+        final_obs = self._as_observations(info["final_obs"])[ended]
+        returns = _numpy(info["episode_return"])[ended].tolist()
+        lengths = _numpy(info["episode_length"])[ended].tolist()
+        seconds = round(time.time() - self._begun, 6)
+        for at, i in enumerate(ended.tolist()):
+            infos[i] = {
+                **infos[i],
+                "episode": {"r": round(returns[at], 6), "l": lengths[at], "t": seconds},
+                "TimeLimit.truncated": not terminated[i],
+                "terminal_observation": final_obs[at],
+            }
+
+    def _as_observations(self, obs: Tensor) -> np.ndarray:
+        return _numpy(obs).astype(self.observation_space.dtype, copy=False)
+
+    @property
+    def reset_infos(self) -> list[dict[str, Any]]:
+        """Gymnasium's info of each environment's last reset; empty dicts before the first."""
+        columns = {name: _numpy(term) for name, term in self.tensor_env.reset_info.items()}
+        return [{name: term[i] for name, term in columns.items()} for i in range(self.num_envs)]
+
+    @reset_infos.setter
+    def reset_infos(self, value: list[dict[str, Any]]) -> None:
+        """Ignore what SB3's base class starts with: the infos are made when they are read."""
+
+    def close(self) -> None:
+        """Close the batched environment; twice is safe."""
+        self.tensor_env.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """Return no image for each environment: a batch is not rendered."""
+        return [None] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
+        """Return what ``set_attr`` has set, else what a Gymnasium environment tells about itself.
+
+        Raises:
+            AttributeError: For anything else: the environments of a batch are rows of arrays, not
+                objects of their own.
+        """
+        rows = [self._overrides[i] for i in self._get_indices(indices)]
+        if all(attr_name in row for row in rows):
+            return [row[attr_name] for row in rows]
+        if attr_name in _ATTRIBUTES:
+            value = getattr(self.tensor_env, _ATTRIBUTES[attr_name])
+        elif attr_name == "render_mode":
+            value = None
+        elif attr_name == "metadata":
+            value = {"render_modes": []}
+        else:
+            raise AttributeError(
+                f"the environments of a batch have no {attr_name!r}: they are rows of arrays, see "
+                "the attribute tensor_env of the view"
+            )
+        return [row.get(attr_name, value) for row in rows]
+
+    def set_attr(
+        self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None
+    ) -> None:
+        """Remember a value for ``get_attr``; the simulation does not see it."""
+        for i in self._get_indices(indices):
+            self._overrides[i][attr_name] = value
+
+    def env_method(
+        self,
+        method_name: str,
+        *method_args: Any,
+        indices: int | Iterable[int] | None = None,
+        **method_kwargs: Any,
+    ) -> list[Any]:
+        """Call what ``get_attr`` finds.
+
+        Raises:
+            AttributeError: If it finds nothing.
+        """
+        methods = self.get_attr(method_name, indices)
+        return [method(*method_args, **method_kwargs) for method in methods]
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper], indices: int | Iterable[int] | None = None
+    ) -> list[bool]:
+        """Return True for the wrappers whose work the batch does: ``Monitor`` and ``TimeLimit``."""
+        is_wrapped = issubclass(wrapper_class, (Monitor, TimeLimit))
+        return [is_wrapped for _ in self._get_indices(indices)]
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's values; those of a CPU tensor without a copy."""
+    return tensor.cpu().numpy()

@@ -1,0 +1,87 @@
+"""Images on the device: order, augmentation, and the generated set."""
+
+from __future__ import annotations
+
+import torch
+
+from adv_training.data import Images, augment
+from adv_training.methods import build_method
+from adv_training.synthetic import synthetic_dataset, synthetic_images
+from tests.adv_training.support import generator, tiny_batch, tiny_settings
+
+
+def numbered(count: int, side: int = 32) -> Images:
+    """Images whose every pixel tells the image's number."""
+    pixels = torch.arange(count).view(-1, 1, 1, 1).expand(count, 3, side, side)
+    return Images(pixels.to(torch.uint8).contiguous(), torch.arange(count))
+
+
+def test_an_epoch_shows_each_image_once_with_its_label() -> None:
+    images = numbered(100)
+    batches = list(images.shuffled(20, generator(), augmented=False))
+    shown = torch.cat([batch.y for batch in batches])
+    assert sorted(shown.tolist()) == list(range(100))
+    assert shown.tolist() != list(range(100))
+    for batch in batches:
+        assert torch.equal((batch.x[:, 0, 0, 0] * 255).round().long(), batch.y)
+
+
+def test_the_incomplete_last_batch_is_dropped() -> None:
+    assert [len(b.y) for b in numbered(50).shuffled(20, generator(), augmented=True)] == [20, 20]
+    assert [len(b.y) for b in numbered(50).batches(20)] == [20, 20, 10]
+
+
+def test_batches_are_floats_in_the_unit_interval() -> None:
+    batch = Images(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2))
+    assert batch.batch(slice(None)).x.flatten().tolist() == [0.0, 1.0]
+
+
+def test_augmentation_equals_padding_cropping_and_flipping_by_hand() -> None:
+    pixels = torch.randint(1, 256, (40, 3, 32, 32), generator=generator(1)).to(torch.uint8)
+    result = augment(pixels, generator(2))
+    padded = torch.nn.functional.pad(pixels, (4, 4, 4, 4))
+    found = set()
+    for image, big in zip(result, padded, strict=True):
+        matches = [
+            (row, column, flipped)
+            for row in range(9)
+            for column in range(9)
+            for flipped in (False, True)
+            if torch.equal(
+                image,
+                big[:, row : row + 32, column : column + 32].flip(2)
+                if flipped
+                else big[:, row : row + 32, column : column + 32],
+            )
+        ]
+        assert len(matches) == 1
+        found.add(matches[0])
+    assert len(found) > 30  # a draw of its own for each image
+    assert {flipped for _, _, flipped in found} == {False, True}
+
+
+def test_equal_generators_give_equal_epochs() -> None:
+    first, second = (
+        torch.cat([b.x for b in numbered(60).shuffled(20, generator(3), augmented=True)])
+        for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_the_generated_set_repeats_and_its_parts_differ() -> None:
+    once, again = synthetic_images(50, seed=1), synthetic_images(50, seed=1)
+    assert torch.equal(once.pixels, again.pixels)
+    data = synthetic_dataset(train_size=50, eval_size=50, held_out=10)
+    assert len(data.train) == 40
+    assert not torch.equal(data.train.pixels, data.test.pixels[:40])
+    assert data.train.labels.unique().tolist() == list(range(10))
+
+
+def test_a_learned_attacker_is_the_same_for_the_same_seed() -> None:
+    settings = tiny_settings("grad_l2l")
+    first, second = (build_method(settings).rule.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    state = torch.random.get_rng_state()
+    build_method(settings)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert tiny_batch().x.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,293 @@
+"""The game and its methods: modes, signs, costs, and that all of them go through the core."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from adv_training.attackers import SlimAttacker
+from adv_training.data import ImageBatch
+from adv_training.evaluate import attack
+from adv_training.game import ImageGame, in_mode
+from adv_training.methods import (
+    build_method,
+    build_trainer,
+    forward_equivalents,
+    forward_flops,
+    play_step,
+)
+from adv_training.models import MODELS, build_classifier
+from adv_training.settings import METHODS, Settings
+from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
+from l2l_gail.core import trainer as core_trainer
+from l2l_gail.errors import InputError
+from tests.adv_training.support import EPS, generator, tiny_batch, tiny_game, tiny_settings
+
+
+class Flops(TorchDispatchMode):
+    """Counts multiply-adds, twice each, in every operator that runs, backward ones included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def set_up(settings: Settings, *, model: str | None = None) -> tuple[L2LTrainer, Any, ImageGame]:
+    method = build_method(settings)
+    classifier = build_classifier(model or settings.model, 10, settings.seed)
+    game = ImageGame(classifier, settings.radius, start=method.start, generator=generator(9))
+    return build_trainer(game, method, settings), method, game
+
+
+def statistics(game: ImageGame) -> list[torch.Tensor]:
+    return [b.clone() for name, b in game.classifier.named_buffers() if "running" in name]
+
+
+def test_queries_leave_the_statistics_alone_and_the_leader_moves_them_once() -> None:
+    game = tiny_game()
+    batch = tiny_batch()
+    before = statistics(game)
+    for training in (True, False):
+        game.classifier.train(training)
+        game.follower_loss({"x": batch.x}, batch)
+        assert game.classifier.training is training
+    assert all(torch.equal(a, b) for a, b in zip(before, statistics(game), strict=True))
+    game.classifier.eval()
+    game.leader_loss({"x": batch.x}, batch)
+    assert not game.classifier.training
+    assert not any(torch.equal(a, b) for a, b in zip(before, statistics(game), strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_statistics_after_a_step_are_those_of_the_perturbed_batch(name: str) -> None:
+    trainer, method, game = set_up(tiny_settings(name, pgd_steps=3))
+    batch = tiny_batch()
+    game.generator = generator(4)
+    expected = copy.deepcopy(game.classifier)
+    perturbed = attack(game, method, batch)
+    game.generator = generator(4)
+    expected.train()(perturbed)
+    play_step(trainer, method, batch)
+    for mine, other in zip(game.classifier.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_the_game_is_zero_sum_in_one_mode() -> None:
+    game = tiny_game()
+    batch = tiny_batch()
+    with in_mode(game.classifier, training=False), torch.no_grad():
+        expected = F.cross_entropy(game.classifier(batch.x), batch.y)
+    assert game.follower_loss({"x": batch.x}, batch) == -expected
+
+
+def test_random_starts_fill_the_ball_and_repeat() -> None:
+    batch = tiny_batch(64)
+    first, second = (
+        tiny_game(start="uniform", generator=generator(1)).init_follower(batch)["x"]
+        for _ in range(2)
+    )
+    assert torch.equal(first, second)
+    shift = (first - batch.x) / EPS
+    assert shift.abs().max() <= 1 + 1e-4
+    assert shift.mean().abs() < 0.02
+    assert shift.std() == pytest.approx(3**-0.5, abs=0.02)  # of a uniform on [-1, 1]
+    assert torch.equal(tiny_game().init_follower(batch)["x"], batch.x)
+
+
+def test_the_table_of_methods() -> None:
+    def rule(name: str, **changes: object) -> Any:
+        return build_method(tiny_settings(name, **changes))
+
+    assert rule("standard").rule.__class__.__name__ == "Stay"
+    assert rule("fgsm_rs").rule.lr == pytest.approx(1.25 * EPS)
+    assert (rule("fgsm_rs").start, rule("fgsm_rs").steps) == ("uniform", 1)
+    assert rule("pgd", pgd_steps=10).rule.lr == pytest.approx(EPS / 4)
+    assert rule("pgd", pgd_steps=10).steps == 10
+    assert isinstance(rule("pgd").rule, SignDescent)
+    learned = rule("grad_l2l", l2l_steps=3)
+    assert isinstance(learned.rule, ConvPerturber)
+    assert (learned.start, learned.steps, learned.learns) == ("clean", 3, True)
+    assert learned.rule.step_size == pytest.approx(EPS)
+    assert not rule("pgd").learns
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_goes_through_the_core(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    step, unroll = L2LTrainer.step, core_trainer.unroll
+
+    def watched_step(self: L2LTrainer, *args: Any, **options: Any) -> Any:
+        seen.append("step")
+        return step(self, *args, **options)
+
+    def watched_unroll(rule: Any, game: Any, follower: Any, state: Any, batches: Any, **o: Any):
+        seen.append(f"unroll {len(batches)}")
+        return unroll(rule, game, follower, state, batches, **o)
+
+    monkeypatch.setattr(L2LTrainer, "step", watched_step)
+    monkeypatch.setattr(core_trainer, "unroll", watched_unroll)
+    trainer, method, _ = set_up(tiny_settings(name, pgd_steps=3))
+    play_step(trainer, method, tiny_batch())
+    assert seen == ["step", "unroll 3" if name == "pgd" else "unroll 1"]
+
+
+def test_a_fused_step_equals_two_gradients_with_the_sign_turned() -> None:
+    """Classifier and attacker as plain torch code computes them, then the same optimizers."""
+    settings = tiny_settings("grad_l2l", weight_decay=0.0)
+    trainer, method, game = set_up(settings)
+    reference = copy.deepcopy(game.classifier)
+    net = copy.deepcopy(method.rule.net)
+    batch = tiny_batch()
+    x = batch.x.clone().requires_grad_()
+    (ascent,) = torch.autograd.grad(F.cross_entropy(reference.eval()(x), batch.y), x)
+    ascent = ascent / ascent.abs().amax(dim=(1, 2, 3), keepdim=True)
+
+    def loss() -> torch.Tensor:
+        images = batch.x + EPS * net(torch.cat([batch.x, ascent], 1)).tanh()
+        return F.cross_entropy(reference.train()(images.clamp(0, 1)), batch.y)
+
+    statistics_before = copy.deepcopy(reference.state_dict())
+    expected_leader = torch.autograd.grad(loss(), list(reference.parameters()))
+    reference.load_state_dict(statistics_before)
+    expected_phi = torch.autograd.grad(-loss(), list(net.parameters()))
+    norm = torch.stack([g.norm() for g in expected_phi]).norm()
+
+    stats = play_step(trainer, method, batch)
+    torch.testing.assert_close(stats["meta_gradient_norm"], norm, rtol=1e-3, atol=1e-6)
+    leader = torch.optim.SGD(reference.parameters(), lr=settings.lr, momentum=0.9, nesterov=True)
+    meta = torch.optim.Adam(net.parameters(), lr=settings.attacker_lr)
+    for parameter, gradient in zip(reference.parameters(), expected_leader, strict=True):
+        parameter.grad = gradient
+    for parameter, gradient in zip(net.parameters(), expected_phi, strict=True):
+        parameter.grad = gradient * min(1.0, 1.0 / float(norm))
+    leader.step()
+    meta.step()
+    for mine, other in zip(game.classifier.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+    # Adam's first step is lr * sign(g) wherever |g| is far above its 1e-8.
+    for mine, other, gradient in zip(
+        method.rule.net.parameters(), net.parameters(), expected_phi, strict=True
+    ):
+        clear = gradient.abs() > 1e-4
+        torch.testing.assert_close(mine[clear], other[clear], rtol=1e-4, atol=1e-5)
+
+
+def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
+    settings = tiny_settings("grad_l2l", lr=1e-9, attacker_lr=5e-3)  # the classifier stands still
+    trainer, method, game = set_up(settings)
+    with torch.no_grad():
+        for seed in range(10):
+            game.classifier.train()(tiny_batch(64, seed=50 + seed).x)
+    losses = [float(play_step(trainer, method, tiny_batch(32))["leader_loss"]) for _ in range(40)]
+    assert losses[-1] > losses[0] + 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "nominal"),
+    [
+        ("standard", {}, 3.0),
+        ("fgsm_rs", {}, 5.0),
+        ("pgd", {"pgd_steps": 2}, 7.0),
+        ("pgd", {"pgd_steps": 10}, 23.0),
+        ("grad_l2l", {}, None),
+        ("grad_l2l", {"l2l_steps": 2}, None),
+        ("grad_l2l", {"order": "alternating"}, None),
+    ],
+)
+def test_the_cost_of_a_step_is_the_table_s(name: str, changes: dict, nominal: float | None) -> None:
+    settings = tiny_settings(name, **changes)
+    trainer, method, game = set_up(settings, model="small_cnn")
+    batch = tiny_batch(2)
+    one = forward_flops(game.classifier, 1, 3, 32, 32)
+    share = forward_flops(method.rule.net, 1, 6, 32, 32) / one if method.learns else 0.0
+    with Flops() as flops:
+        play_step(trainer, method, batch)
+    counted = flops.total / (2 * one)
+    claimed = forward_equivalents(settings, share)
+    if nominal is not None:
+        assert claimed == nominal
+    elif settings.order == "fused":
+        k = settings.l2l_steps
+        assert claimed == pytest.approx(2 * k + 3 + 3 * k * share)
+    # The input's own gradient is not needed everywhere: the table may be too high, by little.
+    assert 0.94 * claimed <= counted <= 1.001 * claimed
+
+
+def test_the_default_shapes_cost_what_is_said_of_them() -> None:
+    classifier = build_classifier("small_cnn", 10, 0)
+    flops = forward_flops(classifier, 1, 3, 32, 32)
+    share = forward_flops(SlimAttacker(), 1, 6, 32, 32) / flops
+    assert flops == pytest.approx(10.2e6, rel=0.01)
+    assert 0.3 < share < 0.7
+    assert forward_flops(build_classifier("resnet18", 10, 0), 1, 3, 32, 32) == pytest.approx(
+        1.111e9, rel=0.005
+    )
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_classifiers_take_images_and_give_logits(name: str) -> None:
+    model = build_classifier(name, 7, 3).eval()
+    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 7)
+    again = build_classifier(name, 7, 3)
+    pairs = zip(model.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_naive_attacker_sees_the_image_alone() -> None:
+    rule = ConvPerturber(SlimAttacker(8, uses_gradient=False), EPS, uses_gradient=False)
+    batch = tiny_batch(4)
+    played, _ = rule({"x": batch.x}, None, {})  # type: ignore[arg-type]
+    assert played["x"].shape == batch.x.shape
+    assert (played["x"] - batch.x).abs().max() <= EPS + 1e-6
+
+
+def test_bf16_keeps_losses_in_float32() -> None:
+    batch = tiny_batch()
+    exact, rough = tiny_game(), tiny_game(bf16=True)
+    loss = rough.leader_loss({"x": batch.x}, ImageBatch(batch.x, batch.y))
+    assert loss.dtype == torch.float32
+    expected = exact.leader_loss({"x": batch.x}, batch)
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
+    assert loss != expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "pdg"}, "unknown method"),
+        ({"model": "big"}, "unknown model"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"pgd_steps": 0}, "--pgd-steps 0"),
+        ({"eps": 0.0}, "--eps 0.0"),
+        ({"eps": 256.0}, "1/255"),
+        ({"lr": float("nan")}, "--lr nan"),
+        ({"attacker_channels": 6}, "multiple of 4"),
+        ({"seed": -1}, "--seed is -1"),
+    ],
+)
+def test_wrong_settings_are_said_in_one_line(changes: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        Settings(**({"method": "pgd", "data": "synthetic"} | changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_tell_games_apart() -> None:
+    assert tiny_settings("pgd").label == "pgd-2"
+    assert tiny_settings("pgd").folder_name == "pgd"
+    assert tiny_settings("pgd", pgd_steps=7).folder_name == "pgd-7"
+    assert tiny_settings("grad_l2l").folder_name == "grad_l2l"
+    assert tiny_settings("grad_l2l", order="alternating").label == "grad_l2l-alternating"
+    assert tiny_settings("grad_l2l", l2l_steps=2).label == "grad_l2l-2step"

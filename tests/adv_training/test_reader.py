@@ -1,0 +1,192 @@
+"""CIFAR-10's batches: what is read, and what is refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adv_training import cifar_files
+from adv_training.cifar_files import BATCH_MD5, read_cifar10
+from adv_training.download import download_cifar10, reachable
+from adv_training.load import load_dataset, locate
+from l2l_gail.errors import InputError
+from tests.adv_training.support import write_cifar10
+
+
+def read_quietly(folder: Path, *, train: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    return read_cifar10(folder, train=train, check_md5=False)
+
+
+@pytest.mark.parametrize("keys", [str, bytes])
+@pytest.mark.parametrize("inside", [True, False])
+def test_reads_all_batches_in_order(tmp_path: Path, keys: type, inside: bool) -> None:
+    folder = write_cifar10(tmp_path / cifar_files.FOLDER, keys=keys)
+    images, labels = read_quietly(tmp_path if inside else folder)
+    assert images.shape == (100, 3, 32, 32)
+    assert images.dtype == np.uint8
+    assert labels.shape == (100,)
+    third = pickle.loads((folder / "data_batch_3").read_bytes())
+    third = {k.decode() if isinstance(k, bytes) else k: v for k, v in third.items()}
+    assert labels[40:60].tolist() == third["labels"]
+    # Row-major planes: red comes first, and the second pixel of a row is the second byte.
+    assert images[40, 0, 0, 1] == third["data"][0, 1]
+    assert images[40, 2, 1, 0] == third["data"][0, 2 * 1024 + 32]
+    assert read_quietly(folder, train=False)[0].shape == (20, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": np.zeros((20, 3071), np.uint8)}, "shape"),
+        ({"data": np.zeros((20, 3072), np.float32)}, "uint8"),
+        ({"data": [1, 2]}, "uint8"),
+        ({"data": np.zeros((19, 3072), np.uint8)}, "19 images but 20 labels"),
+        ({"labels": [0] * 19 + [10]}, "label 10 is outside 0..9"),
+        ({"labels": [0] * 19 + [-1]}, "label -1 is outside"),
+        ({"labels": [0.5] * 20}, "whole numbers"),
+    ],
+)
+def test_refuses_wrong_content(tmp_path: Path, changes: dict, said: str) -> None:
+    folder = write_cifar10(tmp_path, changes=changes)
+    with pytest.raises(InputError, match=said) as caught:
+        read_quietly(folder)
+    assert "\n" not in str(caught.value)
+    assert "data_batch_2" in str(caught.value)
+
+
+def test_refuses_missing_truncated_and_empty_files(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path)
+    path = folder / "data_batch_4"
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"no pickle at all"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="data_batch_4 is not a CIFAR-10 batch"):
+            read_quietly(folder)
+    path.write_bytes(pickle.dumps([1, 2, 3]))
+    with pytest.raises(InputError, match="a list, not a dict"):
+        read_quietly(folder)
+    path.unlink()
+    with pytest.raises(InputError, match="data_batch_4 cannot be read"):
+        read_quietly(folder)
+    with pytest.raises(InputError, match="no CIFAR-10 in"):
+        read_quietly(tmp_path / "elsewhere")
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "created by the pickle"
+    folder = write_cifar10(tmp_path / "data", changes={"extra": Malicious(target)})
+    with pytest.raises(InputError, match="it wants to run"):
+        read_quietly(folder)
+    assert not target.exists()
+
+
+def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
+    objects = np.empty((20, 3072), dtype=object)
+    folder = write_cifar10(tmp_path, changes={"data": objects})
+    with pytest.raises(InputError, match="data_batch_2"):
+        read_quietly(folder)
+
+
+def test_another_md5_is_a_warning_and_no_error(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path)
+    with pytest.warns(UserWarning, match="data_batch_1, .* md5 differs"):
+        images, _ = read_cifar10(folder, train=True)
+    assert len(images) == 100
+
+
+def test_the_right_md5_gives_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_cifar10(tmp_path)
+    sums = {name: _md5(folder / name) for name in BATCH_MD5}
+    monkeypatch.setattr(cifar_files, "BATCH_MD5", sums)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images, _ = read_cifar10(folder, train=True)
+    assert len(images) == 100
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """An archive in the layout of the original one."""
+    folder = write_cifar10(tmp_path / "source" / cifar_files.FOLDER)
+    path = tmp_path / "cifar.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder, arcname=cifar_files.FOLDER)
+    return path
+
+
+def test_download_unpacks_a_whole_archive(tmp_path: Path, archive: Path) -> None:
+    folder = download_cifar10(tmp_path / "data", url=archive.as_uri(), md5=_md5(archive))
+    assert sorted(p.name for p in folder.iterdir()) == sorted(BATCH_MD5)
+    assert len(read_quietly(folder)[0]) == 100
+
+
+def test_download_with_another_md5_leaves_nothing_behind(tmp_path: Path, archive: Path) -> None:
+    with pytest.raises(InputError, match="md5"):
+        download_cifar10(tmp_path / "data", url=archive.as_uri(), md5="0" * 32)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_download_that_breaks_off_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="broke off"):
+        download_cifar10(tmp_path / "data", url=(tmp_path / "nowhere").as_uri())
+
+
+def test_a_server_that_refuses_is_not_reachable() -> None:
+    assert not reachable("http://127.0.0.1:9/cifar.tar.gz", seconds=2.0)
+
+
+def test_where_the_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("L2L_GAIL_DATA", raising=False)
+
+    def offline() -> bool:
+        return False
+
+    assert locate("synthetic", None, has_network=offline) is None
+    assert locate("auto", None, has_network=offline) is None
+    (tmp_path / "given").mkdir()
+    for data, folder in (("cifar10", None), ("auto", tmp_path / "given")):
+        with pytest.raises(InputError, match="--data-dir") as caught:
+            locate(data, folder, has_network=offline)  # type: ignore[arg-type]
+        assert "network" in str(caught.value)
+    fetched = tmp_path / "fetched"
+    assert locate("auto", None, has_network=lambda: True, fetch=lambda root: fetched) == fetched
+
+    with pytest.raises(InputError, match=r"--data-dir .*mistyped is no folder"):
+        locate("auto", tmp_path / "mistyped", has_network=lambda: True, fetch=lambda root: fetched)
+
+    there = write_cifar10(tmp_path / "there")
+    assert locate("cifar10", there, has_network=offline) == there
+    monkeypatch.setenv("L2L_GAIL_DATA", str(there))
+    assert locate("auto", None, has_network=offline) == there
+
+
+def test_parts_are_disjoint_and_sized(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path)
+    data = load_dataset(folder, train_size=60, eval_size=15, check_md5=False)
+    assert [len(data.train), len(data.held_out), len(data.test)] == [54, 6, 15]
+    images, labels = read_quietly(folder)
+    assert np.array_equal(data.train.pixels.numpy(), images[:54])
+    assert np.array_equal(data.held_out.labels.numpy(), labels[54:60])
+    for sizes in ({"train_size": 101}, {"eval_size": 21}, {"train_size": 5}, {"eval_size": -1}):
+        with pytest.raises(InputError, match=r"--(train|eval)-size"):
+            load_dataset(folder, check_md5=False, **sizes)

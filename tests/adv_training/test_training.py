@@ -1,0 +1,256 @@
+"""A whole run: resume to the bit, what is written, what is noticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from adv_training import training
+from adv_training.data import Dataset
+from adv_training.logbook import TAGS, Logbook, image_grid
+from adv_training.methods import forward_equivalents
+from adv_training.progress import Message
+from adv_training.settings import METHODS, Settings
+from adv_training.synthetic import synthetic_dataset
+from adv_training.training import Training, one_cycle
+from l2l_gail.errors import InputError
+from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
+from tests.adv_training.support import tiny_settings
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return synthetic_dataset(train_size=200, eval_size=40, held_out=40)
+
+
+def start(tmp_path: Path, settings: Settings, data: Dataset, **options: Any) -> Training:
+    resume = options.get("resume", False)
+    folder = RunFolder.create(
+        tmp_path, "synthetic", settings.folder_name, settings.seed, resume=resume
+    )
+    return Training(settings, data, folder, **options)
+
+
+def weights(run: Training) -> dict[str, torch.Tensor]:
+    rule = {f"rule.{k}": v for k, v in run.method.rule.state_dict().items()}
+    return {k: v.clone() for k, v in (run.game.classifier.state_dict() | rule).items()}
+
+
+class Killed(Exception):
+    """What a kill does to a run, without killing the tests."""
+
+
+@pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
+def test_a_killed_run_goes_on_bit_for_bit(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = tiny_settings(name, epochs=3)
+    whole = start(tmp_path / "whole", settings, data)
+    expected = whole.run()
+
+    broken = start(tmp_path / "broken", settings, data)
+    review = Training._review_epoch
+
+    def dies_in_the_second_epoch(run: Training, logbook: Logbook) -> None:
+        if run.epoch == 2:  # trained, and not yet saved
+            raise Killed
+        review(run, logbook)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_review_epoch", dies_in_the_second_epoch)
+        with pytest.raises(Killed):
+            broken.run()
+    torch.manual_seed(99)  # nothing may hang on the global state
+    resumed = start(tmp_path / "broken", settings, data, resume=True)
+    assert resumed.epoch == 1
+    assert resumed.folder.path == broken.folder.path
+    found = resumed.run()
+
+    one, other = weights(whole), weights(resumed)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    spent = {"wall_s", "cpu_s"}
+    assert {k: v for k, v in found.items() if k not in spent} == {
+        k: v for k, v in expected.items() if k not in spent
+    }
+    assert found["cpu_s"] > 0
+
+
+def test_equal_seeds_give_equal_runs_and_others_do_not(tmp_path: Path, data: Dataset) -> None:
+    runs = [
+        start(tmp_path, tiny_settings("grad_l2l", epochs=1, seed=seed), data) for seed in (0, 0, 1)
+    ]
+    for run in runs:
+        run.run()
+    first, second, third = (weights(run) for run in runs)
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert any(not torch.equal(first[k], third[k]) for k in first)
+    assert runs[0].folder.path.name == "seed0"
+    assert runs[1].folder.path.name == "seed0-2"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> None:
+    settings = tiny_settings(name)
+    run = start(tmp_path, settings, data)
+    told: list[Message] = []
+    run.tell = told.append
+    summary = run.run()
+    written = json.loads(run.folder.summary.read_text())
+    assert {k: v for k, v in written.items() if k != "versions"} == summary
+    assert written["versions"]["torch"]
+    for key in (
+        *("kind", "method", "data", "seed", "epochs", "clean", "pgd20", "forward_equivalents"),
+        *("wall_s", "cpu_s", "curve", "clean_best", "pgd20_best", "eval_images", "params"),
+    ):
+        assert key in summary
+    assert summary["kind"] == "cifar"
+    assert summary["data"] == "synthetic"
+    assert summary["method"] == settings.label
+    assert summary["curve"]["epochs"] == [1, 2]
+    for key in ("clean", "pgd20"):
+        assert 0 <= summary[key] <= 1
+        assert all(0 <= value <= 1 for value in summary["curve"][key])
+    assert summary["pgd20"] <= summary["clean"]
+    learns = name == "grad_l2l"
+    assert (summary["attack_gain_l2l"] is not None) is learns
+    assert (summary["attacker_moved"] is not None) is learns
+    if learns:
+        assert summary["attacker_moved"] > 0
+        share = summary["attacker_flops"] / summary["flops"]
+        assert summary["forward_equivalents"] == forward_equivalents(settings, share)
+    assert [r.folder.path for r in find_runs(tmp_path)] == [run.folder.path]
+
+    total = next(m.amount for m in told if m.kind == "total")
+    assert total == 2 * (160 // 32)
+    assert sum(m.amount for m in told if m.kind == "advance") == total
+
+    events = EventAccumulator(str(run.folder.path))
+    events.Reload()
+    tags = set(events.Tags()["scalars"]) | set(events.Tags()["images"])
+    expected = {tag for tag in TAGS if learns or not tag.startswith("attacker/")}
+    assert tags == expected
+    assert [e.step for e in events.Scalars("held_out/pgd20")] == [1, 2]
+    with Image.open(run.folder.path / "adversarial.png") as image:
+        assert image.size == (8 * 34 * 3, 3 * 34 * 3)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path, data: Dataset) -> None:
+    settings = tiny_settings("standard", epochs=1)
+    first = start(tmp_path, settings, data).run()
+    again = start(tmp_path, settings, data, resume=True).run()
+    assert {k: v for k, v in again.items() if k != "versions"} == first
+
+
+def test_resuming_under_other_settings_is_refused(tmp_path: Path, data: Dataset) -> None:
+    start(tmp_path, tiny_settings("standard", epochs=1), data).run()
+    with pytest.raises(InputError, match=r"trained with lr 0\.2, not 0\.1"):
+        start(tmp_path, tiny_settings("standard", epochs=1, lr=0.1), data, resume=True)
+    with pytest.raises(InputError, match="batch-size 500"):
+        start(tmp_path, tiny_settings("standard", batch_size=500), data)
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, data: Dataset) -> None:
+    settings = tiny_settings("standard", epochs=1)
+    run = start(tmp_path, settings, data)
+    run.run()
+    whole = run.folder.checkpoint.read_bytes()
+    run.folder.checkpoint.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError) as caught:
+        start(tmp_path, settings, data, resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_best_epoch_is_chosen_on_the_held_out_images(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[tuple[int, float]] = []
+    real = training.accuracy
+
+    def watched(classifier: Any, images: Any, *args: Any, **options: Any) -> Any:
+        found = real(classifier, images, *args, **options)
+        judged.append((id(images), found.pgd20))
+        return found
+
+    monkeypatch.setattr(training, "accuracy", watched)
+    run = start(tmp_path, tiny_settings("pgd", epochs=3), data)
+    summary = run.run()
+    on_held_out = [score for images, score in judged[:3] if images == id(data.held_out)]
+    assert len(on_held_out) == 3
+    assert all(images == id(data.test) for images, _ in judged[3:])
+    assert summary["best_epoch"] == 1 + int(np.argmax(on_held_out))
+    assert summary["curve"]["pgd20"] == on_held_out
+    saved = load_checkpoint(run.folder.checkpoint)["best"]
+    assert saved["epoch"] == summary["best_epoch"]
+    # The last classifier is back in its place after the best one was judged.
+    last = load_checkpoint(run.folder.checkpoint)["classifier"]
+    assert all(torch.equal(v, last[k]) for k, v in run.game.classifier.state_dict().items())
+
+
+def test_catastrophic_overfitting_is_said(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "single_step_trap", lambda *args: (0.6, 0.01))
+    told: list[Message] = []
+    run = start(tmp_path, tiny_settings("fgsm_rs", epochs=1), data, tell=told.append)
+    summary = run.run()
+    lines = [m.text for m in told if m.kind == "line" and "catastrophic overfitting" in m.text]
+    assert len(lines) == 1
+    assert "60% under FGSM but 1% under PGD-7" in lines[0]
+    assert summary["catastrophic_overfitting_epochs"] == [1]
+
+
+def test_a_diverging_run_ends_with_one_line(tmp_path: Path, data: Dataset) -> None:
+    with pytest.raises(InputError, match="lower --lr"):
+        start(tmp_path, tiny_settings("standard", lr=1e30), data).run()
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    assert one_cycle(0.0, 0.2) == 0.0
+    assert one_cycle(0.3, 0.2) == pytest.approx(0.2)
+    assert one_cycle(0.15, 0.2) == pytest.approx(0.1)
+    assert one_cycle(0.65, 0.2) == pytest.approx(0.1)
+    assert one_cycle(1.0, 0.2) == 0.0
+
+
+def test_the_grid_shows_clean_perturbation_and_perturbed() -> None:
+    clean = torch.full((2, 3, 4, 4), 0.5)
+    perturbed = clean.clone()
+    perturbed[1] += 0.02
+    grid = image_grid(clean, perturbed)
+    assert grid.shape == (3 * 6, 2 * 6, 3)
+    assert grid[2, 2, 0] == 128  # clean
+    assert grid[8, 2, 0] == 128  # no perturbation: grey
+    assert grid[8, 8, 0] == round(255 * 0.7)  # ten times 0.02 above grey
+    assert grid[14, 8, 0] == round(255 * 0.52)
+    assert grid[0, 0, 0] == 255  # the line between images
+
+
+def test_an_undocumented_tag_is_refused(tmp_path: Path) -> None:
+    logbook = Logbook(tmp_path)
+    with pytest.raises(KeyError, match="not documented"):
+        logbook.scalars({"train/mystery": 1.0}, 1)
+    logbook.close()
+
+
+def test_robust_training_is_a_real_problem_on_the_generated_set(tmp_path: Path) -> None:
+    data = synthetic_dataset(train_size=2200, eval_size=200, held_out=200)
+    found = {}
+    for name in ("standard", "pgd"):
+        settings = tiny_settings(name, epochs=5, lr=0.1)
+        found[name] = start(tmp_path, settings, data).run()
+    assert found["standard"]["clean"] > 0.9
+    assert found["standard"]["pgd20"] < 0.05
+    assert found["pgd"]["pgd20"] > 0.25

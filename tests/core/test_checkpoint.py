@@ -1,0 +1,150 @@
+"""A rule on disk: small, readable without executing anything, equal when it comes back."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from l2l_gail.core import (
+    Adam,
+    ConvPerturber,
+    CoordinateMLP,
+    GatedMomentum,
+    UpdateRule,
+    load_rule,
+    rule_from_dict,
+    rule_to_dict,
+    save_rule,
+)
+from tests.core.support import awaken, every_rule, name_of, problem, run
+
+
+@pytest.mark.parametrize("rule", every_rule(), ids=name_of)
+def test_rule_comes_back_as_it_was(rule: UpdateRule, tmp_path: Path) -> None:
+    path = tmp_path / "rule.pt"
+    save_rule(path, rule, {"seed": 3, "licence": "MIT"})
+    loaded = load_rule(path)
+    assert type(loaded) is type(rule)
+    assert loaded.config == rule.config
+    variables, loss = problem(torch.float32)
+    for a, b in zip(run(rule, variables, loss, 5), run(loaded, variables, loss, 5), strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in variables)
+    assert os.listdir(tmp_path) == ["rule.pt"]
+
+
+def test_rule_in_float64_comes_back_in_float64(tmp_path: Path) -> None:
+    rule = awaken(GatedMomentum(0.1)).double()
+    save_rule(tmp_path / "rule.pt", rule)
+    for a, b in zip(rule.parameters(), load_rule(tmp_path / "rule.pt").parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert b.dtype == torch.float64
+
+
+@pytest.mark.parametrize("rule", [CoordinateMLP(3e-4), GatedMomentum(0.1)], ids=name_of)
+def test_file_is_small_and_names_no_code(rule: UpdateRule, tmp_path: Path) -> None:
+    path = tmp_path / "rule.pt"
+    save_rule(path, rule, {"seed": 0, "games": "bilinear", "licence": "MIT"})
+    assert path.stat().st_size < 20_000
+    assert b"l2l_gail" not in path.read_bytes()
+    saved = torch.load(path, weights_only=True)
+    assert saved["meta"] == {"seed": 0, "games": "bilinear", "licence": "MIT"}
+
+
+def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "rule.pt"
+    save_rule(path, CoordinateMLP(1e-3))
+    save_rule(path, Adam(2e-3))
+    assert load_rule(path).config["lr"] == 2e-3
+
+
+def test_rule_around_a_network_of_ones_own_is_not_saved_here(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ConvPerturber cannot be built from plain values"):
+        save_rule(tmp_path / "rule.pt", ConvPerturber(nn.Conv2d(2, 1, 1), 0.1))
+    assert os.listdir(tmp_path) == []
+
+
+def one_line(error: BaseException) -> str:
+    assert "\n" not in str(error)
+    return str(error)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"rule\.pt"):
+        load_rule(tmp_path / "rule.pt")
+
+
+class Bomb:
+    """Writes a file if it is ever unpickled."""
+
+    def __init__(self, crater: Path) -> None:
+        self.crater = crater
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.crater),)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "pickle", "bomb"])
+def test_file_that_is_no_checkpoint_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    path, crater = tmp_path / "rule.pt", tmp_path / "crater"
+    save_rule(path, CoordinateMLP(1e-3))
+    whole = path.read_bytes()
+    if kind == "bomb":
+        torch.save({"format": 1, "rule": Bomb(crater)}, path)
+    else:
+        path.write_bytes(
+            {
+                "empty": b"",
+                "text": b"learning rate 1e-3\n",
+                "truncated": whole[: len(whole) // 2],
+                "pickle": pickle.dumps({"format": 1, "rule": Path("x")}, protocol=2),
+            }[kind]
+        )
+    with pytest.raises(ValueError, match=r"rule\.pt is not a rule checkpoint") as caught:
+        load_rule(path)
+    one_line(caught.value)
+    assert not crater.exists()
+
+
+def with_changes(**changes: Any) -> dict[str, Any]:
+    return {**rule_to_dict(CoordinateMLP(1e-3)), **changes}
+
+
+def without(key: str) -> dict[str, Any]:
+    saved = with_changes()
+    del saved[key]
+    return saved
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (with_changes(format=2), "format 1 .found 2"),
+        ({"state_dict": {}}, "format 1 .found None"),
+        ([1, 2], "found list"),
+        (with_changes(rule="Lion"), "unknown rule 'Lion'; known: Adam"),
+        (without("rule"), "incomplete: no rule"),
+        (without("config"), "incomplete: no config"),
+        (with_changes(config={"lr": 1e-3, "depth": 9}), "does not fit this version.*depth"),
+        (with_changes(config={"lr": 1e-3, "hidden": 4}), "does not fit this version.*w1"),
+        (with_changes(state_dict={}), "does not fit this version.*Missing"),
+        (with_changes(state_dict={"w1": 3}), "does not fit this version"),
+    ],
+)
+def test_checkpoint_that_does_not_fit_is_refused_in_one_line(saved: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        rule_from_dict(saved)
+    one_line(caught.value)
+
+
+def test_file_of_another_format_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(ValueError, match="not a rule checkpoint") as caught:
+        load_rule(path)
+    one_line(caught.value)

@@ -1,0 +1,384 @@
+"""The trainer's step: who is moved by which gradient, when, and what survives a bad one."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from l2l_gail.core import (
+    SGD,
+    Adam,
+    ConvPerturber,
+    CoordinateMLP,
+    Game,
+    L2LTrainer,
+    SignDescent,
+    UpdateRule,
+    Vars,
+)
+from tests.core.support import awaken, problem
+
+
+class ImageGame(Game):
+    """A zero-sum game on tiny images; counts how often the classifier's loss is computed."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.weights = nn.Parameter(torch.randn(3, 8, generator=generator, dtype=torch.float64))
+        self.losses = 0
+
+    def init_follower(self, batch: tuple[Tensor, Tensor]) -> Vars:
+        return {"x": batch[0]}
+
+    def leader_loss(self, follower: Vars, batch: tuple[Tensor, Tensor]) -> Tensor:
+        self.losses += 1
+        return F.cross_entropy(follower["x"].flatten(1).tanh() @ self.weights.T, batch[1])
+
+    def follower_loss(self, follower: Vars, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return -self.leader_loss(follower, batch)
+
+    def project(self, follower: Vars, batch: tuple[Tensor, Tensor]) -> Vars:
+        return {"x": batch[0] + (follower["x"] - batch[0]).clamp(-0.3, 0.3)}
+
+
+def images() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randn(6, 2, 2, 2, generator=generator, dtype=torch.float64)
+    return pixels, torch.arange(6) % 3
+
+
+def perturber() -> ConvPerturber:
+    torch.manual_seed(0)
+    return ConvPerturber(nn.Conv2d(4, 2, 1).double(), 0.1)
+
+
+def image_trainer(
+    rule: UpdateRule, leader_lr: float = 0.5, meta_lr: float | None = 0.5, **options: Any
+) -> L2LTrainer:
+    game = ImageGame()
+    meta = None if meta_lr is None else torch.optim.SGD(rule.parameters(), lr=meta_lr)
+    leader = torch.optim.SGD([game.weights], lr=leader_lr)
+    return L2LTrainer(game, rule, meta_optimizer=meta, leader_optimizer=leader, **options)
+
+
+def weights(rule: nn.Module) -> Tensor:
+    return nn.utils.parameters_to_vector(rule.parameters()).detach().clone()
+
+
+def leader_of(trainer: L2LTrainer) -> Tensor:
+    assert isinstance(trainer.game, ImageGame)
+    return trainer.game.weights.detach().clone()
+
+
+# Leader and rule.
+
+
+def test_fused_and_alternating_orders_have_the_same_gradients_where_they_should() -> None:
+    """The leader's always; the rule's while the leader stands still."""
+    fused_rule, alternating_rule = perturber(), perturber()
+    fused = image_trainer(fused_rule, leader_lr=0.5, order="fused")
+    alternating = image_trainer(alternating_rule, leader_lr=0.5, order="alternating")
+    before = weights(fused_rule)
+    fused.step([images()])
+    alternating.step([images()])
+    torch.testing.assert_close(leader_of(fused), leader_of(alternating), rtol=1e-12, atol=1e-14)
+    assert not torch.equal(weights(fused_rule), weights(alternating_rule))
+
+    fused_rule, alternating_rule = perturber(), perturber()
+    image_trainer(fused_rule, leader_lr=0.0, order="fused").step([images()])
+    image_trainer(alternating_rule, leader_lr=0.0, order="alternating").step([images()])
+    assert not torch.equal(weights(fused_rule), before)
+    torch.testing.assert_close(
+        weights(fused_rule), weights(alternating_rule), rtol=1e-12, atol=1e-14
+    )
+
+
+def test_leader_descends_and_the_rule_ascends_on_the_leaders_loss() -> None:
+    rule = perturber()
+    still = image_trainer(rule, leader_lr=0.0, meta_lr=2.0)
+    losses = [float(still.step([images()])["leader_loss"]) for _ in range(20)]
+    assert losses[-1] > losses[0] + 0.01
+
+    led = image_trainer(perturber(), leader_lr=0.5, meta_lr=None)
+    losses = [float(led.step([images()])["leader_loss"]) for _ in range(20)]
+    assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize(("order", "losses"), [("fused", 2), ("alternating", 4)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_orders_cost_what_they_promise(order: Any, losses: int, k: int) -> None:
+    """One loss for each query, one at the end; the alternating order plays twice."""
+    trainer = image_trainer(perturber(), order=order)
+    trainer.step([images()] * k)
+    assert isinstance(trainer.game, ImageGame)
+    assert trainer.game.losses == losses // 2 * (k + 1)
+
+
+def test_hand_designed_attack_passes_through_the_same_step() -> None:
+    trainer = image_trainer(SignDescent(0.1), meta_lr=None)
+    pixels, labels = images()
+    before = leader_of(trainer).requires_grad_()
+    stats = trainer.step([(pixels, labels)] * 3)
+    x = pixels
+    for _ in range(3):
+        x = x.clone().requires_grad_()
+        logits = x.flatten(1).tanh() @ before.detach().T
+        (g,) = torch.autograd.grad(F.cross_entropy(logits, labels), x)
+        x = pixels + (x.detach() + 0.1 * g.sign() - pixels).clamp(-0.3, 0.3)
+    loss = F.cross_entropy(x.flatten(1).tanh() @ before.T, labels)
+    (gradient,) = torch.autograd.grad(loss, before)
+    torch.testing.assert_close(leader_of(trainer), before.detach() - 0.5 * gradient)
+    torch.testing.assert_close(stats["leader_loss"], loss.detach())
+    assert set(stats) == {"leader_loss"}
+
+
+# The rule's training.
+
+
+class WeightGame(Game):
+    """A follower whose loss depends on the batch: its distance to the batch's target."""
+
+    def __init__(self) -> None:
+        self.judged: list[float] = []
+
+    def init_follower(self, batch: Any) -> Vars:
+        return {"w": torch.zeros(4)}
+
+    def follower_loss(self, follower: Vars, batch: float) -> Tensor:
+        return (follower["w"] - batch).square().mean()
+
+    def meta_loss(self, follower: Vars, batch: float) -> Tensor:
+        self.judged.append(batch)
+        return self.follower_loss(follower, batch)
+
+
+def weight_trainer(game: Game | None = None, **options: Any) -> L2LTrainer:
+    rule = awaken(CoordinateMLP(0.01), size=0.1)
+    meta = torch.optim.Adam(rule.meta_parameter_groups(1e-3))
+    defaults: dict[str, Any] = {"persistent": True, "meta_optimizer": meta}
+    return L2LTrainer(game or WeightGame(), rule, **(defaults | options))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_rule_is_trained_at_every_nth_step_only(every: int) -> None:
+    trainer = weight_trainer(meta_every=every)
+    for step in range(1, 8):
+        before = weights(trainer.rule)
+        stats = trainer.step([1.0])
+        due = step % every == 0
+        assert torch.equal(weights(trainer.rule), before) == (not due)
+        assert ("meta_loss" in stats) == due
+        assert ("meta_gradient_norm" in stats) == due
+    assert trainer.steps == 7
+
+
+def test_rule_is_judged_on_the_meta_batches() -> None:
+    game = WeightGame()
+    trainer = weight_trainer(game)
+    trainer.step([1.0], [5.0])
+    trainer.step([1.0])
+    assert game.judged == [5.0, 1.0]
+
+
+def test_rule_is_judged_at_the_last_follower_or_at_all() -> None:
+    followers = {}
+    for where in ("last", "mean"):
+        game = WeightGame()
+        trainer = weight_trainer(game, meta_on=where)
+        stats = trainer.step([1.0, 1.0, 1.0], [2.0, 3.0, 4.0])
+        followers[where] = float(stats["meta_loss"])
+        assert game.judged == ([4.0] if where == "last" else [2.0, 3.0, 4.0])
+    # Small steps: the follower is near 0, so the losses are near the squared targets.
+    assert followers["last"] == pytest.approx(16, rel=0.1)
+    assert followers["mean"] == pytest.approx((4 + 9 + 16) / 3, rel=0.1)
+
+
+def test_meta_gradient_is_clipped_and_reported_as_it_was() -> None:
+    norms = []
+    for limit in (1e9, 1e-3):
+        rule = awaken(CoordinateMLP(0.01), size=0.1)
+        meta = torch.optim.SGD(rule.parameters(), lr=1.0)
+        trainer = L2LTrainer(
+            WeightGame(), rule, meta_optimizer=meta, persistent=True, max_meta_norm=limit
+        )
+        before = weights(rule)
+        norm = float(trainer.step([1.0], [50.0])["meta_gradient_norm"])
+        moved = float((weights(rule) - before).norm())
+        assert moved == pytest.approx(min(norm, limit), rel=2e-2)
+        norms.append(norm)
+    assert norms[0] == pytest.approx(norms[1])
+    assert norms[0] > 1e-3
+
+
+def test_meta_update_that_is_not_finite_is_skipped_and_counted() -> None:
+    trainer = weight_trainer()
+    trainer.step([1.0])
+    before = weights(trainer.rule)
+    assert trainer.meta_optimizer is not None
+    optimizer_before = copy.deepcopy(trainer.meta_optimizer.state_dict())
+    for bad in (math.nan, math.inf):
+        stats = trainer.step([1.0], [bad])
+        assert not math.isfinite(stats["meta_gradient_norm"])
+    assert trainer.skipped == 2
+    assert torch.equal(weights(trainer.rule), before)
+    assert_equal(trainer.meta_optimizer.state_dict(), optimizer_before)
+    trainer.step([1.0])
+    assert not torch.equal(weights(trainer.rule), before)
+    assert trainer.skipped == 2
+
+
+# The follower's life.
+
+
+def test_persistent_follower_lives_on_and_a_fresh_one_does_not() -> None:
+    lasting = L2LTrainer(WeightGame(), SGD(0.1), persistent=True)
+    fresh = L2LTrainer(WeightGame(), SGD(0.1))
+    for _ in range(3):
+        lasting.step([1.0])
+        fresh.step([1.0])
+    # One step takes (w - 1) to (w - 1)(1 - 0.1 * 2 / 4).
+    assert lasting.follower is not None
+    torch.testing.assert_close(lasting.follower["w"], torch.full((4,), 1 - 0.95**3))
+    assert fresh.follower is None
+    assert lasting.last_batch == 1.0
+
+
+def test_begin_starts_again_with_a_fresh_state() -> None:
+    trainer = L2LTrainer(WeightGame(), Adam(0.1), persistent=True)
+    trainer.step([1.0])
+    trainer.begin({"w": torch.full((4,), 7.0)})
+    assert trainer.state["t"] == 0
+    trainer.step([1.0])
+    assert trainer.follower is not None
+    torch.testing.assert_close(trainer.follower["w"], torch.full((4,), 6.9))
+    assert trainer.state["t"] == 1
+
+
+def test_follower_that_is_not_finite_is_rejected_with_one_warning() -> None:
+    trainer = L2LTrainer(WeightGame(), Adam(0.1), persistent=True)
+    trainer.step([1.0])
+    kept, state = trainer.follower, trainer.state
+    assert kept is not None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for bad in (math.nan, math.inf, -math.inf):
+            trainer.step([bad])
+    (warning,) = caught
+    assert issubclass(warning.category, RuntimeWarning)
+    assert "\n" not in str(warning.message)
+    assert "Adam" in str(warning.message)
+    assert trainer.rejected == 3
+    assert trainer.follower is kept
+    assert trainer.state is state
+    trainer.step([1.0])
+    assert trainer.rejected == 3
+    assert not torch.equal(trainer.follower["w"], kept["w"])
+
+
+def test_fallbacks_of_a_broken_network_are_counted_through_the_trainer() -> None:
+    trainer = weight_trainer()
+    twin = L2LTrainer(WeightGame(), Adam(0.01), persistent=True)
+    with torch.no_grad():
+        trainer.rule.get_parameter("w2").fill_(math.nan)
+    for _ in range(4):
+        trainer.step([1.0])
+        twin.step([1.0])
+    assert int(trainer.rule.diagnostics(trainer.state)["fallbacks"]) == 4
+    assert trainer.skipped == 4
+    assert trainer.rejected == 0
+    assert trainer.follower is not None
+    assert twin.follower is not None
+    assert torch.equal(trainer.follower["w"], twin.follower["w"])
+
+
+# Resume.
+
+
+class Regression(Game):
+    def __init__(self) -> None:
+        self.start, self.loss = problem(torch.float32)
+
+    def init_follower(self, batch: Any) -> Vars:
+        return self.start
+
+    def follower_loss(self, follower: Vars, batch: float) -> Tensor:
+        return batch * self.loss(follower)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_resumed_trainer_goes_on_bit_for_bit(learned: bool) -> None:
+    def trainer() -> L2LTrainer:
+        if learned:
+            return weight_trainer(Regression(), meta_every=2)
+        return L2LTrainer(Regression(), Adam(0.01), persistent=True)
+
+    straight, first, second = trainer(), trainer(), trainer()
+    for step in range(7):
+        straight.step([1.0 + step], [2.0])
+        first.step([1.0 + step], [2.0])
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    for step in range(8):
+        straight.step([1.0 + step], [3.0])
+        second.step([1.0 + step], [3.0])
+    assert straight.steps == second.steps == 15
+    assert straight.follower is not None
+    assert second.follower is not None
+    for name, tensor in straight.follower.items():
+        assert torch.equal(second.follower[name], tensor)
+    assert_equal(second.state_dict(), straight.state_dict())
+
+
+def test_state_with_a_meta_optimizer_is_refused_by_a_trainer_without_one() -> None:
+    saved = weight_trainer().state_dict()
+    with pytest.raises(ValueError, match="meta_optimizer"):
+        weight_trainer(meta_optimizer=None).load_state_dict(saved)
+    saved = weight_trainer(meta_optimizer=None).state_dict()
+    with pytest.raises(ValueError, match="saved without a meta_optimizer"):
+        weight_trainer().load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"meta_every": 0}, "meta_every"), ({"order": "together"}, "alternating")],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        L2LTrainer(WeightGame(), SGD(0.1), **options)
+
+
+def test_game_says_what_it_lacks() -> None:
+    class Bare(Game):
+        def follower_loss(self, follower: Vars, batch: Any) -> Tensor:
+            return follower["w"].sum()
+
+    with pytest.raises(NotImplementedError, match="Bare does not say where a follower starts"):
+        L2LTrainer(Bare(), SGD(0.1)).step([None])
+    leader = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    trainer = L2LTrainer(Bare(), SGD(0.1), leader_optimizer=leader, persistent=True)
+    trainer.begin({"w": torch.zeros(1)})
+    with pytest.raises(NotImplementedError, match="Bare trains its leader elsewhere"):
+        trainer.step([None])
+
+
+def assert_equal(a: Any, b: Any) -> None:
+    """Assert that two trees of dicts, lists, tensors and plain values are equal, bit for bit."""
+    if isinstance(a, Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict | list | tuple):
+        keys = list(a) if isinstance(a, dict) else range(len(a))
+        assert len(a) == len(b)
+        for key in keys:
+            assert_equal(a[key], b[key])
+    else:
+        assert a == b

@@ -1,0 +1,277 @@
+"""Making demonstrations: recording, reading other people's policies, training, the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.demos import expert as expert_module
+from l2l_gail.demos.__main__ import main
+from l2l_gail.demos.expert import (
+    Checkpoint,
+    ExpertRecipe,
+    make_expert_model,
+    plain_policy,
+    recipe_for,
+    train_expert,
+)
+from l2l_gail.demos.policy_file import MlpPolicy
+from l2l_gail.demos.record import record_episodes
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import Evaluation, evaluate_policy_return
+from tests.demos.support import Doubling, save_model, small_policy
+
+
+def bold_policy(observations: np.ndarray) -> np.ndarray:
+    """Actions of Hopper, many of them beyond the bounds."""
+    gain = np.random.default_rng(0).normal(size=(11, 3)) * 3
+    return (observations[:, :, None] * gain).sum(axis=1)
+
+
+class TestRecording:
+    def test_what_is_recorded_is_what_happened(self) -> None:
+        limit = {"max_episode_steps": 40}
+        demos = record_episodes(bold_policy, "Hopper-v5", [7, 8, 9], limit)
+        assert demos.env_id == "Hopper-v5"
+        assert demos.n_episodes == 3
+        env = gymnasium.make("Hopper-v5", **limit)
+        row = 0
+        for seed in (7, 8, 9):
+            obs, _ = env.reset(seed=seed)
+            ended = False
+            while not ended:
+                action = np.clip(bold_policy(obs[None])[0], -1, 1).astype(np.float32)
+                np.testing.assert_array_equal(demos.obs[row], obs.astype(np.float32))
+                np.testing.assert_array_equal(demos.acts[row], action)
+                obs, reward, terminated, truncated, _ = env.step(action)
+                np.testing.assert_array_equal(demos.next_obs[row], obs.astype(np.float32))
+                assert demos.rews[row] == reward
+                assert demos.terminals[row] == terminated
+                assert demos.truncated[row] == (truncated and not terminated)
+                row, ended = row + 1, terminated or truncated
+        assert row == len(demos)
+        assert np.abs(bold_policy(demos.obs)).max() > 1  # so that clipping was needed
+        env.close()
+
+    def test_time_limit_is_no_terminal_state(self) -> None:
+        demos = record_episodes(bold_policy, "Hopper-v5", [7], {"max_episode_steps": 5})
+        assert demos.episode_lengths.tolist() == [5]
+        assert demos.truncated.tolist() == [False] * 4 + [True]
+        assert not demos.terminals.any()
+
+    def test_termination_in_the_step_of_the_time_limit_is_a_termination(self) -> None:
+        terminates = len(record_episodes(bold_policy, "Hopper-v5", [7]))
+        limit = {"max_episode_steps": terminates}
+        demos = record_episodes(bold_policy, "Hopper-v5", [7], limit)
+        assert len(demos) == terminates
+        assert demos.terminals[-1]
+        assert not demos.truncated.any()
+
+    def test_returns_are_those_of_an_evaluation(self) -> None:
+        seeds, limit = [3, 4], {"max_episode_steps": 40}
+        demos = record_episodes(bold_policy, "Hopper-v5", seeds, limit)
+        measured = evaluate_policy_return(bold_policy, "Hopper-v5", seeds, limit)
+        np.testing.assert_allclose(demos.returns, measured.returns, rtol=1e-12)
+        np.testing.assert_array_equal(demos.episode_lengths, measured.lengths)
+
+    def test_policy_of_another_environment_is_refused(self) -> None:
+        with pytest.raises(InputError, match="actions of shape"):
+            record_episodes(lambda obs: np.zeros((len(obs), 2)), "Hopper-v5", [0])
+        with pytest.raises(InputError, match="at least one episode"):
+            record_episodes(bold_policy, "Hopper-v5", [])
+
+
+TINY = ExpertRecipe(n_envs=4, n_steps=64, batch_size=64, n_epochs=2)
+
+
+def test_expert_is_the_best_checkpoint() -> None:
+    def train() -> Any:
+        return train_expert(
+            "InvertedPendulum-v5",
+            total_timesteps=1500,
+            seed=0,
+            selection_seeds=range(100, 104),
+            recipe=TINY,
+            n_checkpoints=4,
+        )
+
+    expert = train()
+    steps = [checkpoint.steps for checkpoint in expert.checkpoints]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 1536  # whole rollouts of 256
+    assert expert.best.mean_return == max(point.mean_return for point in expert.checkpoints)
+    again = evaluate_policy_return(expert.policy, "InvertedPendulum-v5", range(100, 104))
+    assert again.mean_return == expert.best.mean_return
+    same = train()
+    assert same.checkpoints == expert.checkpoints
+    np.testing.assert_array_equal(same.policy.weights[0], expert.policy.weights[0])
+
+
+def test_expert_is_not_the_last_policy_if_an_earlier_one_was_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen, scores = [], iter([5.0, 9.0, 7.0, 1.0, 0.0])
+
+    def scripted(policy: MlpPolicy, *_: object) -> Evaluation:
+        seen.append(policy)
+        return Evaluation(np.array([next(scores)]), np.array([1]))
+
+    monkeypatch.setattr(expert_module, "evaluate_policy_return", scripted)
+    expert = train_expert(
+        "InvertedPendulum-v5",
+        total_timesteps=1280,
+        seed=0,
+        selection_seeds=[1],
+        recipe=TINY,
+        n_checkpoints=5,
+    )
+    assert expert.best == Checkpoint(steps=512, mean_return=9.0)
+    assert expert.policy is seen[1]
+    assert [point.mean_return for point in expert.checkpoints] == [5.0, 9.0, 7.0, 1.0, 0.0]
+    # Policies are copies: training on does not change the one that was kept.
+    assert not np.array_equal(seen[1].weights[0], seen[2].weights[0])
+    assert not np.array_equal(seen[1].obs_mean, seen[2].obs_mean)
+
+
+def test_expert_model_has_the_recipe() -> None:
+    model, venv = make_expert_model("Hopper-v5", ExpertRecipe(), seed=0)
+    assert (venv.num_envs, model.n_steps, model.batch_size, model.n_epochs) == (16, 128, 128, 10)
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == [3e-4, 1.5e-4, 0.0]
+    assert (model.gamma, model.gae_lambda, model.clip_range(1.0)) == (0.99, 0.95, 0.2)
+    assert (venv.norm_obs, venv.norm_reward, venv.gamma) == (True, True, 0.99)
+    shapes = [tuple(p.shape) for p in model.policy.mlp_extractor.policy_net.parameters()]
+    assert shapes == [(64, 11), (64,), (64, 64), (64,)]
+    assert isinstance(model.policy.mlp_extractor.policy_net[1], torch.nn.Tanh)
+
+
+def test_plain_policy_acts_as_the_model_in_its_environment() -> None:
+    model, venv = make_expert_model("Hopper-v5", TINY, seed=0)
+    venv.obs_rms.mean, venv.obs_rms.var = np.linspace(-1, 1, 11), np.linspace(0.01, 9, 11)
+    with torch.no_grad():
+        model.policy.action_net.weight.mul_(100)
+    obs = np.random.default_rng(0).normal(size=(20, 11)) * 5
+    expected, _ = model.predict(venv.normalize_obs(obs), deterministic=True)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(np.clip(plain_policy(model, venv)(obs), -1, 1), expected, atol=1e-5)
+
+
+def test_expert_leaves_torch_threads_as_they_were(request: pytest.FixtureRequest) -> None:
+    count = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(count))
+    torch.set_num_threads(2)
+    train_expert("InvertedPendulum-v5", total_timesteps=1, seed=0, selection_seeds=[1], recipe=TINY)
+    assert torch.get_num_threads() == 2
+
+
+def test_ant_has_a_recipe_of_its_own() -> None:
+    assert recipe_for("Ant-v5") == ExpertRecipe(
+        n_envs=32, batch_size=256, learning_rate=2e-4, log_std_init=-1.5
+    )
+    assert recipe_for("Hopper-v5") == recipe_for("Walker2d-v5") == ExpertRecipe()
+
+
+class TestCommand:
+    limit = ("--env-kwargs", "max_episode_steps=30")
+
+    def test_records_a_policy_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        policy = small_policy(11, 3)
+        policy.save(tmp_path / "in.policy.npz")
+        out = tmp_path / "new" / "hopper.npz"
+        argv = [
+            "record", "--model", str(tmp_path / "in.policy.npz"), "--out", str(out),
+            "--episodes", "2", "--episode-seed", "5", *self.limit,
+        ]  # fmt: skip
+        main(argv)
+        assert "recorded, 2 episodes" in capsys.readouterr().out
+        demos = Demonstrations.load(out)
+        by_hand = record_episodes(policy, "Hopper-v5", [5, 6], {"max_episode_steps": 30})
+        np.testing.assert_array_equal(demos.acts, by_hand.acts)
+        provenance = json.loads(out.with_suffix(".json").read_text())
+        assert provenance["episodes"]["reset_seeds"] == [5, 6]
+        assert provenance["env_kwargs"] == {"max_episode_steps": 30}
+        measured = evaluate_policy_return(
+            policy, "Hopper-v5", range(30_000, 30_050), {"max_episode_steps": 30}
+        )
+        assert demos.expert_return == measured.mean_return
+        assert demos.random_return is not None
+        with pytest.raises(InputError, match="not overwritten"):
+            main(argv)
+
+    def test_trains_where_no_model_is_given(self, tmp_path: Path) -> None:
+        out = tmp_path / "ip.npz"
+        main(["record", "--env", "InvertedPendulum-v5", "--total-timesteps", "10",
+              "--episodes", "1", "--out", str(out)])  # fmt: skip
+        demos = Demonstrations.load(out)
+        assert demos.env_id == "InvertedPendulum-v5"
+        provenance = json.loads(out.with_suffix(".json").read_text())
+        assert provenance["policy"]["checkpoint"]["steps"] == 2048
+        policy = MlpPolicy.load(tmp_path / "ip.policy.npz")
+        np.testing.assert_allclose(np.clip(policy(demos.obs), -3, 3), demos.acts, atol=1e-4)
+
+    def test_records_an_sb3_model_behind_its_statistics(self, tmp_path: Path) -> None:
+        venv = VecNormalize(DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")]))
+        venv.obs_rms.mean, venv.obs_rms.var = np.array([0.1, 0.2, 0.3]), np.array([2.0, 3.0, 4.0])
+        venv.save(str(tmp_path / "vec.pkl"))
+        model, path = save_model(tmp_path, SAC)
+        argv = ["record", "--env", "Pendulum-v1", "--model", str(path), "--episodes", "1",
+                "--vecnormalize", str(tmp_path / "vec.pkl"), *self.limit]  # fmt: skip
+        with pytest.raises(InputError, match="--trust-pickle lets it be loaded, which runs code"):
+            main([*argv, "--out", str(tmp_path / "a.npz")])
+        main([*argv, "--trust-pickle", "--out", str(tmp_path / "a.npz")])
+        demos = Demonstrations.load(tmp_path / "a.npz")
+        expected, _ = model.predict(venv.normalize_obs(demos.obs), deterministic=True)
+        np.testing.assert_allclose(demos.acts, expected, atol=1e-4)
+
+    def test_records_a_model_that_only_pickle_loads(self, tmp_path: Path) -> None:
+        model, path = save_model(
+            tmp_path, PPO, policy_kwargs={"features_extractor_class": Doubling}
+        )
+        argv = ["record", "--env", "Pendulum-v1", "--model", str(path), "--episodes", "1",
+                "--out", str(tmp_path / "a.npz"), *self.limit]  # fmt: skip
+        with pytest.raises(InputError, match="--trust-pickle"):
+            main(argv)
+        main([*argv, "--trust-pickle"])
+        demos = Demonstrations.load(tmp_path / "a.npz")
+        expected, _ = model.predict(demos.obs, deterministic=True)
+        np.testing.assert_allclose(demos.acts, expected, atol=1e-4)
+        assert not (tmp_path / "a.policy.npz").exists()  # it is no plain network
+
+    @pytest.mark.parametrize(
+        ("argv", "pattern"),
+        [
+            (["--env", "Hoper-v5"], "perhaps you meant 'Hopper-v5'"),
+            (["--sed", "1"], "perhaps you meant --seed"),
+            (["--episodes", "0"], "record at least one"),
+            (["--total-timesteps", "0"], "at least one"),
+            (["--seed", "-1"], "0 or positive"),
+            (["--algo", "ppo"], "go with --model"),
+            (["--out", "demos.txt"], "does not end in .npz"),
+            (["--env-kwargs", "wings"], "write name=value"),
+            (["--model", "nowhere.zip"], "no model at"),
+            (["--model", "nowhere.policy.npz"], "does not exist"),
+        ],
+    )
+    def test_wrong_input_is_refused_before_any_training(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], pattern: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError, match=pattern):
+            main(["record", *argv])
+        assert not list(tmp_path.iterdir())
+
+    def test_policy_of_another_environment_is_refused(self, tmp_path: Path) -> None:
+        small_policy(17, 6).save(tmp_path / "p.policy.npz")
+        with pytest.raises(InputError, match="maps 17 observations to 6 actions"):
+            main(["record", "--model", str(tmp_path / "p.policy.npz"),
+                  "--out", str(tmp_path / "d.npz")])  # fmt: skip

@@ -1,0 +1,111 @@
+"""A run on tensors that is cut off goes on as if it had not been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import envs
+from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.demos import Demonstrations
+from l2l_gail.gail import GAIL, L2LGAIL, TrainingRun
+from l2l_gail.runs import RunFolder
+from tests.gail.support import walk_envs
+from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, assert_trained_alike, make
+
+N_ENVS, N_STEPS, ROLLOUTS = 4, 32, 6
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(TrueReturnCallback):
+    """No evaluation; ends the process, as it were, in the middle of a rollout."""
+
+    def __init__(self, at: int | None) -> None:
+        super().__init__("Hopper-v5", range(1), every=10**9)
+        self.at = at
+
+    def measure(self) -> None:
+        self.curve["steps"].append(self.num_timesteps)
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps == self.at:
+            raise Killed
+        return True
+
+
+def hopper_run(cls: type[GAIL], policy: Any, folder: RunFolder, kill_at: int | None) -> TrainingRun:
+    env = envs.make("Hopper-v5", N_ENVS, device="cpu", max_episode_steps=25)
+    demos = Demonstrations.load("Hopper-v5")
+    kwargs = {"use_sde": True} if policy is OwnPolicy else {}
+    model = make(cls, env, policy, demos, n_steps=N_STEPS, batch_size=32, **kwargs)
+    return TrainingRun(model, folder, KillAt(kill_at))
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if not tag.startswith("time/")
+    }
+
+
+@pytest.mark.parametrize(
+    ("cls", "policy"), [(GAIL, "MlpPolicy"), (L2LGAIL, "MlpPolicy"), (GAIL, OwnPolicy)]
+)
+def test_a_killed_run_goes_on_bit_for_bit(cls: type[GAIL], policy: Any, tmp_path: Path) -> None:
+    rollout = N_ENVS * N_STEPS
+    whole = hopper_run(cls, policy, RunFolder.create(tmp_path, "env", "whole", 0), None)
+    whole.train(ROLLOUTS * rollout, save_every=2 * rollout)
+
+    folder = RunFolder.create(tmp_path, "env", "cut", 0)
+    with pytest.raises(Killed):  # two and a half rollouts after the start, one after the checkpoint
+        hopper_run(cls, policy, folder, 3 * rollout + 10 * N_ENVS).train(
+            ROLLOUTS * rollout, save_every=2 * rollout
+        )
+    rest = hopper_run(cls, policy, folder, None)
+    torch.manual_seed(99)  # whatever the new process did before
+    np.random.seed(99)
+    assert rest.resume()
+    assert rest.model.num_timesteps == 2 * rollout
+    rest.train(ROLLOUTS * rollout, save_every=2 * rollout)
+
+    assert_trained_alike(whole.model, rest.model, atol=0)
+    assert curves(whole.folder.path) == curves(folder.path)
+    assert torch.equal(*(run.model.env.tensor_env.state_dict()["physics"] for run in (whole, rest)))
+    np.testing.assert_array_equal(whole.model._last_obs, rest.model._last_obs)
+
+
+def walk_run(env: Any, folder: RunFolder) -> TrainingRun:
+    return TrainingRun(make(GAIL, env), folder, KillAt(None))
+
+
+def test_environments_without_a_state_start_new_episodes(tmp_path: Path) -> None:
+    for name, new_env in (("tensors", TensorWalk), ("sb3", lambda: walk_envs(3))):
+        folder = RunFolder.create(tmp_path, "walk", name, 0)
+        walk_run(new_env(), folder).train(ROLLOUT)
+        again = walk_run(new_env(), folder)
+        assert not again.resume()
+        again.train(2 * ROLLOUT)
+        assert again.model.num_timesteps == 2 * ROLLOUT
+
+
+def test_a_state_of_other_environments_is_not_forced_on_these(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "env", "gail", 0)
+    run = hopper_run(GAIL, "MlpPolicy", folder, None)
+    run.train(N_ENVS * N_STEPS)
+    env = envs.make("Hopper-v5", N_ENVS + 1, device="cpu")
+    model = make(GAIL, env, "MlpPolicy", Demonstrations.load("Hopper-v5"), n_steps=N_STEPS)
+    other = TrainingRun(model, folder, KillAt(None))
+    assert not other.resume()
+    other.train(2 * N_ENVS * N_STEPS)
+    assert other.model.num_timesteps >= 2 * N_ENVS * N_STEPS
