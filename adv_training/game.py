@@ -45,6 +45,8 @@ class ImageGame(Game):
         last_accuracy: Accuracy at the perturbed images in the last leader's loss, a 0-d tensor.
     """
 
+    zero_sum = True
+
     def __init__(
         self,
         classifier: nn.Module,

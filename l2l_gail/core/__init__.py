@@ -9,6 +9,8 @@ from l2l_gail.core.coordinate_mlp import CoordinateMLP
 from l2l_gail.core.game import Game
 from l2l_gail.core.gated_momentum import GatedMomentum
 from l2l_gail.core.oracle import FieldOracle, Oracle
+from l2l_gail.core.prodigy import Prodigy
+from l2l_gail.core.registry import build_rule, parse_rule, register_rule, rule_name, rule_names
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
 from l2l_gail.core.trainer import L2LTrainer
@@ -29,16 +31,22 @@ __all__ = [
     "Optimistic",
     "OptimisticAdam",
     "Oracle",
+    "Prodigy",
     "SignDescent",
     "State",
     "Trajectory",
     "UpdateRule",
     "Vars",
     "all_finite",
+    "build_rule",
     "detach",
     "load_rule",
     "normalise_gradient",
+    "parse_rule",
+    "register_rule",
     "rule_from_dict",
+    "rule_name",
+    "rule_names",
     "rule_to_dict",
     "save_rule",
     "unroll",

@@ -8,47 +8,42 @@ from typing import Any
 
 import torch
 
-from l2l_gail.core.coordinate_mlp import CoordinateMLP
-from l2l_gail.core.gated_momentum import GatedMomentum
+from l2l_gail.core.registry import build_rule, plain_config, rule_name, rule_names
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
+from l2l_gail.errors import InputError
 
 __all__ = ["load_rule", "rule_from_dict", "rule_to_dict", "save_rule"]
 
 _FORMAT = 1
-_RULES: dict[str, type[UpdateRule]] = {
-    cls.__name__: cls
-    for cls in (
-        Adam,
-        CoordinateMLP,
-        Extragradient,
-        GatedMomentum,
-        Optimistic,
-        OptimisticAdam,
-        SGD,
-        SignDescent,
-    )
+_CLASS_NAMES = {
+    "Adam": "adam",
+    "CoordinateMLP": "coordinate_mlp",
+    "Extragradient": "extragradient",
+    "GatedMomentum": "gated_momentum",
+    "Optimistic": "optimistic",
+    "OptimisticAdam": "optimistic_adam",
+    "SGD": "sgd",
+    "SignDescent": "sign_descent",
 }
+"""What version 0.1.0 wrote in place of a registered name."""
 
 
 def rule_to_dict(rule: UpdateRule, meta: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return a rule as a dict of plain values and tensors.
 
     Args:
-        rule: A rule of this package that is built from plain values (a ``ConvPerturber`` is not:
-            whoever made its network saves it).
+        rule: A registered rule (a ``ConvPerturber``, built around a network, is none: whoever made
+            the network saves it).
         meta: Provenance, such as seed, games, licence; plain values.
 
     Raises:
-        ValueError: For a rule that :func:`rule_from_dict` could not build.
+        InputError: For a rule that :func:`rule_from_dict` could not build: its class is not
+            registered, or its ``config`` is not plain or not what the constructor takes.
     """
-    name = type(rule).__name__
-    if _RULES.get(name) is not type(rule):
-        raise ValueError(f"{name} cannot be built from plain values; known: {', '.join(_RULES)}")
     return {
         "format": _FORMAT,
-        "rule": name,
-        "config": rule.config,
+        "rule": rule_name(rule),
+        "config": plain_config(rule),
         "state_dict": rule.state_dict(),
         "meta": meta or {},
     }
@@ -58,27 +53,29 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
     """Return the rule of :func:`rule_to_dict`.
 
     Raises:
-        ValueError: If the dict is of another format, names an unknown rule, or its parts do not
-            fit together.
+        InputError: If the dict is of another format, names a rule that nobody has registered in
+            this program, or its parts do not fit together.
     """
     if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
         found = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
-        raise ValueError(f"not a rule checkpoint of format {_FORMAT} (found {found})")
+        raise InputError(f"not a rule checkpoint of format {_FORMAT} (found {found})")
     missing = [key for key in ("rule", "config", "state_dict") if key not in saved]
     if missing:
-        raise ValueError(f"the rule checkpoint is incomplete: no {', '.join(missing)}")
-    if saved["rule"] not in _RULES:
-        raise ValueError(f"unknown rule {saved['rule']!r}; known: {', '.join(_RULES)}")
+        raise InputError(f"the rule checkpoint is incomplete: no {', '.join(missing)}")
+    name = _CLASS_NAMES.get(saved["rule"], saved["rule"])
+    if name not in rule_names():
+        raise InputError(
+            f"the checkpoint is of a rule {name!r} that is not registered here; import the module "
+            f"that defines it (registered: {', '.join(rule_names())})"
+        )
     try:
-        rule = _RULES[saved["rule"]](**saved["config"])
+        rule = build_rule(name, **saved["config"])
         for weights in saved["state_dict"].values():
             rule.to(weights.dtype)  # a rule that worked in float64 still does
         rule.load_state_dict(saved["state_dict"])
-    except (TypeError, AttributeError, RuntimeError) as error:
+    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"the {saved['rule']} checkpoint does not fit this version: {reason}"
-        ) from error
+        raise InputError(f"the {name} checkpoint does not fit this version: {reason}") from error
     return rule
 
 
@@ -94,12 +91,12 @@ def load_rule(path: str | Path) -> UpdateRule:
     """Read a rule written by :func:`save_rule`.
 
     Raises:
-        ValueError: If the file is not a rule checkpoint.
+        InputError: If the file is not a rule checkpoint.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a rule checkpoint: {type(error).__name__}") from error
+        raise InputError(f"{path} is not a rule checkpoint: {type(error).__name__}") from error
     return rule_from_dict(saved)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from l2l_gail.core.coordinate_network import coordinate_network
 from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.registry import register_rule
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import adam_direction, init_moments
 from l2l_gail.core.types import Layout, State, Vars
@@ -21,6 +22,7 @@ _SCALAR_FEATURES = 2
 _SLOW_BETA = 0.99
 
 
+@register_rule("coordinate_mlp")
 class CoordinateMLP(UpdateRule):
     r"""A learned optimizer that starts as exactly Adam and learns, online, to deviate from it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -19,7 +19,13 @@ class Game(ABC):
     minimises its loss at the follower's response, the follower minimises its own loss. Everything
     is a loss to minimise; in a zero-sum game the follower's loss is minus the leader's. A ``batch``
     is whatever the game's losses need: images and labels, or transitions of expert and policy.
+
+    Attributes:
+        zero_sum: Whether the follower's loss is minus the leader's, whatever the point. Only then
+            can one backward pass train leader and rule: ``L2LTrainer``'s order ``"fused"``.
     """
+
+    zero_sum: ClassVar[bool] = False
 
     @abstractmethod
     def follower_loss(self, follower: Vars, batch: Any) -> Tensor:

@@ -7,12 +7,14 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.registry import register_rule
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars
 
 __all__ = ["GatedMomentum"]
 
 
+@register_rule("gated_momentum")
 class GatedMomentum(UpdateRule):
     r"""``x - lr sum_j c_j b_j`` with basis ``b = (g, m, g - g_prev)`` and learned gates ``c``.
 

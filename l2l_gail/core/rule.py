@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
 
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.types import State, Vars
+from l2l_gail.errors import InputError
 
 __all__ = ["UpdateRule"]
 
@@ -19,15 +21,25 @@ class UpdateRule(nn.Module):
     some, the ``phi`` of the paper, and are trained by :class:`~l2l_gail.core.trainer.L2LTrainer`.
     A rule never writes into its inputs and keeps no memory of its own: all memory is in ``state``.
 
+    Args:
+        **config: All arguments of the subclass's constructor, as plain values (numbers, strings,
+            bools, ``None``, and lists and dicts of them): a checkpoint carries them beside the
+            weights, and builds the rule from them again.
+
     Attributes:
-        config: The constructor's arguments, plain values only; a checkpoint carries them beside
-            the weights.
+        config: These arguments.
+
+    Raises:
+        InputError: If ``lr`` is among them and is no finite number of at least 0.
     """
 
     config: dict[str, Any]
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
+        lr = config.get("lr", 0.0)
+        if not isinstance(lr, int | float) or not 0.0 <= lr < math.inf:
+            raise InputError(f"lr must be a finite number of at least 0, not {lr!r}")
         self.config = config
 
     def init(self, variables: Vars) -> State:

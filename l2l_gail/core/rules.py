@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.registry import register_rule
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import Layout, State, Vars
 
@@ -36,6 +37,7 @@ def _zeros_like(variables: Vars) -> Vars:
     return {name: torch.zeros_like(tensor) for name, tensor in variables.items()}
 
 
+@register_rule("sign_descent")
 class SignDescent(UpdateRule):
     """Steps of fixed size along the gradient's sign: FGSM in one step, PGD in several.
 
@@ -56,6 +58,7 @@ class SignDescent(UpdateRule):
         return _minus(variables, self.lr, {name: g.sign() for name, g in gradient.items()}), state
 
 
+@register_rule("sgd")
 class SGD(UpdateRule):
     """Gradient descent with optional Polyak momentum, as ``torch.optim.SGD``.
 
@@ -84,6 +87,7 @@ class SGD(UpdateRule):
         return _minus(variables, self.lr, direction), state
 
 
+@register_rule("optimistic")
 class Optimistic(UpdateRule):
     """Optimistic gradient descent, Daskalakis et al. 2018, arXiv 1711.00141 (OGDA with gain 1).
 
@@ -110,6 +114,7 @@ class Optimistic(UpdateRule):
         return _minus(variables, self.lr, direction), {"previous": gradient, "t": state["t"] + 1}
 
 
+@register_rule("extragradient")
 class Extragradient(UpdateRule):
     """Extragradient, Korpelevich 1976: the step uses the gradient at a look-ahead point.
 
@@ -127,6 +132,7 @@ class Extragradient(UpdateRule):
         return _minus(variables, self.lr, oracle(look_ahead)), state
 
 
+@register_rule("adam")
 class Adam(UpdateRule):
     """Adam, Kingma & Ba 2015, arXiv 1412.6980, equal to ``torch.optim.Adam`` without weight decay.
 
@@ -157,6 +163,7 @@ class Adam(UpdateRule):
         return layout.unflatten(weights), moments
 
 
+@register_rule("optimistic_adam")
 class OptimisticAdam(Adam):
     """Optimistic Adam, Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1.
 

@@ -13,8 +13,11 @@ from l2l_gail.core.game import Game
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, all_finite, detach
 from l2l_gail.core.unroll import Trajectory, unroll
+from l2l_gail.errors import InputError
 
-__all__ = ["L2LTrainer"]
+__all__ = ["L2LTrainer", "Order"]
+
+Order = Literal["fused", "alternating"]
 
 
 class L2LTrainer:
@@ -38,10 +41,12 @@ class L2LTrainer:
             rule receiving the negated one: it needs a zero-sum game and costs 5 leader forwards
             and 3 rule forwards with one inner query. ``"alternating"`` is the paper's order:
             first the leader against the rule as it is, then the rule against the moved leader
-            (9 and 4).
+            (9 and 4). By default fused wherever it is allowed: in a zero-sum game without a
+            meta-loss of its own. Without a leader or a meta-optimizer there is nothing to order.
         persistent: Whether the follower lives on from step to step.
         meta_every: Train the rule at every n-th step only.
-        meta_on: Meta-loss at the ``"last"`` follower of the unroll, or the ``"mean"`` over all.
+        meta_on: Meta-loss at the ``"last"`` follower of the unroll, or the ``"mean"`` over all;
+            the fused order knows the last only.
         max_meta_norm: The meta-gradient is clipped to this norm.
         second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
 
@@ -53,6 +58,10 @@ class L2LTrainer:
         rejected: Persistent steps not committed because the follower was not finite.
         last_batch: The last batch of a persistent step, as the leader's response left it: where
             the next step of an analytic game goes on.
+
+    Raises:
+        InputError: If an option has another value than these, or the fused order is asked for
+            where it would train the rule on something else than the game's meta-loss.
     """
 
     def __init__(
@@ -62,7 +71,7 @@ class L2LTrainer:
         *,
         meta_optimizer: torch.optim.Optimizer | None = None,
         leader_optimizer: torch.optim.Optimizer | None = None,
-        order: Literal["fused", "alternating"] = "fused",
+        order: Order | None = None,
         persistent: bool = False,
         meta_every: int = 1,
         meta_on: Literal["last", "mean"] = "last",
@@ -70,14 +79,24 @@ class L2LTrainer:
         second_order: bool = False,
     ) -> None:
         if meta_every < 1:
-            raise ValueError(f"meta_every must be at least 1, not {meta_every}")
-        if order not in ("fused", "alternating"):
-            raise ValueError(f"order must be 'fused' or 'alternating', not {order!r}")
+            raise InputError(f"meta_every must be at least 1, not {meta_every}")
+        if order not in (None, "fused", "alternating"):
+            raise InputError(f"order must be 'fused' or 'alternating', not {order!r}")
+        if meta_on not in ("last", "mean"):
+            raise InputError(f"meta_on must be 'last' or 'mean', not {meta_on!r}")
+        obstacle = _why_not_fused(game, meta_on)
+        if order is None:
+            order = "alternating" if obstacle else "fused"
+        if order == "fused" and obstacle and meta_optimizer and leader_optimizer:
+            raise InputError(
+                f"order='fused' trains the rule on minus the leader's loss, but {obstacle}; "
+                "use order='alternating'"
+            )
         self.game = game
         self.rule = rule
         self.meta_optimizer = meta_optimizer
         self.leader_optimizer = leader_optimizer
-        self.order = order
+        self.order: Order = order
         self.persistent = persistent
         self.meta_every = meta_every
         self.meta_on = meta_on
@@ -103,30 +122,36 @@ class L2LTrainer:
     def step(
         self, batches: Sequence[Any], meta_batches: Sequence[Any] | None = None
     ) -> dict[str, Tensor]:
-        """Play one step.
+        """Move the follower, and train whom this step trains.
 
         Args:
             batches: One batch for each inner step; see :func:`~l2l_gail.core.unroll.unroll`.
-            meta_batches: What the rule is judged on, one batch for each inner step. ``None``
-                judges it on the inner batches, which is right for images (the paper) and for
+            meta_batches: What the meta-loss is computed on, one batch for each inner step. ``None``
+                computes it on the inner batches, which is right for images (the paper) and for
                 analytic games; for network weights it should be held-out data.
 
         Returns:
             0-d tensors: ``meta_loss`` and ``meta_gradient_norm`` where the rule was trained,
             ``leader_loss`` where the leader was; not yet moved to the CPU.
+
+        Raises:
+            InputError: For meta-batches in the fused order, whose one loss is the leader's.
         """
+        leads = self.leader_optimizer is not None
+        fused = leads and self.meta_optimizer is not None and self.order == "fused"
+        if fused and meta_batches is not None:
+            raise InputError("the fused order has no use for meta_batches; use order='alternating'")
         learn = self.learns_next
         self.steps += 1
-        leads = self.leader_optimizer is not None
         stats: dict[str, Tensor] = {}
         start = self._start(batches[0])
         if leads and learn and self.order == "alternating":
-            stats.update(self._learn(self._play(start, batches, learn=False), leads=True))
+            stats.update(self._learn(self._unroll(start, batches, learn=False), leads=True))
             leads = False
-        played = self._play(start, batches, learn=learn)
-        stats.update(self._learn(played, leads=leads, learn=learn, meta_batches=meta_batches))
+        course = self._unroll(start, batches, learn=learn)
+        stats.update(self._learn(course, leads=leads, learn=learn, meta_batches=meta_batches))
         if self.persistent:
-            self._commit(played)
+            self._commit(course)
         return stats
 
     def _start(self, batch: Any) -> tuple[Vars, State]:
@@ -138,7 +163,7 @@ class L2LTrainer:
         assert self.follower is not None
         return self.follower, self.state
 
-    def _play(
+    def _unroll(
         self, start: tuple[Vars, State], batches: Sequence[Any], *, learn: bool
     ) -> Trajectory:
         with torch.set_grad_enabled(learn):
@@ -146,7 +171,7 @@ class L2LTrainer:
 
     def _learn(
         self,
-        played: Trajectory,
+        course: Trajectory,
         *,
         leads: bool = False,
         learn: bool = False,
@@ -156,7 +181,7 @@ class L2LTrainer:
         leader = _parameters(self.leader_optimizer) if leads else []
         phi = _parameters(self.meta_optimizer) if learn else []
         if leads:
-            loss = self.game.leader_loss(played.followers[-1], played.batches[-1])
+            loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
             gradients = torch.autograd.grad(loss, leader + phi)
             _descend(self.leader_optimizer, leader, gradients[: len(leader)])
             stats = {"leader_loss": loss.detach()}
@@ -165,15 +190,15 @@ class L2LTrainer:
                 stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
             return stats
         if learn:
-            loss = self._meta_loss(played, meta_batches or played.batches)
+            loss = self._meta_loss(course, meta_batches or course.batches)
             norm = self._descend_clipped(phi, torch.autograd.grad(loss, phi))
             return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
         return {}
 
-    def _meta_loss(self, played: Trajectory, meta_batches: Sequence[Any]) -> Tensor:
+    def _meta_loss(self, course: Trajectory, meta_batches: Sequence[Any]) -> Tensor:
         if self.meta_on == "last":
-            return self.game.meta_loss(played.followers[-1], meta_batches[-1])
-        pairs = zip(played.followers, meta_batches, strict=True)
+            return self.game.meta_loss(course.followers[-1], meta_batches[-1])
+        pairs = zip(course.followers, meta_batches, strict=True)
         return torch.stack([self.game.meta_loss(v, batch) for v, batch in pairs]).mean()
 
     def _descend_clipped(self, phi: list[Tensor], gradients: Sequence[Tensor]) -> Tensor:
@@ -186,11 +211,11 @@ class L2LTrainer:
             self.skipped += 1
         return norm
 
-    def _commit(self, played: Trajectory) -> None:
-        follower = detach(played.followers[-1])
+    def _commit(self, course: Trajectory) -> None:
+        follower = detach(course.followers[-1])
         if all_finite(follower):
-            self.follower, self.state = follower, detach(played.state)
-            self.last_batch = detach(played.batches[-1])
+            self.follower, self.state = follower, detach(course.state)
+            self.last_batch = detach(course.batches[-1])
             return
         self.rejected += 1
         if self.rejected == 1:
@@ -235,6 +260,18 @@ class L2LTrainer:
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
         self.steps, self.skipped, self.rejected = state["counts"]
+
+
+def _why_not_fused(game: Game, meta_on: str) -> str | None:
+    """Return why one backward pass cannot train both leader and rule, or ``None`` if it can."""
+    name = type(game).__name__
+    if not game.zero_sum:
+        return f"{name} is not zero-sum"
+    if type(game).meta_loss is not Game.meta_loss:
+        return f"{name} has a meta-loss of its own"
+    if meta_on != "last":
+        return f"meta_on={meta_on!r} asks for more than the last follower"
+    return None
 
 
 def _shapes(variables: Vars | None) -> dict[str, torch.Size]:

@@ -1,13 +1,13 @@
 """Small games whose outcome is known: for tests, for pre-training a rule, for documentation."""
 
-from l2l_gail.games.analytic import AnalyticGame, Bilinear, DiracGAN, Play, Quadratic, play
+from l2l_gail.games.analytic import AnalyticGame, Bilinear, Course, DiracGAN, Quadratic, play
 from l2l_gail.games.ring import RingBatch, RingGame, RingOfGaussians, RingQuality
 
 __all__ = [
     "AnalyticGame",
     "Bilinear",
+    "Course",
     "DiracGAN",
-    "Play",
     "Quadratic",
     "RingBatch",
     "RingGame",

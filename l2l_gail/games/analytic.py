@@ -29,22 +29,25 @@ from l2l_gail.core.oracle import FieldOracle, Oracle
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import Vars
 
-__all__ = ["AnalyticGame", "Bilinear", "DiracGAN", "Play", "Quadratic", "play"]
+__all__ = ["AnalyticGame", "Bilinear", "Course", "DiracGAN", "Quadratic", "play"]
 
 
 class AnalyticGame(Game):
     """A zero-sum game given by its value ``f`` and its partial gradients.
 
     As a :class:`~l2l_gail.core.game.Game` the follower is ``{"y": y}`` and a batch is the leader's
-    point ``x``; the leader answers by a gradient step of size ``leader_lr``, and the rule is judged
-    by the logarithm of the joint field's norm, which is 0-seeking without favouring either player
-    and blind to the game's scale.
+    point ``x``; the leader answers by a gradient step of size ``leader_lr``. The meta-loss is the
+    logarithm of the joint field's norm, which is 0-seeking without favouring either player and
+    blind to the game's scale; it is another one than the follower's, so that these games, zero-sum
+    as they are, train a rule in the alternating order.
 
     Args:
         x_star: The leader's equilibrium, shape ``(..., d)``.
         y_star: The follower's equilibrium, shape ``(..., d)``.
         leader_lr: The leader's learning rate in :meth:`leader_response`.
     """
+
+    zero_sum = True
 
     def __init__(self, x_star: Tensor, y_star: Tensor, *, leader_lr: float = 0.1) -> None:
         self.x_star = x_star
@@ -201,7 +204,7 @@ class DiracGAN(AnalyticGame):
 
 
 @dataclass
-class Play:
+class Course:
     """A game's course.
 
     Attributes:
@@ -209,7 +212,7 @@ class Play:
         ys: Follower's points likewise.
         distances: Distance to the equilibrium likewise, each ``(...,)``.
         diverged_at: First step after which a distance exceeded a million times the first one or
-            was not finite; ``None`` if that never happened. The play stops there.
+            was not finite; ``None`` if that never happened. The course stops there.
     """
 
     xs: list[Tensor] = field(default_factory=list)
@@ -218,7 +221,7 @@ class Play:
     diverged_at: int | None = None
 
     def record(self, game: AnalyticGame, x: Tensor, y: Tensor) -> bool:
-        """Note a point; return whether the play may go on."""
+        """Note a point; return whether the game may go on."""
         self.xs.append(x)
         self.ys.append(y)
         self.distances.append(game.distance(x, y))
@@ -237,12 +240,12 @@ def play(
     steps: int,
     *,
     order: str = "follower_first",
-) -> Play:
+) -> Course:
     """Play an analytic game by given rules and report whether it diverged.
 
     Args:
         game: The game.
-        rules: One rule that moves both players at once on the joint field (simultaneous play), or
+        rules: One rule that moves both players at once on the joint field (simultaneously), or
             a leader's and a follower's rule.
         x: The leader's start, shape ``(..., d)``.
         y: The follower's start, shape ``(..., d)``.
@@ -259,7 +262,7 @@ def play(
     if order not in ("follower_first", "simultaneous"):
         raise ValueError(f"order must be 'follower_first' or 'simultaneous', not {order!r}")
     step = _joint(game, rules) if isinstance(rules, UpdateRule) else _in_turn(game, rules, order)
-    course = Play()
+    course = Course()
     with torch.no_grad():
         going = course.record(game, x, y)
         while going and len(course.xs) <= steps:

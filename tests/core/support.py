@@ -18,6 +18,7 @@ from l2l_gail.core import (
     Optimistic,
     OptimisticAdam,
     Oracle,
+    Prodigy,
     SignDescent,
     UpdateRule,
     Vars,
@@ -52,6 +53,7 @@ def every_rule() -> list[UpdateRule]:
         Extragradient(0.01),
         Adam(0.01),
         OptimisticAdam(0.01, gain=0.5),
+        Prodigy(d0=1e-3),
     ]
     return [*rules, awaken(GatedMomentum(0.01)), awaken(CoordinateMLP(0.01))]
 

@@ -16,6 +16,7 @@ from l2l_gail.core import (
     ConvPerturber,
     CoordinateMLP,
     GatedMomentum,
+    Prodigy,
     UpdateRule,
     load_rule,
     rule_from_dict,
@@ -64,7 +65,7 @@ def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
 
 
 def test_rule_around_a_network_of_ones_own_is_not_saved_here(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ConvPerturber cannot be built from plain values"):
+    with pytest.raises(ValueError, match="ConvPerturber is not a registered rule"):
         save_rule(tmp_path / "rule.pt", ConvPerturber(nn.Conv2d(2, 1, 1), 0.1))
     assert os.listdir(tmp_path) == []
 
@@ -111,6 +112,17 @@ def test_file_that_is_no_checkpoint_is_refused_in_one_line(kind: str, tmp_path: 
     assert not crater.exists()
 
 
+OLD = [rule for rule in every_rule() if not isinstance(rule, Prodigy)]
+
+
+@pytest.mark.parametrize("rule", OLD, ids=name_of)
+def test_file_of_version_0_1_0_comes_back(rule: UpdateRule) -> None:
+    """It carried the class's name in place of the registered one."""
+    loaded = rule_from_dict({**rule_to_dict(rule), "rule": type(rule).__name__})
+    assert type(loaded) is type(rule)
+    assert loaded.config == rule.config
+
+
 def with_changes(**changes: Any) -> dict[str, Any]:
     return {**rule_to_dict(CoordinateMLP(1e-3)), **changes}
 
@@ -127,7 +139,7 @@ def without(key: str) -> dict[str, Any]:
         (with_changes(format=2), "format 1 .found 2"),
         ({"state_dict": {}}, "format 1 .found None"),
         ([1, 2], "found list"),
-        (with_changes(rule="Lion"), "unknown rule 'Lion'; known: Adam"),
+        (with_changes(rule="lion"), "'lion' that is not registered here.*registered: adam, "),
         (without("rule"), "incomplete: no rule"),
         (without("config"), "incomplete: no config"),
         (with_changes(config={"lr": 1e-3, "depth": 9}), "does not fit this version.*depth"),

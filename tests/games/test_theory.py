@@ -23,7 +23,7 @@ from l2l_gail.core import (
     Vars,
     unroll,
 )
-from l2l_gail.games import Bilinear, DiracGAN, Play, Quadratic, play
+from l2l_gail.games import Bilinear, Course, DiracGAN, Quadratic, play
 
 X_STAR, Y_STAR = 0.7, -1.3
 RATES = (0.05, 0.1, 0.3, 0.5, 0.9)
@@ -47,12 +47,12 @@ def start(game: Bilinear | Quadratic) -> tuple[torch.Tensor, torch.Tensor]:
     return game.x_star + 0.8, game.y_star - 0.45
 
 
-def alternating(follower: UpdateRule, lr: float, steps: int = 24, coupling: float = 1.0) -> Play:
+def alternating(follower: UpdateRule, lr: float, steps: int = 24, coupling: float = 1.0) -> Course:
     game = xy_game(coupling)
     return play(game, (SGD(lr), follower), *start(game), steps)
 
 
-def contraction(course: Play) -> float:
+def contraction(course: Course) -> float:
     """Return the largest root of the linear recurrence that the leader's course obeys."""
     gaps = torch.stack([x - X_STAR for x in course.xs])[2:, 0]  # past the first, plain step
     for order in range(1, 5):
@@ -229,7 +229,7 @@ def test_leader_that_sees_an_unrolled_follower(k: int, through_the_response: boo
     game = xy_game()
     rule = SGD(lr)
     x, y = start(game)
-    course = Play()
+    course = Course()
     course.record(game, x, y)
     for _ in range(24):
         y = y + lr * game.gradient_y(x, y)
@@ -321,7 +321,7 @@ def test_dirac_gan_diverges_cycles_or_converges() -> None:
     free, damped = DiracGAN(scalar(0.0)), DiracGAN(scalar(0.0), r1=1.0)
     shifted = DiracGAN(scalar(1.5))
 
-    def ratio(course: Play) -> float:
+    def ratio(course: Course) -> float:
         return float(course.distances[-1] / course.distances[0])
 
     assert ratio(play(free, SGD(lr), x, y, 800)) > 1.5

@@ -1,0 +1,186 @@
+"""One open table from a name to an update rule, for checkpoints, configurations, command lines.
+
+The rules of this package register themselves where they are defined, and so does anyone else's:
+
+    @register_rule("lion")
+    class Lion(UpdateRule): ...
+
+    rule = parse_rule("lion:lr=1e-4,betas=(0.9, 0.99)")
+
+A rule that is registered can be built from its name and plain values, saved, and loaded again in
+any program that has imported its module.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from l2l_gail.core.rule import UpdateRule
+from l2l_gail.errors import InputError
+
+__all__ = ["build_rule", "parse_rule", "register_rule", "rule_name", "rule_names"]
+
+_RULES: dict[str, type[UpdateRule]] = {}
+
+R = TypeVar("R", bound=type[UpdateRule])
+
+
+@overload
+def register_rule(name: str) -> Callable[[R], R]: ...
+@overload
+def register_rule(name: str, rule: R) -> R: ...
+def register_rule(name: str, rule: R | None = None) -> R | Callable[[R], R]:
+    """Give a class of rules a name, as a decorator or as a call.
+
+    Args:
+        name: Lower-case words joined by underscores, such as ``"sign_descent"``.
+        rule: A subclass of :class:`~l2l_gail.core.rule.UpdateRule` whose constructor takes plain
+            values and hands all of them on to ``UpdateRule.__init__``. Without it the function
+            returns a decorator.
+
+    Returns:
+        The class itself.
+
+    Raises:
+        InputError: If the name is not of that form, the class is no rule or has a name already, or
+            another class has this name. The same class defined again (a notebook's cell run
+            twice) takes the place of its former self.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise InputError(f"a rule's name is lower-case words joined by '_', not {name!r}")
+    if rule is None:
+        return lambda decorated: register_rule(name, decorated)
+    if not (isinstance(rule, type) and issubclass(rule, UpdateRule)):
+        raise InputError(f"{rule!r} cannot be registered as {name!r}: not a subclass of UpdateRule")
+    for taken, known in _RULES.items():
+        if (taken == name) != (_origin(known) == _origin(rule)):
+            raise InputError(
+                f"{rule.__name__} cannot be registered as {name!r}: "
+                f"{known.__module__}.{known.__qualname__} is registered as {taken!r}"
+            )
+    _RULES[name] = rule
+    return rule
+
+
+def build_rule(name: str, **config: Any) -> UpdateRule:
+    """Return a new rule by its registered name.
+
+    Args:
+        name: One of :func:`rule_names`.
+        **config: The constructor's arguments, by keyword.
+
+    Raises:
+        InputError: For an unknown name, naming the nearest one, or arguments that the rule does
+            not take.
+    """
+    rule = _find(name)
+    accepted = inspect.signature(rule)
+    try:
+        accepted.bind(**config)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}; it takes {_arguments(accepted)}") from error
+    try:
+        return rule(**config)
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in config.items())
+        raise InputError(f"{name} cannot be built with {given}: {_one_line(error)}") from error
+
+
+def parse_rule(text: str) -> UpdateRule:
+    """Return a new rule from a command line's word: a name, or a name and its arguments.
+
+    Args:
+        text: ``"adam:lr=3e-4"``, ``"adam:lr=3e-4,betas=(0.5, 0.9)"``; values are Python literals.
+
+    Raises:
+        InputError: As :func:`build_rule`, and for text of another form.
+    """
+    name, _, arguments = text.partition(":")
+    try:
+        call = ast.parse(f"_({arguments})", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError("not one call with keywords alone")
+        if None in [keyword.arg for keyword in call.keywords]:  # **something
+            raise ValueError("a keyword without a name")
+        config = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{text!r} is not a rule; write a name and its arguments, such as 'adam:lr=3e-4', "
+            "values being numbers, True, False or tuples of numbers"
+        ) from error
+    return build_rule(name.strip(), **config)
+
+
+def rule_names() -> list[str]:
+    """Return the registered names in alphabetical order."""
+    return sorted(_RULES)
+
+
+def rule_name(rule: UpdateRule | type[UpdateRule]) -> str:
+    """Return the name under which a rule's class is registered.
+
+    Raises:
+        InputError: If it is not.
+    """
+    cls = rule if isinstance(rule, type) else type(rule)
+    for name, known in _RULES.items():
+        if known is cls:
+            return name
+    raise InputError(
+        f"{cls.__name__} is not a registered rule; one that is built from plain values can be, "
+        "with @register_rule('its_name') above its class"
+    )
+
+
+def plain_config(rule: UpdateRule) -> dict[str, Any]:
+    """Return a rule's configuration, checked to be one that builds it again.
+
+    Raises:
+        InputError: If the rule is not registered, a value is not plain (``None``, a bool, a
+            number, a string, or lists and dicts of them), or the constructor does not take it.
+    """
+    name = rule_name(rule)
+    for key, value in rule.config.items():
+        try:
+            plain = json.loads(json.dumps(value))
+        except (TypeError, ValueError):
+            plain = NotImplemented
+        if plain != value:
+            raise InputError(
+                f"{name}: its config's {key!r} is not a plain value but {value!r}; hand lists and "
+                "numbers to UpdateRule.__init__"
+            )
+    try:
+        inspect.signature(type(rule)).bind(**rule.config)
+    except TypeError as error:
+        raise InputError(
+            f"{name}: its config does not build it ({error}); hand every argument of the "
+            "constructor to UpdateRule.__init__"
+        ) from error
+    return rule.config
+
+
+def _find(name: str) -> type[UpdateRule]:
+    if name in _RULES:
+        return _RULES[name]
+    near = difflib.get_close_matches(name.lower(), _RULES, n=1)
+    guess = f"; did you mean {near[0]!r}?" if near else ";"
+    raise InputError(f"unknown rule {name!r}{guess} Known: {', '.join(rule_names())}")
+
+
+def _origin(rule: type) -> tuple[str, str]:
+    return rule.__module__, rule.__qualname__
+
+
+def _arguments(signature: inspect.Signature) -> str:
+    return ", ".join(str(p).split(":")[0].split("=")[0] for p in signature.parameters.values())
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
