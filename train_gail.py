@@ -22,10 +22,11 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from envs import TASKS, SB3VecEnv, batch_of_episodes, make_vec, simulation_device
+from envs import TASKS, batch_of_episodes, make_vec, simulation_device
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main
 from l2l_gail.comparison import collect, section_tables
+from l2l_gail.core import SGD, Adam, CoordinateMLP, OptimisticAdam
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
@@ -41,7 +42,7 @@ from l2l_gail.gail import (
     GAIL,
     L2LGAIL,
     DiscriminatorConfig,
-    LearnedRuleConfig,
+    RuleTraining,
     TrainingRun,
     behaviour_cloning,
 )
@@ -49,6 +50,7 @@ from l2l_gail.runs import RunFolder, check_seed, find_runs
 
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
+RULES = {"adam": Adam, "optimistic_adam": OptimisticAdam, "sgd": SGD}
 CURVE_SEEDS = range(40_000, 40_010)  # of the learning curve
 COUNTS = (
     "total_timesteps",
@@ -169,7 +171,7 @@ def train(
         config.env, CURVE_SEEDS, config.eval_every, env_kwargs, make_batch
     )
     env = make_vec(config.env, config.n_envs, config.seed, env_kwargs, device=config.device)
-    place = env.tensor_env.place if isinstance(env, SB3VecEnv) else "the CPU, one by one"
+    place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
     print(f"{label(config, method)} in {folder.path}, simulated on {place}", flush=True)
     run = TrainingRun(make_model(config, method, env, demos), folder, evaluation)
     if config.resume and folder.checkpoint.exists():
@@ -220,16 +222,16 @@ def make_model(config: Config, method: str, env: VecEnv, demos: Demonstrations) 
         "device": device(config),
     }
     if method == "l2l_gail":
-        return L2LGAIL("MlpPolicy", env, demos, rule=rule_config(config), **kwargs)
-    return GAIL("MlpPolicy", env, demos, **kwargs)
+        kwargs["rule_training"] = RuleTraining(meta_every=config.meta_every)
+        return L2LGAIL("MlpPolicy", env, demos, rule=learned_rule(config), **kwargs)
+    rule = RULES[config.update_rule](config.learning_rate)
+    return GAIL("MlpPolicy", env, demos, rule=rule, **kwargs)
 
 
 def discriminator_config(config: Config, method: str) -> DiscriminatorConfig:
     """Return the discriminator's settings for one method."""
     more = config.updates // config.meta_every if config.matched_effort and method == "gail" else 0
     return DiscriminatorConfig(
-        update_rule=config.update_rule,
-        learning_rate=config.learning_rate,
         updates_per_rollout=config.updates + more,
         batch_size=config.discriminator_batch_size,
         penalty_weight=config.penalty_weight,
@@ -237,12 +239,13 @@ def discriminator_config(config: Config, method: str) -> DiscriminatorConfig:
     )
 
 
-def rule_config(config: Config) -> LearnedRuleConfig:
-    """Return the learned rule's settings."""
-    return LearnedRuleConfig(
-        meta_every=config.meta_every,
+def learned_rule(config: Config) -> CoordinateMLP:
+    """Return the learned rule."""
+    return CoordinateMLP(
+        config.learning_rate,
         learn_network=config.learned != "step",
         learn_step=config.learned != "network",
+        seed=config.seed,
     )
 
 
@@ -339,7 +342,9 @@ def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> 
     if config.n_envs * config.n_steps < 2:
         raise InputError("a rollout needs at least 2 steps: raise --n-steps or --n-envs")
     device(config)
-    rule_config(config)
+    if not 0 < config.learning_rate < float("inf"):
+        raise InputError(f"learning_rate must be positive and finite, not {config.learning_rate}")
+    RuleTraining(meta_every=config.meta_every)
     for method in methods(config):
         discriminator_config(config, method)
     env = make_env(config.env, env_kwargs)

@@ -102,7 +102,7 @@ def train(
     parts.watch(getattr(model.env, "tensor_env", model.env), "step", "environment")
     parts.watch(model, "train", "PPO update")
     if method != "ppo":
-        parts.watch(model.discriminator_updates, "play", "discriminator")
+        parts.watch(model.discriminator_updates, "update", "discriminator")
     parts.watch(model, "collect_rollouts", "policy and the rest of the rollout")
     wall, cpu = time.perf_counter(), time.process_time()
     model.learn(steps)

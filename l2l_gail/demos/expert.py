@@ -1,4 +1,4 @@
-"""Training an expert: PPO of Stable-Baselines3 with a recipe that fits the MuJoCo tasks.
+"""Training an expert: PPO with a recipe that fits the MuJoCo tasks.
 
 The recipe is one for all tasks but Ant: PPO (Schulman et al. 2017, arXiv 1707.06347) on normalised
 observations and rewards, short rollouts of many environments, small minibatches and a learning rate
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.evaluation import evaluate_policy_return, make_env
+from l2l_gail.ppo import TensorPPO
 
 __all__ = [
     "Checkpoint",
@@ -144,7 +144,7 @@ def make_expert_model(
     recipe: ExpertRecipe,
     seed: int,
     env_kwargs: Mapping[str, Any] | None = None,
-) -> tuple[PPO, VecNormalize]:
+) -> tuple[TensorPPO, VecNormalize]:
     """An untrained PPO with the recipe's settings, on the CPU, and its environments.
 
     Args:
@@ -157,7 +157,7 @@ def make_expert_model(
     venv = VecNormalize(
         make_vec_env(env_id, recipe.n_envs, seed=seed, env_kwargs=kwargs), gamma=recipe.gamma
     )
-    model = PPO(
+    model = TensorPPO(
         "MlpPolicy",
         venv,
         learning_rate=lambda remaining: recipe.learning_rate * remaining,
@@ -174,7 +174,7 @@ def make_expert_model(
     return model, venv
 
 
-def plain_policy(model: PPO, venv: VecNormalize) -> MlpPolicy:
+def plain_policy(model: TensorPPO, venv: VecNormalize) -> MlpPolicy:
     """The model's mean action with the environment's observation normalisation, as arrays."""
     state = model.policy.state_dict()
     weights, biases = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
@@ -229,7 +229,7 @@ class _Selection(BaseCallback):
 
     def score(self) -> None:
         """Measure the current policy, and keep it if it is the best so far."""
-        assert isinstance(self.model, PPO)
+        assert isinstance(self.model, TensorPPO)
         policy = plain_policy(self.model, self.venv)
         result = evaluate_policy_return(policy, self.env_id, self.seeds, self.env_kwargs)
         checkpoint = Checkpoint(self.num_timesteps, result.mean_return)

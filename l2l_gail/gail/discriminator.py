@@ -1,24 +1,26 @@
-"""The discriminator: a tanh network on (state, action), and its input gradient in closed form."""
+"""Discriminators: what they are to GAIL, a tanh network, and a module of your own."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from l2l_gail.core import Vars
 from l2l_gail.ppo.policy import ObservationStatistics
 from l2l_gail.ppo.tanh_network import tanh_layer
 
-__all__ = ["Discriminator"]
+__all__ = ["Discriminator", "ModuleDiscriminator", "TanhDiscriminator"]
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """``logit(s, a)``, high where a transition looks like the expert's.
 
     =============== =================================================== ==============
@@ -39,27 +41,33 @@ class Discriminator(nn.Module):
     Args:
         observation_space: A flat ``Box``.
         action_space: A flat ``Box``; infinite bounds are not clipped.
-        hidden_sizes: Widths of the tanh layers.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(
-        self,
-        observation_space: spaces.Box,
-        action_space: spaces.Box,
-        hidden_sizes: Sequence[int] = (100, 100),
-    ) -> None:
+    def __init__(self, observation_space: spaces.Box, action_space: spaces.Box) -> None:
         super().__init__()
-        obs_dim, act_dim = math.prod(observation_space.shape), math.prod(action_space.shape)
-        self.statistics = ObservationStatistics(obs_dim)
+        self.obs_dim = math.prod(observation_space.shape)
+        self.act_dim = math.prod(action_space.shape)
+        self.statistics = ObservationStatistics(self.obs_dim)
         for name, bound in (("low", action_space.low), ("high", action_space.high)):
             self.register_buffer(name, torch.as_tensor(bound, dtype=torch.float32).flatten())
-        widths = [obs_dim + act_dim, *hidden_sizes, 1]
-        self.layers = nn.ModuleList(
-            nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)
-        )
+
+    @abstractmethod
+    def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
+
+    def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return ``grad_x logit(x)``, shape ``(B, in_dim)``, differentiable in the weights.
+
+        By autograd; a class that knows its derivative writes it out instead.
+        """
+        with torch.enable_grad():
+            points = inputs.detach().requires_grad_()
+            logits = self.logits_expert_is_high(points, weights)
+            (gradient,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
+        return gradient
 
     def weights(self) -> Vars:
         """Return a detached copy of the module's own weights, by name."""
@@ -74,6 +82,32 @@ class Discriminator(nn.Module):
     def inputs(self, obs: Tensor, acts: Tensor) -> Tensor:
         """Return network inputs ``(B, obs_dim + act_dim)`` from raw observations and actions."""
         return torch.cat([self.statistics(obs), acts.clamp(self.low, self.high)], dim=1)
+
+    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
+        """Return the logits ``(B,)`` of raw observations and actions, under its own weights."""
+        return self.logits_expert_is_high(self.inputs(obs, acts))
+
+
+class TanhDiscriminator(Discriminator):
+    """A tanh network with its input gradient in closed form.
+
+    Args:
+        observation_space: A flat ``Box``.
+        action_space: A flat ``Box``; infinite bounds are not clipped.
+        hidden_sizes: Widths of the tanh layers.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        hidden_sizes: Sequence[int] = (100, 100),
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        widths = [self.obs_dim + self.act_dim, *hidden_sizes, 1]
+        self.layers = nn.ModuleList(
+            nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)
+        )
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
@@ -100,13 +134,37 @@ class Discriminator(nn.Module):
             gradient = (gradient * slope) @ w
         return gradient
 
-    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
-        """Return the logits ``(B,)`` of raw observations and actions, under its own weights."""
-        return self.logits_expert_is_high(self.inputs(obs, acts))
-
     def _pairs(self, weights: Vars | None) -> list[tuple[Tensor, Tensor]]:
         """Return (weight, bias) of each layer, first to last."""
         if weights is None:
             weights = dict(self.named_parameters())
         names = [f"layers.{i}." for i in range(len(self.layers))]
         return [(weights[name + "weight"], weights[name + "bias"]) for name in names]
+
+
+class ModuleDiscriminator(Discriminator):
+    """A module of your own as a discriminator; its input gradient is autograd's.
+
+    Args:
+        observation_space: A flat ``Box``.
+        action_space: A flat ``Box``; infinite bounds are not clipped.
+        network: Maps normalised observations ``(B, obs_dim)`` and clipped actions ``(B, act_dim)``
+            to logits ``(B,)`` or ``(B, 1)``, high where the expert is. Without batch statistics or
+            dropout: an update calls it several times, and the calls have to agree.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Box, action_space: spaces.Box, network: nn.Module
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.network = network
+
+    def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
+        obs, acts = inputs.split([self.obs_dim, self.act_dim], dim=1)
+        if weights is None:
+            logits = self.network(obs, acts)
+        else:
+            own = {name.removeprefix("network."): value for name, value in weights.items()}
+            logits = functional_call(self.network, own, (obs, acts))
+        return logits.reshape(len(inputs))

@@ -1,72 +1,77 @@
-"""GAIL on stable-baselines3's PPO: the reward comes from a discriminator, the rest is PPO."""
+"""GAIL: PPO whose rewards come from a discriminator."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
+from torch import Tensor, nn
 
-from l2l_gail.core import SGD, Adam, L2LTrainer, OptimisticAdam
+from l2l_gail.core import Adam, L2LTrainer, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
-from l2l_gail.gail.config import DiscriminatorConfig
-from l2l_gail.gail.discriminator import Discriminator
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.updates import DiscriminatorUpdates
-from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.env import TensorEnv, tensor_env_of
-from l2l_gail.ppo.forward import forward_of
-from l2l_gail.ppo.policy import GAILPolicy, ObservationStatistics
-from l2l_gail.ppo.rollout import bounded_actions, collect
-from l2l_gail.ppo.update import update_policy
+from l2l_gail.gail.version_0_1_0 import rule_of_version_0_1_0
+from l2l_gail.ppo import (
+    NormalizedPolicy,
+    ObservationStatistics,
+    TensorEnv,
+    TensorPPO,
+    TensorRolloutBuffer,
+)
+from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["GAIL"]
 
-_ATTRIBUTES = {"discriminator": "discriminator_config", "rule": "rule_config"}
+_ATTRIBUTES = {"discriminator": "discriminator_config"}
 """Constructor arguments whose attributes have another name."""
-_RULES = {"adam": Adam, "optimistic_adam": OptimisticAdam, "sgd": SGD}
 
 
-class GAIL(PPO):
+class GAIL(TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
     gradient penalty on the discriminator. Each round: collect a rollout, update the discriminator
-    on it (eq. 17), score the rollout's transitions with the moved discriminator in one batch,
+    on it (eq. 17), score the rollout's transitions with the updated discriminator in one batch,
     and take PPO's step on that reward. ``rollout/ep_rew_mean`` stays the environment's own return.
+
+    What updates the discriminator is one object, ``rule``: a hand-designed optimizer of
+    :mod:`l2l_gail.core`, a learned one, or one of your own. A rule that has parameters is trained
+    while the game runs, see :class:`~l2l_gail.gail.config.RuleTraining`;
+    :class:`~l2l_gail.gail.l2l_gail.L2LGAIL` has one by default.
 
     The demonstrations' observation statistics normalise the inputs of policy and discriminator
     alike and are saved with them, so ``predict`` takes raw observations. At a time limit the
     return is bootstrapped with the value of the learned reward, never of the environment's.
-
-    The reward is swapped after the rollout: a callback's ``on_rollout_end`` still finds the
-    environment's in the rollout buffer.
-
-    Where the environment's steps are tensors, rollout, advantages and update stay tensors on the
-    model's device (:mod:`l2l_gail.ppo.rollout`); a wrapper around it, or a rollout buffer
-    of your own, leads through SB3's loop instead. Both train alike.
+    Callbacks find the learned reward in the rollout buffer at ``on_rollout_end``.
 
     Args:
         policy: ``"MlpPolicy"``, which normalises observations, or a policy class of your own.
-        env: An environment, a vector of them, a :class:`~l2l_gail.ppo.env.TensorEnv` or
-            its view, or a registered id; flat ``Box`` spaces. One whose ``VecNormalize``
-            normalises observations is refused.
+        env: An environment, a vector of them, a :class:`~l2l_gail.ppo.env.TensorEnv` or its view,
+            or a registered id; flat ``Box`` spaces. A ``VecNormalize`` that normalises
+            observations is refused: the discriminator compares them with the demonstrations',
+            which are raw. One that normalises rewards is welcome, and changes nothing, as the
+            environment's rewards are replaced.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only
             to load a model for ``predict``.
+        rule: Updates the discriminator; a copy of it is used. ``Adam(3e-4)`` by default.
+        rule_training: How a rule that has parameters is trained.
         discriminator: Its settings, see :class:`~l2l_gail.gail.config.DiscriminatorConfig`.
+        discriminator_network: A module of your own instead of the tanh network, see
+            :class:`~l2l_gail.gail.discriminator.ModuleDiscriminator`; to be given to ``load`` too.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
         **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...).
 
@@ -74,7 +79,8 @@ class GAIL(PPO):
         InputError: If environment and demonstrations do not fit, in one line.
     """
 
-    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": GAILPolicy}
+    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": NormalizedPolicy}
+    values_one_by_one: ClassVar[bool] = False  # no training of SB3's has these rewards
 
     def __init__(
         self,
@@ -82,16 +88,22 @@ class GAIL(PPO):
         env: GymEnv | TensorEnv | str,
         demonstrations: Demonstrations | str | Path | None = None,
         *,
+        rule: UpdateRule | None = None,
+        rule_training: RuleTraining | None = None,
         discriminator: DiscriminatorConfig | None = None,
+        discriminator_network: nn.Module | None = None,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
     ) -> None:
-        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)  # type: ignore[arg-type]
+        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)
         self.demonstrations = _read(demonstrations)
+        self.rule: UpdateRule | None = rule
+        self.rule_spec: dict[str, Any] | None = None
+        self.rule_training = rule_training
         self.discriminator_config = discriminator or DiscriminatorConfig()
+        self.discriminator_network = discriminator_network
         self.warm_start_steps = warm_start_steps
-        self._time_limits: list[tuple[int, int, np.ndarray]] = []
         self._expert_inputs: Tensor | None = None
         if _init_setup_model:
             if demonstrations is None:
@@ -103,34 +115,65 @@ class GAIL(PPO):
         super()._setup_model()
         if self.warm_start_steps:
             check_clonable(self.policy)
-        assert isinstance(self.observation_space, spaces.Box)
-        assert isinstance(self.action_space, spaces.Box)
-        self.discriminator = Discriminator(
-            self.observation_space, self.action_space, self.discriminator_config.hidden_sizes
-        ).to(self.device)
+        self.discriminator = self._make_discriminator().to(self.device)
         if self.demonstrations is not None:
             self._fit_statistics(self.demonstrations)
-        game = DiscriminatorGame(self.discriminator, self.discriminator_config)
+        self.rule = self._make_rule().to(self.device)
+        trainer, holdout_fraction = self._make_trainer(self.rule)
         self.discriminator_updates = DiscriminatorUpdates(
             self.discriminator,
-            self._make_trainer(game),
+            trainer,
             self.discriminator_config,
+            holdout_fraction,
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
 
-    @staticmethod
-    def _wrap_env(
-        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
-    ) -> VecEnv:
-        """Return the environment as a ``VecEnv``, wherever one is given: SB3 calls this."""
-        if isinstance(env, TensorEnv):
-            env = env.sb3()
-        return PPO._wrap_env(env, verbose, monitor_wrapper)
+    def _make_discriminator(self) -> Discriminator:
+        assert isinstance(self.observation_space, spaces.Box)
+        assert isinstance(self.action_space, spaces.Box)
+        own = self.discriminator_network
+        if own is not None:
+            return ModuleDiscriminator(
+                self.observation_space, self.action_space, copy.deepcopy(own)
+            )
+        return TanhDiscriminator(
+            self.observation_space, self.action_space, self.discriminator_config.hidden_sizes
+        )
 
-    def _make_trainer(self, game: DiscriminatorGame) -> L2LTrainer:
-        """Return the trainer that moves the discriminator; here with a hand-designed rule."""
-        rule = _RULES[self.discriminator_config.update_rule]
-        return L2LTrainer(game, rule(self.discriminator_config.learning_rate), persistent=True)
+    def default_rule(self) -> UpdateRule:
+        """Return what updates the discriminator where no rule is given."""
+        return Adam(3e-4)
+
+    def _make_rule(self) -> UpdateRule:
+        """Return the rule that was given, that a saved model names, or the default one."""
+        if self.rule is not None:
+            return copy.deepcopy(self.rule)
+        if self.rule_spec is None:
+            self.rule_spec = rule_of_version_0_1_0(self)
+        if self.rule_spec is not None:
+            return build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
+        return self.default_rule()
+
+    def _make_trainer(self, rule: UpdateRule) -> tuple[L2LTrainer, float]:
+        """Return what applies the rule, and trains it if it has parameters; the held-out share."""
+        game = DiscriminatorGame(self.discriminator, self.discriminator_config)
+        training = self.rule_training or RuleTraining()
+        groups = rule.meta_parameter_groups(training.meta_learning_rate)
+        if not groups:
+            # A hand-designed rule has no use for held-out data, unless it is asked for.
+            holdout_fraction = training.holdout_fraction if self.rule_training else 0.0
+            return L2LTrainer(game, rule, persistent=True), holdout_fraction
+        if training.holdout_fraction == 0:
+            raise InputError("a learned rule needs a holdout_fraction above 0 to be trained on")
+        meta_optimizer = torch.optim.Adam(groups, fused=True)  # a third off its time
+        trainer = L2LTrainer(
+            game,
+            rule,
+            meta_optimizer=meta_optimizer,
+            persistent=True,
+            meta_every=training.meta_every,
+        )
+        return trainer, training.holdout_fraction
 
     def _fit_statistics(self, demonstrations: Demonstrations) -> None:
         for network in (self.policy, self.discriminator):
@@ -145,8 +188,9 @@ class GAIL(PPO):
                 raise InputError(f"the {name} space must be a Box, not {space}")
         if self._vec_normalize_env is not None and self._vec_normalize_env.norm_obs:
             raise InputError(
-                "the environment's VecNormalize normalises observations, which the model does "
-                "itself; pass norm_obs=False"
+                "the environment's VecNormalize normalises observations, but they are compared "
+                "with the demonstrations' raw ones, and the model normalises both alike itself: "
+                "pass norm_obs=False"
             )
         if self.demonstrations is not None:
             self.demonstrations.check_env(
@@ -170,129 +214,29 @@ class GAIL(PPO):
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
-        self._choose_buffer()
         return super()._setup_learn(*args, **kwargs)
 
-    @property
-    def _tensor_buffer(self) -> TensorRolloutBuffer | None:
-        """The rollout buffer where it is one of tensors."""
-        buffer: object = self.rollout_buffer
-        return buffer if isinstance(buffer, TensorRolloutBuffer) else None
-
-    def _choose_buffer(self) -> None:
-        """Give the rollout buffer the form that the environment's steps have."""
-        own = self.rollout_buffer_class is not RolloutBuffer or bool(self.rollout_buffer_kwargs)
-        if tensor_env_of(self.env) is not None and not own:
-            buffer = TensorRolloutBuffer(self.gamma, self.gae_lambda)
-            self.rollout_buffer = buffer  # type: ignore[assignment]
-        elif self._tensor_buffer is not None:
-            assert self.rollout_buffer_class is not None
-            self.rollout_buffer = self.rollout_buffer_class(
-                self.n_steps,
-                self.observation_space,
-                self.action_space,
-                device=self.device,
-                gamma=self.gamma,
-                gae_lambda=self.gae_lambda,
-                n_envs=self.n_envs,
-                **self.rollout_buffer_kwargs,
-            )
-
-    def collect_rollouts(
-        self,
-        env: VecEnv,
-        callback: BaseCallback,
-        rollout_buffer: RolloutBuffer | TensorRolloutBuffer,
-        n_rollout_steps: int,
-    ) -> bool:
-        """Collect a rollout, play the discriminator's turn on it, and swap the reward."""
-        self._time_limits.clear()
-        if isinstance(rollout_buffer, TensorRolloutBuffer):
-            tensor_env = tensor_env_of(env)
-            assert tensor_env is not None
-            forward = forward_of(self.policy)
-            if not collect(self, tensor_env, callback, rollout_buffer, n_rollout_steps, forward):
-                return False
-        elif not super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):
-            return False
+    def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
         assert self._expert_inputs is not None
-        inputs = self._rollout_inputs(rollout_buffer)
-        logits, log = self.discriminator_updates.play(self._expert_inputs, inputs)
+        inputs = self._rollout_inputs(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
         rewards = reward_of_logits(logits, self.discriminator_config.reward)
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
-        self._swap_reward(rewards.view(env.num_envs, -1).T, rollout_buffer)
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
         for tag, value in log.items():
             self.logger.record(tag, value)
-        return True
+        return rewards.view(buffer.rewards.shape[::-1]).T
 
-    def train(self) -> None:
-        """Take PPO's epochs on the rollout."""
-        if self._tensor_buffer is None:
-            super().train()
-        else:
-            update_policy(self, self._tensor_buffer, forward_of(self.policy))
-
-    def _update_info_buffer(
-        self, infos: list[dict[str, Any]], dones: np.ndarray | None = None
-    ) -> None:
-        """Note, besides what SB3 notes, where episodes were cut by a time limit, and at what state.
-
-        SB3 calls this once a step, before it adds ``gamma V(terminal)`` to the *environment's*
-        reward; that reward is thrown away, so the state is kept to do the same to the learned one.
-        """
-        super()._update_info_buffer(infos, dones)
-        for i, info in enumerate(infos):
-            terminal = info.get("terminal_observation")
-            if terminal is not None and info.get("TimeLimit.truncated", False):
-                self._time_limits.append((self.rollout_buffer.pos, i, np.array(terminal)))
-
-    def _rollout_inputs(self, buffer: RolloutBuffer | TensorRolloutBuffer) -> Tensor:
-        """Return the rollout as discriminator inputs ``(n_envs * n_steps, in_dim)``, env by env."""
-        if isinstance(buffer, TensorRolloutBuffer):
-            obs, acts = buffer.by_env(buffer.observations), buffer.by_env(buffer.actions)
-        else:
-            assert isinstance(buffer.observations, np.ndarray)
-            obs, acts = (
-                torch.as_tensor(buffer.swap_and_flatten(array), device=self.device)
-                for array in (buffer.observations, buffer.actions)
-            )
+    def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
+        assert isinstance(buffer.observations, Tensor)
+        obs, acts = buffer.by_env(buffer.observations), buffer.by_env(buffer.actions)
         obs, acts = obs.flatten(1).float(), acts.flatten(1).float()
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
-            acts = bounded_actions(self.policy)(acts)
+            acts = environment_actions(self.policy)(acts)
         with torch.no_grad():
             return self.discriminator.inputs(obs, acts)
-
-    def _swap_reward(self, rewards: Tensor, buffer: RolloutBuffer | TensorRolloutBuffer) -> None:
-        """Put learned rewards ``(n_steps, n_envs)`` into the buffer; redo returns and advantages.
-
-        A time limit is no end: there the reward is ``r + gamma V(s_terminal)``, with the value of
-        the learned reward.
-        """
-        if isinstance(buffer, TensorRolloutBuffer):
-            self._swap_tensor_reward(rewards, buffer)
-            return
-        buffer.rewards[:] = rewards.cpu().numpy()
-        with torch.no_grad():
-            if self._time_limits:
-                steps, envs, observations = zip(*self._time_limits, strict=True)
-                terminal = obs_as_tensor(np.stack(observations), self.device)
-                values = self.policy.predict_values(terminal).flatten().cpu().numpy()
-                buffer.rewards[list(steps), list(envs)] += self.gamma * values
-            assert isinstance(self._last_obs, np.ndarray)
-            assert self._last_episode_starts is not None
-            last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))
-        buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
-
-    def _swap_tensor_reward(self, rewards: Tensor, buffer: TensorRolloutBuffer) -> None:
-        """Do the same where the rollout is tensors."""
-        buffer.rewards = rewards.clone()
-        cut = buffer.time_limits.nonzero(as_tuple=True)
-        if len(cut[0]):
-            with torch.no_grad():
-                values = forward_of(self.policy).values(buffer.final_obs[cut].float())
-            buffer.rewards[cut] += self.gamma * values
-        buffer.compute_returns_and_advantages()
 
     def learn(
         self,
@@ -325,10 +269,21 @@ class GAIL(PPO):
             kwargs["demonstrations"] = _read(kwargs["demonstrations"])
         return super().load(path, env, *args, **kwargs)  # type: ignore[arg-type]
 
+    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the model, as ``PPO.save``.
+
+        Raises:
+            InputError: Its rule is one of your own that is not registered, see
+                :func:`~l2l_gail.core.registry.register_rule`.
+        """
+        assert self.rule is not None
+        self.rule_spec = {"rule": rule_name(self.rule), "config": self.rule.config}
+        super().save(path, *args, **kwargs)
+
     def _excluded_save_params(self) -> list[str]:
-        """Demonstrations are not saved: a model does not need them to act."""
-        own = ["demonstrations", "discriminator", "discriminator_updates"]
-        return [*super()._excluded_save_params(), *own, "_expert_inputs", "_time_limits"]
+        """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
+        tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
+        return [*super()._excluded_save_params(), *tensors, "demonstrations", "_expert_inputs"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

@@ -24,11 +24,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l2l_gail.gail.config import RewardName
+__all__ = ["REWARDS", "reward_of_logits"]
 
-__all__ = ["reward_of_logits"]
-
-_FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
     "gail": F.softplus,
     "airl": lambda logits: logits,
     # exp is bounded so that one odd state cannot outweigh a rollout.
@@ -36,13 +34,14 @@ _FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "dail": lambda logits: 0.5 * logits.sigmoid() * (logits.tanh() + 1.0),
     "constant": torch.ones_like,
 }
+"""The rewards by name; one of your own is one more entry."""
 
 
-def reward_of_logits(logits_expert_is_high: Tensor, name: RewardName) -> Tensor:
+def reward_of_logits(logits_expert_is_high: Tensor, name: str) -> Tensor:
     """Return the reward for logits of any shape, same shape.
 
     Args:
         logits_expert_is_high: The discriminator's logits.
         name: One of the forms above.
     """
-    return _FORMS[name](logits_expert_is_high)
+    return REWARDS[name](logits_expert_is_high)

@@ -18,7 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.callbacks import CheckpointCallback, TrueReturnCallback
 from l2l_gail.gail.gail import GAIL
-from l2l_gail.ppo.env import env_state, load_env_state, tensor_env_of
+from l2l_gail.ppo import tensor_env_of
+from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.runs import RunFolder, atomic_write, load_checkpoint, save_checkpoint
 
 __all__ = ["TrainingRun"]

@@ -8,24 +8,26 @@ import torch
 from torch import Tensor
 
 from l2l_gail.core import L2LTrainer
+from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
-from l2l_gail.gail.game import TransitionBatch, bernoulli_entropy
+from l2l_gail.gail.game import bernoulli_entropy
 
 __all__ = ["DiscriminatorUpdates"]
 
 
 class DiscriminatorUpdates:
-    """Plays the discriminator's steps on a rollout, whatever the update rule.
+    """The discriminator's updates on a rollout, whatever the update rule.
 
     Two random streams are kept apart: one draws the batches of the updates, the other those on
-    which a rule is judged. So a learned rule that does not learn leaves exactly the training of
+    which a rule is trained. So a learned rule that does not learn leaves exactly the training of
     the rule it started from.
 
     Args:
         discriminator: Receives the moved weights after each rollout.
         trainer: The core's trainer, with a persistent follower.
         config: Number and size of the updates.
+        holdout_fraction: Share of each rollout that the updates never see.
         seed: Seed of both streams.
     """
 
@@ -34,16 +36,20 @@ class DiscriminatorUpdates:
         discriminator: Discriminator,
         trainer: L2LTrainer,
         config: DiscriminatorConfig,
+        holdout_fraction: float,
         seed: int,
     ) -> None:
         self.discriminator = discriminator
         self.trainer = trainer
         self.config = config
+        self.holdout_fraction = holdout_fraction
         self._stream = torch.Generator().manual_seed(seed)
         self._meta_stream = torch.Generator().manual_seed(seed + 1_000_003)
         trainer.begin(discriminator.weights())
 
-    def play(self, expert_inputs: Tensor, policy_inputs: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def update(
+        self, expert_inputs: Tensor, policy_inputs: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator on one rollout.
 
         Args:
@@ -59,10 +65,10 @@ class DiscriminatorUpdates:
         stats: dict[str, Tensor] = {}
         for _ in range(self.config.updates_per_rollout):
             batch = self._batch(expert_inputs, seen, self._stream)
-            judged = None
+            meta = None
             if self.trainer.learns_next:
-                judged = [self._batch(expert_inputs, held_out, self._meta_stream)]
-            stats |= self.trainer.step([batch], judged)
+                meta = [self._batch(expert_inputs, held_out, self._meta_stream)]
+            stats |= self.trainer.step([batch], meta)
         assert self.trainer.follower is not None
         self.discriminator.adopt(self.trainer.follower)
         with torch.no_grad():
@@ -70,15 +76,15 @@ class DiscriminatorUpdates:
             return on_policy, self._log(stats, on_policy, batch)
 
     def _split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the part to train on and the part to judge on.
+        """Return the part to train on and the part to train a rule on.
 
         The second is one stretch of the rollout at a random place: whole episodes rather than
         single steps, whose neighbours would give them away.
         """
-        if self.config.holdout_fraction == 0:
+        if self.holdout_fraction == 0:
             return inputs, inputs
         n = len(inputs)
-        n_held = min(max(round(self.config.holdout_fraction * n), 1), n - 1)
+        n_held = min(max(round(self.holdout_fraction * n), 1), n - 1)
         start = int(torch.randint(n, (1,), generator=self._stream))
         turned = inputs.roll(-start, dims=0)
         return turned[n_held:], turned[:n_held]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from l2l_gail.ppo.observations import Observations, leading, map_tensors
 
 __all__ = ["TensorRolloutBuffer", "advantages_and_returns", "minibatch_order"]
 
@@ -17,12 +20,12 @@ class TensorRolloutBuffer:
     =============== ==================================================== =======================
     attribute       meaning                                              shape, dtype
     =============== ==================================================== =======================
-    observations    states before each step                              (T, N, obs_dim) float32
-    actions         as the policy drew them, before any clipping         (T, N, act_dim) float32
-    rewards         the environment's; later the learned ones            (T, N) float32
+    observations    states before each step                              (T, N, ...)
+    actions         as the policy drew them, before any clipping         (T, N, ...)
+    rewards         the environment's; then what they are replaced with  (T, N) float32
     dones           the episode ended in this step                       (T, N) bool
     time_limits     ... and only because of its time limit               (T, N) bool
-    final_obs       states that each step reached, before any reset      (T, N, obs_dim)
+    final_obs       states that each step reached, before any reset      (T, N, ...)
     values          V of ``observations`` under the acting policy        (T, N) float32
     log_probs       log-density of ``actions`` under it                  (T, N) float32
     advantages      generalised advantage estimates                      (T, N) float32
@@ -30,30 +33,46 @@ class TensorRolloutBuffer:
     last_values     V of the states after the last step                  (N,) float32
     =============== ==================================================== =======================
 
-    The steps' tensors are kept as they come and stacked once at the end of the rollout: on the CPU
-    that saves a dozen small copies a step.
+    ``observations`` and ``final_obs`` are dicts of such tensors where the space is a ``Dict``;
+    floating observations are float32. The steps' tensors are kept as they come and stacked once at
+    the end of the rollout: on the CPU that saves a dozen small copies a step.
 
     Args:
-        gamma: Discount factor.
+        buffer_size: Steps of a rollout; SB3 makes the buffer with the arguments of its own ones,
+            and this one needs ``gamma`` and ``gae_lambda`` only.
+        observation_space: Not used.
+        action_space: Not used.
+        device: Not used: tensors stay where they come from.
         gae_lambda: Trade-off of bias and variance in the advantages.
+        gamma: Discount factor.
+        n_envs: Not used.
     """
 
-    observations: Tensor
+    observations: Observations
     actions: Tensor
     rewards: Tensor
     dones: Tensor
     time_limits: Tensor
-    final_obs: Tensor
+    final_obs: Observations
     values: Tensor
     log_probs: Tensor
     advantages: Tensor
     returns: Tensor
     last_values: Tensor
 
-    def __init__(self, gamma: float, gae_lambda: float) -> None:
+    def __init__(
+        self,
+        buffer_size: int = 0,
+        observation_space: Any = None,
+        action_space: Any = None,
+        device: torch.device | str = "auto",
+        gae_lambda: float = 1.0,
+        gamma: float = 0.99,
+        n_envs: int = 1,
+    ) -> None:
         self.gamma = gamma
         self.gae_lambda = gae_lambda
-        self._steps: list[tuple[Tensor, ...]] = []
+        self._steps: list[tuple[Any, ...]] = []
 
     def reset(self) -> None:
         """Forget the steps of the last rollout."""
@@ -61,12 +80,12 @@ class TensorRolloutBuffer:
 
     def add(
         self,
-        obs: Tensor,
+        obs: Observations,
         actions: Tensor,
         rewards: Tensor,
         terminated: Tensor,
         truncated: Tensor,
-        final_obs: Tensor,
+        final_obs: Observations,
     ) -> None:
         """Append one step of all environments, tensors of leading dimension ``N``."""
         self._steps.append((obs, actions, rewards, terminated, truncated, final_obs))
@@ -74,15 +93,16 @@ class TensorRolloutBuffer:
     def stack(self) -> None:
         """Turn the steps into tensors ``(T, N, ...)``, on the device of the observations."""
         obs, actions, rewards, terminated, truncated, final_obs = (
-            torch.stack(column) for column in zip(*self._steps, strict=True)
+            map_tensors(lambda *steps: torch.stack(steps), *column)
+            for column in zip(*self._steps, strict=True)
         )
         self._steps.clear()
-        device = obs.device
+        device = leading(obs).device
         self.observations, self.actions = obs, actions
         self.rewards = rewards.to(device, torch.float32)
         self.dones = (terminated | truncated).to(device)
         self.time_limits = (truncated & ~terminated).to(device)
-        self.final_obs = final_obs.to(device)
+        self.final_obs = map_tensors(lambda x: x.to(device), final_obs)
 
     def __len__(self) -> int:
         """Return the number of transitions, ``T * N``."""
@@ -123,10 +143,10 @@ def advantages_and_returns(
         Advantages and returns, ``(T, N)`` each; the operations and their order are those of SB3's
         ``RolloutBuffer``, so that float32 results are equal to the bit.
     """
-    goes_on = 1.0 - dones.to(values.dtype)  # (T, N)
+    continues = 1.0 - dones.to(values.dtype)  # (T, N)
     next_values = torch.cat([values[1:], last_values[None]])
-    advantages = rewards + gamma * next_values * goes_on - values
-    decay = (gamma * gae_lambda) * goes_on
+    advantages = rewards + gamma * next_values * continues - values
+    decay = (gamma * gae_lambda) * continues
     rows, decays = advantages.unbind(), decay.unbind()
     for t in range(len(rows) - 2, -1, -1):
         rows[t].add_(decays[t] * rows[t + 1])

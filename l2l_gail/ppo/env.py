@@ -1,23 +1,24 @@
-"""What training asks of an environment whose steps are tensors, and how such a one is recognised.
-
-The library steps any environment of this form without leaving its device. ``envs`` has some; the
-library does not import them.
-"""
+"""What training asks of an environment whose steps are tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from gymnasium import spaces
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.ppo.observations import Observations
 
-__all__ = ["BOOKKEEPING", "TensorEnv", "check_env", "env_state", "load_env_state", "tensor_env_of"]
+__all__ = ["BOOKKEEPING", "StepResult", "TensorEnv", "check_env", "env_state", "load_env_state"]
 
 BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
 """Entries of ``info`` that every tensor environment has; the others are its own named terms."""
+
+StepResult = tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]
+"""``obs, reward, terminated, truncated, info``."""
 
 
 @runtime_checkable
@@ -25,16 +26,23 @@ class TensorEnv(Protocol):
     """Environments that step together, torch in and torch out, with same-step reset.
 
     An environment whose episode ended is reset in the same step: ``obs`` is then its new episode's
-    first observation. Returned tensors are never overwritten later. ``info`` needs
+    first observation. Returned tensors are never overwritten later. Observations are one tensor, or
+    a dict of them where the observation space is a ``Dict``. ``info`` needs
 
     ================== ============================================= ==================
     entry              meaning                                       shape
     ================== ============================================= ==================
-    final_obs          the state each step reached, before any reset (N, obs_dim)
+    final_obs          the state each step reached, before any reset as ``obs``
     _final_obs         whether the episode ended in this step        (N,) bool
     episode_return     its undiscounted return so far                (N,) floating
     episode_length     its steps so far                              (N,) int64
     ================== ============================================= ==================
+
+    and may have named terms of the environment's own, tensors of leading dimension ``N``.
+
+    Four more methods are used where an environment has them: ``check()`` (warn of simulations that
+    broke), ``state_dict()`` and ``load_state_dict(state)`` (a resumed training then goes on within
+    its episodes), ``close()``. The attribute ``spec`` is its Gymnasium specification.
     """
 
     @property
@@ -45,33 +53,26 @@ class TensorEnv(Protocol):
     def device(self) -> torch.device:
         """Where observations and rewards lie, and where actions are wanted."""
 
-    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Take actions ``(N, act_dim)``.
+    @property
+    def single_observation_space(self) -> spaces.Space:
+        """Space of one environment's observations."""
+
+    @property
+    def single_action_space(self) -> spaces.Space:
+        """Space of one environment's actions."""
+
+    def reset(
+        self, seed: int | Sequence[int | None] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Begin new episodes everywhere; return observations ``(N, ...)`` and infos."""
+
+    def step(self, actions: Tensor) -> StepResult:
+        """Take actions ``(N, ...)``.
 
         Returns:
-            ``obs (N, obs_dim)``, ``reward (N,)``, ``terminated (N,)`` and ``truncated (N,)`` bool,
-            and ``info``.
+            ``obs (N, ...)``, ``reward (N,)``, ``terminated (N,)`` and ``truncated (N,)`` bool, and
+            ``info``.
         """
-
-    def sb3(self) -> VecEnv:
-        """Return a view for stable-baselines3, whose attribute ``tensor_env`` is this one.
-
-        It only translates: what SB3 gets to see through it says no more than the tensors.
-        """
-
-
-def tensor_env_of(env: VecEnv | None) -> TensorEnv | None:
-    """Return the tensor environment that ``env`` is a plain view of, ``None`` if it is none.
-
-    A wrapper (``VecNormalize``, ``VecMonitor``, ...) or a subclass of the view changes or watches
-    what SB3's loop sees, so what lies under one is not used.
-    """
-    if env is None or isinstance(env, VecEnvWrapper):
-        return None
-    inner = getattr(env, "tensor_env", None)
-    if not isinstance(inner, TensorEnv):
-        return None
-    return inner if type(env) is type(inner.sb3()) else None
 
 
 def check_env(env: TensorEnv) -> None:

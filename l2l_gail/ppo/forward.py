@@ -1,4 +1,4 @@
-"""What a rollout and PPO's update ask of a policy, and a lean way through a plain Gaussian one."""
+"""What a rollout and PPO's update ask of a policy, and a short way through a plain Gaussian one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from l2l_gail.ppo.flat_adam import FlatAdam
 from l2l_gail.ppo.loss import LossTerms, Minibatch, PPOLoss
-from l2l_gail.ppo.policy import GAILPolicy, NormalizeObservations
+from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.policy import NormalizedPolicy, NormalizeObservations
 from l2l_gail.ppo.tanh_network import TanhNetwork
 
 __all__ = ["GaussianForward", "PolicyForward", "forward_of"]
@@ -31,26 +32,26 @@ class PolicyForward:
         self.policy = policy
         self._parameters = list(policy.parameters())
 
-    def prepare(self, obs: Tensor) -> Tensor:
+    def prepare(self, obs: Observations) -> Observations:
         """Return what the other methods take for observations ``(B, *shape)``."""
         return obs
 
-    def act(self, obs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def act(self, obs: Observations) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw actions at observations, under ``no_grad``.
 
         Returns:
             Actions ``(B, *shape)``; the states' values and the actions' log-probabilities, ``(B,)``
-            each, or ``None`` twice where :meth:`judge` is to give them after the rollout.
+            each, or ``None`` twice where :meth:`evaluate` is to give them after the rollout.
         """
         actions, values, log_probs = self.policy(obs)
         return actions, values.flatten(), log_probs
 
-    def judge(self, prepared: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, prepared: Observations, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and log-probabilities, ``(B,)`` each, under ``no_grad``."""
         values, log_probs, _ = self.policy.evaluate_actions(prepared, actions)
         return values.flatten(), log_probs
 
-    def values(self, obs: Tensor) -> Tensor:
+    def values(self, obs: Observations) -> Tensor:
         """Return the values ``(B,)`` of observations, under ``no_grad``."""
         return self.policy.predict_values(obs).flatten()
 
@@ -80,7 +81,7 @@ class PolicyForward:
 
 
 class GaussianForward(PolicyForward):
-    """The same for a :class:`GAILPolicy` with a plain diagonal Gaussian and tanh networks.
+    """The same for a :class:`NormalizedPolicy` with a plain diagonal Gaussian and tanh networks.
 
     In half the time on a CPU: observations are normalised once, as their statistics do not change;
     values and log-probabilities are left to one batch after the rollout; no distribution object is
@@ -100,25 +101,27 @@ class GaussianForward(PolicyForward):
         self._parts: dict[str, list[Tensor]] = {}
         self._adam: FlatAdam | None = None
 
-    def prepare(self, obs: Tensor) -> Tensor:
+    def prepare(self, obs: Observations) -> Tensor:
         """Return the features ``(B, obs_dim)`` of observations."""
+        assert isinstance(obs, Tensor)
         features: Tensor = self.policy.features_extractor(obs.float())
         return features
 
-    def act(self, obs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def act(self, obs: Observations) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw actions, from the same random numbers as SB3."""
         mean, _ = self._actor.forward(self.prepare(obs))
         return mean + torch.randn_like(mean) * self.policy.log_std.exp(), None, None
 
-    def judge(self, prepared: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, prepared: Observations, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and log-probabilities, ``(B,)`` each."""
+        assert isinstance(prepared, Tensor)
         log_std = self.policy.log_std
         mean, _ = self._actor.forward(prepared)
         values, _ = self._critic.forward(prepared)
         squares = ((actions - mean) * (-log_std).exp()).square()  # (B, act_dim)
         return values.squeeze(-1), -0.5 * squares.sum(1) - _log_normalizer(log_std)
 
-    def values(self, obs: Tensor) -> Tensor:
+    def values(self, obs: Observations) -> Tensor:
         """Return the values ``(B,)`` of observations."""
         values, _ = self._critic.forward(self.prepare(obs))
         return values.squeeze(-1)
@@ -126,6 +129,7 @@ class GaussianForward(PolicyForward):
     @torch.no_grad()
     def gradient(self, loss: PPOLoss, batch: Minibatch) -> LossTerms:
         """Set the parameters' ``grad`` to the gradient of the loss, by the chain rule."""
+        assert isinstance(batch.prepared, Tensor)
         n, log_std = len(batch.actions), self.policy.log_std
         mean, actor_inputs = self._actor.forward(batch.prepared)
         values, critic_inputs = self._critic.forward(batch.prepared)
@@ -201,14 +205,14 @@ class GaussianForward(PolicyForward):
 
 
 def forward_of(policy: ActorCriticPolicy) -> PolicyForward:
-    """Return the lean way for a policy that it is right for, the general one for any other.
+    """Return the short way for a policy that it is right for, the general one for any other.
 
-    Right for: :class:`GAILPolicy` itself (a subclass may do anything in its methods) with its own
-    features extractor, shared by actor and critic, tanh networks, a plain Gaussian, that is without
-    gSDE, and no parameter that is kept from learning.
+    Right for: :class:`NormalizedPolicy` itself (a subclass may do anything in its methods) with its
+    own features extractor, shared by actor and critic, tanh networks, a plain Gaussian, that is
+    without gSDE, and no parameter that is kept from learning.
     """
-    lean = (
-        type(policy) is GAILPolicy
+    short = (
+        type(policy) is NormalizedPolicy
         and type(policy.features_extractor) is NormalizeObservations
         and policy.share_features_extractor
         and type(policy.action_dist) is DiagGaussianDistribution
@@ -216,7 +220,7 @@ def forward_of(policy: ActorCriticPolicy) -> PolicyForward:
         and None not in _networks(policy)
         and all(parameter.requires_grad for parameter in policy.parameters())
     )
-    return GaussianForward(policy) if lean else PolicyForward(policy)
+    return GaussianForward(policy) if short else PolicyForward(policy)
 
 
 def _networks(policy: ActorCriticPolicy) -> tuple[TanhNetwork | None, TanhNetwork | None]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from l2l_gail.ppo.observations import Observations
+
 __all__ = ["LossTerms", "Minibatch", "PPOLoss"]
 
 
@@ -17,14 +19,14 @@ class Minibatch(NamedTuple):
 
     Attributes:
         prepared: Observations as the policy's ``prepare`` returned them, ``(B, ...)``.
-        actions: ``(B, act_dim)``.
+        actions: ``(B, ...)``.
         old_values: Values under the policy that acted, ``(B,)``.
         old_log_probs: Log-probabilities under it, ``(B,)``.
         advantages: ``(B,)``.
         returns: ``(B,)``.
     """
 
-    prepared: Tensor
+    prepared: Observations
     actions: Tensor
     old_values: Tensor
     old_log_probs: Tensor

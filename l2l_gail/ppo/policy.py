@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-__all__ = ["GAILPolicy", "NormalizeObservations", "ObservationStatistics"]
+__all__ = ["NormalizeObservations", "NormalizedPolicy", "ObservationStatistics"]
 
 _STD_FLOOR = 1e-3
 _CLIP = 10.0
@@ -66,7 +66,7 @@ class NormalizeObservations(BaseFeaturesExtractor):
         return self.statistics(observations.flatten(1))
 
 
-class GAILPolicy(ActorCriticPolicy):
+class NormalizedPolicy(ActorCriticPolicy):
     """SB3's actor-critic policy, whose features extractor normalises unless it is given another.
 
     Args:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any, overload
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,106 +13,14 @@ from stable_baselines3.ppo import PPO
 from torch import Tensor
 
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
+from l2l_gail.ppo.env import TensorEnv, check_env
 from l2l_gail.ppo.forward import PolicyForward
+from l2l_gail.ppo.from_vec_env import FromVecEnv
+from l2l_gail.ppo.infos import StepInfos
+from l2l_gail.ppo.lazy_array import as_array
+from l2l_gail.ppo.observations import Observations, as_tensors, map_tensors, network_input
 
-__all__ = ["LazyArray", "StepInfos", "as_array", "bounded_actions", "collect"]
-
-
-class LazyArray(np.lib.mixins.NDArrayOperatorsMixin):
-    """A device's tensor for callbacks that want an array: brought over when looked at, not before.
-
-    It is brought over once; what is written into the array does not reach the tensor.
-
-    Args:
-        tensor: Tensor of any shape.
-    """
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-    @cached_property
-    def _values(self) -> np.ndarray:
-        return self.tensor.cpu().numpy()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the values as an array."""
-        return np.array(self._values, dtype=dtype, copy=copy)
-
-    def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **kwargs: Any
-    ) -> Any:
-        """Return what operators and numpy's functions make of the values: arrays."""
-        if out:
-            kwargs["out"] = _plain(out)
-        return getattr(ufunc, method)(*_plain(inputs), **kwargs)
-
-    def __bool__(self) -> bool:
-        return bool(self._values)
-
-    def __len__(self) -> int:
-        return len(self.tensor)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._values[index]
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "tensor":  # numpy's own questions, a bare copy
-            raise AttributeError(name)
-        return getattr(self._values, name)
-
-
-def _plain(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value._values if isinstance(value, LazyArray) else value for value in values)
-
-
-def as_array(tensor: Tensor) -> np.ndarray | LazyArray:
-    """Return a tensor's values: an array that shares its memory, or one that is made on demand."""
-    return tensor.numpy() if tensor.device.type == "cpu" else LazyArray(tensor)
-
-
-class StepInfos(Sequence[dict[str, Any]]):
-    """One step's ``infos`` for callbacks that read them: built when looked at, not before.
-
-    Each has SB3's ``TimeLimit.truncated``, the environment's named terms, and where the episode
-    ended ``terminal_observation`` and ``episode`` (return ``r``, length ``l``).
-
-    Args:
-        terminated: ``(N,)`` bool.
-        info: The tensor environment's.
-    """
-
-    def __init__(self, terminated: Tensor, info: dict[str, Tensor]) -> None:
-        self._terminated = terminated
-        self._info = info
-
-    def __len__(self) -> int:
-        return len(self._terminated)
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        columns = self._columns
-        own = {name: column[index] for name, column in columns.items() if name not in BOOKKEEPING}
-        if not columns["_final_obs"][index]:
-            return own | {"TimeLimit.truncated": False}
-        return own | {
-            "TimeLimit.truncated": not bool(self._terminated[index]),
-            "terminal_observation": columns["final_obs"][index].copy(),
-            "episode": {
-                "r": round(float(columns["episode_return"][index]), 6),
-                "l": int(columns["episode_length"][index]),
-            },
-        }
-
-    @cached_property
-    def _columns(self) -> dict[str, np.ndarray]:
-        """The environment's info as arrays: brought over once for all rows."""
-        return {name: column.cpu().numpy() for name, column in self._info.items()}
+__all__ = ["collect", "environment_actions"]
 
 
 def collect(
@@ -130,11 +35,13 @@ def collect(
 
     Callbacks are called as in SB3's own loop and find its local variables, arrays and ``infos`` in
     a form that costs nothing until it is looked at. Two differ: ``values`` and ``log_probs`` are
-    ``None`` where they are computed in one batch after the last step, as for ``"MlpPolicy"``.
-    ``rollout_buffer`` has no content before ``on_rollout_end``, where its rewards are the
-    environment's. ``ep_info_buffer`` is brought up to date once, after the last step, and so are
-    the model's ``_last_obs`` and ``_last_episode_starts``; an exception on the way, Ctrl-C
-    included, leaves them where the environments stand.
+    ``None`` where they are computed in one batch after the last step, as for ``"MlpPolicy"`` on
+    tensors. ``rollout_buffer`` has no content before the last step is taken. ``_last_obs`` and
+    ``_last_episode_starts`` are brought up to date after the last step, and so is
+    ``ep_info_buffer``, unless the environments are those of a ``VecEnv``, whose infos are read at
+    every step; an exception on the way, Ctrl-C included, leaves them where the environments stand.
+
+    ``on_rollout_end`` is left to the caller, who may replace the rewards first.
 
     Returns:
         False if a callback asked to stop.
@@ -145,30 +52,31 @@ def collect(
     policy.set_training_mode(False)
     rollout_buffer.reset()
     callback.on_rollout_start()
-    if model.use_sde:
+    if (
+        model.use_sde
+    ):  # not before: a training resumed from a checkpoint of the callback draws it too
         policy.reset_noise(env.num_envs)
     callback.update_locals(
         {"self": model, "env": model.env, "callback": callback, "rollout_buffer": rollout_buffer}
         | {"n_rollout_steps": n_rollout_steps}
     )
-    obs, dones = (
-        torch.as_tensor(array, device=device)
-        for array in (model._last_obs, model._last_episode_starts)
-    )
-    to_env = bounded_actions(policy)
-    judged: list[tuple[Tensor, Tensor]] = []
+    obs = as_tensors(model._last_obs, device)
+    dones = torch.as_tensor(model._last_episode_starts, device=device)
+    to_environment = environment_actions(policy)
+    evaluated: list[tuple[Tensor, Tensor]] = []
     ended: list[tuple[Tensor, Tensor, Tensor]] = []
     try:
         for n_steps in range(n_rollout_steps):
             if model.use_sde and model.sde_sample_freq > 0 and n_steps % model.sde_sample_freq == 0:
                 policy.reset_noise(env.num_envs)
-            obs_tensor = obs.float()
+            obs_tensor = network_input(obs)
             with torch.no_grad():
                 actions, values, log_probs = forward.act(obs_tensor)
-                clipped = to_env(actions)
+                clipped = to_environment(actions)
             new_obs, rewards, terminated, truncated, info = env.step(clipped.to(env.device))
-            obs, dones = new_obs.to(device), info["_final_obs"]
+            obs, dones = as_tensors(new_obs, device), info["_final_obs"]
             model.num_timesteps += env.num_envs
+            infos = env.infos if isinstance(env, FromVecEnv) else StepInfos(terminated, info)
             callback.update_locals(
                 {
                     "n_steps": n_steps,
@@ -177,35 +85,41 @@ def collect(
                     "log_probs": log_probs,
                     "actions": as_array(actions),
                     "clipped_actions": as_array(clipped),
-                    "new_obs": as_array(new_obs),
+                    "new_obs": map_tensors(as_array, new_obs),
                     "rewards": as_array(rewards),
                     "dones": as_array(dones),
-                    "infos": StepInfos(terminated, info),
+                    "infos": infos,
                 }
             )
             if not callback.on_step():
                 return False
+            if isinstance(infos, list):  # a VecEnv's own, which say of episodes what they will
+                model._update_info_buffer(infos, dones.numpy())
+            else:
+                ended.append((dones, info["episode_return"], info["episode_length"]))
             rollout_buffer.add(
                 obs_tensor, actions, rewards, terminated, truncated, info["final_obs"]
             )
-            ended.append((dones, info["episode_return"], info["episode_length"]))
             if values is not None and log_probs is not None:
-                judged.append((values, log_probs))
+                evaluated.append((values, log_probs))
     finally:
         _leave(model, obs, dones, ended)
     check_env(env)
     rollout_buffer.stack()
     with torch.no_grad():
-        _fill_values(rollout_buffer, forward, judged)
-        rollout_buffer.last_values = forward.values(obs.float())
-    callback.on_rollout_end()
+        _fill_values(rollout_buffer, forward, evaluated)
+        rollout_buffer.last_values = forward.values(network_input(obs))
     return True
 
 
-def bounded_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]:
-    """Return the map from a policy's actions to the environment's unit and bounds."""
+def environment_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]:
+    """Return the map from a policy's actions to the environment's unit and bounds.
+
+    Actions that are no ``Box``'s are the environment's as they are.
+    """
     space = policy.action_space
-    assert isinstance(space, spaces.Box)
+    if not isinstance(space, spaces.Box):
+        return lambda actions: actions
     low, high = (
         torch.as_tensor(bound, dtype=torch.float32, device=policy.device)
         for bound in (space.low, space.high)
@@ -216,17 +130,20 @@ def bounded_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]:
 
 
 def _leave(
-    model: PPO, obs: Tensor, dones: Tensor, ended: list[tuple[Tensor, Tensor, Tensor]]
+    model: PPO,
+    obs: Observations,
+    dones: Tensor,
+    ended: Sequence[tuple[Tensor, Tensor, Tensor]],
 ) -> None:
     """Leave the environments' state and the last ended episodes where SB3 keeps them.
 
     Args:
         model: Gets them, in SB3's form.
-        obs: What the policy is to see next, ``(N, obs_dim)``.
+        obs: What the policy is to see next, ``(N, ...)``.
         dones: Whether that begins an episode, ``(N,)``.
         ended: Of each step: where episodes ended, their returns and lengths so far, ``(N,)``.
     """
-    model._last_obs = obs.cpu().numpy()
+    model._last_obs = map_tensors(lambda x: x.cpu().numpy(), obs)
     model._last_episode_starts = dones.cpu().numpy()
     if not ended:
         return
@@ -239,13 +156,13 @@ def _leave(
 
 
 def _fill_values(
-    buffer: TensorRolloutBuffer, forward: PolicyForward, judged: list[tuple[Tensor, Tensor]]
+    buffer: TensorRolloutBuffer, forward: PolicyForward, evaluated: list[tuple[Tensor, Tensor]]
 ) -> None:
     """Put values and log-probabilities ``(T, N)`` into the buffer, in one batch if not known."""
-    if judged:
-        values, log_probs = (torch.stack(column) for column in zip(*judged, strict=True))
+    if evaluated:
+        values, log_probs = (torch.stack(column) for column in zip(*evaluated, strict=True))
     else:
-        flat = forward.prepare(buffer.observations.flatten(0, 1))
-        values, log_probs = forward.judge(flat, buffer.actions.flatten(0, 1))
+        prepared = forward.prepare(map_tensors(lambda x: x.flatten(0, 1), buffer.observations))
+        values, log_probs = forward.evaluate(prepared, buffer.actions.flatten(0, 1))
     buffer.values = values.view(buffer.rewards.shape)
     buffer.log_probs = log_probs.view(buffer.rewards.shape)

@@ -1,4 +1,4 @@
-"""A batched environment as Stable-Baselines3's ``VecEnv``."""
+"""A tensor environment as Stable-Baselines3's ``VecEnv``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
+import torch
+from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
+from l2l_gail.ppo.infos import episode_end
+from l2l_gail.ppo.observations import Observations, map_tensors
 
 __all__ = ["SB3VecEnv"]
 
@@ -25,7 +29,7 @@ _ATTRIBUTES = {
     "action_space": "single_action_space",
     "max_episode_steps": "max_episode_steps",
 }
-"""What ``get_attr`` finds, and the batched environment's name for it."""
+"""What ``get_attr`` finds where the environment has it, and the environment's name for it."""
 
 
 class _SharedInfo(dict[str, Any]):
@@ -51,7 +55,7 @@ _GOES_ON = _SharedInfo({"TimeLimit.truncated": False})
 
 
 class SB3VecEnv(VecEnv):
-    """The environments of a batch, stepped as those of SB3's ``make_vec_env(env_id, n)`` are.
+    """A tensor environment, stepped as those of SB3's ``make_vec_env(env_id, n)`` are.
 
     Rewards are float32, observations numpy arrays of the space's dtype. An ended episode's info
     has ``terminal_observation``, ``TimeLimit.truncated`` (truncated and not terminated) and
@@ -64,10 +68,10 @@ class SB3VecEnv(VecEnv):
     microsecond per environment and key.
 
     Options given to ``set_options`` are dropped at the next reset, as the tasks have none.
-    Closing the view closes the batched environment.
+    Closing the view closes the environment.
 
-    Warns of simulations that broke (``RuntimeWarning``, see :meth:`BatchedEnv.check`) at resets and
-    in steps that end an episode.
+    An environment that can tell of simulations that broke (``check()``) is asked at resets and in
+    steps that end an episode.
 
     Args:
         env: The environments.
@@ -75,7 +79,7 @@ class SB3VecEnv(VecEnv):
             ``"all"``.
 
     Attributes:
-        tensor_env: The batched environment itself, for training on its tensors.
+        tensor_env: The environment itself, for training on its tensors.
 
     Raises:
         InputError: At the first step, if a named term does not exist; it names those that do.
@@ -89,35 +93,36 @@ class SB3VecEnv(VecEnv):
         self._begun = time.time()
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
-    def reset(self) -> np.ndarray:
+    def reset(self) -> VecEnvObs:
         """Reset every environment, with the seeds of ``seed()`` if it was called since the last.
 
         Returns:
-            Observations ``(N, obs_dim)``.
+            Observations ``(N, ...)``.
         """
         obs, _ = self.tensor_env.reset(seed=self._seeds[0])
-        self.tensor_env.check()
+        check_env(self.tensor_env)
         self._reset_seeds()
         self._reset_options()
         return self._as_observations(obs)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take note of the actions ``(N, act_dim)``; :meth:`step_wait` carries them out."""
+        """Take note of the actions ``(N, ...)``; :meth:`step_wait` carries them out."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step, and reset what ended.
 
         Returns:
-            Observations ``(N, obs_dim)`` after the resets, rewards ``(N,)`` float32, dones
+            Observations ``(N, ...)`` after the resets, rewards ``(N,)`` float32, dones
             ``(N,)``, and one info per environment.
         """
-        obs, reward, terminated, _, info = self.tensor_env.step(self._actions)
+        actions = torch.as_tensor(self._actions, device=self.tensor_env.device)
+        obs, reward, terminated, _, info = self.tensor_env.step(actions)
         done = _numpy(info["_final_obs"])
         infos = self._infos(info)
         ended = np.flatnonzero(done)
         if ended.size:
-            self.tensor_env.check()
+            check_env(self.tensor_env)
             self._add_endings(infos, ended, _numpy(terminated), info)
         return self._as_observations(obs), _numpy(reward).astype(np.float32), done, infos
 
@@ -130,7 +135,7 @@ class SB3VecEnv(VecEnv):
             unknown = [name for name in self._info_keys if name not in names]
             if unknown:
                 raise InputError(
-                    f"info_keys: {self.tensor_env.env_id} has no term {', '.join(unknown)}; it "
+                    f"info_keys: {_name(self.tensor_env)} has no term {', '.join(unknown)}; it "
                     f"has {', '.join(names)}"
                 )
             names = list(self._info_keys)
@@ -148,25 +153,28 @@ class SB3VecEnv(VecEnv):
         info: dict[str, Tensor],
     ) -> None:
         """Put what SB3 wants to know about ended episodes into new infos of theirs."""
-        final_obs = self._as_observations(info["final_obs"])[ended]
-        returns = _numpy(info["episode_return"])[ended].tolist()
-        lengths = _numpy(info["episode_length"])[ended].tolist()
+        columns = {name: map_tensors(_numpy, info[name]) for name in BOOKKEEPING}
+        columns["final_obs"] = self._as_observations(info["final_obs"])
         seconds = round(time.time() - self._begun, 6)
-        for at, i in enumerate(ended.tolist()):
-            infos[i] = {
-                **infos[i],
-                "episode": {"r": round(returns[at], 6), "l": lengths[at], "t": seconds},
-                "TimeLimit.truncated": not terminated[i],
-                "terminal_observation": final_obs[at],
-            }
+        for i in ended.tolist():
+            end = episode_end(columns, i, terminated=bool(terminated[i]))
+            end["episode"]["t"] = seconds
+            infos[i] = {**infos[i], **end}
 
-    def _as_observations(self, obs: Tensor) -> np.ndarray:
+    def _as_observations(self, obs: Observations) -> Any:
+        """Return arrays of the space's dtypes."""
+        if isinstance(self.observation_space, spaces.Dict):
+            assert isinstance(obs, dict)
+            kinds = {key: space.dtype for key, space in self.observation_space.spaces.items()}
+            return map_tensors(lambda x, kind: _numpy(x).astype(kind, copy=False), obs, kinds)
+        assert isinstance(obs, Tensor)
         return _numpy(obs).astype(self.observation_space.dtype, copy=False)
 
     @property
     def reset_infos(self) -> list[dict[str, Any]]:
         """Gymnasium's info of each environment's last reset; empty dicts before the first."""
-        columns = {name: _numpy(term) for name, term in self.tensor_env.reset_info.items()}
+        terms = getattr(self.tensor_env, "reset_info", {})
+        columns = {name: _numpy(term) for name, term in terms.items()}
         return [{name: term[i] for name, term in columns.items()} for i in range(self.num_envs)]
 
     @reset_infos.setter
@@ -174,24 +182,26 @@ class SB3VecEnv(VecEnv):
         """Ignore what SB3's base class starts with: the infos are made when they are read."""
 
     def close(self) -> None:
-        """Close the batched environment; twice is safe."""
-        self.tensor_env.close()
+        """Close the environment, if it can be closed; twice is safe."""
+        close = getattr(self.tensor_env, "close", None)
+        if close is not None:
+            close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Return no image for each environment: a batch is not rendered."""
+        """Return no image for each environment: tensors are not rendered."""
         return [None] * self.num_envs
 
     def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
         """Return what ``set_attr`` has set, else what a Gymnasium environment tells about itself.
 
         Raises:
-            AttributeError: For anything else: the environments of a batch are rows of arrays, not
-                objects of their own.
+            AttributeError: For anything else: the environments are rows of tensors, not objects of
+                their own.
         """
         rows = [self._overrides[i] for i in self._get_indices(indices)]
         if all(attr_name in row for row in rows):
             return [row[attr_name] for row in rows]
-        if attr_name in _ATTRIBUTES:
+        if hasattr(self.tensor_env, _ATTRIBUTES.get(attr_name, "")):
             value = getattr(self.tensor_env, _ATTRIBUTES[attr_name])
         elif attr_name == "render_mode":
             value = None
@@ -199,8 +209,8 @@ class SB3VecEnv(VecEnv):
             value = {"render_modes": []}
         else:
             raise AttributeError(
-                f"the environments of a batch have no {attr_name!r}: they are rows of arrays, see "
-                "the attribute tensor_env of the view"
+                f"the environments have no {attr_name!r} of their own: they are rows of tensors, "
+                "see the attribute tensor_env of the view"
             )
         return [row.get(attr_name, value) for row in rows]
 
@@ -229,7 +239,7 @@ class SB3VecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper], indices: int | Iterable[int] | None = None
     ) -> list[bool]:
-        """Return True for the wrappers whose work the batch does: ``Monitor`` and ``TimeLimit``."""
+        """Return True for the wrappers whose work is done here: ``Monitor`` and ``TimeLimit``."""
         is_wrapped = issubclass(wrapper_class, (Monitor, TimeLimit))
         return [is_wrapped for _ in self._get_indices(indices)]
 
@@ -237,3 +247,9 @@ class SB3VecEnv(VecEnv):
 def _numpy(tensor: Tensor) -> np.ndarray:
     """Return a tensor's values; those of a CPU tensor without a copy."""
     return tensor.cpu().numpy()
+
+
+def _name(env: TensorEnv) -> str:
+    """Return what to call the environment in a message."""
+    spec = getattr(env, "spec", None)
+    return type(env).__name__ if spec is None else str(spec.id)

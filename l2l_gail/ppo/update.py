@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from l2l_gail.ppo.buffer import TensorRolloutBuffer, minibatch_order
 from l2l_gail.ppo.forward import PolicyForward
 from l2l_gail.ppo.loss import LossTerms, Minibatch, PPOLoss
+from l2l_gail.ppo.observations import map_tensors
 
 __all__ = ["update_policy"]
 
@@ -33,7 +35,7 @@ def update_policy(model: PPO, buffer: TensorRolloutBuffer, forward: PolicyForwar
     loss = _loss(model)
     with torch.no_grad():
         data = Minibatch(
-            forward.prepare(buffer.by_env(buffer.observations)),
+            forward.prepare(map_tensors(buffer.by_env, buffer.observations)),
             *(buffer.by_env(x) for x in (buffer.actions, buffer.values, buffer.log_probs)),
             *(buffer.by_env(x) for x in (buffer.advantages, buffer.returns)),
         )
@@ -52,8 +54,8 @@ def _take_epochs(
     stopped = False
     for order in islice(minibatch_order(len(data.returns), data.returns.device), model.n_epochs):
         taken: list[LossTerms] = []
-        for part in zip(*(_shuffled(x, order, model.batch_size) for x in data), strict=True):
-            taken.append(forward.gradient(loss, Minibatch(*part)))
+        for batch in _minibatches(data, order, model.batch_size):
+            taken.append(forward.gradient(loss, batch))
             if model.target_kl is not None:
                 divergence = _divergence(taken[-1].log_ratio).mean()
                 stopped = bool(divergence > 1.5 * model.target_kl)
@@ -82,9 +84,11 @@ def _loss(model: PPO) -> PPOLoss:
     )
 
 
-def _shuffled(tensor: Tensor, order: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Return a tensor's rows in an order, cut into minibatches."""
-    return tensor.index_select(0, order).split(size)
+def _minibatches(data: Minibatch, order: Tensor, size: int) -> Iterator[Minibatch]:
+    """Yield the transitions in an order, ``size`` at a time."""
+    columns = [map_tensors(lambda x: x.index_select(0, order).split(size), x) for x in data]
+    for k in range(-(-len(order) // size)):
+        yield Minibatch(*(map_tensors(lambda pieces, k=k: pieces[k], x) for x in columns))
 
 
 def _log(

@@ -11,19 +11,18 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
-from l2l_gail.gail import GAIL, DiscriminatorConfig
-from l2l_gail.ppo.policy import GAILPolicy
+from l2l_gail.core import Adam, CoordinateMLP
+from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig
+from l2l_gail.ppo.policy import NormalizedPolicy
 from l2l_gail.ppo.sb3_view import SB3VecEnv
 from tests.gail.support import ENV_ID, TIME_LIMIT, Walk, walk_demos
 
-SMALL = DiscriminatorConfig(
-    hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16, learning_rate=1e-3
-)
+SMALL = DiscriminatorConfig(hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16)
 N_ENVS, N_STEPS = 3, 20
 ROLLOUT = N_ENVS * N_STEPS
 
 
-class OwnPolicy(GAILPolicy):
+class OwnPolicy(NormalizedPolicy):
     """Someone's own policy: nothing is known of it, so it goes through SB3's methods."""
 
 
@@ -94,7 +93,7 @@ class TensorWalk:
 
 
 class Through(VecEnvWrapper):
-    """A wrapper that changes nothing, but hides the tensors: SB3's own loop runs."""
+    """A wrapper that changes nothing, but hides the tensors: it is stepped as any ``VecEnv``."""
 
     def reset(self) -> np.ndarray:
         return self.venv.reset()
@@ -125,6 +124,7 @@ def make(
     """A small model; it seeds torch's and numpy's global generators."""
     settings = {"n_steps": N_STEPS, "batch_size": 16, "n_epochs": 3, "seed": 0, "device": "cpu"}
     settings["discriminator"] = SMALL
+    settings["rule"] = CoordinateMLP(1e-3, seed=0) if cls is L2LGAIL else Adam(1e-3)
     return cls(policy, env, demos or walk_demos(), **settings | kwargs)
 
 

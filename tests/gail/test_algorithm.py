@@ -16,21 +16,29 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 import l2l_gail.core.trainer as core_trainer
-from l2l_gail.core import L2LTrainer, Oracle
+from l2l_gail.core import (
+    Adam,
+    CoordinateMLP,
+    L2LTrainer,
+    OptimisticAdam,
+    Oracle,
+    UpdateRule,
+    build_rule,
+    register_rule,
+    rule_name,
+)
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
     GAIL,
     L2LGAIL,
-    Discriminator,
     DiscriminatorConfig,
-    LearnedRuleConfig,
+    RuleTraining,
+    TanhDiscriminator,
     behaviour_cloning,
 )
 from tests.gail.support import ENV_ID, TIME_LIMIT, walk_demos, walk_envs
 
-SMALL = DiscriminatorConfig(
-    hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16, learning_rate=1e-3
-)
+SMALL = DiscriminatorConfig(hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16)
 ROLLOUT = 2 * 16
 
 
@@ -41,6 +49,7 @@ def _more(**changes: Any) -> DiscriminatorConfig:
 def make(cls: type[GAIL] = GAIL, n_steps: int = 16, **kwargs: Any) -> GAIL:
     """A small model; it seeds torch's global generator, so train it before making another."""
     kwargs.setdefault("discriminator", SMALL)
+    kwargs.setdefault("rule", default_rule(cls))
     return cls(
         "MlpPolicy",
         walk_envs(),
@@ -52,6 +61,10 @@ def make(cls: type[GAIL] = GAIL, n_steps: int = 16, **kwargs: Any) -> GAIL:
         device="cpu",
         **kwargs,
     )
+
+
+def default_rule(cls: type[GAIL], lr: float = 1e-3) -> UpdateRule:
+    return CoordinateMLP(lr, seed=0) if cls is L2LGAIL else Adam(lr)
 
 
 def weights_of(model: GAIL) -> dict[str, torch.Tensor]:
@@ -77,7 +90,7 @@ def test_time_limit_bootstraps_the_learned_reward_not_the_environments() -> None
         model.policy.value_net.bias.fill_(value)
     updates = model.discriminator_updates
     updates.trainer.begin({k: torch.zeros_like(v) for k, v in updates.trainer.follower.items()})
-    updates.play = lambda expert, policy: (torch.zeros(len(policy)), {})
+    updates.update = lambda expert, policy: (torch.zeros(len(policy)), {})
     _, callback = model._setup_learn(1)
     assert model.collect_rollouts(model.env, callback, model.rollout_buffer, TIME_LIMIT + 1)
 
@@ -103,30 +116,29 @@ def test_rewards_belong_to_their_own_transitions() -> None:
     _, callback = model._setup_learn(1)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
     buffer = model.rollout_buffer
-    ends = {(t, i) for t, i, _ in model._time_limits}
+    ends = {(t, i) for t, i in buffer.time_limits.nonzero().tolist()}
     for t in range(16):
         for i in range(2):
             if (t, i) in ends:
                 continue
-            obs = torch.as_tensor(buffer.observations[t, i][None])
-            act = torch.as_tensor(buffer.actions[t, i][None])
+            obs, act = buffer.observations[t, i][None], buffer.actions[t, i][None]
             with torch.no_grad():
                 expected = torch.nn.functional.softplus(model.discriminator(obs, act)).item()
-            assert buffer.rewards[t, i] == pytest.approx(expected, rel=1e-5)
+            assert buffer.rewards[t, i].item() == pytest.approx(expected, rel=1e-5)
     assert len(ends) == 2 * (16 // TIME_LIMIT)
 
 
 def test_a_rule_that_does_not_learn_is_adam_bit_for_bit() -> None:
-    held_out = _more(holdout_fraction=0.25)
-    adam = make(GAIL, discriminator=held_out).learn(3 * ROLLOUT)
-    frozen = make(L2LGAIL, rule=LearnedRuleConfig(meta_learning_rate=0.0, holdout_fraction=0.25))
-    frozen.learn(3 * ROLLOUT)
+    training = RuleTraining(meta_learning_rate=0.0, holdout_fraction=0.25)
+    adam = make(GAIL, rule_training=training).learn(3 * ROLLOUT)
+    frozen = make(L2LGAIL, rule_training=training).learn(3 * ROLLOUT)
     assert adam.num_timesteps == frozen.num_timesteps == 3 * ROLLOUT
     assert_same_weights(adam, frozen)
 
 
 def test_the_rule_learns_and_changes_the_training() -> None:
-    frozen = make(L2LGAIL, rule=LearnedRuleConfig(meta_learning_rate=0.0)).learn(3 * ROLLOUT)
+    frozen = make(L2LGAIL, rule_training=RuleTraining(meta_learning_rate=0.0))
+    frozen.learn(3 * ROLLOUT)
     learned = make(L2LGAIL)
     before = {
         k: v.clone() for k, v in learned.discriminator_updates.trainer.rule.named_parameters()
@@ -141,7 +153,7 @@ def test_the_rule_learns_and_changes_the_training() -> None:
 
 @pytest.mark.parametrize("learned", [{"learn_network": False}, {"learn_step": False}])
 def test_parts_of_the_rule_can_be_left_out(learned: dict[str, bool]) -> None:
-    model = make(L2LGAIL, rule=LearnedRuleConfig(**learned))
+    model = make(L2LGAIL, rule=CoordinateMLP(1e-3, **learned))
     model.learn(2 * ROLLOUT)
     rule = model.discriminator_updates.trainer.rule
     assert (rule.log_step.item() != 0) == ("learn_step" not in learned)
@@ -194,14 +206,14 @@ def test_twice_the_updates_spend_as_many_gradients_as_the_learned_rule(
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
-    model = make(cls, discriminator=_more(updates_per_rollout=60, learning_rate=1e-2))
+    model = make(cls, discriminator=_more(updates_per_rollout=60), rule=default_rule(cls, 1e-2))
     updates = model.discriminator_updates
     generator = torch.Generator().manual_seed(0)
     expert = torch.randn(64, 3, generator=generator) + torch.tensor([1.0, 0.0, 0.0])
     policy = torch.randn(64, 3, generator=generator)
     batch = updates._batch(expert, policy, generator)
     before = updates.trainer.game.follower_loss(updates.trainer.follower, batch)
-    logits, log = updates.play(expert, policy)
+    logits, log = updates.update(expert, policy)
     torch.testing.assert_close(logits, model.discriminator.logits_expert_is_high(policy))
     after = updates.trainer.game.follower_loss(updates.trainer.follower, batch)
     assert after < before
@@ -212,11 +224,9 @@ def test_no_demos_pays_one_a_step() -> None:
     model = make(discriminator=_more(reward="constant"))
     _, callback = model._setup_learn(1)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
-    ends = [(t, i) for t, i, _ in model._time_limits]
-    rewards = model.rollout_buffer.rewards.copy()
-    for t, i in ends:
-        rewards[t, i] = 1.0
-    assert (rewards == 1.0).all()
+    buffer = model.rollout_buffer
+    assert buffer.time_limits.any()
+    assert (buffer.rewards[~buffer.time_limits] == 1.0).all()
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
@@ -320,7 +330,7 @@ def test_load_takes_what_the_constructor_takes(tmp_path: Path) -> None:
         env=walk_envs(),
         demonstrations=tmp_path / "walk.npz",
         discriminator=_more(updates_per_rollout=5),
-        rule=LearnedRuleConfig(meta_every=2),
+        rule_training=RuleTraining(meta_every=2),
         device="cpu",
     )
     model.learn(ROLLOUT)
@@ -340,7 +350,7 @@ def test_float64_actions_and_own_policies_work() -> None:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, features_extractor_class=FlattenExtractor, **kwargs)
 
-    discriminator = Discriminator(
+    discriminator = TanhDiscriminator(
         gymnasium.spaces.Box(-1, 1, (2,), np.float64), gymnasium.spaces.Box(-1, 1, (1,), np.float64)
     )
     assert discriminator(torch.zeros(3, 2), torch.zeros(3, 1)).dtype == torch.float32
@@ -350,8 +360,8 @@ def test_float64_actions_and_own_policies_work() -> None:
 
 
 @pytest.mark.parametrize("share", [0.001, 0.25, 0.999])
-def test_the_rule_is_judged_on_what_the_discriminator_never_saw(share: float) -> None:
-    model = make(L2LGAIL, rule=LearnedRuleConfig(holdout_fraction=share))
+def test_the_rule_is_trained_on_what_the_discriminator_never_saw(share: float) -> None:
+    model = make(L2LGAIL, rule_training=RuleTraining(holdout_fraction=share))
     inputs = torch.arange(ROLLOUT).float()[:, None]
     seen, held_out = model.discriminator_updates._split(inputs)
     assert len(held_out) == {0.001: 1, 0.25: 8, 0.999: ROLLOUT - 1}[share]
@@ -361,7 +371,7 @@ def test_the_rule_is_judged_on_what_the_discriminator_never_saw(share: float) ->
 
 
 def test_meta_batches_are_drawn_only_when_the_rule_learns() -> None:
-    model = make(L2LGAIL, rule=LearnedRuleConfig(meta_every=4))
+    model = make(L2LGAIL, rule_training=RuleTraining(meta_every=4))
     stream = model.discriminator_updates._meta_stream
     before = stream.get_state()
     model.learn(ROLLOUT)  # 3 updates
@@ -372,7 +382,7 @@ def test_meta_batches_are_drawn_only_when_the_rule_learns() -> None:
 
 def test_foreign_parameters_are_refused() -> None:
     adam = make()
-    optimistic = make(discriminator=_more(update_rule="optimistic_adam"))
+    optimistic = make(rule=OptimisticAdam(1e-3))
     with pytest.raises(ValueError, match="OptimisticAdam"):
         optimistic.set_parameters(adam.get_parameters())
     wider = make(discriminator=_more(hidden_sizes=(9, 8)))
@@ -388,3 +398,92 @@ def test_unfit_spaces_and_policies_are_refused_at_once() -> None:
         make(use_sde=True, warm_start_steps=5)
     with pytest.raises(InputError, match="observation space"):
         GAIL("MlpPolicy", "FrozenLake-v1", walk_demos())
+
+
+def test_a_learned_rule_with_nothing_to_be_trained_on_is_refused() -> None:
+    with pytest.raises(InputError, match="holdout_fraction"):
+        make(L2LGAIL, rule_training=RuleTraining(holdout_fraction=0.0))
+
+
+def test_the_rule_is_an_object_and_the_given_one_is_not_touched() -> None:
+    rule = CoordinateMLP(1e-3, seed=0)
+    model = make(GAIL, rule=rule).learn(2 * ROLLOUT)
+    assert_same_weights(model, make(L2LGAIL).learn(2 * ROLLOUT))
+    assert rule.log_step.item() == 0.0
+    assert model.rule.log_step.item() != 0.0
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["sgd", "adam", "optimistic_adam", "extragradient", "prodigy", "coordinate_mlp"],
+)
+def test_any_rule_of_the_core_trains_is_saved_and_loaded(rule: str, tmp_path: Path) -> None:
+    model = make(GAIL, rule=build_rule(rule, lr=1e-3)).learn(ROLLOUT)
+    before = make(GAIL, rule=build_rule(rule, lr=1e-3))
+    assert not torch.equal(
+        weights_of(model)["disc.layers.0.weight"], weights_of(before)["disc.layers.0.weight"]
+    )
+    model.save(tmp_path / "model")
+    again = GAIL.load(
+        tmp_path / "model", env=walk_envs(), demonstrations=walk_demos(), device="cpu"
+    )
+    assert rule_name(again.rule) == rule
+    assert_same_weights(again, model)
+    for left, right in zip(
+        again.discriminator_updates.trainer.state.values(),
+        model.discriminator_updates.trainer.state.values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+
+
+class Halving(UpdateRule):
+    """Someone's own rule: gradient descent whose rate halves at every step."""
+
+    def __init__(self, lr: float) -> None:
+        super().__init__(lr=lr)
+        self.lr = lr
+
+    def init(self, variables: Any) -> Any:
+        return {"t": 0}
+
+    def forward(self, variables: Any, oracle: Oracle, state: Any) -> Any:
+        rate = self.lr * 0.5 ** state["t"]
+        gradient = oracle(variables)
+        moved = {name: tensor - rate * gradient[name] for name, tensor in variables.items()}
+        return moved, {"t": state["t"] + 1}
+
+
+def test_a_rule_of_ones_own_is_saved_once_it_has_a_name(tmp_path: Path) -> None:
+    model = make(GAIL, rule=Halving(0.1)).learn(ROLLOUT)
+    assert model.discriminator_updates.trainer.state == {"t": 3}
+    with pytest.raises(InputError, match="register_rule"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model.zip").exists()
+    register_rule("halving", Halving)
+    model.save(tmp_path / "model")
+    again = GAIL.load(tmp_path / "model", device="cpu")
+    assert isinstance(again.rule, Halving)
+    assert again.rule.lr == 0.1
+    assert again.discriminator_updates.trainer.state == {"t": 3}
+
+
+class Bilinear(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = torch.nn.Bilinear(2, 1, 1)
+
+    def forward(self, obs: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+        return self.form(obs, acts)
+
+
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+def test_a_discriminator_of_ones_own_trains_and_is_saved(cls: type[GAIL], tmp_path: Path) -> None:
+    network = Bilinear()
+    untouched = network.form.weight.clone()
+    model = make(cls, discriminator_network=network).learn(2 * ROLLOUT)
+    assert torch.equal(network.form.weight, untouched)
+    assert not torch.equal(model.discriminator.network.form.weight, untouched)
+    model.save(tmp_path / "model")
+    again = cls.load(tmp_path / "model", discriminator_network=network, device="cpu")
+    assert_same_weights(again, model)

@@ -13,10 +13,12 @@ from torch import Tensor
 from l2l_gail.core import Vars
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
-    Discriminator,
+    LOSSES,
     DiscriminatorConfig,
     DiscriminatorGame,
-    LearnedRuleConfig,
+    ModuleDiscriminator,
+    RuleTraining,
+    TanhDiscriminator,
     TransitionBatch,
     reward_of_logits,
 )
@@ -26,9 +28,9 @@ OBS = spaces.Box(-np.inf, np.inf, (5,), np.float64)
 ACTS = spaces.Box(np.array([-1.0, -2.0], np.float32), np.array([1.0, 0.5], np.float32))
 
 
-def make(hidden: tuple[int, ...] = (6, 4), seed: int = 0) -> Discriminator:
+def make(hidden: tuple[int, ...] = (6, 4), seed: int = 0) -> TanhDiscriminator:
     torch.manual_seed(seed)
-    return Discriminator(OBS, ACTS, hidden).double()
+    return TanhDiscriminator(OBS, ACTS, hidden).double()
 
 
 def batch(n: int = 32, seed: int = 1) -> TransitionBatch:
@@ -104,13 +106,101 @@ def linear_game(config: DiscriminatorConfig, slope: float) -> tuple[Discriminato
 
 
 @pytest.mark.parametrize("slope", [0.25, 1.0, 3.0])
-def test_gradient_penalty_of_a_linear_discriminator(slope: float) -> None:
+def test_penalties_of_a_linear_discriminator_and_their_sums(slope: float) -> None:
     data = batch()
     plain, weights = linear_game(DiscriminatorConfig(penalty="none"), slope)
-    for penalty, expected in (("gradient_penalty", (slope - 1) ** 2), ("r1", slope**2 / 2)):
+    to_one, to_zero = (slope - 1) ** 2, slope**2 / 2
+    for penalty, expected in (
+        ("gradient_penalty", to_one),
+        ("r1", to_zero),
+        ("r2", to_zero),
+        (("r1", "r2"), 2 * to_zero),
+        (("gradient_penalty", "r2", "none"), to_one + to_zero),
+    ):
         game, _ = linear_game(DiscriminatorConfig(penalty=penalty, penalty_weight=7.0), slope)
         extra = game.follower_loss(weights, data) - plain.follower_loss(weights, data)
         assert extra.item() == pytest.approx(7.0 * expected, abs=1e-9)
+
+
+def test_each_penalty_looks_at_its_own_side() -> None:
+    data = batch()
+    for penalty, side in (("r1", "expert"), ("r2", "policy"), ("gradient_penalty", "between")):
+        game = DiscriminatorGame(make(), DiscriminatorConfig(penalty=penalty, penalty_weight=1e6))
+        weights = game.init_follower()
+        before = game.follower_loss(weights, data)
+        for moved in ("expert", "policy", "between"):
+            after = game.follower_loss(weights, data._replace(**{moved: getattr(data, moved) + 1}))
+            assert (abs(after - before).item() > 100) == (moved == side)
+
+
+def test_losses_are_their_formulas() -> None:
+    on_expert, on_policy = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
+
+    def softplus(*values: float) -> float:
+        return sum(math.log1p(math.exp(value)) for value in values) / len(values)
+
+    expected = {
+        "binary_cross_entropy": softplus(-2.0, 1.0) + softplus(0.5, -3.0),
+        "least_squares": (1.0 + 4.0) / 2 + (2.25 + 4.0) / 2,
+        "relativistic": softplus(0.5 - 2.0, -3.0 + 1.0),
+    }
+    assert expected.keys() == LOSSES.keys()
+    for name, value in expected.items():
+        assert LOSSES[name](on_expert, on_policy).item() == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_every_loss_falls_where_the_expert_is_rated_higher(name: str) -> None:
+    low, high = torch.full((4,), -0.5), torch.full((4,), 0.5)
+    assert LOSSES[name](high, low) < LOSSES[name](low, high)
+
+
+class Product(torch.nn.Module):
+    """``logit = w (s_0 - s_1) a_0``, whose gradient in its input is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
+
+    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
+        return (self.w * (obs[:, 0] - obs[:, 1]) * acts[:, 0])[:, None]
+
+
+def test_a_module_of_ones_own_is_a_discriminator() -> None:
+    discriminator = ModuleDiscriminator(OBS, ACTS, Product()).double()
+    x = batch().expert
+    difference, action = x[:, 0] - x[:, 1], x[:, 5]
+    weights = {"network.w": torch.tensor(2.0, dtype=torch.float64).requires_grad_()}
+    for given, w in ((None, 3.0), (weights, 2.0)):
+        logits = discriminator.logits_expert_is_high(x, given)
+        torch.testing.assert_close(logits, w * difference * action)
+        expected = torch.zeros_like(x)
+        expected[:, 0], expected[:, 1] = w * action, -w * action
+        expected[:, 5] = w * difference
+        torch.testing.assert_close(discriminator.input_gradient(x, given), expected)
+    slope = discriminator.input_gradient(x, weights).square().sum()
+    (in_weight,) = torch.autograd.grad(slope, [weights["network.w"]])
+    expected = 2 * 2.0 * (2 * action.square() + difference.square()).sum()
+    torch.testing.assert_close(in_weight, expected)
+    discriminator.adopt({"network.w": torch.tensor(5.0)})
+    assert discriminator.weights()["network.w"].item() == 5.0
+
+
+def test_the_general_input_gradient_is_the_written_out_one() -> None:
+    tanh = make()
+    x = batch().policy
+
+    class Through(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tanh = tanh
+
+        def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
+            return self.tanh.logits_expert_is_high(torch.cat([obs, acts], 1))
+
+    with torch.no_grad():  # as in the evaluation of a rule
+        general = ModuleDiscriminator(OBS, ACTS, Through()).input_gradient(x)
+    torch.testing.assert_close(general, tanh.input_gradient(x), rtol=1e-12, atol=1e-12)
 
 
 def test_entropy_and_controller_terms() -> None:
@@ -147,11 +237,11 @@ def test_rewards_are_their_formulas() -> None:
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"learning_rate": 0.0}, "learning_rate"),
-        ({"update_rule": "adamw"}, "update_rule"),
+        ({"loss": "relativistik"}, "perhaps you meant 'relativistic'"),
+        ({"penalty": ("r1", "r3")}, "penalty 'r3'"),
         ({"reward": "log"}, "reward"),
         ({"penalty_weight": -1.0}, "penalty"),
-        ({"holdout_fraction": 1.0}, "holdout_fraction"),
+        ({"hidden_sizes": (8, 0)}, "hidden_sizes"),
         ({"batch_size": 0}, "batch_size"),
     ],
 )
@@ -161,8 +251,9 @@ def test_wrong_settings_are_refused_in_one_line(settings: dict[str, object], wor
     assert "\n" not in str(caught.value)
 
 
-def test_a_rule_with_nothing_to_learn_or_to_be_judged_on_is_refused() -> None:
-    with pytest.raises(InputError, match="nothing to learn"):
-        LearnedRuleConfig(learn_network=False, learn_step=False)
-    with pytest.raises(InputError, match="holdout_fraction"):
-        LearnedRuleConfig(holdout_fraction=0.0)
+@pytest.mark.parametrize(
+    "settings", [{"meta_learning_rate": -1.0}, {"meta_every": 0}, {"holdout_fraction": 1.0}]
+)
+def test_a_training_that_no_rule_could_use_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(settings))):
+        RuleTraining(**settings)  # type: ignore[arg-type]

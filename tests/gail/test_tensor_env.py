@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -16,16 +15,15 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 import envs
 from l2l_gail.demos import Demonstrations
-from l2l_gail.gail import GAIL, L2LGAIL, LearnedRuleConfig
+from l2l_gail.errors import InputError
+from l2l_gail.gail import GAIL, L2LGAIL, RuleTraining
+from l2l_gail.ppo import FromVecEnv, SB3VecEnv, TensorEnv, tensor_env_of
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.env import TensorEnv, tensor_env_of
-from l2l_gail.ppo.sb3_view import SB3VecEnv
 from tests.gail.support import TIME_LIMIT, walk_demos, walk_envs
 from tests.gail.tensor_support import (
     N_ENVS,
     N_STEPS,
     ROLLOUT,
-    SMALL,
     OwnPolicy,
     TensorWalk,
     Through,
@@ -58,8 +56,8 @@ def train_both_ways(cls: type[GAIL], policy: Any, rollouts: int, **kwargs: Any) 
         rows = logged(model, rollouts * ROLLOUT)
         outcome += [model, rows]
     by_sb3, _, on_tensors, _ = outcome
-    assert isinstance(by_sb3.rollout_buffer, RolloutBuffer)
-    assert isinstance(on_tensors.rollout_buffer, TensorRolloutBuffer)
+    assert isinstance(by_sb3._tensor_env, FromVecEnv)
+    assert isinstance(on_tensors._tensor_env, TensorWalk)
     return outcome
 
 
@@ -74,7 +72,7 @@ def test_any_policy_trains_as_through_sb3_bit_for_bit(cls: type[GAIL], options: 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 @pytest.mark.parametrize("options", list(OPTIONS))
-def test_the_lean_way_trains_as_through_sb3(cls: type[GAIL], options: str) -> None:
+def test_the_short_way_trains_as_through_sb3(cls: type[GAIL], options: str) -> None:
     a, rows_a, b, rows_b = train_both_ways(cls, "MlpPolicy", 5, **OPTIONS[options])
     assert_trained_alike(a, b, atol=2e-5)
     assert_logged_alike(rows_a, rows_b, rel=2e-3)
@@ -89,11 +87,11 @@ def test_hopper_trains_as_through_sb3(cls: type[GAIL]) -> None:
             model = make(cls, view, policy, Demonstrations.load("Hopper-v5"), n_steps=40)
             rows = logged(model, 3 * 160)
         trained[policy, wrap] = model, rows
-    (by_sb3, rows), (own, own_rows), (lean, lean_rows) = trained.values()
+    (by_sb3, rows), (own, own_rows), (short, short_rows) = trained.values()
     assert_trained_alike(by_sb3, own, atol=0)
     assert_logged_alike(rows, own_rows, rel=1e-5)
-    assert_trained_alike(by_sb3, lean, atol=1e-4)
-    assert_logged_alike(rows, lean_rows, rel=1e-2)
+    assert_trained_alike(by_sb3, short, atol=1e-4)
+    assert_logged_alike(rows, short_rows, rel=1e-2)
 
 
 def test_time_limit_bootstraps_the_learned_reward_on_tensors() -> None:
@@ -104,7 +102,7 @@ def test_time_limit_bootstraps_the_learned_reward_on_tensors() -> None:
     with torch.no_grad():  # V is 2 everywhere, the discriminator is undecided everywhere
         model.policy.value_net.weight.zero_()
         model.policy.value_net.bias.fill_(value)
-    model.discriminator_updates.play = lambda expert, policy: (torch.zeros(len(policy)), {})
+    model.discriminator_updates.update = lambda expert, policy: (torch.zeros(len(policy)), {})
     _, callback = model._setup_learn(1)
     assert model.collect_rollouts(model.env, callback, model.rollout_buffer, steps)
 
@@ -154,10 +152,9 @@ def test_twice_the_same_is_the_same() -> None:
 
 
 def test_a_rule_that_does_not_learn_is_adam_on_tensors_too() -> None:
-    held_out = dataclasses.replace(SMALL, holdout_fraction=0.25)
-    adam = make(GAIL, TensorWalk(), discriminator=held_out).learn(3 * ROLLOUT)
-    rule = LearnedRuleConfig(meta_learning_rate=0.0, holdout_fraction=0.25)
-    frozen = make(L2LGAIL, TensorWalk(), rule=rule).learn(3 * ROLLOUT)
+    training = RuleTraining(meta_learning_rate=0.0, holdout_fraction=0.25)
+    adam = make(GAIL, TensorWalk(), rule_training=training).learn(3 * ROLLOUT)
+    frozen = make(L2LGAIL, TensorWalk(), rule_training=training).learn(3 * ROLLOUT)
     assert_trained_alike(adam, frozen, atol=0)
 
 
@@ -170,14 +167,14 @@ class Watcher(BaseCallback):
         self.episodes: list[tuple[float, int]] = []
         self.timesteps: list[int] = []
         self.rollouts: list[tuple[str, int]] = []
-        self.env_rewards: list[float] = []
+        self.rewards: list[np.ndarray] = []
 
     def _on_rollout_start(self) -> None:
         self.rollouts.append(("start", self.num_timesteps))
 
     def _on_rollout_end(self) -> None:
         self.rollouts.append(("end", self.num_timesteps))
-        self.env_rewards.append(float(self.locals["rollout_buffer"].rewards.max()))
+        self.rewards.append(np.array(self.locals["rollout_buffer"].rewards))
 
     def _on_step(self) -> bool:
         self.timesteps.append(self.num_timesteps)
@@ -204,21 +201,22 @@ def test_callbacks_see_the_same_as_in_sb3s_loop() -> None:
         seen.append((watcher.episodes, watcher.timesteps, watcher.rollouts))
     assert seen[0] == seen[1]
     assert seen[1][1] == [N_ENVS * (i + 1) for i in range(2 * N_STEPS)]
-    assert watcher.env_rewards == [100.0, 100.0]
+    np.testing.assert_array_equal(watcher.rewards[-1], model.rollout_buffer.rewards)
+    assert max(rewards.max() for rewards in watcher.rewards) < 100.0  # not the environment's
 
 
 @pytest.mark.parametrize("policy", ["MlpPolicy", OwnPolicy])
 def test_callbacks_see_values_where_they_are_known(policy: Any) -> None:
-    class Judged(Watcher):
+    class Values(Watcher):
         def _on_step(self) -> bool:
-            judged = [self.locals[name] for name in ("values", "log_probs")]
+            known = [self.locals[name] for name in ("values", "log_probs")]
             if policy is OwnPolicy:
-                assert [len(value) for value in judged] == [N_ENVS, N_ENVS]
+                assert [len(value) for value in known] == [N_ENVS, N_ENVS]
             else:
-                assert judged == [None, None]
+                assert known == [None, None]
             return super()._on_step()
 
-    watcher = Judged()
+    watcher = Values()
     make(GAIL, TensorWalk(), policy).learn(ROLLOUT, callback=watcher)
     assert len(watcher.timesteps) == N_STEPS
 
@@ -344,25 +342,29 @@ def test_a_subclass_of_the_view_is_stepped_itself() -> None:
     assert tensor_env_of(view) is None
     model = make(GAIL, view).learn(ROLLOUT)
     assert view.steps == N_STEPS
-    assert type(model.rollout_buffer) is RolloutBuffer
+    assert isinstance(model._tensor_env, FromVecEnv)
 
 
-def test_the_loop_follows_the_environment_and_the_buffer_class() -> None:
+def test_the_environment_can_be_another_one_later() -> None:
+    model = make(GAIL, TensorWalk(2)).learn(2 * N_STEPS)
+    assert isinstance(model._tensor_env, TensorWalk)
+    model.set_env(walk_envs(2))
+    model.learn(2 * N_STEPS, reset_num_timesteps=False)
+    assert isinstance(model._tensor_env, FromVecEnv)
+    model.set_env(TensorWalk(2))  # the environment itself is as good as its view
+    model.learn(2 * N_STEPS, reset_num_timesteps=False)
+    assert isinstance(model._tensor_env, TensorWalk)
+    assert model.num_timesteps == 3 * 2 * N_STEPS
+
+
+def test_a_rollout_buffer_of_ones_own_is_refused() -> None:
     class OwnBuffer(RolloutBuffer):
         pass
 
-    model = make(GAIL, TensorWalk(2), rollout_buffer_class=OwnBuffer).learn(2 * N_STEPS)
-    assert isinstance(model.rollout_buffer, OwnBuffer)
-
-    model = make(GAIL, TensorWalk(2)).learn(2 * N_STEPS)
+    with pytest.raises(InputError, match="leave rollout_buffer_class"):
+        make(GAIL, TensorWalk(2), rollout_buffer_class=OwnBuffer)
+    model = make(GAIL, TensorWalk(2), rollout_buffer_class=RolloutBuffer)  # SB3's default
     assert isinstance(model.rollout_buffer, TensorRolloutBuffer)
-    model.set_env(walk_envs(2))
-    model.learn(2 * N_STEPS, reset_num_timesteps=False)
-    assert type(model.rollout_buffer) is RolloutBuffer
-    model.set_env(TensorWalk(2))  # the environment itself is as good as its view
-    model.learn(2 * N_STEPS, reset_num_timesteps=False)
-    assert isinstance(model.rollout_buffer, TensorRolloutBuffer)
-    assert model.num_timesteps == 3 * 2 * N_STEPS
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])

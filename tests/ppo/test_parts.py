@@ -21,9 +21,11 @@ from l2l_gail.ppo.buffer import (
 )
 from l2l_gail.ppo.flat_adam import FlatAdam
 from l2l_gail.ppo.forward import GaussianForward, PolicyForward, forward_of
+from l2l_gail.ppo.infos import StepInfos
+from l2l_gail.ppo.lazy_array import LazyArray, as_array
 from l2l_gail.ppo.loss import Minibatch, PPOLoss
-from l2l_gail.ppo.policy import GAILPolicy, NormalizeObservations
-from l2l_gail.ppo.rollout import LazyArray, StepInfos, as_array, bounded_actions
+from l2l_gail.ppo.policy import NormalizedPolicy, NormalizeObservations
+from l2l_gail.ppo.rollout import environment_actions
 from l2l_gail.ppo.tanh_network import TanhNetwork, tanh_layer
 from tests.gail.tensor_support import OwnPolicy
 
@@ -32,7 +34,7 @@ ACTS = spaces.Box(np.array([-0.5, -2.0], np.float32), np.array([1.0, 2.0], np.fl
 LOSS = PPOLoss(clip=0.2, clip_vf=None, ent_coef=0.0, vf_coef=0.5, normalize_advantage=True)
 
 
-def make_policy(cls: type[GAILPolicy] = GAILPolicy, **kwargs: Any) -> GAILPolicy:
+def make_policy(cls: type[NormalizedPolicy] = NormalizedPolicy, **kwargs: Any) -> NormalizedPolicy:
     torch.manual_seed(0)
     policy = cls(OBS, ACTS, lambda _: 3e-4, log_std_init=-0.5, **kwargs)
     with torch.no_grad():  # beyond the small weights that SB3 starts with
@@ -43,7 +45,7 @@ def make_policy(cls: type[GAILPolicy] = GAILPolicy, **kwargs: Any) -> GAILPolicy
     return policy
 
 
-def make_batch(policy: GAILPolicy, n: int = 64) -> tuple[Tensor, Minibatch]:
+def make_batch(policy: NormalizedPolicy, n: int = 64) -> tuple[Tensor, Minibatch]:
     """Observations, and transitions of a policy close to ``policy``."""
     generator = torch.Generator().manual_seed(1)
     obs = torch.randn(n, 5, generator=generator, dtype=torch.float64)
@@ -60,7 +62,7 @@ def make_batch(policy: GAILPolicy, n: int = 64) -> tuple[Tensor, Minibatch]:
     )
 
 
-def gradients(policy: GAILPolicy) -> dict[str, Tensor]:
+def gradients(policy: NormalizedPolicy) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in policy.named_parameters()}
 
 
@@ -113,7 +115,7 @@ def test_minibatches_are_drawn_as_sb3_draws_them() -> None:
     assert sorted(next(orders).tolist()) == list(range(10))
 
 
-def test_the_lean_forward_gives_sb3s_actions_values_and_log_probabilities() -> None:
+def test_the_short_forward_gives_sb3s_actions_values_and_log_probabilities() -> None:
     policy = make_policy()
     forward = forward_of(policy)
     assert isinstance(forward, GaussianForward)
@@ -126,7 +128,7 @@ def test_the_lean_forward_gives_sb3s_actions_values_and_log_probabilities() -> N
         assert later == [None, None]
         torch.testing.assert_close(own, actions, rtol=0, atol=3e-6)
         prepared = forward.prepare(obs)
-        own_values, own_log_probs = forward.judge(prepared, actions)
+        own_values, own_log_probs = forward.evaluate(prepared, actions)
         torch.testing.assert_close(own_values, values.flatten(), rtol=0, atol=3e-6)
         torch.testing.assert_close(own_log_probs, log_probs, rtol=0, atol=1e-5)
         torch.testing.assert_close(forward.values(obs), values.flatten(), rtol=0, atol=3e-6)
@@ -260,11 +262,11 @@ def test_what_is_no_tanh_network_is_told_apart() -> None:
 def test_actions_reach_the_environment_in_its_unit() -> None:
     policy = make_policy()
     given = torch.tensor([[-3.0, 0.5], [0.25, 9.0]])
-    assert bounded_actions(policy)(given).tolist() == [[-0.5, 0.5], [0.25, 2.0]]
+    assert environment_actions(policy)(given).tolist() == [[-0.5, 0.5], [0.25, 2.0]]
     squashed = make_policy(use_sde=True, squash_output=True)
     within = torch.tensor([[-1.0, 0.5], [0.25, 1.0]])
     np.testing.assert_array_equal(
-        bounded_actions(squashed)(within).numpy(), squashed.unscale_action(within.numpy())
+        environment_actions(squashed)(within).numpy(), squashed.unscale_action(within.numpy())
     )
 
 

@@ -1,0 +1,24 @@
+"""What one discriminator loss is computed on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["TransitionBatch"]
+
+
+class TransitionBatch(NamedTuple):
+    """Transitions of either side, as network inputs of shape ``(B, in_dim)`` each.
+
+    Attributes:
+        expert: Expert transitions.
+        policy: The policy's transitions.
+        between: A random point on the segment from each policy input to an expert input, for the
+            gradient penalty. Part of the batch, so that a loss is a function of its arguments.
+    """
+
+    expert: Tensor
+    policy: Tensor
+    between: Tensor
