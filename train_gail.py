@@ -30,14 +30,7 @@ from l2l_gail.core import SGD, Adam, CoordinateMLP, OptimisticAdam
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import (
-    Predict,
-    check_env_id,
-    evaluate_policy_return,
-    make_env,
-    parse_env_kwargs,
-    random_policy,
-)
+from l2l_gail.evaluation import Predict, evaluate_policy_return, random_policy
 from l2l_gail.gail import (
     GAIL,
     L2LGAIL,
@@ -46,6 +39,7 @@ from l2l_gail.gail import (
     TrainingRun,
     behaviour_cloning,
 )
+from l2l_gail.gym_env import check_env_id, make_env, parse_env_kwargs
 from l2l_gail.runs import RunFolder, check_seed, find_runs
 
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."

@@ -1,9 +1,9 @@
 """What of a MuJoCo step is idle for one small robot, and what leaving it out saves.
 
 CPU microseconds of one environment step of 64 environments on one thread, the engine alone, with
-one thing after the other left out (``envs/lean.py``, ``envs/mjbatch.py``). All variants step the
-same states with the same actions in turn, that they reach the same bits is checked at every step,
-and figures are medians over the steps.
+one thing after the other left out (``envs/cpu/idle_work.py``, ``envs/cpu/mjbatch.py``). All
+variants step the same states with the same actions in turn, that they reach the same bits is
+checked at every step, and figures are medians over the steps.
 
     .venv/bin/python benchmarks/idle_work.py --json benchmarks/results/idle_work.json
 
@@ -25,9 +25,9 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from envs.cpu.idle_work import without_idle_work
+from envs.cpu.mjbatch import MjBatch
 from envs.definition import Definition, define
-from envs.lean import lean
-from envs.mjbatch import MjBatch
 
 ENVS = ("Hopper-v5", "HalfCheetah-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5")
 N = 64
@@ -36,7 +36,7 @@ EPISODE = 40  # steps between resets
 
 def variants(definition: Definition) -> dict[str, tuple[mujoco.MjModel, bool]]:
     """Return models, each with less idle work than the one before, and whether the clock runs."""
-    model, least = definition.model, lean(definition.model, definition.xml)
+    model, least = definition.model, without_idle_work(definition.model, definition.xml)
     one_island = copy.copy(model)
     island = int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
     one_island.opt.disableflags |= least.opt.disableflags & island

@@ -240,7 +240,7 @@ def physics(env_id: str, n: int, threads: int | None) -> Run:
     from mujoco.rollout import Rollout
 
     import envs
-    from envs.cpu import CpuEnv
+    from envs.cpu.env import CpuEnv
 
     torch.set_num_threads(1)
     env = envs.make(env_id, n, "cpu", SEED, num_threads=threads)

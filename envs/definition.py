@@ -15,7 +15,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import make_env
+from l2l_gail.gym_env import make_env
 
 from .tasks import TASKS, Task
 

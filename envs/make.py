@@ -15,7 +15,7 @@ from l2l_gail.errors import InputError
 from .batched import BatchedEnv
 from .cpu import CpuEnv
 from .definition import define
-from .warp_env import WarpEnv, obstacle
+from .warp import WarpEnv, obstacle
 
 __all__ = ["make", "simulation_device"]
 

@@ -11,7 +11,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import MakeBatch, check_env_id, make_env
+from l2l_gail.evaluation import MakeBatch
+from l2l_gail.gym_env import check_env_id, make_env
 
 from .batched import BatchedEnv
 from .make import make

@@ -20,7 +20,7 @@ import numpy as np
 
 from l2l_gail.errors import InputError
 
-from ..draw import Draw
+from .draw import Draw
 
 __all__ = ["Array", "Fields", "NoisyStart", "Task", "flat", "norm", "sum_of_squares"]
 

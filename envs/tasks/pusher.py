@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..draw import Draw
 from .base import Array, Fields, Task, norm
+from .draw import Draw
 
 __all__ = ["Pusher"]
 

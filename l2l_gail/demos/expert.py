@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
-from l2l_gail.evaluation import evaluate_policy_return, make_env
+from l2l_gail.evaluation import evaluate_policy_return
+from l2l_gail.gym_env import make_env
 from l2l_gail.ppo import TensorPPO
 
 __all__ = [

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from l2l_gail.cli import format_table, parse
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import make_env
+from l2l_gail.gym_env import make_env
 
 __all__ = ["InfoConfig", "main"]
 

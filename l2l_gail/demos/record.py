@@ -10,7 +10,8 @@ from gymnasium.spaces import Box
 
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict, make_env
+from l2l_gail.evaluation import Predict
+from l2l_gail.gym_env import make_env
 
 __all__ = ["record_episodes"]
 

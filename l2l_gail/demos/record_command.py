@@ -29,14 +29,8 @@ from l2l_gail.demos.record import record_episodes
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import (
-    Evaluation,
-    Predict,
-    evaluate_policy_return,
-    make_env,
-    parse_env_kwargs,
-    random_policy,
-)
+from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
+from l2l_gail.gym_env import make_env, parse_env_kwargs
 from l2l_gail.runs import atomic_write, versions
 
 __all__ = ["RecordConfig", "main", "record"]

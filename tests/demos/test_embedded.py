@@ -11,7 +11,7 @@ import pytest
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.demos.embedded import POLICY_SUFFIX, embedded_path
 from l2l_gail.demos.policy_file import MlpPolicy
-from l2l_gail.evaluation import make_env
+from l2l_gail.gym_env import make_env
 
 
 class TestEmbeddedHopper:

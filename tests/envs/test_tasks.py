@@ -17,9 +17,9 @@ from gymnasium.envs.registration import load_env_creator
 from torch import Tensor
 
 import envs
-from envs.cpu import CpuEnv
+from envs.cpu.draw import GeneratorDraw
+from envs.cpu.env import CpuEnv
 from envs.definition import define
-from envs.draw import GeneratorDraw
 from envs.tasks import Task
 from tests.envs.support import Originals, random_actions
 

@@ -1,37 +1,12 @@
-"""Where reset noise comes from, so that a task says once what is drawn and in which order."""
+"""Reset noise from each environment's own numpy generator, as Gymnasium draws it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Draw", "GeneratorDraw"]
-
-
-class Draw(Protocol):
-    """Random numbers for ``k`` environments at once; every call gives an array ``(k, n)``."""
-
-    def uniform(self, low: float, high: float, n: int) -> Any:
-        """Draw uniformly from ``[low, high)``."""
-        ...
-
-    def normal(self, n: int) -> Any:
-        """Draw from the standard normal distribution."""
-        ...
-
-    def uniform_until(
-        self, accept: Callable[[Any], Any], low: Sequence[float], high: Sequence[float]
-    ) -> Any:
-        """Draw points from a box until each is accepted.
-
-        Args:
-            accept: Points ``(m, n)`` to accepted or not, ``(m,)`` bool.
-            low: Lower corner of the box, ``(n,)``.
-            high: Upper corner.
-        """
-        ...
+__all__ = ["GeneratorDraw"]
 
 
 class GeneratorDraw:

@@ -1,4 +1,4 @@
-"""The lean model: the same bits as Gymnasium's, and less work."""
+"""The model without idle work: the same bits as Gymnasium's, and less to compute."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs import lean as lean_module
-from envs import mjbatch
+from envs.cpu import idle_work, mjbatch
+from envs.cpu.idle_work import without_idle_work
+from envs.cpu.mjbatch import MjBatch
 from envs.definition import define
-from envs.lean import lean
-from envs.mjbatch import MjBatch
 from envs.tasks import TASKS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
@@ -140,7 +139,7 @@ def contacts(model: mujoco.MjModel, states: np.ndarray) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("env_id", TASKS)
 def test_it_steps_to_the_same_bits(env_id: str) -> None:
     definition = define(env_id, {})
-    own = lean(definition.model, definition.xml)
+    own = without_idle_work(definition.model, definition.xml)
     assert own.npair == LISTED.get(env_id.split("-")[0], 0)
     assert own.opt.disableflags  # none has friction in its joints
     touched = equal_steps(definition.model, own)
@@ -154,7 +153,7 @@ def test_the_model_itself_stays_as_it_is() -> None:
         for name in dir(definition.model)
         if isinstance(value := getattr(definition.model, name), np.ndarray)
     }
-    own = lean(definition.model, definition.xml)
+    own = without_idle_work(definition.model, definition.xml)
     assert own.opt.disableflags
     assert not definition.model.opt.disableflags
     for name, value in before.items():
@@ -164,7 +163,7 @@ def test_the_model_itself_stays_as_it_is() -> None:
 @pytest.mark.parametrize("why", AWAY)
 def test_contacts_of_other_rules_are_left_to_mujoco(why: str, tmp_path: Path) -> None:
     model, xml = edited(AWAY[why], tmp_path)
-    own = lean(model, xml)
+    own = without_idle_work(model, xml)
     assert own.npair == model.npair
     np.testing.assert_array_equal(own.geom_contype, model.geom_contype)
     equal_steps(model, own, scenes=3)
@@ -173,7 +172,7 @@ def test_contacts_of_other_rules_are_left_to_mujoco(why: str, tmp_path: Path) ->
 @pytest.mark.parametrize("why", NEAR)
 def test_other_models_step_to_the_same_bits(why: str, tmp_path: Path) -> None:
     model, xml = edited(NEAR[why], tmp_path)
-    own = lean(model, xml)
+    own = without_idle_work(model, xml)
     assert own.npair == LISTED["Hopper"]
     equal_steps(model, own, scenes=6)
 
@@ -189,7 +188,7 @@ def test_geoms_in_another_order_than_the_files_are_left_to_mujoco(tmp_path: Path
           <body pos="-.15 0 0"><geom size=".1"/></body></body></worldbody></mujoco>"""
     )
     model = mujoco.MjModel.from_xml_path(str(path))
-    own = lean(model, str(path))
+    own = without_idle_work(model, str(path))
     assert own.npair == 0
     equal_steps(model, own)
 
@@ -197,16 +196,16 @@ def test_geoms_in_another_order_than_the_files_are_left_to_mujoco(tmp_path: Path
 def test_a_file_that_is_no_longer_the_models_is_left_to_mujoco(tmp_path: Path) -> None:
     model, xml = edited((FOOT, FOOT), tmp_path)
     Path(xml).write_text("<mujoco><worldbody/></mujoco>")
-    assert lean(model, xml).npair == 0
+    assert without_idle_work(model, xml).npair == 0
     Path(xml).write_text("not a model")
-    assert lean(model, xml).npair == 0
+    assert without_idle_work(model, xml).npair == 0
 
 
 def test_a_filter_of_the_users_is_asked() -> None:
     definition = define("Hopper-v5", {})
     mujoco.set_mjcb_contactfilter(lambda model, data, one, other: 1)
     try:
-        assert lean(definition.model, definition.xml) is definition.model
+        assert without_idle_work(definition.model, definition.xml) is definition.model
     finally:
         mujoco.set_mjcb_contactfilter(None)
 
@@ -214,15 +213,15 @@ def test_a_filter_of_the_users_is_asked() -> None:
 def test_a_model_changed_after_compiling_is_left_to_mujoco() -> None:
     definition = define("Hopper-v5", {})
     definition.model.body_mass[2] *= 2.0  # what a file does not know
-    own = lean(definition.model, definition.xml)
+    own = without_idle_work(definition.model, definition.xml)
     assert own.npair == 0
     assert own.body_mass[2] == definition.model.body_mass[2]
 
 
 def test_another_mujoco_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lean_module, "_TESTED", "99.")
+    monkeypatch.setattr(idle_work, "_TESTED", "99.")
     definition = define("Hopper-v5", {})
-    assert lean(definition.model, definition.xml) is definition.model
+    assert without_idle_work(definition.model, definition.xml) is definition.model
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -254,7 +253,7 @@ def test_any_plain_model_steps_to_the_same_bits(seed: int, tmp_path: Path) -> No
     )
     (tmp_path / "own.xml").write_text(text)
     model = mujoco.MjModel.from_xml_string(text)
-    own = lean(model, str(tmp_path / "own.xml"))
+    own = without_idle_work(model, str(tmp_path / "own.xml"))
     assert own.npair > 5
     assert len(equal_steps(model, own, scenes=4, n=16)) > 3
 
@@ -287,4 +286,4 @@ def test_it_says_nothing_of_gymnasiums_old_attributes() -> None:
     definition = define("HalfCheetah-v5", {})  # its file has one
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lean(definition.model, definition.xml)
+        without_idle_work(definition.model, definition.xml)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import mujoco
 import numpy as np
 
-from .definition import quiet_compiler
+from ..definition import quiet_compiler
 
-__all__ = ["lean"]
+__all__ = ["without_idle_work"]
 
 _TESTED = "4.0."  # what is idle, and the order of contacts, is read from this MuJoCo's sources
 _MANY = 200  # pairs from which on MuJoCo's sweep and prune costs less than a list
@@ -24,7 +24,7 @@ _CHANGED = ("name", "nname", "pair", "npair", "nbuffer", "signature")
 Pairs = Sequence[tuple[int, int]]
 
 
-def lean(model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
+def without_idle_work(model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
     """Return a model that steps to the same bits in less time.
 
     What the model does not have, MuJoCo need not look for: other islands than its one kinematic

@@ -22,16 +22,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs.cpu import CpuEnv
+from envs.cpu.env import CpuEnv
 from envs.definition import Definition, define
 from envs.tasks import TASKS
 from l2l_gail.errors import InputError
-from tests.envs.teacher import actions_for, one_step_errors, within
-from tests.envs.warp_support import make
+from tests.envs.warp.support import make
+from tests.envs.warp.teacher import actions_for, one_step_errors, within
 
 wp = pytest.importorskip("warp", reason="needs the gpu extra")
 mjw = pytest.importorskip("mujoco_warp", reason="needs the gpu extra")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_resets_depend_on_seeds_and_go_on() -> None:
@@ -285,7 +285,7 @@ def test_a_forked_child_gets_one_line() -> None:
         import gc, os, sys
         import torch
         from envs.definition import define
-        from envs.warp_env import WarpEnv
+        from envs.warp.env import WarpEnv
 
         env, forgotten = (WarpEnv(define("Hopper-v5", {}), 4, device="cpu") for _ in range(2))
         actions = torch.zeros(4, 3)

@@ -16,8 +16,8 @@ import torch
 pytest.importorskip("warp", reason="needs the gpu extra")
 import warp as wp
 
-from envs.warp_graph import StepRunner
-from envs.warp_step import Segment
+from envs.warp.graph import StepRunner
+from envs.warp.step import Segment
 
 
 class FakeStream:

@@ -13,7 +13,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from .warp_contact import c_contact_frames
+from .contact import c_contact_frames
 
 __all__ = ["WarpPhysics"]
 
@@ -43,7 +43,7 @@ class WarpPhysics:
         njmax: Constraint rows to have room for in each world; likewise.
         deterministic: Whether the same steps must give the same bits on a GPU.
         exact_frames: Whether contacts of steep capsules take MuJoCo's frame; see
-            :mod:`~envs.warp_contact`.
+            :mod:`~envs.warp.contact`.
 
     Attributes:
         fields: ``qpos (N, nq)``, ``qvel (N, nv)``, ``ctrl (N, nu)`` and the derived fields

@@ -12,8 +12,8 @@ import torch
 
 import envs
 from envs.definition import define
-from envs.warp_env import WarpEnv
-from tests.envs.teacher import actions_for, one_step_errors, within
+from envs.warp.env import WarpEnv
+from tests.envs.warp.teacher import actions_for, one_step_errors, within
 
 pytest.importorskip("warp", reason="needs the gpu extra")
 pytestmark = [

@@ -17,13 +17,13 @@ from torch import Tensor
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
 
-from .batched import BatchedEnv, Info, StepResult
-from .definition import Definition
-from .warp_draw import TensorDraw
-from .warp_step import TensorStep
+from ..batched import BatchedEnv, Info, StepResult
+from ..definition import Definition
+from .draw import TensorDraw
+from .step import TensorStep
 
 if TYPE_CHECKING:
-    from .warp_graph import StepRunner
+    from .graph import StepRunner
 
 __all__ = ["WarpEnv", "capacity", "obstacle"]
 
@@ -89,8 +89,8 @@ class WarpEnv(BatchedEnv):
     ) -> None:
         place = _usable_device(device)
         super().__init__(definition, num_envs, place, torch.float32, seed)
-        from .warp_graph import StepRunner
-        from .warp_physics import WarpPhysics
+        from .graph import StepRunner
+        from .physics import WarpPhysics
 
         for name, room in (("nconmax", nconmax), ("njmax", njmax)):
             if room is not None and room < 1:

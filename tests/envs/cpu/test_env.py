@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 import envs
-from envs import mjbatch
-from envs.cpu import CpuEnv
+from envs.cpu import mjbatch
+from envs.cpu.env import CpuEnv
 from envs.definition import quiet_compiler
 from l2l_gail.errors import InputError
 from tests.envs.support import EACH_KIND, Originals, played, random_actions, same, same_bits
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
 
 

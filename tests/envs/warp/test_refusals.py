@@ -17,15 +17,15 @@ import pytest
 import torch
 
 import envs
-from envs.cpu import CpuEnv
+from envs.cpu.env import CpuEnv
 from envs.definition import define
-from envs.warp_env import WarpEnv, capacity, obstacle
+from envs.warp.env import WarpEnv, capacity, obstacle
 from l2l_gail.errors import InputError
-from tests.envs.warp_support import make
+from tests.envs.warp.support import make
 
 wp = pytest.importorskip("warp", reason="needs the gpu extra")
 mjw = pytest.importorskip("mujoco_warp", reason="needs the gpu extra")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def install(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
@@ -113,7 +113,7 @@ def test_what_is_in_the_way_of_a_gpu_is_one_line_and_auto_goes_round_it(
 
 
 def test_looking_for_a_gpu_prints_nothing() -> None:
-    script = "from envs.warp_env import obstacle; print('found:', obstacle('cuda:0'))"
+    script = "from envs.warp.env import obstacle; print('found:', obstacle('cuda:0'))"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
     )

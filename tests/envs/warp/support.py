@@ -11,9 +11,9 @@ from torch import Tensor
 
 from envs.definition import Definition, define
 from envs.tasks import Task
-from envs.warp_draw import TensorDraw
-from envs.warp_env import WarpEnv
-from envs.warp_step import TensorStep
+from envs.warp.draw import TensorDraw
+from envs.warp.env import WarpEnv
+from envs.warp.step import TensorStep
 
 
 class ScriptedPhysics:

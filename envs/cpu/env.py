@@ -14,10 +14,10 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 
-from .batched import BatchedEnv, Info, StepResult
-from .definition import Definition
+from ..batched import BatchedEnv, Info, StepResult
+from ..definition import Definition
 from .draw import GeneratorDraw
-from .lean import lean
+from .idle_work import without_idle_work
 from .mjbatch import MjBatch
 
 __all__ = ["CpuEnv"]
@@ -58,7 +58,7 @@ class CpuEnv(BatchedEnv):
         self.num_threads = num_threads or (1 if self.num_envs < _FEW else _cores())
         self._task = definition.task.bind(definition.model, np.asarray)
         self._batch = MjBatch(
-            lean(definition.model, definition.xml),
+            without_idle_work(definition.model, definition.xml),
             self.num_envs,
             self.num_threads,
             persistent=self._task.contact_forces,

@@ -8,8 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from envs.tasks import TASKS
-from envs.warp_draw import TensorDraw
-from tests.envs.warp_support import run, scripted
+from envs.warp.draw import TensorDraw
+from tests.envs.warp.support import run, scripted
 
 
 class StaysOnDevice(TorchDispatchMode):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 import warp as wp
 
-from .warp_step import Segment
+from .step import Segment
 
 __all__ = ["StepRunner"]
 

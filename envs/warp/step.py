@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from .tasks import Task
-from .warp_draw import TensorDraw
+from ..tasks import Task
+from .draw import TensorDraw
 
 __all__ = ["Physics", "Segment", "TensorStep"]
 
 
 class Physics(Protocol):
-    """What a step needs of the physics; see :class:`~envs.warp_physics.WarpPhysics`."""
+    """What a step needs of the physics; see :class:`~envs.warp.physics.WarpPhysics`."""
 
     num_worlds: int
     fields: SimpleNamespace

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.cpu import CpuEnv
+from envs.cpu.env import CpuEnv
 from envs.definition import Definition
-from envs.warp_env import WarpEnv
+from envs.warp.env import WarpEnv
 
 
 def actions_for(env: WarpEnv, seed: int) -> Tensor:
