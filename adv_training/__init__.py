@@ -1,38 +1,53 @@
 """Adversarial training of image classifiers, with attackers that are hand-designed or learned."""
 
 from .data import Dataset, ImageBatch, Images
-from .evaluate import accuracy, attack_gain
-from .game import ImageGame
+from .evaluate import accuracy, attack, attack_gain
+from .game import CLEAN, UNIFORM, ImageGame, Start
+from .image_losses import cross_entropy, margin
 from .jobs import available_cores, run_jobs
 from .load import check_sizes, load_dataset, locate
-from .methods import build_method, build_trainer, forward_equivalents
+from .methods import build_method, forward_equivalents
 from .models import build_classifier
 from .progress import Tell
+from .registry import Method, method_names, register_method
 from .report import results_table
 from .settings import METHODS, Settings
+from .step import build_game, build_trainer, forward_flops, play_step
 from .training import Training, check_batch_size, check_resumed
 
 __all__ = [
+    "CLEAN",
     "METHODS",
+    "UNIFORM",
     "Dataset",
     "ImageBatch",
     "ImageGame",
     "Images",
+    "Method",
     "Settings",
+    "Start",
     "Tell",
     "Training",
     "accuracy",
+    "attack",
     "attack_gain",
     "available_cores",
     "build_classifier",
+    "build_game",
     "build_method",
     "build_trainer",
     "check_batch_size",
     "check_resumed",
     "check_sizes",
+    "cross_entropy",
     "forward_equivalents",
+    "forward_flops",
     "load_dataset",
     "locate",
+    "margin",
+    "method_names",
+    "play_step",
+    "register_method",
     "results_table",
     "run_jobs",
 ]

@@ -1,17 +1,18 @@
 """Attacks for evaluation: FGSM, and PGD with restarts that keeps the worst.
 
 They take any classifier of images in [0, 1], run it in evaluation mode and float32, and leave its
-modes as they were.  Gradients are those of the images alone; no parameter is touched.
+modes as they were.  Gradients are those of the images alone; no parameter is touched.  What they
+raise is a loss of ``image_losses``, cross-entropy by default.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .data import ImageBatch
 from .game import in_mode, project
+from .image_losses import ImageLoss, cross_entropy
 
 __all__ = ["fgsm", "losses", "pgd", "pgd_survivors"]
 
@@ -19,10 +20,12 @@ __all__ = ["fgsm", "losses", "pgd", "pgd_survivors"]
 def losses(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return the cross-entropy of each image, shape ``(B,)``, in evaluation mode."""
     with in_mode(classifier, training=False), torch.no_grad():
-        return F.cross_entropy(classifier(x), y, reduction="none")
+        return cross_entropy(classifier(x), y)
 
 
-def fgsm(classifier: nn.Module, batch: ImageBatch, eps: float) -> Tensor:
+def fgsm(
+    classifier: nn.Module, batch: ImageBatch, eps: float, *, loss: ImageLoss = cross_entropy
+) -> Tensor:
     """Return the images one full step along the gradient's sign.
 
     Goodfellow et al. 2015, arXiv 1412.6572.
@@ -31,9 +34,10 @@ def fgsm(classifier: nn.Module, batch: ImageBatch, eps: float) -> Tensor:
         classifier: Images to logits.
         batch: Clean images and labels.
         eps: Radius of the ball.
+        loss: What the attack raises.
     """
     with in_mode(classifier, training=False):
-        _, ascent = _look(classifier, batch.x, batch.y)
+        _, ascent = _look(classifier, batch.x, batch.y, loss)
     return project(batch.x + eps * ascent.sign(), batch.x, eps)
 
 
@@ -44,6 +48,7 @@ def pgd(
     *,
     steps: int = 20,
     step_size: float = 2 / 255,
+    loss: ImageLoss = cross_entropy,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the images after ``steps`` projected steps along the gradient's sign.
@@ -56,12 +61,13 @@ def pgd(
         eps: Radius of the ball.
         steps: Number of steps.
         step_size: Change of a pixel in one step.
+        loss: What the attack raises.
         generator: Source of a random start inside the ball; without one it starts at the image.
     """
     x = batch.x if generator is None else _random_start(batch.x, eps, generator)
     with in_mode(classifier, training=False):
         for _ in range(steps):
-            _, ascent = _look(classifier, x, batch.y)
+            _, ascent = _look(classifier, x, batch.y, loss)
             x = project(x + step_size * ascent.sign(), batch.x, eps)
     return x
 
@@ -74,6 +80,7 @@ def pgd_survivors(
     steps: int = 20,
     step_size: float = 2 / 255,
     restarts: int = 1,
+    loss: ImageLoss = cross_entropy,
     generator: torch.Generator,
 ) -> Tensor:
     """Return which images withstand PGD from ``restarts`` random starts, bool of shape ``(B,)``.
@@ -89,6 +96,7 @@ def pgd_survivors(
         steps: Number of steps.
         step_size: Change of a pixel in one step.
         restarts: Number of random starts.
+        loss: What the attack raises.
         generator: Source of the random starts; each restart draws for the whole batch, so that the
             first starts of many are those of few.
     """
@@ -102,7 +110,7 @@ def pgd_survivors(
             for _ in range(steps):
                 if not len(alive):
                     break
-                correct, ascent = _look(classifier, x, y)
+                correct, ascent = _look(classifier, x, y, loss)
                 survives[alive[~correct]] = False
                 x = project(x + step_size * ascent.sign(), clean, eps)
                 alive, x, clean, y = alive[correct], x[correct], clean[correct], y[correct]
@@ -117,11 +125,11 @@ def _random_start(clean: Tensor, eps: float, generator: torch.Generator) -> Tens
     return project(clean + noise, clean, eps)
 
 
-def _look(classifier: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _look(classifier: nn.Module, x: Tensor, y: Tensor, loss: ImageLoss) -> tuple[Tensor, Tensor]:
     """Return which images are classified correctly, and the loss's gradient at them."""
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = classifier(point)
         # A sum, so that no image's gradient is scaled by the number of its neighbours.
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), point)
+        (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)
     return logits.detach().argmax(1) == y, gradient

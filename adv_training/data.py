@@ -24,10 +24,13 @@ class ImageBatch(NamedTuple):
     Attributes:
         x: Images, float32 in [0, 1], shape ``(B, C, H, W)``.
         y: Labels, int64, shape ``(B,)``.
+        indices: Place of each image in its :class:`Images`, int64, shape ``(B,)``, for methods that
+            remember something about each; ``None`` where a batch was put together by hand.
     """
 
     x: Tensor
     y: Tensor
+    indices: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class Images:
 
     def batch(self, index: Tensor | slice) -> ImageBatch:
         """Return the images of ``index`` as floats in [0, 1], channels last."""
-        return _as_batch(self.pixels[index], self.labels[index])
+        if isinstance(index, slice):
+            index = torch.arange(len(self), device=self.pixels.device)[index]
+        return self._as_batch(self.pixels[index], index)
 
     def batches(self, size: int) -> Iterator[ImageBatch]:
         """Yield all images in order, at most ``size`` at a time."""
@@ -80,7 +85,12 @@ class Images:
             pixels = self.pixels[index]
             if augmented:
                 pixels = augment(pixels, generator)
-            yield _as_batch(pixels, self.labels[index])
+            yield self._as_batch(pixels, index)
+
+    def _as_batch(self, pixels: Tensor, index: Tensor) -> ImageBatch:
+        x = pixels.float().div_(255.0)
+        x = x.contiguous(memory_format=torch.channels_last)
+        return ImageBatch(x, self.labels[index], index)
 
 
 @dataclass(frozen=True)
@@ -168,8 +178,3 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     image = torch.arange(count, device=device)[:, None, None, None]
     channel = torch.arange(channels, device=device)[None, :, None, None]
     return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
-
-
-def _as_batch(pixels: Tensor, labels: Tensor) -> ImageBatch:
-    x = pixels.float().div_(255.0)
-    return ImageBatch(x.contiguous(memory_format=torch.channels_last), labels)

@@ -12,7 +12,7 @@ from l2l_gail.core import unroll
 from .attacks import fgsm, losses, pgd, pgd_survivors
 from .data import ImageBatch, Images
 from .game import ImageGame, in_mode
-from .methods import Method
+from .registry import Method
 
 __all__ = [
     "Accuracy",
@@ -110,7 +110,7 @@ def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
     """Return the loss increase by FGSM and by the method's learned rule on the same classifier."""
     by_fgsm = by_rule = 0.0
     for batch in images.batches(_BATCH):
-        clean = losses(game.classifier, *batch).sum()
+        clean = losses(game.classifier, batch.x, batch.y).sum()
         steepest = fgsm(game.classifier, batch, game.eps)
         by_fgsm += float(losses(game.classifier, steepest, batch.y).sum() - clean)
         if method.learns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,29 @@ from torch import Tensor, nn
 from l2l_gail.core import Game, Vars
 
 from .data import ImageBatch
+from .image_losses import ImageLoss, cross_entropy
 
-__all__ = ["ImageGame", "Start", "in_mode", "project"]
+__all__ = ["CLEAN", "UNIFORM", "ImageGame", "Start", "in_mode", "project"]
 
-Start = Literal["clean", "uniform"]
+
+@dataclass(frozen=True)
+class Start:
+    """Where a perturbation starts, and whether the ball binds it.
+
+    Attributes:
+        noise: Half-width of the uniform noise on each pixel, in epsilon; 0 starts at the image.
+        confined: Whether start and perturbation are projected onto the ball. If not, only the box
+            [0, 1] binds them, and noise and steps may add up to more than epsilon (N-FGSM).
+    """
+
+    noise: float = 0.0
+    confined: bool = True
+
+
+CLEAN = Start()
+"""At the image itself."""
+UNIFORM = Start(noise=1.0)
+"""Uniformly inside the ball."""
 
 
 class ImageGame(Game):
@@ -24,7 +43,8 @@ class ImageGame(Game):
 
     The leader is the classifier and minimises the cross-entropy at the perturbed images; the
     follower is ``{"x": images}``, which maximises it inside the ball
-    ``max |x - clean| <= eps`` and the box [0, 1].
+    ``max |x - clean| <= eps`` and the box [0, 1]. With another ``attack_loss`` the follower
+    maximises that one, and the game is no longer zero-sum.
 
     **Modes.** A query of the follower always sees the classifier in *evaluation* mode: batch
     normalisation uses its running statistics. So the attack on an image does not depend on its
@@ -36,12 +56,14 @@ class ImageGame(Game):
     Args:
         classifier: Maps images ``(B, C, H, W)`` in [0, 1] to logits ``(B, classes)``.
         eps: Radius of the ball, in pixels' units of [0, 1].
-        start: Where the follower starts, at the clean image or uniformly inside the ball.
+        start: Where the follower starts, and whether the ball binds it.
+        attack_loss: What the follower maximises, a loss of each image.
         generator: Source of the random start, on the images' device.
         bf16: Compute the classifier under bfloat16 autocast; the images themselves, the
             normalisation and the loss stay in float32, as a bfloat16 image is off by up to 0.5/255.
 
     Attributes:
+        zero_sum: Whether the follower maximises what the leader minimises.
         last_accuracy: Accuracy at the perturbed images in the last leader's loss, a 0-d tensor.
     """
 
@@ -52,28 +74,32 @@ class ImageGame(Game):
         classifier: nn.Module,
         eps: float,
         *,
-        start: Start = "clean",
+        start: Start = CLEAN,
+        attack_loss: ImageLoss = cross_entropy,
         generator: torch.Generator | None = None,
         bf16: bool = False,
     ) -> None:
         self.classifier = classifier
         self.eps = eps
         self.start = start
+        self.attack_loss = attack_loss
+        self.zero_sum = attack_loss is cross_entropy
         self.generator = generator
         self.bf16 = bf16
         self.last_accuracy = torch.tensor(0.0)
 
     def init_follower(self, batch: ImageBatch) -> Vars:
         """Return the images the attack starts from, ``{"x": (B, C, H, W)}``."""
-        if self.start == "clean":
+        if not self.start.noise:
             return {"x": batch.x}
-        noise = torch.empty_like(batch.x).uniform_(-self.eps, self.eps, generator=self.generator)
+        width = self.start.noise * self.eps
+        noise = torch.empty_like(batch.x).uniform_(-width, width, generator=self.generator)
         return self.project({"x": batch.x + noise}, batch)
 
     def follower_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
-        """Return minus the cross-entropy, mean over the batch, classifier in evaluation mode."""
+        """Return minus the attack's loss, mean over the batch, classifier in evaluation mode."""
         with in_mode(self.classifier, training=False):
-            return -F.cross_entropy(self._logits(follower["x"]), batch.y)
+            return -self.attack_loss(self._logits(follower["x"]), batch.y).mean()
 
     def leader_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
         """Return the cross-entropy, mean over the batch, classifier in training mode."""
@@ -84,6 +110,8 @@ class ImageGame(Game):
 
     def project(self, follower: Vars, batch: ImageBatch) -> Vars:
         """Return the nearest point of the ball around the clean images and of the box [0, 1]."""
+        if not self.start.confined:
+            return {"x": follower["x"].clamp(0.0, 1.0)}
         return {"x": project(follower["x"], batch.x, self.eps)}
 
     def _logits(self, x: Tensor) -> Tensor:

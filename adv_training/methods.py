@@ -1,108 +1,24 @@
-"""The methods: one table from a name to the rule, its steps and its start.
+"""The methods: a builder for each, with its cost and its source.
 
 All of them train through the same ``L2LTrainer.step``; comparing the learned attacker with PGD is
-changing one object.
-
-========== ================================== ===== ======= =====================================
-method     rule                               steps start   forward-equivalents per image and step
-========== ================================== ===== ======= =====================================
-standard   ``Stay``                           1     clean   3
-fgsm_rs    ``SignDescent(1.25 eps)``          1     uniform 5
-pgd        ``SignDescent(2.5 eps / k)``       k     uniform 2k + 3
-grad_l2l   ``ConvPerturber`` (fused)          k     clean   2k + 3 + 3k a
-grad_l2l   ``ConvPerturber`` (alternating)    k     clean   4k + 5 + 4k a
-========== ================================== ===== ======= =====================================
-
-A forward-equivalent is one pass of an image through the classifier; a backward pass to the images
-alone counts 1, one that also reaches the weights 2; ``a`` is the cost of one pass through the
-attacker in the same unit.
+changing one object.  A method of your own is one more such builder, in any file of yours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from l2l_gail.core import L2LTrainer, SignDescent, UpdateRule
+from l2l_gail.core import SignDescent
 
 from .attackers import Stay, build_attacker
-from .data import ImageBatch
-from .game import ImageGame, Start
+from .game import UNIFORM
+from .registry import Method, find_method, register_method
 from .settings import Settings
 
-__all__ = [
-    "Method",
-    "build_method",
-    "build_trainer",
-    "forward_equivalents",
-    "forward_flops",
-    "play_step",
-]
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a name stands for.
-
-    Attributes:
-        rule: Moves the perturbation.
-        steps: Inner steps.
-        start: Where the perturbation starts.
-    """
-
-    rule: UpdateRule
-    steps: int
-    start: Start
-
-    @property
-    def learns(self) -> bool:
-        """Whether the rule has parameters."""
-        return any(True for _ in self.rule.parameters())
+__all__ = ["build_method", "forward_equivalents"]
 
 
 def build_method(settings: Settings) -> Method:
     """Return the method of the settings, a learned rule freshly initialised from the seed."""
-    eps = settings.radius
-    if settings.method == "standard":
-        return Method(Stay(), 1, "clean")
-    if settings.method == "fgsm_rs":  # Wong et al. 2020, arXiv 2001.03994
-        return Method(SignDescent(1.25 * eps), 1, "uniform")
-    if settings.method == "pgd":  # Madry et al. 2018; 2.5 eps in all, as in their appendix
-        steps = settings.pgd_steps
-        return Method(SignDescent(min(1.25, 2.5 / steps) * eps), steps, "uniform")
-    attacker = build_attacker(eps, channels=settings.attacker_channels, seed=settings.seed)
-    return Method(attacker, settings.l2l_steps, "clean")
-
-
-def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTrainer:
-    """Return the trainer that moves classifier, perturbation and, if it learns, the rule."""
-    leader = torch.optim.SGD(
-        game.classifier.parameters(),
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        nesterov=True,
-    )
-    meta = None
-    if method.learns:
-        meta = torch.optim.Adam(method.rule.meta_parameter_groups(settings.attacker_lr))
-    return L2LTrainer(
-        game,
-        method.rule,
-        meta_optimizer=meta,
-        leader_optimizer=leader,
-        order=settings.order,
-    )
-
-
-def play_step(trainer: L2LTrainer, method: Method, batch: ImageBatch) -> dict[str, torch.Tensor]:
-    """Play one training step, all inner steps on one batch; see ``L2LTrainer.step``."""
-    inner: list[Any] = [batch] + [None] * (method.steps - 1)
-    return trainer.step(inner)
+    return find_method(settings.method).build(settings)
 
 
 def forward_equivalents(settings: Settings, attacker_share: float = 0.0) -> float:
@@ -112,27 +28,54 @@ def forward_equivalents(settings: Settings, attacker_share: float = 0.0) -> floa
         settings: The method and its steps.
         attacker_share: Cost of one pass through the attacker over one through the classifier.
     """
-    if settings.method == "standard":
-        return 3.0
-    if settings.method != "grad_l2l":
-        return 2.0 * (settings.pgd_steps if settings.method == "pgd" else 1) + 3.0
+    return find_method(settings.method).cost(settings, attacker_share)
+
+
+@register_method("standard", cost=3, source="no attack")
+def standard(settings: Settings) -> Method:
+    """Train on the clean images."""
+    return Method(Stay())
+
+
+@register_method("fgsm_rs", cost=5, source="Wong et al. 2020, arXiv 2001.03994")
+def fgsm_rs(settings: Settings) -> Method:
+    """One step of 1.25 epsilon along the gradient's sign, from a random start."""
+    return Method(SignDescent(1.25 * settings.radius), start=UNIFORM)
+
+
+@register_method(
+    "pgd",
+    cost=lambda settings, share: 2.0 * settings.pgd_steps + 3.0,
+    source="Madry et al. 2018, arXiv 1706.06083",
+    label=lambda settings: f"pgd-{settings.pgd_steps}",
+)
+def pgd(settings: Settings) -> Method:
+    """Steps along the gradient's sign, 2.5 epsilon in all as in the paper's appendix."""
+    steps = settings.pgd_steps
+    return Method(SignDescent(min(1.25, 2.5 / steps) * settings.radius), steps, UNIFORM)
+
+
+def _l2l_cost(settings: Settings, share: float) -> float:
     k = settings.l2l_steps
     if settings.order == "fused":
-        return 2 * k + 3 + 3 * k * attacker_share
-    return 4 * k + 5 + 4 * k * attacker_share
+        return 2 * k + 3 + 3 * k * share
+    return 4 * k + 5 + 4 * k * share
 
 
-def forward_flops(module: nn.Module, *shape: int) -> int:
-    """Return the floating-point operations of one pass of an input of ``shape`` through a module.
+def _l2l_label(settings: Settings) -> str:
+    steps = "" if settings.l2l_steps == 1 else f"-{settings.l2l_steps}step"
+    return f"{settings.method}{steps}" + ("" if settings.order == "fused" else f"-{settings.order}")
 
-    Two for each multiply-add of a convolution or matrix product; the rest is not counted.  The
-    module is left as it was.
-    """
-    x = torch.zeros(shape, device=next(module.parameters()).device)
-    modes = [(m, m.training) for m in module.modules()]
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        module.eval()(x)
-    for m, training in modes:
-        m.training = training
-    return counter.get_total_flops()
+
+@register_method(
+    "grad_l2l",
+    cost=_l2l_cost,
+    source="Jiang et al. 2021, arXiv 1811.01213",
+    label=_l2l_label,
+)
+def grad_l2l(settings: Settings) -> Method:
+    """A network trained along sees image and gradient and writes the perturbation."""
+    attacker = build_attacker(
+        settings.radius, channels=settings.attacker_channels, seed=settings.seed
+    )
+    return Method(attacker, settings.l2l_steps)

@@ -10,13 +10,14 @@ from l2l_gail.errors import InputError
 from l2l_gail.runs import check_seed
 
 from .models import MODELS
+from .registry import find_method
 
-__all__ = ["METHODS", "MethodName", "Order", "Settings"]
+__all__ = ["METHODS", "Order", "Settings"]
 
-MethodName = Literal["standard", "fgsm_rs", "pgd", "grad_l2l"]
 Order = Literal["fused", "alternating"]
 
-METHODS: tuple[MethodName, ...] = ("standard", "fgsm_rs", "pgd", "grad_l2l")
+METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
+"""What ``--method all`` compares; the whole table is ``registry.method_names()``."""
 
 _AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "attacker_channels")
 _POSITIVE = ("eps", "lr", "attacker_lr")
@@ -27,7 +28,7 @@ class Settings:
     """One training run; two runs of equal settings on one CPU give equal weights, bit for bit.
 
     Attributes:
-        method: What moves the perturbation.
+        method: What moves the perturbation; a name of the table of methods.
         data: Name of the dataset.
         seed: Seed of weights, order, augmentation and random starts.
         epochs: Passes over the training images.
@@ -45,7 +46,7 @@ class Settings:
         bf16: Whether training computes the classifier under bfloat16 autocast (CUDA).
     """
 
-    method: MethodName
+    method: str
     data: str
     seed: int = 0
     epochs: int = 5
@@ -68,8 +69,7 @@ class Settings:
         Raises:
             InputError: One line that names the flag and what it must be.
         """
-        if self.method not in METHODS:
-            raise InputError(f"unknown method {self.method!r}; known: {', '.join(METHODS)}")
+        find_method(self.method)
         if self.model not in MODELS:
             raise InputError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
         for name in _AT_LEAST_ONE:
@@ -94,12 +94,7 @@ class Settings:
     @property
     def label(self) -> str:
         """The method with all that makes it another one: ``pgd-2``, ``grad_l2l-alternating``."""
-        if self.method == "pgd":
-            return f"pgd-{self.pgd_steps}"
-        if self.method != "grad_l2l":
-            return self.method
-        steps = "" if self.l2l_steps == 1 else f"-{self.l2l_steps}step"
-        return f"grad_l2l{steps}" + ("" if self.order == "fused" else f"-{self.order}")
+        return find_method(self.method).label(self)
 
     @property
     def folder_name(self) -> str:

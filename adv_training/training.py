@@ -19,16 +19,11 @@ from .data import Dataset, Images
 from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame
 from .logbook import Logbook
-from .methods import (
-    build_method,
-    build_trainer,
-    forward_equivalents,
-    forward_flops,
-    play_step,
-)
+from .methods import build_method, forward_equivalents
 from .models import build_classifier
 from .progress import Message, Tell, silent
 from .settings import Settings
+from .step import build_game, build_trainer, forward_flops, play_step
 
 __all__ = ["Training", "check_batch_size", "check_resumed", "one_cycle"]
 
@@ -89,13 +84,8 @@ class Training:
         self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
         self.method = build_method(settings)
         self.method.rule.to(device)
-        self.game = ImageGame(
-            build_classifier(settings.model, dataset.classes, settings.seed).to(device),
-            settings.radius,
-            start=self.method.start,
-            generator=self.noise,
-            bf16=settings.bf16,
-        )
+        classifier = build_classifier(settings.model, dataset.classes, settings.seed).to(device)
+        self.game = build_game(classifier, self.method, settings, self.noise)
         # Judges are in float32 whatever the training is in.
         self.judge = ImageGame(self.game.classifier, settings.radius)
         self.trainer = build_trainer(self.game, self.method, settings)

@@ -91,7 +91,7 @@ def test_an_attack_does_not_depend_on_the_neighbours() -> None:
     learned = build_method(tiny_settings("grad_l2l", l2l_steps=2))
     for method, steps in ((learned, 2), (build_method(tiny_settings("pgd", pgd_steps=5)), 5)):
         assert method.steps == steps
-        game = tiny_game(start="clean")
+        game = tiny_game()
         together = attack(game, method, batch)
         alone = [
             attack(game, method, ImageBatch(*(t[i : i + 1] for t in batch))) for i in range(12)
@@ -110,7 +110,7 @@ def test_an_attack_does_not_depend_on_the_neighbours() -> None:
 def test_attacks_raise_the_loss_and_more_steps_raise_it_more() -> None:
     classifier = tiny_game().classifier
     batch = tiny_batch(64)
-    clean = losses(classifier, *batch).mean()
+    clean = losses(classifier, batch.x, batch.y).mean()
     one = losses(classifier, fgsm(classifier, batch, EPS), batch.y).mean()
     many = losses(classifier, pgd(classifier, batch, EPS), batch.y).mean()
     assert clean < one < many
@@ -184,7 +184,7 @@ def test_attacks_leave_modes_gradients_and_weights_alone() -> None:
     fgsm(classifier, batch, EPS)
     pgd(classifier, batch, EPS, steps=2, generator=generator())
     pgd_survivors(classifier, batch, EPS, steps=2, generator=generator())
-    losses(classifier, *batch)
+    losses(classifier, batch.x, batch.y)
     single_step_trap(classifier, batch, EPS, generator())
     method = build_method(tiny_settings("grad_l2l"))
     attack_gain(game, method, synthetic_images(20, seed=1))
@@ -202,7 +202,7 @@ def test_gain_is_the_mean_difference_of_losses() -> None:
     images = synthetic_images(40, seed=4)
     batch = images.batch(slice(None))
     gain = attack_gain(game, method, images)
-    clean = losses(game.classifier, *batch).mean()
+    clean = losses(game.classifier, batch.x, batch.y).mean()
     by_rule = losses(game.classifier, attack(game, method, batch), batch.y).mean()
     assert gain.rule == pytest.approx(float(by_rule - clean), abs=1e-5)
     assert gain.fgsm > 0

@@ -85,3 +85,16 @@ def test_a_learned_attacker_is_the_same_for_the_same_seed() -> None:
     build_method(settings)
     assert torch.equal(state, torch.random.get_rng_state())
     assert tiny_batch().x.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_say_which_images_they_hold() -> None:
+    images = synthetic_images(20, seed=0)
+    for batch in (
+        *images.batches(8),
+        *images.shuffled(8, torch.Generator().manual_seed(0), augmented=False),
+        images.batch(slice(3, 9)),
+        images.batch(torch.tensor([7, 2])),
+    ):
+        assert batch.indices is not None
+        assert torch.equal(batch.y, images.labels[batch.indices])
+        assert torch.equal(batch.x, images.pixels[batch.indices].float() / 255)

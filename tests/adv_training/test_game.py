@@ -14,16 +14,11 @@ from torch.utils.flop_counter import flop_registry
 from adv_training.attackers import SlimAttacker
 from adv_training.data import ImageBatch
 from adv_training.evaluate import attack
-from adv_training.game import ImageGame, in_mode
-from adv_training.methods import (
-    build_method,
-    build_trainer,
-    forward_equivalents,
-    forward_flops,
-    play_step,
-)
+from adv_training.game import CLEAN, UNIFORM, ImageGame, in_mode
+from adv_training.methods import build_method, forward_equivalents
 from adv_training.models import MODELS, build_classifier
 from adv_training.settings import METHODS, Settings
+from adv_training.step import build_game, build_trainer, forward_flops, play_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
@@ -48,7 +43,7 @@ class Flops(TorchDispatchMode):
 def set_up(settings: Settings, *, model: str | None = None) -> tuple[L2LTrainer, Any, ImageGame]:
     method = build_method(settings)
     classifier = build_classifier(model or settings.model, 10, settings.seed)
-    game = ImageGame(classifier, settings.radius, start=method.start, generator=generator(9))
+    game = build_game(classifier, method, settings, generator(9))
     return build_trainer(game, method, settings), method, game
 
 
@@ -90,14 +85,13 @@ def test_the_game_is_zero_sum_in_one_mode() -> None:
     batch = tiny_batch()
     with in_mode(game.classifier, training=False), torch.no_grad():
         expected = F.cross_entropy(game.classifier(batch.x), batch.y)
-    assert game.follower_loss({"x": batch.x}, batch) == -expected
+    torch.testing.assert_close(game.follower_loss({"x": batch.x}, batch), -expected)
 
 
 def test_random_starts_fill_the_ball_and_repeat() -> None:
     batch = tiny_batch(64)
     first, second = (
-        tiny_game(start="uniform", generator=generator(1)).init_follower(batch)["x"]
-        for _ in range(2)
+        tiny_game(start=UNIFORM, generator=generator(1)).init_follower(batch)["x"] for _ in range(2)
     )
     assert torch.equal(first, second)
     shift = (first - batch.x) / EPS
@@ -113,13 +107,13 @@ def test_the_table_of_methods() -> None:
 
     assert rule("standard").rule.__class__.__name__ == "Stay"
     assert rule("fgsm_rs").rule.lr == pytest.approx(1.25 * EPS)
-    assert (rule("fgsm_rs").start, rule("fgsm_rs").steps) == ("uniform", 1)
+    assert (rule("fgsm_rs").start, rule("fgsm_rs").steps) == (UNIFORM, 1)
     assert rule("pgd", pgd_steps=10).rule.lr == pytest.approx(EPS / 4)
     assert rule("pgd", pgd_steps=10).steps == 10
     assert isinstance(rule("pgd").rule, SignDescent)
     learned = rule("grad_l2l", l2l_steps=3)
     assert isinstance(learned.rule, ConvPerturber)
-    assert (learned.start, learned.steps, learned.learns) == ("clean", 3, True)
+    assert (learned.start, learned.steps, learned.learns) == (CLEAN, 3, True)
     assert learned.rule.step_size == pytest.approx(EPS)
     assert not rule("pgd").learns
 

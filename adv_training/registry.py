@@ -1,0 +1,121 @@
+"""The open table of training methods: a name, and how to build what it stands for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from l2l_gail.core import UpdateRule
+from l2l_gail.errors import InputError
+
+from .game import CLEAN, Start
+from .image_losses import ImageLoss, cross_entropy
+
+__all__ = ["Method", "MethodEntry", "find_method", "method_names", "register_method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What trains a classifier: how the perturbation moves, and from where.
+
+    Attributes:
+        rule: Moves the perturbation.
+        steps: Inner steps.
+        start: Where the perturbation starts, and whether the ball binds it.
+        attack_loss: What the perturbation raises.
+    """
+
+    rule: UpdateRule
+    steps: int = 1
+    start: Start = CLEAN
+    attack_loss: ImageLoss = cross_entropy
+
+    @property
+    def learns(self) -> bool:
+        """Whether the rule has parameters."""
+        return any(True for _ in self.rule.parameters())
+
+
+Builder = Callable[[Any], Method]
+"""From ``Settings`` to a method, a learned rule freshly initialised from ``settings.seed``."""
+Cost = Callable[[Any, float], float]
+Label = Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One row of the table.
+
+    Attributes:
+        name: What ``Settings.method`` calls it.
+        build: From the settings to the method.
+        cost: From the settings and the attacker's share to the cost of one step, for each image,
+            in forward-equivalents: one pass of an image through the classifier counts 1, a
+            backward pass to the images alone 1, one that also reaches the weights 2. The share is
+            the cost of one pass through the attacker in the same unit.
+        source: Paper.
+        label: From the settings to a name that tells runs of different settings apart.
+    """
+
+    name: str
+    build: Builder
+    cost: Cost
+    source: str
+    label: Label
+
+    @property
+    def summary(self) -> str:
+        """First line of the builder's docstring."""
+        return (inspect.getdoc(self.build) or "").partition("\n")[0]
+
+
+_TABLE: dict[str, MethodEntry] = {}
+
+
+def register_method(
+    name: str, *, cost: Cost | float, source: str, label: Label | None = None
+) -> Callable[[Builder], Builder]:
+    """Enter a builder of methods into the table, under ``name``.
+
+    Args:
+        name: What the settings and the command line call it.
+        cost: Forward-equivalents of one step for each image, see :class:`MethodEntry`; a number
+            where the settings do not change it.
+        source: Where the method comes from.
+        label: Name of a run; ``name`` by default.
+
+    Raises:
+        InputError: If the name is taken.
+    """
+    if name in _TABLE:
+        raise InputError(f"a method {name!r} is registered already; choose another name")
+
+    def enter(build: Builder) -> Builder:
+        _TABLE[name] = MethodEntry(
+            name,
+            build,
+            cost if callable(cost) else lambda settings, share: float(cost),
+            source,
+            label or (lambda settings: name),
+        )
+        return build
+
+    return enter
+
+
+def find_method(name: str) -> MethodEntry:
+    """Return the row of a name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name not in _TABLE:
+        raise InputError(f"unknown method {name!r}; known: {', '.join(_TABLE)}")
+    return _TABLE[name]
+
+
+def method_names() -> tuple[str, ...]:
+    """Return the names of all methods, in the order of their registration."""
+    return tuple(_TABLE)

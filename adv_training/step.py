@@ -1,0 +1,85 @@
+"""One training step of a method: the players it needs, how it is played, what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from l2l_gail.core import L2LTrainer
+
+from .data import ImageBatch
+from .game import ImageGame
+from .registry import Method
+from .settings import Settings
+
+__all__ = ["build_game", "build_trainer", "forward_flops", "play_step"]
+
+
+def build_game(
+    classifier: nn.Module,
+    method: Method,
+    settings: Settings,
+    generator: torch.Generator | None = None,
+) -> ImageGame:
+    """Return the game that the method plays in training.
+
+    Args:
+        classifier: Images to logits, on the device to train on.
+        method: The perturbation's side.
+        settings: Epsilon and precision.
+        generator: Source of random starts, on the same device.
+    """
+    return ImageGame(
+        classifier,
+        settings.radius,
+        start=method.start,
+        attack_loss=method.attack_loss,
+        generator=generator,
+        bf16=settings.bf16,
+    )
+
+
+def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTrainer:
+    """Return the trainer that moves classifier, perturbation and, if it learns, the rule."""
+    leader = torch.optim.SGD(
+        game.classifier.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=True,
+    )
+    meta = None
+    if method.learns:
+        meta = torch.optim.Adam(method.rule.meta_parameter_groups(settings.attacker_lr))
+    return L2LTrainer(
+        game,
+        method.rule,
+        meta_optimizer=meta,
+        leader_optimizer=leader,
+        order=settings.order,
+    )
+
+
+def play_step(trainer: L2LTrainer, method: Method, batch: ImageBatch) -> dict[str, torch.Tensor]:
+    """Play one training step, all inner steps on one batch; see ``L2LTrainer.step``."""
+    inner: list[Any] = [batch] + [None] * (method.steps - 1)
+    return trainer.step(inner)
+
+
+def forward_flops(module: nn.Module, *shape: int) -> int:
+    """Return the floating-point operations of one pass of an input of ``shape`` through a module.
+
+    Two for each multiply-add of a convolution or matrix product; the rest is not counted.  The
+    module is left as it was.
+    """
+    x = torch.zeros(shape, device=next(module.parameters()).device)
+    modes = [(m, m.training) for m in module.modules()]
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module.eval()(x)
+    for m, training in modes:
+        m.training = training
+    return counter.get_total_flops()

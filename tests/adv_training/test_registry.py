@@ -1,0 +1,60 @@
+"""The open table of methods: names, labels, costs, and one that comes from outside."""
+
+from __future__ import annotations
+
+import pytest
+
+from adv_training import registry
+from adv_training.attackers import Stay
+from adv_training.methods import build_method, forward_equivalents
+from adv_training.registry import Method, find_method, method_names, register_method
+from adv_training.settings import METHODS, Settings
+from l2l_gail.errors import InputError
+from tests.adv_training.support import tiny_settings
+
+
+@pytest.fixture
+def own_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_TABLE", dict(registry._TABLE))
+
+    @register_method(
+        "twice",
+        cost=lambda settings, share: settings.pgd_steps + share,
+        source="this test",
+        label=lambda settings: f"twice-{settings.eps:g}",
+    )
+    def twice(settings: Settings) -> Method:
+        """Stay, twice.
+
+        More about it.
+        """
+        return Method(Stay(), 2)
+
+
+@pytest.mark.usefixtures("own_method")
+def test_a_method_from_outside_is_one_like_any_other() -> None:
+    settings = tiny_settings("twice", pgd_steps=4)
+    assert "twice" in method_names()
+    assert build_method(settings).steps == 2
+    assert forward_equivalents(settings, 0.5) == 4.5
+    assert settings.label == settings.folder_name == "twice-8"
+    assert find_method("twice").summary == "Stay, twice."
+    with pytest.raises(InputError, match="'twice' is registered already"):
+        register_method("twice", cost=1, source="elsewhere")
+
+
+def test_every_method_of_the_table_has_a_source_a_summary_and_a_label_of_its_own() -> None:
+    assert set(METHODS) <= set(method_names())
+    labels = [tiny_settings(name).label for name in method_names()]
+    assert len(set(labels)) == len(labels)
+    for name in method_names():
+        entry = find_method(name)
+        assert entry.source
+        assert entry.summary.endswith(".")
+        assert entry.cost(tiny_settings(name), 0.0) >= 3.0
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"unknown method 'pdg'; known: standard, .*pgd") as caught:
+        find_method("pdg")
+    assert "\n" not in str(caught.value)
