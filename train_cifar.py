@@ -27,9 +27,7 @@ from adv_training import (
     METHODS,
     Dataset,
     Settings,
-    Tell,
     Training,
-    available_cores,
     check_batch_size,
     check_resumed,
     check_sizes,
@@ -37,11 +35,12 @@ from adv_training import (
     load_dataset,
     locate,
     results_table,
-    run_jobs,
 )
 from l2l_gail.cli import parse, run_main
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
+from l2l_gail.jobs import available_cores, run_jobs
+from l2l_gail.progress import Tell
 from l2l_gail.runs import RunFolder
 
 DESCRIPTION = "Adversarial training of a CNN on CIFAR-10: learned attacker, PGD, FGSM, none."

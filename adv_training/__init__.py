@@ -4,11 +4,9 @@ from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack, attack_gain
 from .game import CLEAN, UNIFORM, ImageGame, Start
 from .image_losses import cross_entropy, margin
-from .jobs import available_cores, run_jobs
 from .load import check_sizes, load_dataset, locate
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
-from .progress import Tell
 from .registry import Method, method_names, register_method
 from .report import results_table
 from .settings import METHODS, Settings
@@ -26,12 +24,10 @@ __all__ = [
     "Method",
     "Settings",
     "Start",
-    "Tell",
     "Training",
     "accuracy",
     "attack",
     "attack_gain",
-    "available_cores",
     "build_classifier",
     "build_game",
     "build_method",
@@ -49,5 +45,4 @@ __all__ = [
     "play_step",
     "register_method",
     "results_table",
-    "run_jobs",
 ]

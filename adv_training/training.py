@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
 from .attacks import pgd
@@ -21,7 +22,6 @@ from .game import ImageGame
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
-from .progress import Message, Tell, silent
 from .settings import Settings
 from .step import build_game, build_trainer, forward_flops, play_step
 

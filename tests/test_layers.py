@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SMALL = {"l2l_gail.errors", "l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices"}
+SMALL = {
+    *("l2l_gail.errors", "l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices"),
+    *("l2l_gail.experiment", "l2l_gail.jobs", "l2l_gail.progress"),
+}
 """Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
 
 

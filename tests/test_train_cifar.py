@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import train_cifar
-from adv_training import jobs
 from adv_training.download import reachable
-from adv_training.jobs import run_jobs
-from adv_training.progress import Message, Tell
+from l2l_gail import jobs
 from l2l_gail.core import L2LTrainer
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
+from l2l_gail.jobs import run_jobs
+from l2l_gail.progress import Message, Tell
 from tests.adv_training.support import write_cifar10
 
 ROOT = Path(__file__).resolve().parent.parent

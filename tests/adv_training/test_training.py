@@ -16,11 +16,11 @@ from adv_training import training
 from adv_training.data import Dataset
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
-from adv_training.progress import Message
 from adv_training.settings import METHODS, Settings
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training, one_cycle
 from l2l_gail.errors import InputError
+from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
 from tests.adv_training.support import tiny_settings
 

@@ -12,8 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
 from l2l_gail.errors import InputError
-
-from .progress import Display, Message, Tell
+from l2l_gail.progress import Display, Message, Tell
 
 __all__ = ["available_cores", "run_jobs"]
 
