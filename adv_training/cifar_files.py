@@ -1,28 +1,40 @@
-"""Reader of CIFAR-10's standard python batches, strict about what a file may contain.
+"""Reader of CIFAR's standard python batches, strict about what a file may contain.
 
-The format (https://www.cs.toronto.edu/~kriz/cifar.html): five training batches and one test batch,
-each a pickled dict whose ``data`` is uint8 of shape (10000, 3072), rows red-green-blue planes of
-32 x 32, and whose ``labels`` are 10,000 integers below 10.  The files are pickles of Python 2; they
-are read by an unpickler that builds numpy arrays and plain containers and nothing else.
+The format (https://www.cs.toronto.edu/~kriz/cifar.html): CIFAR-10 is five training batches and one
+test batch, CIFAR-100 one file of each kind. Every file is a pickled dict whose ``data`` is uint8 of
+shape (n, 3072), rows red-green-blue planes of 32 x 32, and whose labels are n whole numbers:
+``labels`` below 10, or ``fine_labels`` below 100 and ``coarse_labels`` below 20. The originals are
+pickles of Python 2; they are read as data (:mod:`l2l_gail.files.pickles`), by no unpickler that
+could import, run or overwrite anything.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import io
-import pickle
+import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from l2l_gail.errors import InputError
+from l2l_gail.files import open_regular
+from l2l_gail.files.numpy_pickles import NUMPY_TABLE, PickledArray
+from l2l_gail.files.pickles import Refused, read_plain
 
-__all__ = ["BATCH_MD5", "FOLDER", "find_folder", "read_cifar10"]
+__all__ = [
+    "BATCH_MD5",
+    "CIFAR100_MD5",
+    "FOLDER",
+    "FOLDER_100",
+    "find_folder",
+    "read_cifar10",
+    "read_cifar100",
+]
 
 FOLDER = "cifar-10-batches-py"
+FOLDER_100 = "cifar-100-python"
 
 BATCH_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -32,43 +44,22 @@ BATCH_MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-"""The files of the dataset and the md5 sums of the originals."""
+"""The files of CIFAR-10 and the md5 sums of the originals."""
 
-_CLASSES = 10
-
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
+CIFAR100_MD5 = {
+    "train": "16019d7e3df5f24257cddd939b257f8d",
+    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
 }
+"""The files of CIFAR-100, likewise."""
 
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles numpy arrays and plain containers; any other object is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
-        if name == "_reconstruct":
-            return _reconstruct
-        if name == "encode":
-            return codecs.encode
-        return getattr(np, name)
-
-
-def _reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
-    """Return the empty array that a pickled array's state is then written into."""
-    if kind is not np.ndarray:
-        raise pickle.UnpicklingError("an array of a foreign type")
-    return np.ndarray.__new__(np.ndarray, shape, "b")
+_CLASSES = {"labels": 10, "fine_labels": 100, "coarse_labels": 20}
+_LARGEST_FILE = 1 << 30
 
 
 def find_folder(data_dir: str | Path) -> Path | None:
-    """Return the folder of the batches: ``data_dir`` itself or the standard folder inside it."""
+    """Return CIFAR-10's folder: ``data_dir`` itself or the standard folder inside it."""
     for folder in (Path(data_dir), Path(data_dir) / FOLDER):
-        if (folder / "test_batch").is_file() or (folder / "data_batch_1").is_file():
+        if any(os.path.isfile(folder / name) for name in ("test_batch", "data_batch_1")):
             return folder
     return None
 
@@ -76,7 +67,7 @@ def find_folder(data_dir: str | Path) -> Path | None:
 def read_cifar10(
     data_dir: str | Path, *, train: bool, check_md5: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read the training or the test images.
+    """Read the training or the test images of CIFAR-10.
 
     Args:
         data_dir: The folder with the six batches, or the one that holds ``cifar-10-batches-py``.
@@ -95,51 +86,107 @@ def read_cifar10(
             f"no CIFAR-10 in {data_dir}: it holds neither data_batch_1 nor {FOLDER}/; give "
             "--data-dir the folder with the python batches"
         )
-    names = [name for name in BATCH_MD5 if name.startswith("data") == train]
+    sums = {name: md5 for name, md5 in BATCH_MD5.items() if name.startswith("data") == train}
+    return _read_files(folder, sums, "labels", check_md5)
+
+
+def read_cifar100(
+    data_dir: str | Path,
+    *,
+    train: bool,
+    labels: Literal["fine", "coarse"] = "fine",
+    check_md5: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the training or the test images of CIFAR-100.
+
+    Args:
+        data_dir: The folder with ``train`` and ``test``, or the one that holds
+            ``cifar-100-python``.
+        train: The 50,000 training images if true, the 10,000 test images if false.
+        labels: The 100 classes, or the 20 that they are grouped into.
+        check_md5: Warn where a file is not the original one, byte by byte.
+
+    Returns:
+        As :func:`read_cifar10`.
+
+    Raises:
+        InputError: Likewise.
+    """
+    for folder in (Path(data_dir), Path(data_dir) / FOLDER_100):
+        if any(os.path.isfile(folder / name) for name in CIFAR100_MD5):
+            name = "train" if train else "test"
+            return _read_files(folder, {name: CIFAR100_MD5[name]}, f"{labels}_labels", check_md5)
+    raise InputError(
+        f"no CIFAR-100 in {data_dir}: it holds neither train nor {FOLDER_100}/; give --data-dir "
+        "the folder with the python files"
+    )
+
+
+def _read_files(
+    folder: Path, sums: dict[str, str], labels: str, check_md5: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read files one after the other; ``sums`` has their names and md5 sums."""
     parts, altered = [], []
-    for name in names:
+    for name, md5 in sums.items():
         path = folder / name
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read ({error.strerror}); CIFAR-10 is {', '.join(BATCH_MD5)}"
-            ) from error
-        parts.append(_parse(path, raw))
-        digest = hashlib.md5(raw, usedforsecurity=False).hexdigest() if check_md5 else ""
-        if check_md5 and digest != BATCH_MD5[name]:
+        missing = f"{path} cannot be read (it is missing); CIFAR's files are {', '.join(sums)}"
+        with open_regular(path, missing=missing) as file:
+            raw = file.read(_LARGEST_FILE + 1)
+        if len(raw) > _LARGEST_FILE:
+            raise InputError(f"{path} is larger than 1 GiB; copy or download it again")
+        parts.append(_parse(path, raw, labels))
+        if check_md5 and hashlib.md5(raw, usedforsecurity=False).hexdigest() != md5:
             altered.append(name)
     if altered:
         warnings.warn(
             f"{', '.join(altered)} in {folder}: md5 differs from the original files; shapes and "
             "labels are right, so training goes on",
-            stacklevel=2,
+            stacklevel=3,
         )
-    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return images, labels
+    images, targets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return images, targets
 
 
-def _parse(path: Path, raw: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return one batch's images ``(n, 3, 32, 32)`` and labels ``(n,)``, or say what is wrong."""
+def _parse(path: Path, raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return one file's images ``(n, 3, 32, 32)`` and labels ``(n,)``, or say what is wrong."""
     try:
-        content = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
+        content, _ = read_plain(raw, NUMPY_TABLE)
     except Exception as error:  # a damaged pickle raises nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = str(error) if isinstance(error, Refused) else type(error).__name__
         raise InputError(
-            f"{path} is not a CIFAR-10 batch ({reason}); copy or download it again"
+            f"{path} is not a CIFAR batch ({reason}); copy or download it again"
         ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is not a CIFAR-10 batch: a {type(content).__name__}, not a dict")
+        raise InputError(f"{path} is not a CIFAR batch: a {type(content).__name__}, not a dict")
     content = {k.decode("latin1") if isinstance(k, bytes) else k: v for k, v in content.items()}
-    data, labels = content.get("data"), content.get("labels")
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
-        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data)
+    data = _array(content.get("data"))
+    if data is None or data.dtype != np.uint8 or data.shape[1:] != (3072,):
+        found = "none" if data is None else f"{data.dtype} {data.shape}"
         raise InputError(f"{path}: data must be uint8 of shape (n, 3072), found {found}")
-    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise InputError(f"{path}: labels must be a list of whole numbers; is this CIFAR-10?")
-    if len(labels) != len(data):
+    labels = _whole_numbers(content.get(name))
+    if labels is None:
+        raise InputError(
+            f"{path}: {name!r} must be whole numbers, one an image; is this the right dataset?"
+        )
+    if len(labels) != len(data) or not len(data):
         raise InputError(f"{path}: {len(data)} images but {len(labels)} labels")
-    outside = [label for label in labels if not 0 <= label < _CLASSES]
-    if outside:
-        raise InputError(f"{path}: label {outside[0]} is outside 0..{_CLASSES - 1}")
-    return data.reshape(-1, 3, 32, 32), np.asarray(labels, dtype=np.int64)
+    outside = labels[(labels < 0) | (labels >= _CLASSES[name])]
+    if len(outside):
+        raise InputError(f"{path}: label {outside[0]} is outside 0..{_CLASSES[name] - 1}")
+    return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+
+
+def _array(value: Any) -> np.ndarray | None:
+    return value.value if isinstance(value, PickledArray) else None
+
+
+def _whole_numbers(value: Any) -> np.ndarray | None:
+    """A list of whole numbers, or a vector of them; else None."""
+    if isinstance(value, list):
+        if any(type(number) is not int or not abs(number) < 2**31 for number in value):
+            return None
+        return np.asarray(value, dtype=np.int64)
+    array = _array(value)
+    if array is None or array.ndim != 1 or array.dtype.kind not in "iu":
+        return None
+    return array

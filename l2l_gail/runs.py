@@ -2,21 +2,19 @@
 
 One run is one folder, ``<out>/<group>/<method>/seed<k>/``: the group is an environment
 (``Hopper-v5``) or a data set (``cifar10``).  It holds ``config.json`` from the start, a
-``checkpoint.pt`` while it trains, and ``summary.json`` once it is done: a run is *finished* when it
-has a summary.  Every file is replaced in one step, so a process that is killed at any moment leaves
-either the old file or the new one, never half of one.
+``checkpoint.pt`` and the one before it, ``checkpoint-previous.pt``, while it trains, and
+``summary.json`` once it is done: a run is *finished* when it has a summary.  Every file is replaced
+in one step, so a process that is killed at any moment leaves either the old file or the new one,
+never half of one.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import json
-import os
-import pickle
 import platform
 import re
-import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,9 @@ import torch
 
 from l2l_gail import __version__
 from l2l_gail.errors import InputError
+from l2l_gail.files import atomic_write, check_seal, open_regular, read_tensors, read_text
+from l2l_gail.files.tensors import dump_tensors
+from l2l_gail.files.writing import keep_a_copy
 
 __all__ = [
     "Run",
@@ -34,6 +35,7 @@ __all__ = [
     "check_seed",
     "find_runs",
     "load_checkpoint",
+    "previous_checkpoint",
     "save_checkpoint",
     "versions",
 ]
@@ -42,61 +44,36 @@ CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
 CHECKPOINT_VERSION = 1
 
 _SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
+_LARGEST_JSON = 64 << 20
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 
-def atomic_write(path: str | Path, data: bytes | str) -> None:
-    """Replace a file's content in one step.
-
-    The data goes to a temporary file in the same folder (so that the rename stays inside one file
-    system), is flushed to the disk, and takes the place of ``path``.
-
-    Args:
-        path: File to write; its folder is made if it is missing.
-        data: Content; text is written as UTF-8.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = data.encode("utf-8") if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; a result is an ordinary file.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:  # gone already unless something failed
-        temporary.unlink(missing_ok=True)
-
-
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint that :func:`load_checkpoint` reads back.
+    """Write a checkpoint that :func:`load_checkpoint` reads back, and keep the one before it.
 
     Args:
-        path: File to write, replaced atomically.
+        path: File to write, replaced in one step. What was there is kept beside it, as
+            ``checkpoint-previous.pt``, unless it was damaged.
         state: Tensors, numbers, strings and nested containers of them: what ``torch.load`` accepts
             with ``weights_only=True``.
 
     Raises:
         TypeError: ``state`` holds an object that could not be loaded again.
+        InputError: The file cannot be written: the disk is full, the folder was deleted. The
+            checkpoint before is as it was.
     """
-    buffer = io.BytesIO()
+    path = Path(path)
     payload = {"format": CHECKPOINT_FORMAT, "version": CHECKPOINT_VERSION, "state": state}
-    torch.save(payload, buffer)
-    # A checkpoint that cannot be read is worse than none: find out now, not after the crash.
-    buffer.seek(0)
-    try:
-        torch.load(buffer, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise TypeError(f"the checkpoint holds an object that is not plain data: {error}") from None
-    atomic_write(path, buffer.getvalue())
+    content = dump_tensors(payload)
+    if _is_whole(path):
+        keep_a_copy(path, previous_checkpoint(path))
+    atomic_write(path, content, make_folder=False)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint written by :func:`save_checkpoint`; nothing in it is executed.
+
+    Where the file is damaged or gone, the one saved before it is read, with a warning.
 
     Args:
         path: The file.
@@ -105,29 +82,55 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         The saved state, with every tensor on the CPU.
 
     Raises:
-        InputError: The file is missing, damaged, not a checkpoint of this project, or of another
-            format version.
+        InputError: The file is missing, unreadable, damaged, not a checkpoint of this project, or
+            of another format version, and so is the one before it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no checkpoint at {path}: start the run without --resume")
+    path, previous = Path(path), previous_checkpoint(path)
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged pickle raises whatever its garbage happens to spell, hence the broad class.
-    except Exception as error:
-        raise InputError(
-            f"{path} is damaged or not a checkpoint of l2l_gail ({type(error).__name__}): "
-            "delete it and start the run again"
-        ) from None
+        return _load_checkpoint(path)
+    except InputError as error:
+        try:
+            state = _load_checkpoint(previous)
+        except InputError:
+            raise error from None
+        warnings.warn(f"{error}; going on from the one before it, {previous}", stacklevel=2)
+        return state
+
+
+def previous_checkpoint(path: str | Path) -> Path:
+    """Where the checkpoint before that at ``path`` is kept."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}-previous{path.suffix}")
+
+
+def _load_checkpoint(path: Path) -> dict[str, Any]:
+    payload = read_tensors(
+        path,
+        missing=f"no checkpoint at {path}: start the run without --resume",
+        way_out="start the run again without --resume",
+    )
     if not isinstance(payload, dict) or payload.get("format") != CHECKPOINT_FORMAT:
         raise InputError(f"{path} is not a checkpoint of l2l_gail: give another file")
     if payload.get("version") != CHECKPOINT_VERSION:
         raise InputError(
-            f"{path} has checkpoint version {payload.get('version')}, this l2l_gail reads version "
-            f"{CHECKPOINT_VERSION}: continue with the l2l_gail that wrote it, or start again"
+            f"{path} has checkpoint version {payload.get('version')!s:.20}, this l2l_gail reads "
+            f"version {CHECKPOINT_VERSION}: continue with the l2l_gail that wrote it, or start "
+            "again without --resume"
         )
-    state: dict[str, Any] = payload["state"]
+    state = payload.get("state")
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds no state: start the run again without --resume")
     return state
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether there is a checkpoint whose checksum, if it has one, is right."""
+    try:
+        with open_regular(path) as file:
+            check_seal(file, str(path), "")
+    except InputError:
+        return False
+    return True
 
 
 def check_seed(seed: int) -> None:
@@ -368,13 +371,22 @@ def _plain(value: object) -> object:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
+    """A JSON object from a file: finite numbers, text and containers, not nested without end."""
+    text = read_text(
+        path, limit=_LARGEST_JSON, missing=f"{path} is missing: is this the folder of a run?"
+    )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing: is this the folder of a run?") from None
-    except ValueError:  # JSON and Unicode errors are both of this class
-        raise InputError(f"{path} is damaged: delete its folder and run that seed again") from None
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):  # the former of numbers with too many digits as well
+        raise InputError(
+            f"{path} is damaged: run that seed again, in a folder of its own"
+        ) from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object: delete its folder and run that seed again")
+        raise InputError(
+            f"{path} holds no JSON object: run that seed again, in a folder of its own"
+        )
     return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

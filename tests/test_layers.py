@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FILES = {"l2l_gail.errors", "l2l_gail.files"}
+"""What reads and writes files: the standard library, torch and numpy, and nothing of ours."""
 SMALL = {
-    *("l2l_gail.errors", "l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices"),
+    *FILES,
+    *("l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices"),
     *("l2l_gail.experiment", "l2l_gail.jobs", "l2l_gail.progress"),
 }
 """Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
@@ -63,12 +66,22 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path, monkeypatch) -> N
     assert imports(path) == {"a.b", "c", "c.d", "envs.sub", "envs.sub.e", "envs.g", "envs.g.h"}
 
 
-def test_the_core_imports_torch_and_nothing_else() -> None:
+def test_the_core_imports_torch_and_what_reads_files() -> None:
     assert not breaches(
         sources("l2l_gail/core"),
         lambda name: (
             name.split(".")[0] in {*sys.stdlib_module_names, "torch"}
-            or is_part_of(name, "l2l_gail.core", "l2l_gail.errors")
+            or is_part_of(name, "l2l_gail.core", *FILES)
+        ),
+    )
+
+
+def test_what_reads_files_knows_nothing_of_the_library() -> None:
+    assert not breaches(
+        sources("l2l_gail/files"),
+        lambda name: (
+            name.split(".")[0] in {*sys.stdlib_module_names, "torch", "numpy"}
+            or is_part_of(name, *FILES)
         ),
     )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -126,10 +127,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
     atomic_write(path, "old")
 
     def power_cut(descriptor: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", power_cut)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"state\.json cannot be written \(No space left"):
         atomic_write(path, "new, much longer")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -191,7 +192,7 @@ def test_a_pickled_object_in_a_checkpoint_is_not_executed(tmp_path: Path) -> Non
 
     path = tmp_path / "checkpoint.pt"
     torch.save({"format": "l2l_gail.checkpoint", "version": 1, "state": Payload()}, path)
-    with pytest.raises(InputError, match="not a checkpoint"):
+    with pytest.raises(InputError, match=r"wants to run posix\.mkdir"):
         load_checkpoint(path)
     assert not (tmp_path / "executed").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +25,7 @@ class Game(ABC):
             can one backward pass train leader and rule: ``L2LTrainer``'s order ``"fused"``.
     """
 
-    zero_sum: ClassVar[bool] = False
+    zero_sum: bool = False
 
     @abstractmethod
     def follower_loss(self, follower: Vars, batch: Any) -> Tensor:

@@ -6,7 +6,10 @@ import numpy as np
 
 from l2l_gail.errors import InputError
 
-__all__ = ["check_episodes", "check_steps"]
+__all__ = ["LARGEST", "check_episodes", "check_steps"]
+
+LARGEST = 1e15
+"""Largest size of a value: its square, summed over all steps, must stay finite in float32."""
 
 
 def check_steps(steps: dict[str, np.ndarray]) -> None:
@@ -17,8 +20,8 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
             ``next_obs (T, obs_dim)``, ``terminals (T,)``, ``truncated (T,)``.
 
     Raises:
-        InputError: Not numbers, another number of dimensions, no steps, unequal lengths, NaN or
-            infinite values, unequal widths of ``obs`` and ``next_obs``.
+        InputError: Not numbers, another number of dimensions, no steps, unequal lengths, NaN,
+            infinite or enormous values, a width of 0, unequal widths of ``obs`` and ``next_obs``.
     """
     for name, array in steps.items():
         dimensions = 2 if name in ("obs", "acts", "next_obs") else 1
@@ -45,6 +48,16 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
             raise InputError(
                 f"demonstrations: {name!r} has {int(bad.sum())} NaN or infinite values, "
                 f"the first at step {row}; leave that episode out"
+            )
+        if name in ("terminals", "truncated") and not np.isin(array, (0, 1)).all():
+            raise InputError(f"demonstrations: {name!r} holds other values than 0 and 1")
+        if array.ndim == 2 and array.shape[1] == 0:
+            raise InputError(f"demonstrations: {name!r} is 0 wide; save at least one number a step")
+        largest = max(abs(float(array.max())), abs(float(array.min())))
+        if largest > LARGEST:
+            raise InputError(
+                f"demonstrations: {name!r} has a value of size {largest:.3g}, no more than "
+                f"{LARGEST:g} can be learned from; leave that episode out, or give other units"
             )
     if steps["obs"].shape != steps["next_obs"].shape:
         raise InputError(
@@ -75,6 +88,13 @@ def check_episodes(
                 "whole numbers, one per episode, are needed"
             )
     steps = len(terminals)
+    # Unsigned beside signed numbers would be compared, and added, as floats.
+    if any(len(array) and int(array.max()) > steps for array in (starts, lengths)):
+        raise InputError(
+            f"demonstrations: episode_starts or episode_lengths has a number above the {steps} "
+            "steps there are; each episode lies inside them"
+        )
+    starts, lengths = starts.astype(np.int64), lengths.astype(np.int64)
     if len(starts) != len(lengths) or len(starts) == 0:
         raise InputError(
             f"demonstrations: {len(starts)} episode_starts and {len(lengths)} episode_lengths; "

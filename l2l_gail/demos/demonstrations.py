@@ -26,6 +26,7 @@ environment is unknown) is read as a truncation. The object in memory always tel
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from l2l_gail.demos.checks import check_episodes, check_steps
+from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
 from l2l_gail.demos.embedded import embedded, embedded_path
 from l2l_gail.demos.npz import read_arrays, write_arrays
 from l2l_gail.errors import InputError
@@ -45,6 +46,7 @@ _STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
 _EPISODE_ARRAYS = ("episode_starts", "episode_lengths")
 _SCALARS = ("env_id", "random_return", "expert_return")
 _DEFAULT_TIME_LIMIT = 1000
+_LONGEST_ID = 200
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,8 +67,8 @@ class Demonstrations:
         expert_return: Mean return of the recorded policy (50 fresh episodes), if known.
 
     Raises:
-        InputError: Arrays of unequal length, of wrong shape, empty, with NaN or infinite values,
-            or with an inconsistent table of episodes.
+        InputError: Arrays of unequal length, of wrong shape, empty, with NaN, infinite or enormous
+            values (above 1e15), or with an inconsistent table of episodes.
     """
 
     obs: np.ndarray
@@ -104,7 +106,7 @@ class Demonstrations:
             object.__setattr__(self, name, array)
         for name in ("random_return", "expert_return"):
             value = getattr(self, name)
-            if value is not None and not np.isfinite(value):
+            if value is not None and not abs(value) <= LARGEST:  # NaN is not either
                 raise InputError(f"demonstrations: {name!r} is {value}; measure it again")
 
     @classmethod
@@ -121,7 +123,7 @@ class Demonstrations:
             path = embedded_path(source)
         else:
             path = Path(source)
-            if not path.exists() and not path.suffix:
+            if not path.suffix and not os.path.exists(path):  # false, too, where one may not look
                 raise InputError(
                     f"no demonstrations at {str(source)!r}: give an .npz file, or an embedded "
                     f"set ({', '.join(embedded()) or 'none'})"
@@ -285,7 +287,13 @@ def _text(array: np.ndarray | None) -> str | None:
         return None
     if array.shape != () or array.dtype.kind != "U":
         raise InputError("demonstrations: 'env_id' is no text; save it as a single string")
-    return str(array[()])
+    try:
+        text = str(array[()])
+    except (ValueError, SystemError):  # numbers that are no characters
+        text = ""
+    if not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
+        raise InputError("demonstrations: 'env_id' is no id of an environment; leave it out")
+    return text
 
 
 def _number(name: str, array: np.ndarray | None) -> float | None:

@@ -1,21 +1,33 @@
 """Reading and writing ``.npz`` files of arrays, without pickle.
 
 A file that comes from somebody else is data, never code: object arrays, which only pickle can
-hold, are refused, and so is everything that is not an intact archive of arrays.
+hold, are refused, and so is everything that is not an intact archive of plain arrays. An array's
+header is read by a pattern and held against the size of its member before room is made for it.
 """
 
 from __future__ import annotations
 
 import io
+import math
+import re
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from l2l_gail.errors import InputError
-from l2l_gail.runs import atomic_write
+from l2l_gail.files import atomic_write, check_seal, open_archive, open_regular, read_member, seal
 
 __all__ = ["read_arrays", "write_arrays"]
+
+_WAY_OUT = "copy it again, or make it again"
+_SUFFIX = ".npy"
+# A header as NumPy writes it, after the mark, the version and the length.
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?)([biufcmMOSUV])(\d{0,6})(?:\[\d{0,4}\w{1,2}\])?', "
+    rb"'fortran_order': (False|True), 'shape': \(((?:\d{1,12}, ?)*(?:\d{1,12})?)\), ?\} *\n?"
+)
 
 
 def read_arrays(
@@ -29,58 +41,92 @@ def read_arrays(
         optional: Arrays that are read where they exist; None reads everything in the file.
 
     Returns:
-        The arrays that were found, by name.
+        The arrays that were found, by name: numbers, truth values or text.
 
     Raises:
-        InputError: The file is missing, empty, damaged or not an ``.npz`` archive, an array is
-            missing, or one holds Python objects.
+        InputError: The file is missing, unreadable, empty, damaged or not an ``.npz`` archive, an
+            array is missing, holds something else, or would take memory out of proportion.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}: give the path of an .npz file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: it was not written to its end, make or copy it again")
-    try:
-        archive = np.load(path, allow_pickle=False)
-    # A damaged file raises whatever its garbage happens to spell, here and below.
-    except Exception as error:
-        raise InputError(
-            f"{path} is not a readable .npz file ({type(error).__name__}): "
-            "it is damaged, cut off or of another format"
-        ) from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise InputError(f"{path} holds a single array: give an .npz file of named arrays")
-    with archive:
-        missing = sorted(set(required) - set(archive.files))
-        if missing:
+    with open_regular(
+        path, missing=f"{path} does not exist: give the path of an .npz file"
+    ) as file:
+        start = file.read(8)
+        if not start:
             raise InputError(
-                f"{path} has no array {', '.join(map(repr, missing))}; "
-                f"it has {', '.join(sorted(archive.files)) or 'none at all'}"
+                f"{path} is empty: it was not written to its end, make or copy it again"
             )
-        wanted = archive.files if optional is None else {*required, *optional}
-        return {name: _read_one(archive, name, path) for name in archive.files if name in wanted}
+        if start.startswith(b"\x93NUMPY"):
+            raise InputError(f"{path} holds a single array: give an .npz file of named arrays")
+        check_seal(file, str(path), _WAY_OUT)
+        with open_archive(file, str(path), _WAY_OUT) as archive:
+            members = {name.removesuffix(_SUFFIX): name for name in archive.namelist()}
+            missing = sorted(set(required) - set(members))
+            if missing:
+                raise InputError(
+                    f"{path} has no array {', '.join(map(repr, missing))}; "
+                    f"it has {', '.join(sorted(members)) or 'none at all'}"
+                )
+            wanted = members if optional is None else {*required, *optional}
+            return {
+                name: _read_one(archive, member, name, path)
+                for name, member in members.items()
+                if name in wanted
+            }
 
 
-def _read_one(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+def _read_one(archive: zipfile.ZipFile, member: str, name: str, path: Path) -> np.ndarray:
+    if not member.endswith(_SUFFIX):
+        raise InputError(f"{path}: {name!r} is not an array: save it with numpy.savez")
     try:
-        array = archive[name]
+        content = read_member(archive, member)
+        return _array(content)
+    except _ObjectsError:
+        raise InputError(
+            f"{path}: array {name!r} holds Python objects, which are not read: "
+            "save numbers of one dtype"
+        ) from None
+    # Damaged content raises whatever its garbage happens to spell.
     except Exception as error:
-        if isinstance(error, ValueError) and "Object arrays" in str(error):
-            raise InputError(
-                f"{path}: array {name!r} holds Python objects, which are not read: "
-                "save numbers of one dtype"
-            ) from None
         raise InputError(
             f"{path}: array {name!r} is damaged ({type(error).__name__}): copy the file again"
         ) from None
-    if not isinstance(array, np.ndarray):  # a member of the archive that is no .npy file
-        raise InputError(f"{path}: {name!r} is not an array: save it with numpy.savez")
-    return array
+
+
+class _ObjectsError(Exception):
+    """An array of Python objects."""
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array in a ``.npy`` file (NumPy's format, versions 1 to 3)."""
+    if content[:6] != b"\x93NUMPY" or content[6] not in (1, 2, 3):
+        raise ValueError("no array of NumPy")
+    width = 2 if content[6] == 1 else 4
+    begin = 8 + width
+    length = int.from_bytes(content[8:begin], "little")
+    match = _HEADER.fullmatch(content[begin : begin + length])
+    if match is None:
+        raise ValueError("no header of NumPy")
+    order, kind, size, fortran, shape_text = (group.decode() for group in match.groups())
+    if kind == "O":
+        raise _ObjectsError
+    if kind not in "biufUS":
+        raise ValueError(f"an array of kind {kind}")
+    dtype = np.dtype(order + kind + size)
+    shape = tuple(int(number) for number in shape_text.split(",") if number.strip())
+    count = math.prod(shape)
+    # The first comparison keeps a shape of many zeros and huge numbers out of NumPy.
+    if max(shape, default=0) * dtype.itemsize > len(content) or len(shape) > 8:
+        raise ValueError("an array larger than its file")
+    if begin + length + count * dtype.itemsize != len(content):
+        raise ValueError("an array of another size than its file")
+    flat = np.frombuffer(content, dtype, count, begin + length) if count else np.empty(0, dtype)
+    array = flat.reshape(shape, order="F" if fortran == "True" else "C")
+    return array.astype(dtype.newbyteorder("="))
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to a compressed ``.npz`` file, in one step and never over an existing file.
+    """Write arrays to a compressed, sealed ``.npz`` file, never over an existing file.
 
     The same arrays give the same bytes.
 
@@ -89,15 +135,15 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         arrays: Arrays by name; none may hold Python objects.
 
     Raises:
-        InputError: The file exists.
+        InputError: The file exists, or cannot be written.
         ValueError: An array holds Python objects.
     """
     path = Path(path)
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise InputError(f"{path} exists and is not overwritten: give another name, or remove it")
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r} holds Python objects")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # typed as if one name were a flag
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, seal(buffer.getvalue()))

@@ -51,8 +51,8 @@ class MlpPolicy:
         action_high: See ``action_low``.
 
     Raises:
-        InputError: Shapes that do not fit each other, NaN or infinite weights, an unknown
-            activation.
+        InputError: Shapes that do not fit each other, NaN or infinite weights or so large ones that
+            the action overflows, an unknown activation.
     """
 
     obs_mean: np.ndarray
@@ -65,7 +65,7 @@ class MlpPolicy:
     action_high: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Check that the layers fit each other."""
+        """Check that the layers fit each other, and that the mean observation gives an action."""
         if self.activation not in ACTIVATIONS:
             raise InputError(
                 f"policy: unknown activation {self.activation!r}; "
@@ -73,6 +73,11 @@ class MlpPolicy:
             )
         if not self.weights or len(self.weights) != len(self.biases):
             raise InputError("policy: one weight matrix and one bias per layer are needed")
+        statistics = [array for array in (self.obs_mean, self.obs_std) if array.ndim == 1]
+        bounds = [bound for bound in (self.action_low, self.action_high) if bound is not None]
+        numbers = (*self.weights, *self.biases, *bounds, *statistics)
+        if len(statistics) != 2 or any(array.dtype.kind not in "fiu" for array in numbers):
+            raise InputError("policy: obs_mean and obs_std must be vectors, and all be numbers")
         width = len(self.obs_mean)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if weight.ndim != 2 or weight.shape[0] != width or bias.shape != weight.shape[1:]:
@@ -81,7 +86,8 @@ class MlpPolicy:
                     f"its input is {width} wide"
                 )
             width = weight.shape[1]
-        bounds = [bound for bound in (self.action_low, self.action_high) if bound is not None]
+        if width == 0 or len(self.obs_mean) == 0:
+            raise InputError("policy: it has no observations or no actions")
         if self.obs_std.shape != self.obs_mean.shape or len(bounds) == 1:
             raise InputError("policy: obs_mean and obs_std, action_low and action_high are pairs")
         if any(bound.shape != (width,) for bound in bounds):
@@ -89,6 +95,13 @@ class MlpPolicy:
         for array in (self.obs_mean, self.obs_std, *self.weights, *self.biases, *bounds):
             if not np.isfinite(array).all():
                 raise InputError("policy: a weight or statistic is NaN or infinite")
+        if (self.obs_std + STD_FLOOR <= 0).any() or not self.obs_clip > 0:
+            raise InputError("policy: obs_std must not be negative, and obs_clip be positive")
+        if len(bounds) == 2 and (bounds[0] > bounds[1]).any():
+            raise InputError("policy: action_low is above action_high")
+        with np.errstate(all="ignore"):
+            if not np.isfinite(self(self.obs_mean[None, :])).all():
+                raise InputError("policy: its numbers are so large that no action comes out")
 
     @property
     def obs_dim(self) -> int:
@@ -134,6 +147,8 @@ class MlpPolicy:
         activation = arrays.get("activation")
         clip = arrays.get("obs_clip")
         try:
+            if clip is not None and (clip.shape != () or clip.dtype.kind not in "fiu"):
+                raise InputError("policy: 'obs_clip' is no single number")
             return cls(
                 obs_mean=arrays["obs_mean"],
                 obs_std=arrays["obs_std"],
@@ -146,7 +161,8 @@ class MlpPolicy:
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-        except (TypeError, ValueError) as error:  # arrays of another kind under these names
+        # Arrays of another kind or shape under these names, text that is no text.
+        except (TypeError, ValueError, IndexError, SystemError) as error:
             raise InputError(f"{path}: not a policy ({error})") from None
 
     def save(self, path: str | Path) -> None:

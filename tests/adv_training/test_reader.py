@@ -7,13 +7,14 @@ import os
 import pickle
 import tarfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adv_training import cifar_files
-from adv_training.cifar_files import BATCH_MD5, read_cifar10
+from adv_training.cifar_files import BATCH_MD5, read_cifar10, read_cifar100
 from adv_training.download import download_cifar10, reachable
 from adv_training.load import load_dataset, locate
 from l2l_gail.errors import InputError
@@ -67,7 +68,7 @@ def test_refuses_missing_truncated_and_empty_files(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"no pickle at all"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="data_batch_4 is not a CIFAR-10 batch"):
+        with pytest.raises(InputError, match="data_batch_4 is not a CIFAR batch"):
             read_quietly(folder)
     path.write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(InputError, match="a list, not a dict"):
@@ -93,6 +94,118 @@ def test_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it wants to run"):
         read_quietly(folder)
     assert not target.exists()
+
+
+LABEL_FORMS: dict[str, Callable[[list[int]], object]] = {
+    "list": list,
+    "int64": np.array,
+    "uint8": lambda labels: np.array(labels, np.uint8),
+    "big-endian": lambda labels: np.array(labels, ">i4"),
+    "list of numpy numbers": lambda labels: list(np.array(labels)),
+}
+
+
+@pytest.mark.parametrize("form", LABEL_FORMS)
+@pytest.mark.parametrize("protocol", range(6))
+def test_files_pickled_again_are_read(tmp_path: Path, protocol: int, form: str) -> None:
+    folder = write_cifar10(tmp_path)
+    images, labels = read_quietly(folder, train=False)
+    content = pickle.loads((folder / "test_batch").read_bytes())
+    content["labels"] = LABEL_FORMS[form](content["labels"])
+    content["data"] = np.asfortranarray(content["data"])
+    content["filenames"] = np.array(["a.png"] * len(labels))
+    (folder / "test_batch").write_bytes(pickle.dumps(content, protocol))
+    again = read_quietly(folder, train=False)
+    assert np.array_equal(again[0], images)
+    assert np.array_equal(again[1], labels)
+    assert again[1].dtype == np.int64
+
+
+def test_a_file_of_python_2_in_its_default_protocol_is_read(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path, per_file=2)
+    pixels = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    quoted = "".join(f"\\x{value:02x}" for value in pixels.tobytes())
+    (folder / "test_batch").write_text(
+        "(dp1\nS'data'\np2\ncnumpy.core.multiarray\n_reconstruct\np3\n(cnumpy\nndarray\np4\n"
+        "(I0\ntS'b'\ntRp5\n(I1\n(I2\nI3072\ntcnumpy\ndtype\np6\n(S'u1'\nI0\nI1\ntRp7\n"
+        "(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\n"
+        f"S'{quoted}'\ntbsS'labels'\np8\n(lp9\nI3\naI7\nas."
+    )
+    images, labels = read_quietly(folder, train=False)
+    assert np.array_equal(images.reshape(2, 3072), pixels)
+    assert labels.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize(("labels", "classes"), [("fine", 100), ("coarse", 20)])
+def test_cifar100_is_read_with_either_labels(tmp_path: Path, labels: str, classes: int) -> None:
+    rng = np.random.default_rng(0)
+    content = {
+        b"data": rng.integers(0, 256, (300, 3072), dtype=np.uint8),
+        b"fine_labels": rng.integers(0, 100, 300).tolist(),
+        b"coarse_labels": rng.integers(0, 20, 300).tolist(),
+    }
+    (tmp_path / "cifar-100-python").mkdir()
+    path = tmp_path / "cifar-100-python" / "train"
+    path.write_bytes(pickle.dumps(content, 2))
+    images, found = read_cifar100(tmp_path, train=True, labels=labels, check_md5=False)  # type: ignore[arg-type]
+    assert np.array_equal(images.reshape(300, 3072), content[b"data"])
+    assert found.tolist() == content[f"{labels}_labels".encode()]
+    path.write_bytes(pickle.dumps(content | {f"{labels}_labels".encode(): [classes] * 300}))
+    with pytest.raises(InputError, match=f"label {classes} is outside 0..{classes - 1}"):
+        read_cifar100(path.parent, train=True, labels=labels, check_md5=False)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="test cannot be read"):
+        read_cifar100(tmp_path, train=False)
+
+
+class ForgedDtype:
+    """A dtype whose state says that there are fields: NumPy follows the pointer."""
+
+    def __reduce__(self) -> tuple:
+        state = (3, "|", None, ("a", "b"), {"a": 3}, 8, 1, 1 << 40)
+        return np.dtype, ("V8", False, True), state
+
+
+class ForgedArray:
+    def __init__(self, dtype: object, shape: tuple, content: bytes) -> None:
+        self.state = (1, shape, dtype, False, content)
+
+    def __reduce__(self) -> tuple:
+        reconstruct = np.zeros(1).__reduce__()[0]
+        return reconstruct, (np.ndarray, (0,), b"b"), self.state
+
+
+def doubled(times: int) -> tuple:
+    value: tuple = ()
+    for _ in range(times):
+        value = (value, value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ForgedArray(ForgedDtype(), (20, 3072), b"x" * 61440),
+        ForgedArray(np.dtype("u1"), (1 << 40, 3072), b"x" * 61440),
+        ForgedArray(np.dtype("u1"), (-20, -3072), b"x" * 61440),
+        ForgedArray(np.dtype("O"), (20, 3072), [1] * 61440),  # type: ignore[arg-type]
+        doubled(60),
+    ],
+    ids=["dtype", "huge", "negative", "objects", "doubled"],
+)
+def test_forged_data_is_refused_and_touches_nothing(tmp_path: Path, data: object) -> None:
+    folder = write_cifar10(tmp_path, changes={"data": data})
+    with pytest.raises(InputError, match="data_batch_2"):
+        read_quietly(folder)
+
+
+def test_a_key_that_takes_for_ever_to_hash_is_refused(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path)
+    (folder / "test_batch").write_bytes(b"\x80\x02)" + b"2\x86" * 60 + b"}" + b"2" + b"s.")
+    with pytest.raises(InputError, match="test_batch is not a CIFAR batch"):
+        read_quietly(folder, train=False)
+    (folder / "test_batch").write_bytes(b"\x80\x02})" + b"2\x86" * 60 + b"Ns.")
+    with pytest.raises(InputError, match="keys are no text or numbers"):
+        read_quietly(folder, train=False)
 
 
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ class TestMlpPolicy:
                 ({"bout": np.full(2, np.nan)}, "NaN"),
                 ({"activation": np.array("mish")}, "unknown activation 'mish'"),
                 ({"action_low": np.zeros(2)}, "pairs"),
-                ({"obs_clip": np.zeros(3)}, "not a policy"),
+                ({"obs_clip": np.zeros(3)}, "no single number"),
+                ({"obs_clip": np.array(np.nan)}, "obs_clip be positive"),
+                ({"Wout": np.zeros((8, 2), "M8[s]")}, "damaged"),
+                ({"Wout": np.full((8, 2), 1e300), "bout": np.full(2, 1e308)}, "so large"),
             ]
         ):
             path = tmp_path / f"{number}.npz"

@@ -1,0 +1,123 @@
+"""Writing a file in one step, so that a reader finds the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+
+from l2l_gail.errors import InputError
+
+__all__ = ["atomic_write", "keep_a_copy", "sync_folder"]
+
+
+def atomic_write(path: str | Path, data: bytes | str, *, make_folder: bool = True) -> None:
+    """Replace a file's content in one step.
+
+    The data goes to a temporary file in the same folder (so that the rename stays inside one file
+    system), is flushed to the disk, and takes the place of ``path``; then the folder is flushed,
+    which makes the new name last. Permissions are those of any new file under the process's umask.
+    Temporary files that processes of this machine left behind when they were killed are removed.
+
+    Args:
+        path: File to write. A symbolic link is replaced, not followed.
+        data: Content; text is written as UTF-8.
+        make_folder: Make the folder if it is missing; otherwise that is an error.
+
+    Raises:
+        InputError: The file cannot be written; what was there before is as it was.
+    """
+    path = Path(path)
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_behind(path)
+        # Not to be opened if it is there, be it a link: the name is ours alone.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:  # gone already unless something failed
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def keep_a_copy(path: Path, copy: Path) -> None:
+    """Give a file a second name, in one step; what had that name is replaced.
+
+    Where the file system knows no second names, the file is renamed: until it is written anew,
+    only the copy is there.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    temporary = copy.with_name(f"{_prefix(copy)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            path.replace(copy)
+        else:
+            temporary.replace(copy)
+    except OSError as error:
+        raise _not_written(copy, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to the disk, where the file system can."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _prefix(path: Path) -> str:
+    """How the temporary files of ``path`` begin, on this machine."""
+    host = re.sub(r"\W", "", socket.gethostname())[:20]
+    return f".{path.name[:120]}.{host}-"
+
+
+def _remove_left_behind(path: Path) -> None:
+    pattern = re.compile(re.escape(_prefix(path)) + r"(\d{1,9})-[0-9a-f]{8}\.tmp")
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(".tmp")]
+    for name in names:
+        match = pattern.fullmatch(name)
+        if match is not None and not _alive(int(match[1])):
+            with contextlib.suppress(OSError):
+                path.with_name(name).unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    reason = error.strerror or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path} cannot be written: its folder is gone, was it deleted?")
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return InputError(f"{path} cannot be written ({reason}): something else has its name")
+    return InputError(
+        f"{path} cannot be written ({reason}): free some space, or give a folder that can be "
+        "written"
+    )
