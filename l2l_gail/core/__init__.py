@@ -8,6 +8,7 @@ from l2l_gail.core.conv_perturber import ConvPerturber, normalise_gradient
 from l2l_gail.core.coordinate_mlp import CoordinateMLP
 from l2l_gail.core.game import Game
 from l2l_gail.core.gated_momentum import GatedMomentum
+from l2l_gail.core.matrix_rule import MatrixRule, Muon
 from l2l_gail.core.oracle import FieldOracle, Oracle
 from l2l_gail.core.prodigy import Prodigy
 from l2l_gail.core.registry import build_rule, parse_rule, register_rule, rule_name, rule_names
@@ -28,6 +29,8 @@ __all__ = [
     "GatedMomentum",
     "L2LTrainer",
     "Layout",
+    "MatrixRule",
+    "Muon",
     "Optimistic",
     "OptimisticAdam",
     "Oracle",

@@ -24,7 +24,7 @@ from torch import Tensor
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.registry import register_rule
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import Layout, State, Vars
+from l2l_gail.core.types import Layout, State, Vars, has_tangent
 
 __all__ = ["SGD", "Adam", "Extragradient", "Optimistic", "OptimisticAdam", "SignDescent"]
 
@@ -207,7 +207,7 @@ def init_moments(vector: Tensor) -> State:
 
 
 def adam_direction(
-    gradient: Tensor, state: State, betas: tuple[float, float], eps: float
+    gradient: Tensor, state: State, betas: tuple[float | Tensor, float], eps: float
 ) -> tuple[Tensor, Tensor, State]:
     """Return Adam's direction at a gradient: the one place where its moments are computed.
 
@@ -216,7 +216,7 @@ def adam_direction(
     Args:
         gradient: Flat gradient, shape ``(N,)``.
         state: ``t`` (steps so far), ``m`` and ``v``, the raw moments, shape ``(N,)``.
-        betas: Decay rates of the moments.
+        betas: Decay rates of the moments; the first may be learned, a 0-d tensor.
         eps: Part of the root ``r``, not of the quotient alone: weights of constant inputs have
             ``g = v = 0``, and ``g / r`` must be 0 there.
 
@@ -227,8 +227,8 @@ def adam_direction(
     t = state["t"] + 1
     m = torch.lerp(gradient, state["m"], beta1)
     v = beta2 * state["v"] + (1 - beta2) * gradient * gradient
-    # sqrt has an infinite derivative at 0; with second-order meta-gradients that would be a NaN.
-    root = (v if not v.requires_grad else v + 1e-30).sqrt()
+    # sqrt has an infinite derivative at 0; where v has one, backward or forward, that is a NaN.
+    root = (v + 1e-30 if v.requires_grad or has_tangent(v) else v).sqrt()
     r = root / math.sqrt(1 - beta2**t) + eps
     d = m / r / (1 - beta1**t)
     return d, r, {"t": t, "m": m, "v": v}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Game
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, all_finite, detach
@@ -49,6 +50,10 @@ class L2LTrainer:
             the fused order knows the last only.
         max_meta_norm: The meta-gradient is clipped to this norm.
         second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
+        meta_mode: ``"reverse"`` differentiates this step's unroll; ``"forward"`` carries the
+            derivatives of a persistent follower through all steps since it began, curvature
+            included, for rules of a few scalars: see :mod:`~l2l_gail.core.forward_mode`.
+        meta_decay: With ``"forward"``: factor on what has been carried, before each step.
 
     Attributes:
         follower: The committed follower, ``None`` before a persistent game has begun.
@@ -60,8 +65,10 @@ class L2LTrainer:
             the next step of an analytic game goes on.
 
     Raises:
-        InputError: If an option has another value than these, or the fused order is asked for
-            where it would train the rule on something else than the game's meta-loss.
+        InputError: If an option has another value than these, the fused order is asked for where
+            it would train the rule on something else than the game's meta-loss, or the forward
+            mode is asked for with a leader, a fresh follower each step, a mean over followers or a
+            rule of many parameters.
     """
 
     def __init__(
@@ -77,6 +84,8 @@ class L2LTrainer:
         meta_on: Literal["last", "mean"] = "last",
         max_meta_norm: float = 1.0,
         second_order: bool = False,
+        meta_mode: Literal["reverse", "forward"] = "reverse",
+        meta_decay: float = 1.0,
     ) -> None:
         if meta_every < 1:
             raise InputError(f"meta_every must be at least 1, not {meta_every}")
@@ -92,6 +101,16 @@ class L2LTrainer:
                 f"order='fused' trains the rule on minus the leader's loss, but {obstacle}; "
                 "use order='alternating'"
             )
+        if meta_mode not in ("reverse", "forward"):
+            raise InputError(f"meta_mode must be 'reverse' or 'forward', not {meta_mode!r}")
+        self._forward: ForwardMode | None = None
+        if meta_mode == "forward" and meta_optimizer:
+            if leader_optimizer or not persistent or meta_on != "last":
+                raise InputError(
+                    "meta_mode='forward' is for a persistent follower whose leader is trained "
+                    "elsewhere, and for its last point; use meta_mode='reverse'"
+                )
+            self._forward = ForwardMode(rule, meta_decay)
         self.game = game
         self.rule = rule
         self.meta_optimizer = meta_optimizer
@@ -113,6 +132,8 @@ class L2LTrainer:
         """Start, or start again, a persistent game at ``follower`` with a fresh rule state."""
         self.follower = detach(follower)
         self.state = self.rule.init(self.follower)
+        if self._forward:
+            self._forward.forget()
 
     @property
     def learns_next(self) -> bool:
@@ -166,6 +187,8 @@ class L2LTrainer:
     def _unroll(
         self, start: tuple[Vars, State], batches: Sequence[Any], *, learn: bool
     ) -> Trajectory:
+        if self._forward:
+            return self._forward.unroll(self.game, *start, batches)
         with torch.set_grad_enabled(learn):
             return unroll(self.rule, self.game, *start, batches, second_order=self.second_order)
 
@@ -182,18 +205,29 @@ class L2LTrainer:
         phi = _parameters(self.meta_optimizer) if learn else []
         if leads:
             loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
-            gradients = torch.autograd.grad(loss, leader + phi)
-            _descend(self.leader_optimizer, leader, gradients[: len(leader)])
+            of_both = torch.autograd.grad(loss, leader + phi)
+            _descend(self.leader_optimizer, leader, of_both[: len(leader)])
             stats = {"leader_loss": loss.detach()}
             if learn:  # zero-sum: the rule descends on minus the leader's loss
-                norm = self._descend_clipped(phi, [-g for g in gradients[len(leader) :]])
+                norm = self._descend_clipped(phi, [-g for g in of_both[len(leader) :]])
                 stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
             return stats
         if learn:
-            loss = self._meta_loss(course, meta_batches or course.batches)
-            norm = self._descend_clipped(phi, torch.autograd.grad(loss, phi))
+            loss, gradients = self._meta_gradient(phi, course, meta_batches or course.batches)
+            norm = self._descend_clipped(phi, gradients)
             return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
         return {}
+
+    def _meta_gradient(
+        self, phi: list[Tensor], course: Trajectory, meta_batches: Sequence[Any]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        if self._forward is None:
+            loss = self._meta_loss(course, meta_batches)
+            return loss, torch.autograd.grad(loss, phi)
+        last = meta_batches[-1]
+        return self._forward.meta_gradient(
+            lambda follower: self.game.meta_loss(follower, last), course.followers[-1], phi
+        )
 
     def _meta_loss(self, course: Trajectory, meta_batches: Sequence[Any]) -> Tensor:
         if self.meta_on == "last":
@@ -216,7 +250,11 @@ class L2LTrainer:
         if all_finite(follower):
             self.follower, self.state = follower, detach(course.state)
             self.last_batch = detach(course.batches[-1])
+            if self._forward:
+                self._forward.guard()
             return
+        if self._forward:
+            self._forward.forget()
         self.rejected += 1
         if self.rejected == 1:
             warnings.warn(
@@ -235,6 +273,7 @@ class L2LTrainer:
             "meta_optimizer": _optimizer_state(self.meta_optimizer),
             "leader_optimizer": _optimizer_state(self.leader_optimizer),
             "counts": [self.steps, self.skipped, self.rejected],
+            "tangents": self._forward.tangents if self._forward else [],
         }
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
@@ -260,6 +299,9 @@ class L2LTrainer:
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
         self.steps, self.skipped, self.rejected = state["counts"]
+        if self._forward:
+            device = next(self.rule.parameters()).device
+            self._forward.tangents = _copy(state.get("tangents", []), device)
 
 
 def _why_not_fused(game: Game, meta_on: str) -> str | None:
@@ -283,6 +325,8 @@ def _copy(tree: Any, device: torch.device) -> Any:
         return tree.detach().clone().to(device)
     if isinstance(tree, dict):
         return {key: _copy(value, device) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_copy(value, device) for value in tree)
     return tree
 
 

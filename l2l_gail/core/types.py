@@ -7,8 +7,9 @@ from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-__all__ = ["Layout", "State", "Vars", "all_finite", "detach"]
+__all__ = ["Layout", "State", "Vars", "all_finite", "detach", "has_tangent"]
 
 Vars: TypeAlias = dict[str, Tensor]
 """The follower's variables by name: an image batch ``{"x": ...}`` or a network's weights."""
@@ -41,6 +42,11 @@ def all_finite(tensors: Mapping[str, Tensor]) -> Tensor:
     """
     total = sum((0.0 * tensor.detach()).sum() for tensor in tensors.values())
     return torch.as_tensor(total).isfinite()
+
+
+def has_tangent(tensor: Tensor) -> bool:
+    """Return whether a tensor carries a forward-mode derivative."""
+    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 class Layout:

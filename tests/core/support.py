@@ -15,6 +15,8 @@ from l2l_gail.core import (
     Extragradient,
     Game,
     GatedMomentum,
+    MatrixRule,
+    Muon,
     Optimistic,
     OptimisticAdam,
     Oracle,
@@ -54,8 +56,16 @@ def every_rule() -> list[UpdateRule]:
         Adam(0.01),
         OptimisticAdam(0.01, gain=0.5),
         Prodigy(d0=1e-3),
+        Muon(0.01),
     ]
-    return [*rules, awaken(GatedMomentum(0.01)), awaken(CoordinateMLP(0.01))]
+    return [
+        *rules,
+        awaken(GatedMomentum(0.01)),
+        awaken(CoordinateMLP(0.01)),
+        awaken(CoordinateMLP(0.01, sign_equivariant=True)),
+        awaken(MatrixRule(0.01)),
+        awaken(MatrixRule(0.01, learn_momentum=True, learn_network=True)),
+    ]
 
 
 Rule = TypeVar("Rule", bound=UpdateRule)
@@ -71,7 +81,8 @@ def awaken(rule: Rule, size: float = 0.05) -> Rule:
 
 
 def name_of(rule: UpdateRule) -> str:
-    return "-".join([type(rule).__name__, *(["momentum"] if rule.config.get("momentum") else [])])
+    options = ("momentum", "sign_equivariant", "learn_momentum")
+    return "-".join([type(rule).__name__, *(o for o in options if rule.config.get(o))])
 
 
 def run(rule: UpdateRule, variables: Vars, loss: Loss, steps: int) -> list[Vars]:

@@ -16,6 +16,8 @@ from l2l_gail.core import (
     ConvPerturber,
     CoordinateMLP,
     GatedMomentum,
+    MatrixRule,
+    Muon,
     Prodigy,
     UpdateRule,
     load_rule,
@@ -112,7 +114,7 @@ def test_file_that_is_no_checkpoint_is_refused_in_one_line(kind: str, tmp_path: 
     assert not crater.exists()
 
 
-OLD = [rule for rule in every_rule() if not isinstance(rule, Prodigy)]
+OLD = [rule for rule in every_rule() if not isinstance(rule, Prodigy | Muon | MatrixRule)]
 
 
 @pytest.mark.parametrize("rule", OLD, ids=name_of)
