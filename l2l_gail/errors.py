@@ -37,7 +37,7 @@ def printable(text: str, *, limit: int | None = None) -> str:
         " " if char in "\n\r\t" else char if char.isprintable() else _escaped(char) for char in text
     )
     if limit is not None and len(shown) > limit:
-        shown = f"{shown[: limit // 2]} ... {shown[-limit // 4 :]}"
+        shown = f"{shown[: limit // 2]} ... {shown[-(limit // 4) :]}"
     return shown
 
 

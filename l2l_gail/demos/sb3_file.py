@@ -1,19 +1,16 @@
 """Reading a Stable-Baselines3 model without running anything that is in it.
 
 ``PPO.load`` and its like unpickle objects from the file, which runs whatever code the file's author
-put there. A model of the usual kind does not need that: its ``policy.pth`` holds plain tensors,
-which ``torch.load`` reads with ``weights_only=True``, and its ``data`` is JSON whose plain fields
-give the widths of the spaces, the kind of policy and the activation. The deterministic action of
+put there. A model of the usual kind does not need that: its ``policy.pth`` holds plain tensors, and
+its ``data`` is JSON whose plain fields give the widths of the spaces, the kind of policy and the
+activation, from SB3 1.0 and gym on. The deterministic action of
 PPO, A2C, SAC, TD3 and DDPG with ``MlpPolicy`` is rebuilt from these; anything else is refused, and
 can be read by SB3 itself if the file is trusted.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from torch import Tensor
 
 from l2l_gail.demos.policy_file import ACTIVATIONS, STD_FLOOR, MlpPolicy
 from l2l_gail.errors import InputError
+from l2l_gail.saved_models import read_model_parts
 
 __all__ = ["linear_layers", "read_sb3_policy"]
 
@@ -32,7 +30,7 @@ __all__ = ["linear_layers", "read_sb3_policy"]
 _UNDERSTOOD = {
     "activation_fn", "clip_mean", "full_std", "log_std_init", "n_critics", "net_arch",
     "normalize_images", "optimizer_class", "optimizer_kwargs", "ortho_init",
-    "share_features_extractor", "squash_output", "use_expln", "use_sde",
+    "sde_net_arch", "share_features_extractor", "squash_output", "use_expln", "use_sde",
 }  # fmt: skip
 
 _ON_POLICY = "stable_baselines3.common.policies"
@@ -74,7 +72,9 @@ def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
     try:
         if kind == _ON_POLICY:
             squash = bool(settings.get("squash_output"))
+            shared = _shared_layers(state)
             layers = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
+            layers = shared[0] + layers[0], shared[1] + layers[1]
         elif kind == _SAC:
             squash = True
             layers = linear_layers(state, hidden="actor.latent_pi", out="actor.mu")
@@ -85,7 +85,7 @@ def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
         raise _needs_trust(path, f"its network is no plain perceptron ({error.args[0]})") from None
     weights, biases = layers
     width = weights[0].shape[0]
-    if _field(data, "observation_space").get("_shape") != [width]:
+    if _shape(_field(data, "observation_space")) != [width]:
         raise _needs_trust(path, "its observations are not flat")
     try:
         return MlpPolicy(
@@ -117,7 +117,7 @@ def linear_layers(state: Mapping[str, Tensor], *, hidden: str, out: str | None) 
     Raises:
         KeyError: The network holds other parameters than linear layers at every second place.
     """
-    pattern = re.compile(re.escape(hidden) + r"\.(\d+)\.weight")
+    pattern = re.compile(re.escape(hidden) + r"\.(\d{1,4})\.weight")
     places = sorted(int(match[1]) for key in state if (match := pattern.fullmatch(key)))
     names = [f"{hidden}.{place}" for place in places]
     expected = {f"{name}.{part}" for name in names for part in ("weight", "bias")}
@@ -129,36 +129,47 @@ def linear_layers(state: Mapping[str, Tensor], *, hidden: str, out: str | None) 
         names.append(out)
     if not names:
         raise KeyError(hidden)
-    weights = tuple(state[f"{name}.weight"].detach().cpu().numpy().T.copy() for name in names)
-    biases = tuple(state[f"{name}.bias"].detach().cpu().numpy().copy() for name in names)
-    if any(weight.ndim != 2 for weight in weights):
-        raise KeyError(hidden)
+    tensors = [(state[f"{name}.weight"], state[f"{name}.bias"]) for name in names]
+    for weight, bias in tensors:
+        floating = weight.is_floating_point() and bias.is_floating_point()
+        if not floating or weight.ndim != 2 or bias.ndim != 1:
+            raise KeyError(hidden)
+    # Half precision, which NumPy has only one kind of, becomes single.
+    weights = tuple(_as_array(weight.T) for weight, _ in tensors)
+    biases = tuple(_as_array(bias) for _, bias in tensors)
     return weights, biases
 
 
+def _as_array(tensor: Tensor) -> np.ndarray:
+    precise = tensor.dtype in (torch.float32, torch.float64)
+    return (tensor if precise else tensor.float()).detach().cpu().numpy().copy()
+
+
 def _read_zip(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The JSON and the parameters of a saved model."""
-    if not path.is_file():
-        raise InputError(f"no model at {path}: give the .zip that SB3's save() wrote")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            raw_data, raw_state = archive.read("data"), archive.read("policy.pth")
-        data = json.loads(raw_data)
-        state = torch.load(io.BytesIO(raw_state), map_location="cpu", weights_only=True)
-    # A damaged file raises whatever its garbage happens to spell.
-    except Exception as error:
-        raise InputError(
-            f"{path} is damaged or no model of Stable-Baselines3 ({type(error).__name__}): "
-            "give the .zip that its save() wrote"
-        ) from None
-    if not isinstance(data, dict) or not isinstance(state, dict):
-        raise InputError(f"{path} is no model of Stable-Baselines3: its contents are of no model")
+    """The JSON and the policy's parameters of a saved model."""
+    data, tensors = read_model_parts(path, lambda name: name == "policy")
+    state = tensors["policy"] if "policy" in tensors else None
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is no model of Stable-Baselines3: it has no policy")
     return data, {key: value for key, value in state.items() if isinstance(value, Tensor)}
 
 
 def _field(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = data.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def _shape(space: Mapping[str, Any]) -> Any:
+    """A space's shape, which gym before 0.21 spells without the underscore."""
+    return space.get("_shape", space.get("shape"))
+
+
+def _shared_layers(state: Mapping[str, Tensor]) -> Layers:
+    """The layers that policy and value share in models of SB3 before 1.8; mostly none."""
+    prefix = "mlp_extractor.shared_net"
+    if not any(key.startswith(f"{prefix}.") for key in state):
+        return (), ()
+    return linear_layers(state, hidden=prefix, out=None)
 
 
 def _activation(path: str | Path, settings: Mapping[str, Any], default: str) -> str:
@@ -175,7 +186,7 @@ def _activation(path: str | Path, settings: Mapping[str, Any], default: str) -> 
 
 def _check_bounds(path: str | Path, saved: Mapping[str, Any], space: Box) -> None:
     """Refuse a model whose action space differs from the environment's."""
-    shape = saved.get("_shape")
+    shape = _shape(saved)
     if shape != list(space.shape):
         raise InputError(
             f"{path} acts in a space of shape {shape}, the environment in {list(space.shape)}: "

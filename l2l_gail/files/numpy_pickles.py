@@ -13,7 +13,7 @@ import numpy as np
 
 from l2l_gail.files.pickles import Builder, Refused, Shell, encode
 
-__all__ = ["NUMPY_TABLE", "PickledArray"]
+__all__ = ["NUMPY_TABLE", "PickledArray", "PickledDType"]
 
 _KINDS = frozenset("b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8".split())
 _MOST_DIMENSIONS = 8
@@ -40,7 +40,7 @@ class PickledArray(Shell):
 
     def fill(self, content: Any, dtype: Any, shape: Any, order: Any) -> None:
         """Build the array, whose bytes must be exactly as many as its shape asks for."""
-        if not isinstance(dtype, _DType) or order not in ("C", "F"):
+        if not isinstance(dtype, PickledDType) or order not in ("C", "F"):
             raise Refused("an array without a dtype")
         plain = isinstance(shape, tuple) and all(type(n) is int and 0 <= n < 2**48 for n in shape)
         if not plain or len(shape) > _MOST_DIMENSIONS:
@@ -57,12 +57,31 @@ class PickledArray(Shell):
         self.value = flat.reshape(shape, order=order).astype(exact.newbyteorder("="))
 
 
-class _DType(Shell):
+class PickledDType(Shell):
+    """A dtype in a pickle.
+
+    Attributes:
+        kind: Its letter and size in bytes, whatever the file says.
+        order: ``<`` or ``>``.
+    """
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.order = "<"
 
+    @property
+    def value(self) -> np.dtype:
+        """The dtype.
+
+        Raises:
+            Refused: It is none of plain numbers.
+        """
+        if self.kind not in _KINDS:
+            raise Refused("a dtype that is not of numbers")
+        return np.dtype(self.order + self.kind)
+
     def set_state(self, state: Any) -> None:
+        """Take the byte order, and refuse fields and the like."""
         if not isinstance(state, tuple) or len(state) < 5:
             raise Refused("a dtype of an unusual form")
         if self.kind in _KINDS:
@@ -71,10 +90,10 @@ class _DType(Shell):
             self.order = "<" if state[1] == "|" else state[1]
 
 
-def _dtype(kind: Any, *flags: Any) -> _DType:
+def _dtype(kind: Any, *flags: Any) -> PickledDType:
     if not isinstance(kind, str) or len(flags) > 2 or any(flag not in (0, 1) for flag in flags):
         raise Refused("a dtype of an unusual form")
-    return _DType(kind)
+    return PickledDType(kind)
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> PickledArray:

@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-__all__ = ["Builder", "Refused", "Shell", "Table", "encode", "read_plain"]
+__all__ = ["Builder", "Named", "Refused", "Shell", "Table", "encode", "read_plain"]
 
 _MOST_STEPS = 2_000_000
 _DEEPEST = 100
@@ -34,6 +34,18 @@ class Shell:
             Refused: Unless overridden.
         """
         raise Refused(f"a {type(self).__name__.lstrip('_').lower()} with a state")
+
+
+class Named(Shell):
+    """Stands for a class that a pickle names."""
+
+    def new(self) -> Shell:
+        """An object of the class, still without a state.
+
+        Raises:
+            Refused: Unless overridden.
+        """
+        raise Refused("an object of a class that is only named")
 
 
 Builder: TypeAlias = Callable[..., Any]
@@ -129,6 +141,12 @@ class _Machine(_Unpickler):
             raise Refused("a call of something that is no function")
         self.stack[-1] = function(*arguments)
 
+    def new_object(self) -> None:
+        arguments = self.stack.pop()
+        if arguments != () or not isinstance(self.stack[-1], Named):
+            raise Refused("an object of an unknown class")
+        self.stack[-1] = self.stack[-1].new()
+
     def build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], Shell):
@@ -186,6 +204,7 @@ _TAKEN_OVER = (
 ).split()
 _OWN = {
     "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.new_object,
     "BUILD": _Machine.build,
     "SETITEM": _Machine.set_item,
     "SETITEMS": _Machine.set_items,

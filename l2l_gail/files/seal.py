@@ -6,7 +6,8 @@ that comment: ``sha256:`` and the hexadecimal SHA-256 of all bytes before those 
 damage: a flipped bit, a lost block, two files mixed.  It is no signature: whoever writes a file can
 seal it.
 
-Files of version 0.1.0, and of other programs, carry no comment.  They are read without this check.
+Files of version 0.1.0, and of other programs, carry no such comment.  They are read without this
+check.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _COMMENT = len(_LABEL) + _DIGITS
 # The record at the end of a zip archive: a mark, sixteen bytes, the length of the comment.
 _END = struct.Struct("<4s16sH")
 _END_MARK = b"PK\x05\x06"
+_LONGEST_COMMENT = 0xFFFF
 _CHUNK = 1 << 20
 
 
@@ -38,7 +40,7 @@ def seal(content: bytes) -> bytes:
     Raises:
         ValueError: It is no zip archive, or has a comment.
     """
-    if not _ends_with_record(content[-_END.size :], comment=0):
+    if _comment_of(content[-_END.size :]) != b"":
         raise ValueError("only a zip archive without a comment can be sealed")
     labelled = content[:-2] + _COMMENT.to_bytes(2, "little") + _LABEL
     return labelled + hashlib.sha256(labelled).hexdigest().encode()
@@ -59,13 +61,13 @@ def check_seal(file: BinaryIO, name: str, way_out: str) -> bool:
         InputError: The content is not what was sealed, or the end of the archive is damaged.
     """
     size = file.seek(0, os.SEEK_END)
-    sealed_end = _read_at(file, size - _COMMENT - _END.size, _END.size)
-    plain_end = _read_at(file, size - _END.size, _END.size)
-    if _ends_with_record(plain_end, comment=0):
+    file.seek(max(0, size - _END.size - _LONGEST_COMMENT))
+    comment = _comment_of(file.read())
+    if comment is None:
+        raise InputError(f"{name} is damaged, cut off or of another format: {way_out}")
+    if len(comment) != _COMMENT:
         file.seek(0)
         return False
-    if not _ends_with_record(sealed_end, comment=_COMMENT):
-        raise InputError(f"{name} is damaged, cut off or of another format: {way_out}")
     file.seek(0)
     digest = hashlib.sha256()
     left = size - _DIGITS
@@ -78,15 +80,12 @@ def check_seal(file: BinaryIO, name: str, way_out: str) -> bool:
     return True
 
 
-def _ends_with_record(record: bytes, *, comment: int) -> bool:
-    if len(record) != _END.size:
-        return False
-    mark, _, length = _END.unpack(record)
-    return mark == _END_MARK and length == comment
-
-
-def _read_at(file: BinaryIO, place: int, size: int) -> bytes:
-    if place < 0:
-        return b""
-    file.seek(place)
-    return file.read(size)
+def _comment_of(tail: bytes) -> bytes | None:
+    """The comment of an archive that ends in ``tail``; None if there is no end of an archive."""
+    place = tail.rfind(_END_MARK)
+    while place >= 0:
+        begin = place + _END.size
+        if begin <= len(tail) and _END.unpack(tail[place:begin])[2] == len(tail) - begin:
+            return tail[begin:]
+        place = tail.rfind(_END_MARK, 0, place)
+    return None

@@ -87,7 +87,10 @@ def load_tensors(content: bytes) -> Any:
     Raises:
         Refused: It holds more than plain data. Damaged content raises other exceptions too.
     """
-    return _load(io.BytesIO(content), "the file", "copy it again")
+    try:
+        return _load(io.BytesIO(content), "the file of tensors in it", "copy it again")
+    except InputError as error:
+        raise Refused(str(error)) from None
 
 
 def _load(file: BinaryIO, name: str, way_out: str) -> Any:

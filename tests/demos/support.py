@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def save_model(tmp_path: Path, algorithm: Any, **settings: Any) -> tuple[Any, Pa
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.manual_seed(3)))
     model.save(tmp_path / "model.zip")
     return model, tmp_path / "model.zip"
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def write_members(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 class Doubling(BaseFeaturesExtractor):

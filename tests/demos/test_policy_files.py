@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,13 @@ from l2l_gail.demos.policy_file import ACTIVATIONS, MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.demos.trusted import load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
-from tests.demos.support import Doubling, save_model, small_policy
+from tests.demos.support import (
+    Doubling,
+    members_of,
+    save_model,
+    small_policy,
+    write_members,
+)
 
 OBSERVATIONS = Box(-8.0, 8.0, (3,))  # of Pendulum
 ACTIONS = Box(-2.0, 2.0, (1,))
@@ -167,37 +172,83 @@ class TestReadingSB3:
         _, path = save_model(tmp_path, PPO)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
-        with pytest.raises(InputError, match="damaged or no model"):
+        with pytest.raises(InputError, match="damaged, cut off"):
             read_sb3_policy(path, ACTIONS)
         with pytest.raises(InputError, match="no model at"):
             read_sb3_policy(tmp_path / "nowhere.zip", ACTIONS)
 
     def test_nothing_in_a_model_is_executed(self, tmp_path: Path) -> None:
         _, path = save_model(tmp_path, PPO)
-        with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+        members = members_of(path)
         trace = tmp_path / "executed"
         hostile = io.BytesIO()
         torch.save({"log_std": _Bomb(trace)}, hostile)
         hostile_path = tmp_path / "hostile.zip"
-        with zipfile.ZipFile(hostile_path, "w") as archive:
-            for name, content in (members | {"policy.pth": hostile.getvalue()}).items():
-                archive.writestr(name, content)
+        write_members(hostile_path, members | {"policy.pth": hostile.getvalue()})
         with pytest.raises(InputError, match="damaged or no model"):
             read_sb3_policy(hostile_path, ACTIONS)
         assert not trace.exists()
 
+    @pytest.mark.parametrize("algorithm", [PPO, SAC])
+    def test_spaces_as_gym_before_021_spelled_them_are_read(
+        self, tmp_path: Path, algorithm: Any
+    ) -> None:
+        model, path = save_model(tmp_path, algorithm)
+        members = members_of(path)
+        data = json.loads(members["data"])
+        for space in ("observation_space", "action_space"):
+            data[space]["shape"] = data[space].pop("_shape")
+            data[space][":type:"] = "<class 'gym.spaces.box.Box'>"
+        write_members(tmp_path / "old.zip", members | {"data": json.dumps(data).encode()})
+        expected, _ = model.predict(self.observations, deterministic=True)
+        rebuilt = read_sb3_policy(tmp_path / "old.zip", ACTIONS)(self.observations)
+        np.testing.assert_allclose(np.clip(rebuilt, -2, 2), expected, atol=2e-5)
+        with pytest.raises(InputError, match="a space of shape"):
+            read_sb3_policy(tmp_path / "old.zip", Box(-2.0, 2.0, (2,)))
+
+    def test_layers_that_policy_and_value_shared_come_first(self, tmp_path: Path) -> None:
+        model, path = save_model(tmp_path, PPO)
+        expected, _ = model.predict(self.observations, deterministic=True)
+        state = model.policy.state_dict()
+        for part in ("weight", "bias"):  # as SB3 before 1.8 wrote net_arch=[16, {"pi": [16]}]
+            net = "mlp_extractor.policy_net"
+            state[f"mlp_extractor.shared_net.0.{part}"] = state.pop(f"{net}.0.{part}")
+            state[f"{net}.0.{part}"] = state.pop(f"{net}.2.{part}")
+        content = io.BytesIO()
+        torch.save(state, content)
+        old = tmp_path / "old.zip"
+        write_members(old, members_of(path) | {"policy.pth": content.getvalue()})
+        rebuilt = read_sb3_policy(old, ACTIONS)(self.observations)
+        np.testing.assert_allclose(np.clip(rebuilt, -2, 2), expected, atol=2e-5)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"mlp_extractor.policy_net." + "9" * 5000 + ".weight": torch.zeros(1)},
+            {"action_net.weight": torch.zeros(1, 16, dtype=torch.int64)},
+            {"action_net.weight": torch.zeros(1)},
+            {"action_net.bias": torch.zeros(1, 1)},
+        ],
+        ids=["many digits", "whole numbers", "no matrix", "no vector"],
+    )
+    def test_networks_of_another_make_are_refused(
+        self, tmp_path: Path, change: dict[str, torch.Tensor]
+    ) -> None:
+        model, path = save_model(tmp_path, PPO)
+        content = io.BytesIO()
+        torch.save({**model.policy.state_dict(), **change}, content)
+        write_members(path, members_of(path) | {"policy.pth": content.getvalue()})
+        with pytest.raises(InputError, match="no plain perceptron"):
+            read_sb3_policy(path, ACTIONS)
+
     def test_serialized_fields_are_left_alone(self, tmp_path: Path) -> None:
         model, path = save_model(tmp_path, PPO)
-        with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+        members = members_of(path)
         data = json.loads(members["data"])
         for value in data.values():
             if isinstance(value, dict) and ":serialized:" in value:
                 value[":serialized:"] = "no pickle at all"
-        with zipfile.ZipFile(tmp_path / "plain.zip", "w") as archive:
-            for name, content in (members | {"data": json.dumps(data).encode()}).items():
-                archive.writestr(name, content)
+        write_members(tmp_path / "plain.zip", members | {"data": json.dumps(data).encode()})
         expected, _ = model.predict(self.observations, deterministic=True)
         rebuilt = read_sb3_policy(tmp_path / "plain.zip", ACTIONS)(self.observations)
         np.testing.assert_allclose(np.clip(rebuilt, -2, 2), expected, atol=2e-5)

@@ -1,0 +1,276 @@
+"""The archives in which Stable-Baselines3 keeps models, read without running what is in them.
+
+A model is a zip archive of ``data``, a JSON object with one entry for each attribute, and of
+tensors. What JSON cannot hold is in ``data`` twice: as a pickle, which ``PPO.load`` runs, and in
+plain words. Here tensors are read as by :mod:`l2l_gail.files.tensors`, and a pickle as data:
+spaces, arrays, constant schedules, and classes of which the caller says that they are known. Any
+other attribute is named, with the reason, and left to a reader that the user trusts the file to.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from l2l_gail.errors import InputError
+from l2l_gail.files import check_seal, load_tensors, open_archive, open_regular, read_member
+from l2l_gail.files.numpy_pickles import NUMPY_TABLE, PickledArray, PickledDType
+from l2l_gail.files.pickles import Named, Refused, Shell, Table, read_plain
+
+__all__ = ["SavedModel", "read_model", "read_model_parts"]
+
+_WAY_OUT = "give the .zip that the model's save() wrote"
+_TENSORS = ".pth"
+_PICKLE = ":serialized:"
+
+# A space that was sampled from carries its generator, which nothing here needs.
+_GENERATORS = (
+    ("numpy.random._pickle", "__generator_ctor"),
+    ("numpy.random._pickle", "__bit_generator_ctor"),
+    ("numpy.random._pcg64", "PCG64"),
+    ("numpy.random.bit_generator", "SeedSequence"),
+    ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+    ("gymnasium.utils.seeding", "RandomNumberGenerator"),
+)
+
+_ACTIVATIONS = ("ELU", "GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh")
+_HARMLESS: dict[tuple[str, str], type] = {
+    **{("torch.nn.modules.activation", name): getattr(torch.nn, name) for name in _ACTIVATIONS},
+    ("torch.optim.adam", "Adam"): torch.optim.Adam,
+    ("torch.optim.rmsprop", "RMSprop"): torch.optim.RMSprop,
+    ("torch.optim.sgd", "SGD"): torch.optim.SGD,
+}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model's archive as plain data.
+
+    Attributes:
+        fields: The attributes that are plain data or could be made from it, by name. A deque is a
+            list here, a constant schedule a number.
+        pickled: The other attributes, with the reason; only unpickling, which runs code in the
+            file, would rebuild them.
+        described: What the archive says in plain words of every attribute that it pickles.
+        parameters: What ``set_parameters`` takes: a ``state_dict`` for each network and optimizer.
+        variables: Tensors that are attributes of the model themselves, by name.
+    """
+
+    fields: dict[str, Any]
+    pickled: dict[str, str]
+    described: dict[str, dict[str, Any]]
+    parameters: dict[str, Any]
+    variables: dict[str, Any]
+
+
+def read_model(path: str | Path, known: Mapping[tuple[str, str], type] | None = None) -> SavedModel:
+    """Read a saved model as data.
+
+    Args:
+        path: The ``.zip``; one that this library wrote is held against its checksum.
+        known: Classes that a pickle may name, by module and name. Objects of those that are
+            dataclasses are made by their constructor from the values in the file, which checks
+            them; of the others, only the class itself may occur. Spaces, arrays, torch's common
+            activations and optimizers are known anyway.
+
+    Returns:
+        Everything in the archive; nothing in it was run.
+
+    Raises:
+        InputError: The file is missing, unreadable, damaged, or no model.
+    """
+    data, tensors = read_model_parts(path)
+    table = _table({**_HARMLESS, **(known or {})})
+    fields: dict[str, Any] = {}
+    pickled: dict[str, str] = {}
+    described: dict[str, dict[str, Any]] = {}
+    for name, value in data.items():
+        if not isinstance(value, dict) or _PICKLE not in value:
+            fields[name] = value
+            continue
+        described[name] = {key: text for key, text in value.items() if not key.startswith(":")}
+        try:
+            fields[name] = _unpickled(value[_PICKLE], table)
+        except Refused as error:
+            pickled[name] = str(error)
+        # Damaged content raises whatever its garbage happens to spell.
+        except Exception as error:
+            pickled[name] = f"it is damaged ({type(error).__name__})"
+    variables = tensors.pop("pytorch_variables", None) or {}
+    return SavedModel(fields, pickled, described, tensors, variables)
+
+
+def read_model_parts(
+    path: str | Path, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON of a model's archive, and its tensors.
+
+    Args:
+        path: The file.
+        wanted: Which tensors to read, by their name in the archive (``policy``,
+            ``policy.optimizer``).
+
+    Returns:
+        The JSON object as it is, and what each file of tensors holds, by name.
+
+    Raises:
+        InputError: The file is missing, unreadable, damaged, or no model.
+    """
+    missing = f"no model at {path}: {_WAY_OUT}"
+    with open_regular(path, missing=missing) as file:
+        check_seal(file, str(path), _WAY_OUT)
+        with open_archive(file, str(path), _WAY_OUT) as archive:
+            try:
+                data, tensors = _contents(archive, wanted)
+            # Damaged content raises whatever its garbage happens to spell.
+            except Exception as error:
+                reason = str(error) if isinstance(error, Refused) else type(error).__name__
+                raise InputError(
+                    f"{path} is damaged or no model of Stable-Baselines3 ({reason}): {_WAY_OUT}"
+                ) from None
+    if not isinstance(data, dict) or not tensors:
+        raise InputError(f"{path} is no model of Stable-Baselines3: its contents are of no model")
+    return data, tensors
+
+
+def _contents(
+    archive: zipfile.ZipFile, wanted: Callable[[str], bool]
+) -> tuple[Any, dict[str, Any]]:
+    data = json.loads(read_member(archive, "data"))
+    names = [name.removesuffix(_TENSORS) for name in archive.namelist() if name.endswith(_TENSORS)]
+    tensors = {
+        name: load_tensors(read_member(archive, name + _TENSORS)) for name in names if wanted(name)
+    }
+    return data, tensors
+
+
+class _Class(Named):
+    """A known class; an object of it is made once its state has been read."""
+
+    def __init__(self, make: Callable[[dict[str, Any]], Any] | None, value: Any = None) -> None:
+        self.make = make
+        self.value = value
+
+    def new(self) -> Shell:
+        if self.make is None:
+            raise Refused("an object that only unpickling makes")
+        return _Object(self.make)
+
+
+class _LeftOut(Shell):
+    """What is read over, whatever its state."""
+
+    def set_state(self, state: Any) -> None:
+        """Pass over it."""
+
+
+def _left_out(*arguments: Any) -> _LeftOut:
+    return _LeftOut()
+
+
+class _Object(Shell):
+    def __init__(self, make: Callable[[dict[str, Any]], Any]) -> None:
+        self.make = make
+        self.state: Any = None
+
+    def set_state(self, state: Any) -> None:
+        self.state = state
+
+
+def _table(known: Mapping[tuple[str, str], type]) -> Table:
+    classes = {
+        name: _Class(_constructor(kind) if dataclasses.is_dataclass(kind) else None, kind)
+        for name, kind in known.items()
+    }
+    spaces = {(f"{gym}.spaces.box", "Box"): _Class(_box) for gym in ("gymnasium", "gym")}
+    schedules = {
+        ("stable_baselines3.common.utils", "FloatSchedule"): _Class(_inner_schedule),
+        ("stable_baselines3.common.utils", "ConstantSchedule"): _Class(_constant),
+    }
+    others: Table = {("collections", "deque"): _deque, **dict.fromkeys(_GENERATORS, _left_out)}
+    return {**NUMPY_TABLE, **others, **spaces, **schedules, **classes}
+
+
+def _constructor(kind: type) -> Callable[[dict[str, Any]], Any]:
+    def make(state: dict[str, Any]) -> Any:
+        return kind(**state)
+
+    return make
+
+
+def _box(state: dict[str, Any]) -> Box:
+    low, high, shape = state["low"], state["high"], state.get("_shape", state.get("shape"))
+    if not isinstance(low, np.ndarray) or not isinstance(high, np.ndarray):
+        raise Refused("a space without bounds")
+    dtype = np.dtype(state["dtype"])
+    if low.shape != shape or high.shape != shape or low.dtype != dtype or high.dtype != dtype:
+        raise Refused("a space whose bounds do not fit it")
+    return Box(low, high, dtype=dtype.type)
+
+
+def _constant(state: dict[str, Any]) -> float:
+    return float(state["val"])
+
+
+def _inner_schedule(state: dict[str, Any]) -> float:
+    value = state["value_schedule"]
+    if not isinstance(value, float):
+        raise Refused("a schedule that is not constant")
+    return value
+
+
+def _deque(items: Any, length: Any = None) -> list[Any]:
+    if items != ():
+        raise Refused("a deque of an unusual form")
+    return []
+
+
+def _unpickled(text: str, table: Table) -> Any:
+    content, _ = read_plain(base64.b64decode(text, validate=True), table)
+    return _resolved(content, {})
+
+
+def _resolved(value: Any, made: dict[int, Any]) -> Any:
+    """The value with objects in place of what stands for them; each is made once."""
+    if isinstance(value, list):
+        return [_resolved(part, made) for part in value]
+    if isinstance(value, tuple):
+        return tuple(_resolved(part, made) for part in value)
+    if isinstance(value, dict):
+        return {key: _resolved(part, made) for key, part in value.items()}
+    if isinstance(value, Shell):
+        if id(value) not in made:
+            made[id(value)] = _UNFINISHED
+            made[id(value)] = _object(value, made)
+        if made[id(value)] is _UNFINISHED:
+            raise Refused("an object that holds itself")
+        return made[id(value)]
+    if callable(value):
+        raise Refused("a function")
+    return value
+
+
+_UNFINISHED = object()
+
+
+def _object(shell: Shell, made: dict[int, Any]) -> Any:
+    if isinstance(shell, _Object):
+        state = _resolved(shell.state, made)
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+            raise Refused("an object without a state")
+        return shell.make(state)
+    if isinstance(shell, _LeftOut):
+        return None
+    if isinstance(shell, (PickledArray, PickledDType, _Class)) and shell.value is not None:
+        return shell.value
+    raise Refused("something that only unpickling makes")

@@ -1,0 +1,174 @@
+"""Opening and writing: pipes, devices, permissions, leftovers, links in the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l2l_gail.errors import InputError, printable
+from l2l_gail.files import atomic_write, open_regular, read_text
+from l2l_gail.files.writing import keep_a_copy
+
+
+def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path / "pipe", "a pipe, socket or device"),
+        (Path("/dev/zero"), "a pipe, socket or device"),
+        (tmp_path, "a folder"),
+        (tmp_path / "none", "does not exist"),
+        (tmp_path / "pipe" / "none", "does not exist"),
+        (Path("a\0b"), "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=said):
+            open_regular(path)
+
+
+def test_a_link_is_followed_and_a_loop_of_links_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert read_text(tmp_path / "link", limit=100) == "content"
+    with pytest.raises(InputError, match="cannot be read"):
+        open_regular(tmp_path / "loop")
+
+
+def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "secret.json"
+    path.write_text("{}")
+    path.chmod(0)
+    tmp_path.chmod(0o755)
+    probe = (
+        "import os, sys\n"
+        "from l2l_gail.files import open_regular\n"
+        "os.setuid(65534)\n"
+        "open_regular(sys.argv[1])"
+    )
+    if os.getuid() == 0:
+        for folder in tmp_path.parents[:2]:
+            folder.chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-c", probe, str(path)], capture_output=True, text=True, check=False
+        )
+        said = done.stderr
+    else:
+        with pytest.raises(InputError) as caught:
+            open_regular(path)
+        said = str(caught.value)
+    assert "cannot be read (Permission denied): check its permissions" in said
+
+
+def test_text_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "long").write_text("x" * 101)
+    with pytest.raises(InputError, match="larger than 100 bytes"):
+        read_text(tmp_path / "long", limit=100)
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    with pytest.raises(InputError, match="no text in UTF-8"):
+        read_text(tmp_path / "latin", limit=100)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        atomic_write(tmp_path / "file", b"content")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~mask
+
+
+def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from l2l_gail.files import atomic_write\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "atomic_write(sys.argv[1], b'content')"
+    )
+    path = tmp_path / "checkpoint.pt"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".checkpoint.pt.")
+    alive = tmp_path / left.name.replace(left.name.split("-")[-2], str(os.getppid()))
+    alive.write_bytes(b"")
+    (tmp_path / ".checkpoint.pt.elsewhere-1-00000000.tmp").write_bytes(b"")
+    (tmp_path / ".other.pt.tmp").write_bytes(b"")
+    atomic_write(path, b"new")
+    assert not left.exists()
+    assert alive.exists(), "of a process that runs"
+    assert len(list(tmp_path.iterdir())) == 4
+    assert path.read_bytes() == b"new"
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "file").symlink_to(tmp_path / "precious")
+    atomic_write(tmp_path / "file", "new")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_a_folder_that_is_gone_is_said_and_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its folder is gone, was it deleted"):
+        atomic_write(tmp_path / "runs" / "checkpoint.pt", b"", make_folder=False)
+    assert list(tmp_path.iterdir()) == []
+    atomic_write(tmp_path / "runs" / "checkpoint.pt", b"")
+    assert (tmp_path / "runs" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("place", ["file/below", "folder"])
+def test_something_in_the_way_is_said(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(InputError, match="something else has its name"):
+        atomic_write(tmp_path / place, b"content")
+    assert (tmp_path / "folder" / "full").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "file"
+    atomic_write(path, b"old")
+    real = os.open
+
+    def full(name, flags, *rest):
+        created = flags & os.O_CREAT
+        return real("/dev/full", os.O_WRONLY) if created else real(name, flags, *rest)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(InputError, match=r"No space left on device.*free some space"):
+        atomic_write(path, b"new" * 100_000)
+    assert path.read_bytes() == b"old"
+
+
+def test_a_copy_is_kept_where_links_are_known_and_where_not(tmp_path, monkeypatch) -> None:
+    path, copy = tmp_path / "a", tmp_path / "a-previous"
+    copy.write_text("older")
+    path.write_text("old")
+    keep_a_copy(path, copy)
+    assert (path.read_text(), copy.read_text()) == ("old", "old")
+
+    def no_links(*paths: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    copy.unlink()
+    keep_a_copy(path, copy)
+    assert copy.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-previous"]
+
+
+def test_text_out_of_files_is_printed_as_what_it_is() -> None:
+    hostile = "\x1b[2J\x1b]0;title\x07 name\u202e\u2066 \ud800 \x85 é 漢 \u3000x"
+    shown = printable(hostile)
+    assert shown.startswith(r"\x1b[2J\x1b]0;title\x07 name\u202e\u2066 \ud800 \x85 é 漢")
+    assert shown.isprintable()
+    assert printable("two\nlines\tand\rmore") == "two lines and more"
+    assert len(printable("x" * 10_000, limit=100)) <= 100
+    assert str(InputError("a\nb\x1b")) == r"a b\x1b"
+    assert len(str(InputError("x" * 100_000))) <= 2000
