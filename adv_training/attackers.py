@@ -1,23 +1,18 @@
-"""Rules that write the perturbation: the learned attacker, and the one that does nothing."""
+"""The networks of the learned attacker: from image and gradient to a perturbation before tanh."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from l2l_gail.core import ConvPerturber, Oracle, State, UpdateRule, Vars
+from l2l_gail.core import UpdateRule
 
-__all__ = ["SlimAttacker", "Stay", "build_attacker"]
+from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
+from .rules import Perturber, ResidualPerturber
+
+__all__ = ["ATTACKERS", "ResidualNet", "SlimAttacker", "build_attacker"]
 
 _GROUPS = 4
-
-
-class Stay(UpdateRule):
-    """The rule that leaves the follower where it is: standard training, no query, no cost."""
-
-    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
-        """Return ``variables`` and ``state`` as they came."""
-        return variables, state
 
 
 class SlimAttacker(nn.Module):
@@ -36,12 +31,11 @@ class SlimAttacker(nn.Module):
     Args:
         channels: Width of the network, a multiple of 4.
         colours: Channels ``C`` of the image.
-        uses_gradient: Whether the input is image and gradient (2C channels) or the image alone.
+        inputs: Channels that the network sees: 2C, or C where it does without the gradient.
     """
 
-    def __init__(self, channels: int = 12, *, colours: int = 3, uses_gradient: bool = True) -> None:
+    def __init__(self, channels: int = 12, *, colours: int = 3, inputs: int = 6) -> None:
         super().__init__()
-        inputs = colours * (2 if uses_gradient else 1)
         self.stem = nn.Sequential(
             nn.Conv2d(inputs, channels, 3, 2, 1, bias=False),
             nn.GroupNorm(_GROUPS, channels),
@@ -68,16 +62,82 @@ class SlimAttacker(nn.Module):
         return self.scale * self.last(torch.cat([full, inputs], dim=1))
 
 
-def build_attacker(eps: float, *, channels: int, seed: int) -> ConvPerturber:
-    """Return a fresh Grad L2L attacker; torch's global random state is left as it was.
+class ResidualNet(nn.Module):
+    """What the residual attacker adds to the sign: three convolutions at half resolution.
+
+    ::
+
+        (B, inputs, H, W) -unshuffle-> (B, 4 inputs, H/2, W/2) -conv 3x3-> (B, c, H/2, W/2)
+                          -conv 3x3-> (B, c, H/2, W/2) -conv 3x3-> (B, 4C, H/2, W/2)
+                          -shuffle-> (B, C, H, W)
+
+    GroupNorm and ReLU after the first two; the last one starts at zero, so that the attacker starts
+    as the sign alone. Nothing is lost in going to half resolution (four pixels become channels),
+    and the convolutions cost a quarter. The image's sides must be even.
 
     Args:
-        eps: Radius of the ball, which one step may use up.
-        channels: Width of the network.
-        seed: Seed of its initial weights.
+        channels: Width ``c``, a multiple of 4.
+        colours: Channels ``C`` of the image.
+        inputs: Channels that the network sees.
     """
+
+    def __init__(self, channels: int = 16, *, colours: int = 3, inputs: int = 6) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, 4 * colours, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.layers = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * inputs, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(_GROUPS, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(_GROUPS, channels),
+            nn.ReLU(),
+            last,
+            nn.PixelShuffle(2),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return ``(B, C, H, W)`` from ``(B, inputs, H, W)``."""
+        return self.layers(inputs)
+
+
+ATTACKERS: dict[str, type[nn.Module]] = {
+    "slim": SlimAttacker,
+    "residual": ResidualNet,
+    "paper_slim": PaperSlimAttacker,
+    "paper_wide": WideAttacker,
+    "paper_two_layer": TwoLayerAttacker,
+}
+"""Shapes of the attacker, by the name that the settings give them."""
+
+
+def build_attacker(
+    name: str,
+    radius: float,
+    *,
+    channels: int | None,
+    seed: int,
+    colours: int = 3,
+    uses_gradient: bool = True,
+) -> UpdateRule:
+    """Return a fresh learned attacker; torch's global random state is left as it was.
+
+    Args:
+        name: A shape of :data:`ATTACKERS`.
+        radius: Epsilon in pixels' units of [0, 1], which one step may use up.
+        channels: Width of the network; ``None`` takes the shape's own.
+        seed: Seed of its initial weights.
+        colours: Channels of the image.
+        uses_gradient: Grad L2L if true; Naive L2L, which asks nothing of the classifier, if false.
+    """
+    inputs = 2 * colours if uses_gradient else colours
+    width = () if channels is None else (channels,)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = SlimAttacker(channels)
+        net = ATTACKERS[name](*width, colours=colours, inputs=inputs)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ConvPerturber(net, eps)
+    if name == "residual" and uses_gradient:
+        return ResidualPerturber(net, radius)
+    return Perturber(net, radius, uses_gradient=uses_gradient)

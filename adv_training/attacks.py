@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from .data import ImageBatch
 from .game import in_mode, project
-from .image_losses import ImageLoss, cross_entropy
+from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
 
-__all__ = ["fgsm", "losses", "pgd", "pgd_survivors"]
+__all__ = ["fgsm", "losses", "pgd", "pgd_survivors", "standing_survivors"]
 
 
 def losses(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -117,6 +117,38 @@ def pgd_survivors(
             if len(alive):
                 with torch.no_grad():
                     survives[alive] = classifier(x).argmax(1) == y
+    return survives
+
+
+def standing_survivors(
+    classifier: nn.Module, batch: ImageBatch, eps: float, *, generator: torch.Generator
+) -> Tensor:
+    """Return which images withstand the standing measure of robustness, bool of shape ``(B,)``.
+
+    PGD-10 on the margin of the logits, then PGD-10 on the cross-entropy of three times the logits,
+    each from a random start with steps of eps / 4; an image withstands if both fail. PGD on
+    cross-entropy alone flatters by some four points; this comes within a point of APGD-T.
+
+    Args:
+        classifier: Images to logits.
+        batch: Clean images and labels.
+        eps: Radius of the ball.
+        generator: Source of the random starts.
+    """
+    survives = torch.ones_like(batch.y, dtype=torch.bool)
+    for loss in (margin, sharp_cross_entropy):
+        alive = survives.nonzero().squeeze(1)
+        if len(alive):
+            rest = ImageBatch(batch.x[alive], batch.y[alive])
+            survives[alive] = pgd_survivors(
+                classifier,
+                rest,
+                eps,
+                steps=10,
+                step_size=eps / 4,
+                loss=loss,
+                generator=generator,
+            )
     return survives
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from l2l_gail.core import unroll
 
-from .attacks import fgsm, losses, pgd, pgd_survivors
+from .attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
 from .data import ImageBatch, Images
 from .game import ImageGame, in_mode
 from .registry import Method
@@ -33,11 +33,14 @@ class Accuracy:
 
     Attributes:
         clean: Images classified correctly.
-        pgd20: Images that also withstand PGD-20.
+        pgd20: Images that also withstand PGD-20 on cross-entropy: what papers report.
+        robust: Images that also withstand the standing measure, PGD on the margin and on the
+            cross-entropy of three times the logits; see ``attacks.standing_survivors``.
     """
 
     clean: float
     pgd20: float
+    robust: float
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,19 @@ def accuracy(
     step_size: float = 2 / 255,
     restarts: int = 1,
 ) -> Accuracy:
-    """Return clean accuracy and accuracy under PGD (20 steps of 2/255, one random start).
+    """Return accuracy on clean images, under PGD-20 (steps of 2/255) and the standing measure.
 
     Args:
         classifier: Images in [0, 1] to logits.
         images: What to judge on.
         eps: Radius of the ball.
         seed: Seed of the random starts.
-        steps: Steps of the attack.
-        step_size: Change of a pixel in one step.
+        steps: Steps of PGD on cross-entropy.
+        step_size: Change of a pixel in one of them.
         restarts: Random starts; the worst counts.
     """
-    generator = torch.Generator(images.pixels.device).manual_seed(seed)
-    right = withstood = 0
+    generator, other = (torch.Generator(images.pixels.device).manual_seed(seed) for _ in "12")
+    right = withstood = stood = 0
     for batch in images.batches(_BATCH):
         with in_mode(classifier, training=False), torch.no_grad():
             right += int((classifier(batch.x).argmax(1) == batch.y).sum())
@@ -89,7 +92,8 @@ def accuracy(
             generator=generator,
         )
         withstood += int(survives.sum())
-    return Accuracy(right / len(images), withstood / len(images))
+        stood += int(standing_survivors(classifier, batch, eps, generator=other).sum())
+    return Accuracy(right / len(images), withstood / len(images), stood / len(images))
 
 
 def attack(game: ImageGame, method: Method, batch: ImageBatch) -> Tensor:

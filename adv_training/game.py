@@ -58,6 +58,9 @@ class ImageGame(Game):
         eps: Radius of the ball, in pixels' units of [0, 1].
         start: Where the follower starts, and whether the ball binds it.
         attack_loss: What the follower maximises, a loss of each image.
+        label_smoothing: Probability that the leader's targets spread evenly over all classes. The
+            follower keeps the true labels: against smoothed ones the best attack on an image that
+            is classified with certainty would be to raise the certainty.
         generator: Source of the random start, on the images' device.
         bf16: Compute the classifier under bfloat16 autocast; the images themselves, the
             normalisation and the loss stay in float32, as a bfloat16 image is off by up to 0.5/255.
@@ -76,6 +79,7 @@ class ImageGame(Game):
         *,
         start: Start = CLEAN,
         attack_loss: ImageLoss = cross_entropy,
+        label_smoothing: float = 0.0,
         generator: torch.Generator | None = None,
         bf16: bool = False,
     ) -> None:
@@ -83,6 +87,7 @@ class ImageGame(Game):
         self.eps = eps
         self.start = start
         self.attack_loss = attack_loss
+        self.label_smoothing = label_smoothing
         self.zero_sum = attack_loss is cross_entropy
         self.generator = generator
         self.bf16 = bf16
@@ -106,7 +111,7 @@ class ImageGame(Game):
         with in_mode(self.classifier, training=True):
             logits = self._logits(follower["x"])
         self.last_accuracy = (logits.detach().argmax(1) == batch.y).float().mean()
-        return F.cross_entropy(logits, batch.y)
+        return F.cross_entropy(logits, batch.y, label_smoothing=self.label_smoothing)
 
     def project(self, follower: Vars, batch: ImageBatch) -> Vars:
         """Return the nearest point of the ball around the clean images and of the box [0, 1]."""

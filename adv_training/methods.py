@@ -6,12 +6,13 @@ changing one object.  A method of your own is one more such builder, in any file
 
 from __future__ import annotations
 
-from l2l_gail.core import SignDescent
+from l2l_gail.core import UpdateRule
 
-from .attackers import Stay, build_attacker
-from .game import UNIFORM
+from .attackers import build_attacker
+from .game import UNIFORM, Start
 from .registry import Method, find_method, register_method
-from .settings import Settings
+from .rules import LearnedStart, SignSteps, Stay
+from .settings import DEFAULT_ATTACKER, Settings
 
 __all__ = ["build_method", "forward_equivalents"]
 
@@ -37,10 +38,22 @@ def standard(settings: Settings) -> Method:
     return Method(Stay())
 
 
+@register_method("fgsm", cost=5, source="Goodfellow et al. 2015, arXiv 1412.6572")
+def fgsm(settings: Settings) -> Method:
+    """One step of epsilon along the gradient's sign, from the clean image."""
+    return Method(SignSteps(1.0, settings.radius))
+
+
 @register_method("fgsm_rs", cost=5, source="Wong et al. 2020, arXiv 2001.03994")
 def fgsm_rs(settings: Settings) -> Method:
     """One step of 1.25 epsilon along the gradient's sign, from a random start."""
-    return Method(SignDescent(1.25 * settings.radius), start=UNIFORM)
+    return Method(SignSteps(1.25, settings.radius), start=UNIFORM)
+
+
+@register_method("n_fgsm", cost=5, source="de Jorge et al. 2022, arXiv 2202.01181")
+def n_fgsm(settings: Settings) -> Method:
+    """One step of epsilon from noise of twice epsilon; the sum is not projected onto the ball."""
+    return Method(SignSteps(1.0, settings.radius), start=Start(noise=2.0, confined=False))
 
 
 @register_method(
@@ -52,30 +65,67 @@ def fgsm_rs(settings: Settings) -> Method:
 def pgd(settings: Settings) -> Method:
     """Steps along the gradient's sign, 2.5 epsilon in all as in the paper's appendix."""
     steps = settings.pgd_steps
-    return Method(SignDescent(min(1.25, 2.5 / steps) * settings.radius), steps, UNIFORM)
+    return Method(SignSteps(min(1.25, 2.5 / steps), settings.radius), steps, UNIFORM)
 
 
-def _l2l_cost(settings: Settings, share: float) -> float:
-    k = settings.l2l_steps
+def _learned_cost(queries: int, passes: int, settings: Settings, share: float) -> float:
+    """Return the cost of a learned attacker: its queries and passes, forward and backward."""
     if settings.order == "fused":
-        return 2 * k + 3 + 3 * k * share
-    return 4 * k + 5 + 4 * k * share
+        return 2 * queries + 3 + 3 * passes * share
+    return 4 * queries + 5 + 4 * passes * share
 
 
-def _l2l_label(settings: Settings) -> str:
+def _learned_label(settings: Settings) -> str:
+    shape = "" if settings.attacker == DEFAULT_ATTACKER else f"-{settings.attacker}"
+    order = "" if settings.order == "fused" else f"-{settings.order}"
+    return f"{settings.method}{shape}{order}"
+
+
+def _grad_l2l_label(settings: Settings) -> str:
     steps = "" if settings.l2l_steps == 1 else f"-{settings.l2l_steps}step"
-    return f"{settings.method}{steps}" + ("" if settings.order == "fused" else f"-{settings.order}")
+    return _learned_label(settings).replace("grad_l2l", f"grad_l2l{steps}", 1)
+
+
+def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
+    return build_attacker(
+        settings.attacker,
+        settings.radius,
+        channels=settings.attacker_channels,
+        seed=settings.seed,
+        uses_gradient=uses_gradient,
+    )
+
+
+@register_method(
+    "naive_l2l",
+    cost=lambda settings, share: _learned_cost(0, 1, settings, share),
+    source="Jiang et al. 2021, arXiv 1811.01213",
+    label=_learned_label,
+)
+def naive_l2l(settings: Settings) -> Method:
+    """A network trained along writes the perturbation from the image alone."""
+    return Method(_attacker(settings, uses_gradient=False), sees=1)
 
 
 @register_method(
     "grad_l2l",
-    cost=_l2l_cost,
+    cost=lambda settings, share: _learned_cost(
+        settings.l2l_steps, settings.l2l_steps, settings, share
+    ),
     source="Jiang et al. 2021, arXiv 1811.01213",
-    label=_l2l_label,
+    label=_grad_l2l_label,
 )
 def grad_l2l(settings: Settings) -> Method:
     """A network trained along sees image and gradient and writes the perturbation."""
-    attacker = build_attacker(
-        settings.radius, channels=settings.attacker_channels, seed=settings.seed
-    )
-    return Method(attacker, settings.l2l_steps)
+    return Method(_attacker(settings), settings.l2l_steps)
+
+
+@register_method(
+    "start_l2l",
+    cost=lambda settings, share: _learned_cost(2, 1, settings, share),
+    source="after FGSM-SDI, Jia et al. 2021, arXiv 2110.05007",
+    label=_learned_label,
+)
+def start_l2l(settings: Settings) -> Method:
+    """A network trained along writes the start of one step along the gradient's sign."""
+    return Method(LearnedStart(_attacker(settings), settings.radius))

@@ -25,12 +25,15 @@ class Method:
         steps: Inner steps.
         start: Where the perturbation starts, and whether the ball binds it.
         attack_loss: What the perturbation raises.
+        sees: What the network ``rule.net`` of a learned rule sees, in images: 2 for image and
+            gradient, 1 for the image alone. Its cost is counted by it.
     """
 
     rule: UpdateRule
     steps: int = 1
     start: Start = CLEAN
     attack_loss: ImageLoss = cross_entropy
+    sees: int = 2
 
     @property
     def learns(self) -> bool:

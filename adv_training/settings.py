@@ -9,18 +9,23 @@ from typing import Any, Literal
 from l2l_gail.errors import InputError
 from l2l_gail.runs import check_seed
 
+from .attackers import ATTACKERS
 from .models import MODELS
 from .registry import find_method
 
-__all__ = ["METHODS", "Order", "Settings"]
+__all__ = ["DEFAULT_ATTACKER", "METHODS", "Order", "Settings"]
 
 Order = Literal["fused", "alternating"]
 
 METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 """What ``--method all`` compares; the whole table is ``registry.method_names()``."""
 
-_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "attacker_channels")
+DEFAULT_ATTACKER = "slim"
+"""The shape that labels do not name."""
+
+_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps")
 _POSITIVE = ("eps", "lr", "attacker_lr")
+_FRACTIONS = ("ramp", "ema", "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,13 @@ class Settings:
         momentum: Of SGD.
         weight_decay: Of SGD.
         attacker_lr: Learning rate of the attacker (Adam).
-        attacker_channels: Width of the attacker.
+        attacker: Shape of the learned attacker, a name of ``attackers.ATTACKERS``.
+        attacker_channels: Width of the attacker; ``None`` takes the shape's own.
+        ramp: Fraction of the training over which epsilon grows linearly from 0; 0 has it whole from
+            the first step.
+        ema: Decay of the weights' exponential moving average, which is then what is judged; 0
+            judges the weights themselves.
+        label_smoothing: Probability that the classifier's targets spread evenly over all classes.
         bf16: Whether training computes the classifier under bfloat16 autocast (CUDA).
     """
 
@@ -60,7 +71,11 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     attacker_lr: float = 4e-3
-    attacker_channels: int = 12
+    attacker: str = DEFAULT_ATTACKER
+    attacker_channels: int | None = None
+    ramp: float = 0.0
+    ema: float = 0.0
+    label_smoothing: float = 0.0
     bf16: bool = False
 
     def __post_init__(self) -> None:
@@ -81,10 +96,15 @@ class Settings:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
         if self.eps > 255:
             raise InputError(f"--eps {self.eps} is in 1/255 and at most 255 (8 is the usual one)")
-        if self.attacker_channels % 4:
-            raise InputError(
-                f"--attacker-channels {self.attacker_channels} must be a multiple of 4"
-            )
+        for name in _FRACTIONS:
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")
+        if self.attacker not in ATTACKERS:
+            raise InputError(f"unknown attacker {self.attacker!r}; known: {', '.join(ATTACKERS)}")
+        multiple = 32 if self.attacker == "paper_slim" else 4
+        width = self.attacker_channels
+        if width is not None and (width < 1 or width % multiple):
+            raise InputError(f"--attacker-channels {width} must be a multiple of {multiple}")
 
     @property
     def radius(self) -> float:

@@ -15,7 +15,7 @@ from .game import ImageGame
 from .registry import Method
 from .settings import Settings
 
-__all__ = ["build_game", "build_trainer", "forward_flops", "play_step"]
+__all__ = ["attacker_flops", "build_game", "build_trainer", "forward_flops", "play_step"]
 
 
 def build_game(
@@ -37,6 +37,7 @@ def build_game(
         settings.radius,
         start=method.start,
         attack_loss=method.attack_loss,
+        label_smoothing=settings.label_smoothing,
         generator=generator,
         bf16=settings.bf16,
     )
@@ -67,6 +68,20 @@ def play_step(trainer: L2LTrainer, method: Method, batch: ImageBatch) -> dict[st
     """Play one training step, all inner steps on one batch; see ``L2LTrainer.step``."""
     inner: list[Any] = [batch] + [None] * (method.steps - 1)
     return trainer.step(inner)
+
+
+def attacker_flops(method: Method, *shape: int) -> int | None:
+    """Return the operations of one pass through a method's attacker; ``None`` if it has none.
+
+    Args:
+        method: With or without a learned rule.
+        shape: Of an image, ``(C, H, W)``.
+    """
+    net = getattr(method.rule, "net", None)
+    if not method.learns or net is None:
+        return None
+    colours, *size = shape
+    return forward_flops(net, 1, method.sees * colours, *size)
 
 
 def forward_flops(module: nn.Module, *shape: int) -> int:

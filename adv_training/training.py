@@ -16,14 +16,16 @@ from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
 from .attacks import pgd
+from .averaging import WeightAverage
 from .data import Dataset, Images
 from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
+from .rules import set_radius
 from .settings import Settings
-from .step import build_game, build_trainer, forward_flops, play_step
+from .step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 
 __all__ = ["Training", "check_batch_size", "check_resumed", "one_cycle"]
 
@@ -86,12 +88,16 @@ class Training:
         self.method.rule.to(device)
         classifier = build_classifier(settings.model, dataset.classes, settings.seed).to(device)
         self.game = build_game(classifier, self.method, settings, self.noise)
+        self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
+        self.judged = self.average.model if self.average else classifier
         # Judges are in float32 whatever the training is in.
-        self.judge = ImageGame(self.game.classifier, settings.radius)
+        self.judge = ImageGame(self.judged, settings.radius)
+        if settings.ramp:
+            set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
         self.trainer = build_trainer(self.game, self.method, settings)
         self.steps_per_epoch = len(dataset.train) // settings.batch_size
         self.epoch = 0
-        self.curve: dict[str, list[float]] = {"epochs": [], "clean": [], "pgd20": []}
+        self.curve: dict[str, list[float]] = {"epochs": [], "clean": [], "pgd20": [], "robust": []}
         self.best: dict[str, Any] = {}
         self.overfitted: list[int] = []
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
@@ -139,7 +145,11 @@ class Training:
             # The rate in the middle of the step, so that neither the first nor the last is 0.
             done = (self.trainer.steps + 0.5) / total
             rate = self._set_rate(one_cycle(done, settings.lr))
+            if settings.ramp:
+                self._set_radius(settings.radius * min(1.0, done / settings.ramp))
             stats = play_step(self.trainer, self.method, batch)
+            if self.average:
+                self.average.follow(self.game.classifier)
             if i % _TELL_EVERY == 0 or i == self.steps_per_epoch:
                 text = f"epoch {self.epoch + 1}, loss {float(stats['leader_loss']):.3f}"
                 amount = _TELL_EVERY if i % _TELL_EVERY == 0 else i % _TELL_EVERY
@@ -152,6 +162,10 @@ class Training:
                         f"{self.trainer.steps}; lower --lr {settings.lr}"
                     )
         self.epoch += 1
+
+    def _set_radius(self, radius: float) -> None:
+        self.game.eps = radius
+        set_radius(self.method.rule, radius)
 
     def _set_rate(self, rate: float) -> float:
         assert self.trainer.leader_optimizer is not None
@@ -171,23 +185,27 @@ class Training:
 
     def _review_epoch(self, logbook: Logbook) -> None:
         """Judge the classifier on the held-out images, watch its health, keep the best."""
-        held_out, classifier = self.dataset.held_out, self.game.classifier
+        if self.settings.ramp:
+            self._set_radius(self.settings.radius)  # the attacker is judged in the whole ball
+        held_out = self.dataset.held_out
         found = self._judge(held_out)
         self.curve["epochs"].append(self.epoch)
         self.curve["clean"].append(found.clean)
         self.curve["pgd20"].append(found.pgd20)
+        self.curve["robust"].append(found.robust)
         # Robust accuracy is no goal of standard training: its least trained epoch has the most.
-        score = found.clean if self.settings.method == "standard" else found.pgd20
-        if not self.best or score > self.best["score"]:
-            weights = copy.deepcopy(classifier.state_dict())
+        score = found.clean if self.settings.method == "standard" else found.robust
+        if not self.best or score >= self.best["score"]:  # of two equal ones the longer trained
+            weights = copy.deepcopy(self.judged.state_dict())
             self.best = {"epoch": self.epoch, "score": score, "classifier": weights}
         few = held_out.batch(slice(0, _WATCHED))
         watch = torch.Generator(few.x.device).manual_seed(self.settings.seed)
-        by_fgsm, by_pgd = single_step_trap(classifier, few, self.settings.radius, watch)
+        by_fgsm, by_pgd = single_step_trap(self.game.classifier, few, self.settings.radius, watch)
         trapped = by_fgsm - by_pgd > _TRAP_GAP and by_pgd < _TRAP_FLOOR
         scalars = {
             "held_out/clean": found.clean,
             "held_out/pgd20": found.pgd20,
+            "held_out/robust": found.robust,
             "health/fgsm": by_fgsm,
             "health/pgd7": by_pgd,
             "health/catastrophic_overfitting": float(trapped),
@@ -203,7 +221,7 @@ class Training:
             Message(
                 "line",
                 f"epoch {self.epoch}/{self.settings.epochs}: held-out clean {found.clean:.1%}, "
-                f"PGD-20 {found.pgd20:.1%}",
+                f"PGD-20 {found.pgd20:.1%}, robust {found.robust:.1%}",
             )
         )
         if trapped:
@@ -222,15 +240,15 @@ class Training:
         if self.method.learns:
             perturbed = attack(self.judge, self.method, few)
         else:
-            perturbed = pgd(self.game.classifier, few, self.settings.radius)
+            perturbed = pgd(self.judged, few, self.settings.radius)
         logbook.images(few.x, perturbed, self.epoch)
 
     def _judge(self, images: Images) -> Accuracy:
-        return accuracy(self.game.classifier, images, self.settings.radius, seed=self.settings.seed)
+        return accuracy(self.judged, images, self.settings.radius, seed=self.settings.seed)
 
     def _summary(self) -> dict[str, Any]:
         """Evaluate the last and the best classifier on the test images."""
-        classifier, test = self.game.classifier, self.dataset.test
+        classifier, test = self.judged, self.dataset.test
         self.tell(Message("line", f"evaluates on {len(test)} test images"))
         last = self._judge(test)
         gain = attack_gain(self.judge, self.method, test)
@@ -242,10 +260,9 @@ class Training:
             classifier.load_state_dict(weights)
         shape = tuple(test.pixels.shape[1:])
         flops = forward_flops(classifier, 1, *shape)
-        attacker_flops, distance = None, None
+        attacker = attacker_flops(self.method, *shape)
+        distance = None
         if self.method.learns:
-            colours, *size = shape
-            attacker_flops = forward_flops(self.method.rule.net, 1, 2 * colours, *size)  # type: ignore[arg-type]
             distance = moved(self.method.rule, build_method(self.settings).rule)
         return {
             "kind": "cifar",
@@ -255,12 +272,12 @@ class Training:
             "epochs": self.epoch,
             "clean": last.clean,
             "pgd20": last.pgd20,
+            "robust": last.robust,
             "clean_best": best.clean,
             "pgd20_best": best.pgd20,
+            "robust_best": best.robust,
             "best_epoch": self.best["epoch"],
-            "forward_equivalents": forward_equivalents(
-                self.settings, (attacker_flops or 0) / flops
-            ),
+            "forward_equivalents": forward_equivalents(self.settings, (attacker or 0) / flops),
             "attack_gain_fgsm": gain.fgsm,
             "attack_gain_l2l": gain.rule,
             "attacker_moved": distance,
@@ -271,7 +288,7 @@ class Training:
             "params": sum(p.numel() for p in classifier.parameters()),
             "attacker_params": sum(p.numel() for p in self.method.rule.parameters()),
             "flops": flops,
-            "attacker_flops": attacker_flops,
+            "attacker_flops": attacker,
             "device": str(test.pixels.device),
             "settings": self.settings.to_dict(),
             "curve": self.curve,
@@ -285,6 +302,7 @@ class Training:
         return {
             "device": self.order.device.type,
             "classifier": self.game.classifier.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "trainer": self.trainer.state_dict(),
             "order": self.order.get_state(),
             "noise": self.noise.get_state(),
@@ -303,6 +321,8 @@ class Training:
                 f"fit {self.order.device.type}; resume it there, or leave --resume out"
             )
         self.game.classifier.load_state_dict(state["classifier"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.trainer.load_state_dict(state["trainer"])
         self.order.set_state(state["order"])
         self.noise.set_state(state["noise"])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adv_training.attacks import fgsm, losses, pgd, pgd_survivors
+from adv_training.attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
 from adv_training.data import ImageBatch, Images
 from adv_training.evaluate import (
     accuracy,
@@ -16,11 +16,13 @@ from adv_training.evaluate import (
     moved,
     single_step_trap,
 )
+from adv_training.image_losses import margin
 from adv_training.methods import build_method
+from adv_training.registry import method_names
 from adv_training.synthetic import synthetic_images
 from tests.adv_training.support import EPS, Linear, generator, tiny_batch, tiny_game, tiny_settings
 
-ALL = ["standard", "fgsm_rs", "pgd", "grad_l2l"]
+CONFINED = [name for name in method_names() if name != "n_fgsm"]
 
 
 def linear_problem() -> tuple[Linear, ImageBatch]:
@@ -64,7 +66,7 @@ class _Shifted(nn.Module):
         return self.model(x) + torch.tensor([0.0, self.shift])
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", CONFINED)
 @pytest.mark.parametrize("edge", [0.0, 1.0, None])
 def test_no_rule_leaves_the_ball_or_the_box(name: str, edge: float | None) -> None:
     method = build_method(tiny_settings(name, pgd_steps=4, l2l_steps=2))
@@ -78,7 +80,7 @@ def test_no_rule_leaves_the_ball_or_the_box(name: str, edge: float | None) -> No
     assert x.max() <= 1
     if name == "standard":
         assert torch.equal(x, batch.x)
-    else:
+    elif name != "naive_l2l" or edge is None:  # which sees nothing in an image of one grey
         assert (x - batch.x).abs().max() > EPS / 4
     for found in (fgsm(game.classifier, batch, EPS), pgd(game.classifier, batch, EPS)):
         assert (found - batch.x).abs().max() <= EPS + 1e-6
@@ -161,6 +163,35 @@ def test_survivors_are_no_more_than_the_last_iterate_says() -> None:
     assert abs(float(survives.float().mean() - stands.float().mean())) < 0.05
 
 
+def test_the_standing_measure_is_no_kinder_than_either_of_its_attacks() -> None:
+    classifier = tiny_game().classifier
+    batch = tiny_batch(200)
+    with torch.no_grad():
+        batch = ImageBatch(batch.x, classifier.eval()(batch.x).argmax(1))
+    eps = 0.002
+    options = {"steps": 10, "step_size": eps / 4}
+    by_margin = pgd_survivors(
+        classifier, batch, eps, loss=margin, generator=generator(5), **options
+    )
+    standing = standing_survivors(classifier, batch, eps, generator=generator(5))
+    assert not bool((standing & ~by_margin).any())
+    assert 0 < standing.sum() < len(batch.y)
+    by_entropy = pgd_survivors(classifier, batch, eps, generator=generator(5), **options)
+    assert standing.sum() <= by_entropy.sum()
+
+
+def test_the_standing_measure_of_a_linear_classifier_is_the_margin() -> None:
+    model, batch = linear_problem()
+    weight = model.weight.detach()
+    signs = torch.where(batch.y == 1, 1.0, -1.0)
+    share = torch.linspace(0.2, 2.0, len(signs))
+    wanted = signs * share * EPS * weight.abs().sum()
+    x = 0.5 + (weight / weight.square().sum()) * wanted.view(-1, 1, 1, 1)
+    centred = _Shifted(model, -float((0.5 * weight).sum()))
+    found = standing_survivors(centred, ImageBatch(x, batch.y), EPS, generator=generator(3))
+    assert found.tolist() == (share > 1).tolist()
+
+
 def test_accuracy_counts_clean_and_robust_images() -> None:
     classifier = tiny_game().classifier
     images = synthetic_images(90, seed=2)
@@ -170,8 +201,10 @@ def test_accuracy_counts_clean_and_robust_images() -> None:
     found = accuracy(classifier, Images(images.pixels, labels), 1e-6, seed=0, steps=2)
     assert found.clean == pytest.approx(2 / 3)
     assert found.pgd20 == pytest.approx(2 / 3)  # nothing is lost in a ball of no size
+    assert found.robust == pytest.approx(2 / 3)
     wide = accuracy(classifier, Images(images.pixels, labels), 0.5, seed=0, step_size=0.1)
     assert wide.pgd20 < 0.1  # and everything in one of half the range
+    assert wide.robust < 0.1
 
 
 def test_attacks_leave_modes_gradients_and_weights_alone() -> None:

@@ -14,11 +14,12 @@ from torch.utils.flop_counter import flop_registry
 from adv_training.attackers import SlimAttacker
 from adv_training.data import ImageBatch
 from adv_training.evaluate import attack
-from adv_training.game import CLEAN, UNIFORM, ImageGame, in_mode
+from adv_training.game import CLEAN, UNIFORM, ImageGame, Start, in_mode
 from adv_training.methods import build_method, forward_equivalents
 from adv_training.models import MODELS, build_classifier
-from adv_training.settings import METHODS, Settings
-from adv_training.step import build_game, build_trainer, forward_flops, play_step
+from adv_training.registry import method_names
+from adv_training.settings import Settings
+from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
@@ -66,7 +67,7 @@ def test_queries_leave_the_statistics_alone_and_the_leader_moves_them_once() -> 
     assert not any(torch.equal(a, b) for a, b in zip(before, statistics(game), strict=True))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", method_names())
 def test_the_statistics_after_a_step_are_those_of_the_perturbed_batch(name: str) -> None:
     trainer, method, game = set_up(tiny_settings(name, pgd_steps=3))
     batch = tiny_batch()
@@ -106,6 +107,9 @@ def test_the_table_of_methods() -> None:
         return build_method(tiny_settings(name, **changes))
 
     assert rule("standard").rule.__class__.__name__ == "Stay"
+    assert (rule("fgsm").rule.lr, rule("fgsm").start) == (EPS, CLEAN)
+    assert (rule("n_fgsm").rule.lr, rule("n_fgsm").start) == (EPS, Start(2.0, confined=False))
+    assert rule("naive_l2l").rule.uses_gradient is False
     assert rule("fgsm_rs").rule.lr == pytest.approx(1.25 * EPS)
     assert (rule("fgsm_rs").start, rule("fgsm_rs").steps) == (UNIFORM, 1)
     assert rule("pgd", pgd_steps=10).rule.lr == pytest.approx(EPS / 4)
@@ -118,7 +122,7 @@ def test_the_table_of_methods() -> None:
     assert not rule("pgd").learns
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", method_names())
 def test_every_method_goes_through_the_core(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     step, unroll = L2LTrainer.step, core_trainer.unroll
@@ -140,7 +144,7 @@ def test_every_method_goes_through_the_core(name: str, monkeypatch: pytest.Monke
 
 def test_a_fused_step_equals_two_gradients_with_the_sign_turned() -> None:
     """Classifier and attacker as plain torch code computes them, then the same optimizers."""
-    settings = tiny_settings("grad_l2l", weight_decay=0.0)
+    settings = tiny_settings("grad_l2l", attacker="slim", weight_decay=0.0)
     trainer, method, game = set_up(settings)
     reference = copy.deepcopy(game.classifier)
     net = copy.deepcopy(method.rule.net)
@@ -193,12 +197,19 @@ def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
     ("name", "changes", "nominal"),
     [
         ("standard", {}, 3.0),
+        ("fgsm", {}, 5.0),
         ("fgsm_rs", {}, 5.0),
+        ("n_fgsm", {}, 5.0),
         ("pgd", {"pgd_steps": 2}, 7.0),
         ("pgd", {"pgd_steps": 10}, 23.0),
         ("grad_l2l", {}, None),
         ("grad_l2l", {"l2l_steps": 2}, None),
         ("grad_l2l", {"order": "alternating"}, None),
+        ("grad_l2l", {"attacker": "slim"}, None),
+        ("naive_l2l", {}, None),
+        ("naive_l2l", {"order": "alternating"}, None),
+        ("start_l2l", {}, None),
+        ("start_l2l", {"order": "alternating"}, None),
     ],
 )
 def test_the_cost_of_a_step_is_the_table_s(name: str, changes: dict, nominal: float | None) -> None:
@@ -206,14 +217,14 @@ def test_the_cost_of_a_step_is_the_table_s(name: str, changes: dict, nominal: fl
     trainer, method, game = set_up(settings, model="small_cnn")
     batch = tiny_batch(2)
     one = forward_flops(game.classifier, 1, 3, 32, 32)
-    share = forward_flops(method.rule.net, 1, 6, 32, 32) / one if method.learns else 0.0
+    share = (attacker_flops(method, 3, 32, 32) or 0) / one
     with Flops() as flops:
         play_step(trainer, method, batch)
     counted = flops.total / (2 * one)
     claimed = forward_equivalents(settings, share)
     if nominal is not None:
         assert claimed == nominal
-    elif settings.order == "fused":
+    elif settings.method == "grad_l2l" and settings.order == "fused":
         k = settings.l2l_steps
         assert claimed == pytest.approx(2 * k + 3 + 3 * k * share)
     # The input's own gradient is not needed everywhere: the table may be too high, by little.
@@ -241,7 +252,7 @@ def test_classifiers_take_images_and_give_logits(name: str) -> None:
 
 
 def test_a_naive_attacker_sees_the_image_alone() -> None:
-    rule = ConvPerturber(SlimAttacker(8, uses_gradient=False), EPS, uses_gradient=False)
+    rule = ConvPerturber(SlimAttacker(8, inputs=3), EPS, uses_gradient=False)
     batch = tiny_batch(4)
     played, _ = rule({"x": batch.x}, None, {})  # type: ignore[arg-type]
     assert played["x"].shape == batch.x.shape
@@ -269,6 +280,12 @@ def test_bf16_keeps_losses_in_float32() -> None:
         ({"eps": 256.0}, "1/255"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"attacker_channels": 6}, "multiple of 4"),
+        ({"attacker_channels": 0}, "multiple of 4"),
+        ({"attacker_channels": 8, "attacker": "paper_slim"}, "multiple of 32"),
+        ({"attacker": "fat"}, "unknown attacker 'fat'; known: slim"),
+        ({"ramp": 1.5}, "--ramp 1.5"),
+        ({"ema": -0.1}, "--ema -0.1"),
+        ({"label_smoothing": 1.0}, "--label-smoothing 1.0"),
         ({"seed": -1}, "--seed is -1"),
     ],
 )

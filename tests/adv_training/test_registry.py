@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from adv_training import registry
-from adv_training.attackers import Stay
 from adv_training.methods import build_method, forward_equivalents
 from adv_training.registry import Method, find_method, method_names, register_method
+from adv_training.rules import Stay
 from adv_training.settings import METHODS, Settings
 from l2l_gail.errors import InputError
 from tests.adv_training.support import tiny_settings

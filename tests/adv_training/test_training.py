@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,7 +25,7 @@ from adv_training.training import Training, one_cycle
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
-from tests.adv_training.support import tiny_settings
+from tests.adv_training.support import tiny_batch, tiny_game, tiny_settings
 
 
 @pytest.fixture(autouse=True)
@@ -52,11 +55,16 @@ class Killed(Exception):
     """What a kill does to a run, without killing the tests."""
 
 
-@pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
+RECIPE = {"ramp": 0.5, "ema": 0.9, "label_smoothing": 0.1, "attacker": "residual"}
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"), [("pgd", {}), ("grad_l2l", {}), ("start_l2l", RECIPE), ("n_fgsm", RECIPE)]
+)
 def test_a_killed_run_goes_on_bit_for_bit(
-    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str, recipe: dict
 ) -> None:
-    settings = tiny_settings(name, epochs=3)
+    settings = tiny_settings(name, epochs=3, **recipe)
     whole = start(tmp_path / "whole", settings, data)
     expected = whole.run()
 
@@ -113,14 +121,24 @@ def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> N
     assert written["versions"]["torch"]
     for key in (
         *("kind", "method", "data", "seed", "epochs", "clean", "pgd20", "forward_equivalents"),
-        *("wall_s", "cpu_s", "curve", "clean_best", "pgd20_best", "eval_images", "params"),
+        *(
+            "wall_s",
+            "cpu_s",
+            "curve",
+            "clean_best",
+            "pgd20_best",
+            "robust_best",
+            "eval_images",
+            "params",
+            "robust",
+        ),
     ):
         assert key in summary
     assert summary["kind"] == "cifar"
     assert summary["data"] == "synthetic"
     assert summary["method"] == settings.label
     assert summary["curve"]["epochs"] == [1, 2]
-    for key in ("clean", "pgd20"):
+    for key in ("clean", "pgd20", "robust"):
         assert 0 <= summary[key] <= 1
         assert all(0 <= value <= 1 for value in summary["curve"][key])
     assert summary["pgd20"] <= summary["clean"]
@@ -181,6 +199,8 @@ def test_the_best_epoch_is_chosen_on_the_held_out_images(
 
     def watched(classifier: Any, images: Any, *args: Any, **options: Any) -> Any:
         found = real(classifier, images, *args, **options)
+        # The last two epochs draw, whatever they are.
+        found = dataclasses.replace(found, robust=[0.1, 0.2, 0.2][min(len(judged), 2)])
         judged.append((id(images), found.pgd20))
         return found
 
@@ -190,13 +210,58 @@ def test_the_best_epoch_is_chosen_on_the_held_out_images(
     on_held_out = [score for images, score in judged[:3] if images == id(data.held_out)]
     assert len(on_held_out) == 3
     assert all(images == id(data.test) for images, _ in judged[3:])
-    assert summary["best_epoch"] == 1 + int(np.argmax(on_held_out))
+    assert summary["best_epoch"] == 3  # by the standing measure; a draw goes to the later one
     assert summary["curve"]["pgd20"] == on_held_out
     saved = load_checkpoint(run.folder.checkpoint)["best"]
     assert saved["epoch"] == summary["best_epoch"]
+    assert saved["score"] == 0.2
     # The last classifier is back in its place after the best one was judged.
     last = load_checkpoint(run.folder.checkpoint)["classifier"]
     assert all(torch.equal(v, last[k]) for k, v in run.game.classifier.state_dict().items())
+
+
+def test_epsilon_grows_over_the_ramp_and_judges_see_the_whole_ball(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, float]] = []
+    real = training.play_step
+
+    def watched(trainer: Any, method: Any, batch: Any) -> Any:
+        seen.append((trainer.game.eps, method.rule.lr))
+        return real(trainer, method, batch)
+
+    monkeypatch.setattr(training, "play_step", watched)
+    settings = tiny_settings("fgsm_rs", epochs=2, ramp=0.5)
+    run = start(tmp_path, settings, data)
+    run.run()
+    radii = np.array([radius for radius, _ in seen]) / settings.radius
+    expected = np.minimum(1.0, (np.arange(10) + 0.5) / 10 / 0.5)
+    np.testing.assert_allclose(radii, expected)
+    np.testing.assert_allclose([step for _, step in seen], 1.25 * radii * settings.radius)
+    assert run.judge.eps == settings.radius
+
+
+def test_the_average_is_what_is_judged_and_kept(tmp_path: Path, data: Dataset) -> None:
+    run = start(tmp_path, tiny_settings("pgd", ema=0.9), data)
+    run.run()
+    assert run.average is not None
+    assert run.average.steps == run.trainer.steps
+    last, kept = run.average.model.state_dict(), load_checkpoint(run.folder.checkpoint)
+    assert any(not torch.equal(v, kept["classifier"][k]) for k, v in last.items())
+    assert all(torch.equal(v, kept["average"]["model"][k]) for k, v in last.items())
+    if kept["best"]["epoch"] == 2:
+        assert all(torch.equal(v, kept["best"]["classifier"][k]) for k, v in last.items())
+
+
+def test_smoothed_labels_are_the_leader_s_alone() -> None:
+    game, batch = tiny_game(label_smoothing=0.2), tiny_batch()
+    with torch.no_grad():
+        train = copy.deepcopy(game.classifier).train()(batch.x)
+        found, hard = game.leader_loss({"x": batch.x}, batch), F.cross_entropy(train, batch.y)
+        even = -train.log_softmax(1).mean()
+        torch.testing.assert_close(found, 0.8 * hard + 0.2 * even)
+        loss = F.cross_entropy(game.classifier.eval()(batch.x), batch.y)
+        torch.testing.assert_close(game.follower_loss({"x": batch.x}, batch), -loss)
 
 
 def test_catastrophic_overfitting_is_said(

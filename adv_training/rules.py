@@ -1,0 +1,172 @@
+"""The rules that move a perturbation, hand-designed and learned, all inside a ball that may grow.
+
+``g`` is the gradient of the attack's loss with respect to the images (uphill), ``eps`` the ball's
+radius, ``net`` a network that is trained along.
+
+================= ================================================== ======= =======================
+rule              step                                               queries source
+================= ================================================== ======= =======================
+Stay              ``x``                                              0       standard training
+SignSteps         ``x + share eps sign(g)``                          1       FGSM, PGD
+Perturber         ``x + eps tanh(net([x, g / max|g|]))``             1       arXiv 1811.01213
+ResidualPerturber ``x + eps tanh(net(A) + a sign(g))``, A below      1       this project
+LearnedStart      ``x1 + eps sign(g(x1))``, x1 from a Perturber      2       after arXiv 2110.05007
+================= ================================================== ======= =======================
+
+The follower *minimises*, so the oracle's gradient is ``-g``. Projections are the game's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from l2l_gail.core import ConvPerturber, Oracle, SignDescent, State, UpdateRule, Vars
+from l2l_gail.errors import InputError
+
+__all__ = [
+    "LearnedStart",
+    "Perturber",
+    "ResidualPerturber",
+    "SignSteps",
+    "Stay",
+    "images_and_gradient",
+    "set_radius",
+]
+
+_CLAMP = 3.0
+
+
+class Stay(UpdateRule):
+    """The rule that leaves the follower where it is: standard training, no query, no cost."""
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return ``variables`` and ``state`` as they came."""
+        return variables, state
+
+    def set_radius(self, radius: float) -> None:
+        """Do nothing: this rule does not move."""
+
+
+class SignSteps(SignDescent):
+    """Steps of a share of epsilon along the gradient's sign: FGSM in one step, PGD in several.
+
+    Args:
+        share: Change of a pixel in one step, in epsilon.
+        radius: Epsilon, in pixels' units of [0, 1].
+    """
+
+    def __init__(self, share: float, radius: float) -> None:
+        super().__init__(share * radius)
+        self.share = share
+
+    def set_radius(self, radius: float) -> None:
+        """Scale the step to another epsilon."""
+        self.lr = self.share * radius
+
+
+class Perturber(ConvPerturber):
+    """The paper's attacker, whose one step may use up the ball; see ``ConvPerturber``."""
+
+    def set_radius(self, radius: float) -> None:
+        """Scale the step to another epsilon."""
+        self.step_size = radius
+
+
+class ResidualPerturber(UpdateRule):
+    """A network beside a direct path for the gradient's sign: ``x + eps tanh(net(A) + a sign(g))``.
+
+    ``A = [2x - 1, clamp(g / rms(g), -3, 3)]``, the root mean square over each image alone; ``a`` is
+    learned from 1. Where the inner problem is nearly linear the sign is the best answer there is,
+    and a network that has to build it out of convolutions stays below it; here it is given, and the
+    network learns only what to do otherwise.
+
+    Args:
+        net: Maps ``(B, 2C, H, W)`` to ``(B, C, H, W)``.
+        radius: Epsilon, in pixels' units of [0, 1].
+    """
+
+    def __init__(self, net: nn.Module, radius: float) -> None:
+        super().__init__(radius=radius)
+        self.net = net
+        self.radius = radius
+        self.sign_weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return the perturbed images ``{"x": (B, C, H, W)}`` and the unchanged (empty) state."""
+        x = variables["x"]
+        ascent = -oracle(variables)["x"]
+        z = self.net(images_and_gradient(x, ascent)) + self.sign_weight * ascent.sign()
+        return {"x": x + self.radius * z.tanh()}, state
+
+    def set_radius(self, radius: float) -> None:
+        """Scale the step to another epsilon."""
+        self.radius = radius
+
+
+class LearnedStart(UpdateRule):
+    """A learned rule chooses the point, one step of epsilon along the sign there does the rest.
+
+    The relative of FGSM-SDI (Jia et al. 2021, arXiv 2110.05007): there a generator sees the image
+    and the sign of its gradient and writes the start of FGSM. Both together are projected once, by
+    the game, as there. The last step's gradient enters as data, so the start is trained through the
+    sum alone, again as there.
+
+    Args:
+        start: The learned rule, of one query.
+        radius: Epsilon, in pixels' units of [0, 1].
+    """
+
+    def __init__(self, start: UpdateRule, radius: float) -> None:
+        super().__init__(radius=radius)
+        self.start = start
+        self.radius = radius
+
+    @property
+    def net(self) -> nn.Module:
+        """The network of the start."""
+        return self.start.net  # type: ignore[return-value]
+
+    def init(self, variables: Vars) -> State:
+        """Return the state of the start's rule."""
+        return self.start.init(variables)
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return the perturbed images ``{"x": (B, C, H, W)}`` and the start's state."""
+        started, state = self.start(variables, oracle, state)
+        step = {name: -self.radius * g.sign() for name, g in oracle(started).items()}
+        return {name: tensor + step[name] for name, tensor in started.items()}, state
+
+    def set_radius(self, radius: float) -> None:
+        """Scale both moves to another epsilon."""
+        self.radius = radius
+        set_radius(self.start, radius)
+
+
+def images_and_gradient(x: Tensor, ascent: Tensor) -> Tensor:
+    """Return ``[2x - 1, clamp(g / rms(g), -3, 3)]``, what a residual attacker's network sees.
+
+    Args:
+        x: Images in [0, 1], ``(B, C, H, W)``.
+        ascent: The loss's gradient there, same shape.
+
+    Returns:
+        Shape ``(B, 2C, H, W)``.
+    """
+    rms = ascent.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return torch.cat([2 * x - 1, (ascent / rms.clamp_min(1e-18)).clamp(-_CLAMP, _CLAMP)], dim=1)
+
+
+def set_radius(rule: UpdateRule, radius: float) -> None:
+    """Let a rule's steps follow the ball's radius.
+
+    Raises:
+        InputError: If the rule does not say how.
+    """
+    follow = getattr(rule, "set_radius", None)
+    if follow is None:
+        raise InputError(
+            f"--ramp lets epsilon grow, and {type(rule).__name__} has no set_radius(radius) that "
+            "scales its steps; give it one, or leave --ramp out"
+        )
+    follow(radius)

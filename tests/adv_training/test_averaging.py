@@ -1,0 +1,45 @@
+"""The average of the weights against the recurrence by hand."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from adv_training.averaging import WeightAverage
+from tests.adv_training.support import tiny_batch, tiny_game
+
+
+def test_the_average_follows_weights_and_statistics() -> None:
+    model = tiny_game().classifier.train()
+    average = WeightAverage(model, 0.5)
+    expected = {k: v.clone() for k, v in model.state_dict().items()}
+    for t in range(8):
+        with torch.no_grad():
+            model(tiny_batch(8, seed=t).x)
+            for p in model.parameters():
+                p.add_(0.1)
+        average.follow(model)
+        keep = min(0.5, (1 + t) / (10 + t))
+        for k, v in model.state_dict().items():
+            expected[k] = keep * expected[k] + (1 - keep) * v if v.is_floating_point() else v
+    assert average.steps == 8
+    for k, v in average.model.state_dict().items():
+        torch.testing.assert_close(v, expected[k])
+    assert not any(p.requires_grad for p in average.model.parameters())
+
+
+def test_a_saved_average_goes_on_to_the_bit() -> None:
+    model = tiny_game().classifier
+    first = WeightAverage(model, 0.9)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.mul_(1.1)
+    first.follow(other)
+    second = WeightAverage(model, 0.9)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for average in (first, second):
+        average.follow(model)
+    pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
