@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,8 +24,8 @@ from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
+from l2l_gail.gail.saving import plain_fields, saved_file, write_model
 from l2l_gail.gail.updates import DiscriminatorUpdates
-from l2l_gail.gail.version_0_1_0 import rule_of_version_0_1_0
 from l2l_gail.ppo import (
     NormalizedPolicy,
     ObservationStatistics,
@@ -148,8 +149,6 @@ class GAIL(TensorPPO):
         """Return the rule that was given, that a saved model names, or the default one."""
         if self.rule is not None:
             return copy.deepcopy(self.rule)
-        if self.rule_spec is None:
-            self.rule_spec = rule_of_version_0_1_0(self)
         if self.rule_spec is not None:
             return build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
         return self.default_rule()
@@ -254,20 +253,39 @@ class GAIL(TensorPPO):
 
     @classmethod
     def load(
-        cls, path: Any, env: GymEnv | TensorEnv | None = None, *args: Any, **kwargs: Any
+        cls,
+        path: Any,
+        env: GymEnv | TensorEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        trust_pickle: bool = False,
+        **kwargs: Any,
     ) -> Self:
-        """Load a saved model, as ``PPO.load``.
+        """Load a saved model, as ``PPO.load``, but without unpickling anything.
 
         Args:
-            path: File written by ``save``.
+            path: File written by ``save``, by this version or 0.1.0.
             env: Environment to train on in; none is needed to act.
+            device: Where the model computes.
+            custom_objects: As in ``PPO.load``.
             *args: As in ``PPO.load``.
+            trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
+                policy class, a schedule or a callable of your own needs it; nothing else does.
             **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
+
+        Raises:
+            InputError: The file is missing, damaged or no model of GAIL, or needs unpickling.
         """
         kwargs = {_ATTRIBUTES.get(name, name): value for name, value in kwargs.items()}
         if "demonstrations" in kwargs:
             kwargs["demonstrations"] = _read(kwargs["demonstrations"])
-        return super().load(path, env, *args, **kwargs)  # type: ignore[arg-type]
+        given = dict(custom_objects or {})
+        with saved_file(path) as file:
+            if not trust_pickle:
+                objects, added = plain_fields(file, {**given, **kwargs})
+                given, kwargs = objects | given, added | kwargs
+            return super().load(file, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model, as ``PPO.save``.
@@ -278,7 +296,9 @@ class GAIL(TensorPPO):
         """
         assert self.rule is not None
         self.rule_spec = {"rule": rule_name(self.rule), "config": self.rule.config}
-        super().save(path, *args, **kwargs)
+        archive = io.BytesIO()
+        super().save(archive, *args, **kwargs)
+        write_model(path, archive.getvalue())
 
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from l2l_gail.callbacks import CheckpointCallback, TrueReturnCallback
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
-from l2l_gail.runs import RunFolder, atomic_write, load_checkpoint, save_checkpoint
+from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
 __all__ = ["TrainingRun"]
 
@@ -109,9 +108,7 @@ class TrainingRun:
         )
         save()
         self.model.logger.close()
-        archive = io.BytesIO()
-        self.model.save(archive)
-        atomic_write(self.folder.path / "model.zip", archive.getvalue())
+        self.model.save(self.folder.path / "model.zip")
 
     def _save_checkpoint(self) -> None:
         state = {

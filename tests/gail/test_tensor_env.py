@@ -174,7 +174,7 @@ class Watcher(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         self.rollouts.append(("end", self.num_timesteps))
-        self.rewards.append(np.array(self.locals["rollout_buffer"].rewards))
+        self.rewards.append(self.locals["rollout_buffer"].rewards.clone().numpy())
 
     def _on_step(self) -> bool:
         self.timesteps.append(self.num_timesteps)

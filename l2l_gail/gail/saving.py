@@ -1,0 +1,174 @@
+"""A model's archive: written with a checksum, read without running anything that is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+
+from l2l_gail.errors import InputError
+from l2l_gail.files import atomic_write, seal
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
+from l2l_gail.saved_models import SavedModel, read_model
+
+__all__ = ["plain_fields", "saved_file", "write_model"]
+
+
+@dataclass(frozen=True)
+class _SavedDiscriminator(DiscriminatorConfig):
+    """What version 0.1.0 had in this class besides."""
+
+    update_rule: str = "adam"
+    learning_rate: float = 3e-4
+    holdout_fraction: float = 0.0
+
+
+@dataclass(frozen=True)
+class _SavedLearnedRule:
+    """A class of version 0.1.0."""
+
+    meta_learning_rate: float = 3e-3
+    global_step_lr_ratio: float = 10.0
+    meta_every: int = 1
+    hidden: int = 16
+    learn_network: bool = True
+    learn_step: bool = True
+    holdout_fraction: float = 0.25
+
+
+_KNOWN: dict[tuple[str, str], type] = {
+    **{
+        (kind.__module__, kind.__name__): kind
+        for kind in (
+            *(ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy),
+            *(CombinedExtractor, FlattenExtractor, NatureCNN),
+            *(DictRolloutBuffer, RolloutBuffer, TensorRolloutBuffer),
+            *(NormalizedPolicy, NormalizeObservations, RuleTraining),
+        )
+    },
+    ("l2l_gail.gail.config", "DiscriminatorConfig"): _SavedDiscriminator,
+    # Where version 0.1.0 had them.
+    ("l2l_gail.gail.config", "LearnedRuleConfig"): _SavedLearnedRule,
+    ("l2l_gail.gail.normalize", "GAILPolicy"): NormalizedPolicy,
+    ("l2l_gail.gail.normalize", "NormalizeObservations"): NormalizeObservations,
+}
+"""Classes that a model's archive may name, by the module and name it gives them."""
+
+
+def write_model(path: Any, archive: bytes) -> None:
+    """Write a model's archive with its checksum.
+
+    Args:
+        path: File, ``.zip`` being added to a name without a suffix, or an open binary file.
+        archive: What SB3's ``save`` has made.
+    """
+    sealed = seal(archive)
+    if isinstance(path, io.IOBase):
+        path.write(sealed)
+    else:
+        atomic_write(_with_suffix(path), sealed)
+
+
+@contextlib.contextmanager
+def saved_file(path: Any) -> Iterator[Path]:
+    """Give the file to read: the one that is named, or a copy of what an open file holds."""
+    if not isinstance(path, io.IOBase):
+        exact = Path(path)
+        yield exact if exact.is_file() else _with_suffix(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.zip"
+        copy.write_bytes(path.read())
+        yield copy
+
+
+def _with_suffix(path: Any) -> Path:
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(".zip")
+
+
+def plain_fields(path: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what SB3's ``load`` is to take for the attributes that it would unpickle.
+
+    Args:
+        path: The model's archive.
+        given: Attributes that the caller replaces; what the archive says of them does not matter.
+
+    Returns:
+        Those attributes as objects, and attributes that an older version did not save.
+
+    Raises:
+        InputError: The file is damaged or no model, or an attribute needs unpickling.
+    """
+    saved = read_model(path, _KNOWN)
+    for name, reason in saved.pickled.items():
+        if name not in given:
+            raise InputError(
+                f"{path}: only unpickling would rebuild {name} ({reason}), and that runs code in "
+                "the file; if you trust it, load it with trust_pickle=True"
+            )
+    own = {name: saved.fields.get(name) for name in saved.described}
+    own["_last_obs"] = own["_last_episode_starts"] = None
+    for name in ("ep_info_buffer", "ep_success_buffer"):
+        window = int(saved.fields.get("_stats_window_size", 100))
+        own[name] = deque(own.get(name) or (), maxlen=window)
+    own["discriminator_config"], added = _todays_settings(saved)
+    return own, added
+
+
+def _todays_settings(saved: SavedModel) -> tuple[DiscriminatorConfig, dict[str, Any]]:
+    """Return the discriminator's settings in today's class, and an old model's rule."""
+    config = saved.fields.get("discriminator_config")
+    if not isinstance(config, _SavedDiscriminator):
+        raise InputError("the archive holds no model of GAIL: give one that GAIL.save wrote")
+    names = [field.name for field in fields(DiscriminatorConfig)]
+    today = DiscriminatorConfig(**{name: getattr(config, name) for name in names})
+    if "rule_spec" in saved.fields:
+        return today, {}
+    learned = saved.fields.get("rule_config")
+    learned = learned if isinstance(learned, _SavedLearnedRule) else None
+    return today, _rule_of_version_0_1_0(config, learned, saved.fields)
+
+
+def _rule_of_version_0_1_0(
+    config: _SavedDiscriminator, learned: _SavedLearnedRule | None, attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the rule of a model of version 0.1.0 and its training, as attributes of today."""
+    lr = config.learning_rate
+    if learned is None:
+        training = RuleTraining(holdout_fraction=config.holdout_fraction)
+        return {
+            "rule_spec": {"rule": config.update_rule, "config": {"lr": lr}},
+            "rule_training": training if config.holdout_fraction else None,
+        }
+    rule = {
+        "lr": lr,
+        "hidden": learned.hidden,
+        "learn_step": learned.learn_step,
+        "learn_network": learned.learn_network,
+        "step_lr_ratio": learned.global_step_lr_ratio,
+        "seed": attributes.get("seed") or 0,
+    }
+    training = RuleTraining(
+        meta_learning_rate=learned.meta_learning_rate,
+        meta_every=learned.meta_every,
+        holdout_fraction=learned.holdout_fraction,
+    )
+    return {
+        "rule_spec": {"rule": "coordinate_mlp", "config": rule},
+        "rule_training": training,
+    }

@@ -1,0 +1,169 @@
+"""Saved models: what loads, what is refused, and that nothing in a file is run."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+
+from l2l_gail.core import CoordinateMLP
+from l2l_gail.errors import InputError
+from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
+from l2l_gail.ppo import NormalizedPolicy
+from tests.gail.support import walk_demos, walk_envs
+from tests.gail.tensor_support import OwnPolicy, TensorWalk, make
+
+DATA = Path(__file__).parent / "data"
+OBSERVATIONS = np.linspace(-1, 1, 22, dtype=np.float32).reshape(2, 11)
+ACTIONS_0_1_0 = {  # what version 0.1.0 gave for OBSERVATIONS
+    GAIL: [
+        [0.028411822393536568, 0.05902286618947983, 0.03327011317014694],
+        [0.014903615228831768, 0.038080547004938126, 0.02136916108429432],
+    ],
+    L2LGAIL: [
+        [0.028728757053613663, 0.05922067537903786, 0.033395443111658096],
+        [0.015207445248961449, 0.038286514580249786, 0.02158942073583603],
+    ],
+}
+
+
+@pytest.mark.parametrize(("cls", "name"), [(GAIL, "gail"), (L2LGAIL, "l2l_gail")])
+def test_a_model_of_version_0_1_0_acts_as_it_did_and_trains_on(cls: type[GAIL], name: str) -> None:
+    model = cls.load(DATA / f"{name}_0_1_0.zip", device="cpu")
+    actions, _ = model.predict(OBSERVATIONS, deterministic=True)
+    np.testing.assert_allclose(actions, ACTIONS_0_1_0[cls], rtol=1e-6, atol=1e-7)
+    assert type(model.policy) is NormalizedPolicy
+    assert model.discriminator_config == DiscriminatorConfig(
+        hidden_sizes=(8, 8), updates_per_rollout=2, batch_size=16
+    )
+    trainer = model.discriminator_updates.trainer
+    assert trainer.steps == 4
+    assert trainer.rule.config["lr"] == 1e-3
+    if cls is L2LGAIL:
+        assert isinstance(trainer.rule, CoordinateMLP)
+        assert trainer.rule.log_step.item() != 0.0  # learned
+        assert model.rule_training == RuleTraining(meta_every=2)
+
+    import envs
+
+    with envs.make("Hopper-v5", 4, device="cpu") as env:
+        again = cls.load(
+            DATA / f"{name}_0_1_0.zip", env=env, demonstrations="Hopper-v5", device="cpu"
+        )
+        again.learn(64, reset_num_timesteps=False)
+    assert again.num_timesteps == 128 + 64
+    assert again.discriminator_updates.trainer.steps == 6
+
+
+def test_a_saved_model_is_sealed_and_loads_from_a_name_or_an_open_file(tmp_path: Path) -> None:
+    model = make(GAIL, TensorWalk())
+    model.save(tmp_path / "new" / "model")  # the folder is made, the suffix added
+    opened = io.BytesIO()
+    model.save(opened)
+    assert opened.getvalue()
+    opened.seek(0)
+    for source in (tmp_path / "new" / "model", str(tmp_path / "new" / "model.zip"), opened):
+        again = GAIL.load(source, device="cpu")
+        for name, value in model.policy.state_dict().items():
+            assert torch.equal(again.policy.state_dict()[name], value)
+
+
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.zip"
+    make(L2LGAIL, TensorWalk()).save(path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(content), 40, replace=False).tolist():
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        with pytest.raises(InputError):
+            L2LGAIL.load(path, device="cpu")
+
+
+MARKS: list[str] = []
+
+
+def leave_mark(word: str) -> str:
+    MARKS.append(word)
+    return word
+
+
+class Marks:
+    """Leaves a mark where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return leave_mark, ("here",)
+
+
+def test_nothing_in_a_file_is_run_unless_it_is_trusted(tmp_path: Path) -> None:
+    model = make(GAIL, TensorWalk())
+    model.a_note = Marks()
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(InputError, match=r"a_note .*trust_pickle=True"):
+        GAIL.load(tmp_path / "model.zip", device="cpu")
+    assert MARKS == []
+    GAIL.load(tmp_path / "model.zip", device="cpu", trust_pickle=True)
+    assert MARKS == ["here"]
+    replaced = GAIL.load(tmp_path / "model.zip", device="cpu", custom_objects={"a_note": 3})
+    assert replaced.a_note == 3
+    assert MARKS == ["here"]
+
+
+def test_what_needs_unpickling_is_named(tmp_path: Path) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "policy_class": {"policy": OwnPolicy},
+        "learning_rate": {"learning_rate": lambda left: 1e-3 * left},
+    }
+    for name, kwargs in cases.items():
+        make(GAIL, TensorWalk(), **kwargs).save(tmp_path / name)
+        with pytest.raises(InputError, match=name):
+            GAIL.load(tmp_path / name, device="cpu")
+        assert GAIL.load(tmp_path / name, device="cpu", trust_pickle=True).n_steps == 20
+
+
+def test_common_settings_need_no_unpickling(tmp_path: Path) -> None:
+    policy_kwargs = {
+        "net_arch": {"pi": [8], "vf": [8, 8]},
+        "activation_fn": torch.nn.ReLU,
+        "optimizer_class": torch.optim.Adam,
+        "optimizer_kwargs": {"eps": 1e-5},
+        "log_std_init": -0.5,
+    }
+    model = make(
+        L2LGAIL,
+        TensorWalk(),
+        policy_kwargs=policy_kwargs,
+        clip_range_vf=0.1,
+        discriminator=DiscriminatorConfig((8,), 2, 16, penalty=("r1", "r2"), loss="relativistic"),
+        rule_training=RuleTraining(meta_every=2),
+    )
+    model.learn(60)
+    model.save(tmp_path / "model")
+    again = L2LGAIL.load(
+        tmp_path / "model", env=walk_envs(2), demonstrations=walk_demos(), device="cpu"
+    )
+    assert again.policy_kwargs == model.policy_kwargs
+    assert again.discriminator_config == model.discriminator_config
+    assert again.rule_training == model.rule_training
+    assert again.clip_range_vf(1.0) == 0.1
+    assert [e["r"] for e in again.ep_info_buffer] == [e["r"] for e in model.ep_info_buffer]
+    again.learn(60, reset_num_timesteps=False)
+
+
+def test_what_is_no_model_of_gail_is_refused_in_one_line(tmp_path: Path) -> None:
+    PPO("MlpPolicy", walk_envs(), n_steps=8, batch_size=8).save(tmp_path / "ppo.zip")
+    (tmp_path / "text.zip").write_text("no archive")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr("data", json.dumps({}))
+    for name in ("ppo.zip", "text.zip", "empty.zip", "missing.zip"):
+        with pytest.raises(InputError) as caught:
+            GAIL.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
