@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, printable
 
 __all__ = ["format_table", "parse", "run_main"]
 
@@ -115,6 +115,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Returns:
         Lines without trailing blanks: titles, a rule, the rows.  The first column is aligned to
         the left, and so is a column without numbers; columns of numbers are aligned to the right.
+        Cells, whose text may come out of files, are made printable.
 
     Raises:
         ValueError: A row has another number of cells than the header.
@@ -122,7 +123,8 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row has {len(row)} cells, the header has {len(header)}")
-    columns = list(zip(header, *rows, strict=True))
+    shown = [[printable(cell) for cell in row] for row in rows]
+    columns = list(zip(header, *shown, strict=True))
     widths = [max(map(len, column)) for column in columns]
     to_right = [
         index > 0 and any(_NUMERIC.match(cell) for cell in column[1:])
@@ -137,7 +139,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "  ".join(padded).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([line(header), rule, *(line(row) for row in rows)])
+    return "\n".join([line(header), rule, *(line(row) for row in shown)])
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 from tyro.conf import Positional
@@ -79,12 +81,11 @@ def describe(demos: Demonstrations) -> str:
 
 def _bounds(demos: Demonstrations) -> tuple[np.ndarray, np.ndarray, str]:
     """The bounds of the action space; those of most tasks where the environment is unknown."""
-    if demos.env_id is not None:
-        try:
-            env = make_env(demos.env_id)
-        except InputError:  # an environment that is not installed here
-            pass
-        else:
+    # A name out of a file is looked up among those that are registered; it never imports a module.
+    name = demos.env_id.rpartition(":")[2] if demos.env_id else None
+    if name in gymnasium.registry:
+        with contextlib.suppress(InputError):  # what it needs is not installed here
+            env = make_env(name)
             space = env.action_space
             env.close()
             if isinstance(space, Box) and space.shape == demos.acts.shape[1:]:

@@ -216,6 +216,17 @@ WRONG_ARRAYS = {
         lambda a: a | {"truncated": np.arange(8) == 7},
         "step 7 is marked terminal and truncated",
     ),
+    "enormous": (lambda a: a | {"obs": a["obs"] * 1e200}, "'obs' has a value of size"),
+    "enormous action": (lambda a: a | {"acts": np.full((8, 2), 1e39)}, "'acts' has a value of"),
+    "enormous return": (lambda a: a | {"random_return": np.array(1e300)}, "'random_return' is 1e"),
+    "no width": (lambda a: a | {"acts": np.zeros((8, 0))}, "'acts' is 0 wide"),
+    "half an end": (lambda a: a | {"terminals": np.full(8, 0.5)}, "other values than 0 and 1"),
+    "table beyond the steps": (
+        lambda a: a | {"episode_lengths": np.array([2**64 - 1, 9], dtype=np.uint64)},
+        "number above the 8 steps",
+    ),
+    "id that is no id": (lambda a: a | {"env_id": np.array("a\x1b[2J")}, "no id of an env"),
+    "id that is too long": (lambda a: a | {"env_id": np.array("a" * 201)}, "no id of an env"),
     "id that is no text": (lambda a: a | {"env_id": np.array(5)}, "'env_id' is no text"),
     "NaN return": (lambda a: a | {"expert_return": np.array(np.nan)}, "'expert_return' is nan"),
     "return of two": (lambda a: a | {"random_return": np.zeros(2)}, "no single number"),
@@ -256,21 +267,14 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path: Path) -> None:
 
 @given(position=st.integers(0, 10**6), flip=st.integers(1, 255))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_flipped_byte_is_refused_or_harmless(tmp_path: Path, position: int, flip: int) -> None:
-    sound = Demonstrations(**make_arrays(3, 5), env_id="Hopper-v5")
+def test_a_flipped_byte_is_refused(tmp_path: Path, position: int, flip: int) -> None:
     path = tmp_path / "flipped.npz"
     path.unlink(missing_ok=True)
-    sound.save(path)
+    Demonstrations(**make_arrays(3, 5), env_id="Hopper-v5").save(path)
     content = bytearray(path.read_bytes())
     content[position % len(content)] ^= flip
     path.write_bytes(content)
-    try:
-        loaded = Demonstrations.load(path)
-    except InputError:
-        return
-    np.testing.assert_array_equal(loaded.obs, sound.obs)
-    np.testing.assert_array_equal(loaded.acts, sound.acts)
-    np.testing.assert_array_equal(loaded.rews, sound.rews)
+    refusal(path)
 
 
 class _Bomb:
