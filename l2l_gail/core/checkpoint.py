@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from l2l_gail.core.registry import build_rule, plain_config, rule_name, rule_names
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
+from l2l_gail.files import read_tensors, save_tensors
 
 __all__ = ["load_rule", "rule_from_dict", "rule_to_dict", "save_rule"]
 
@@ -54,7 +55,7 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
 
     Raises:
         InputError: If the dict is of another format, names a rule that nobody has registered in
-            this program, or its parts do not fit together.
+            this program, holds a weight that is not finite, or its parts do not fit together.
     """
     if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
         found = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
@@ -62,41 +63,65 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
     missing = [key for key in ("rule", "config", "state_dict") if key not in saved]
     if missing:
         raise InputError(f"the rule checkpoint is incomplete: no {', '.join(missing)}")
-    name = _CLASS_NAMES.get(saved["rule"], saved["rule"])
+    name, config, weights = (saved[key] for key in ("rule", "config", "state_dict"))
+    if not isinstance(name, str) or not _is_config(config) or not _are_weights(weights):
+        raise InputError("the rule checkpoint holds no name, no configuration or no finite weights")
+    name = _CLASS_NAMES.get(name, name)
     if name not in rule_names():
         raise InputError(
             f"the checkpoint is of a rule {name!r} that is not registered here; import the module "
             f"that defines it (registered: {', '.join(rule_names())})"
         )
     try:
-        rule = build_rule(name, **saved["config"])
-        for weights in saved["state_dict"].values():
-            rule.to(weights.dtype)  # a rule that worked in float64 still does
-        rule.load_state_dict(saved["state_dict"])
-    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+        # First without memory: a configuration can ask for any width, and must fit the weights.
+        with torch.device("meta"):
+            build_rule(name, **config).load_state_dict(weights, assign=True)
+        rule = build_rule(name, **config)
+        for tensor in weights.values():
+            rule.to(tensor.dtype)  # a rule that worked in float64 still does
+        rule.load_state_dict(weights)
+    except (TypeError, AttributeError, ArithmeticError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the {name} checkpoint does not fit this version: {reason}") from error
     return rule
 
 
+def _is_config(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _are_weights(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str)
+        and isinstance(tensor, Tensor)
+        and tensor.is_floating_point()
+        and bool(tensor.isfinite().all())
+        for name, tensor in value.items()
+    )
+
+
 def save_rule(path: str | Path, rule: UpdateRule, meta: dict[str, Any] | None = None) -> None:
-    """Write a rule to ``path`` (a few kB); the file is whole or absent, never half written."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(rule_to_dict(rule, meta), temporary)
-    os.replace(temporary, path)
+    """Write a rule to ``path`` (a few kB), with a checksum; whole or absent, never half written.
+
+    Raises:
+        InputError: As :func:`rule_to_dict`, or the file cannot be written.
+        TypeError: ``meta`` holds more than plain values.
+    """
+    save_tensors(path, rule_to_dict(rule, meta))
 
 
 def load_rule(path: str | Path) -> UpdateRule:
     """Read a rule written by :func:`save_rule`.
 
     Raises:
-        InputError: If the file is not a rule checkpoint.
+        InputError: There is no such file, it is damaged, or no rule checkpoint.
     """
+    saved = read_tensors(
+        path,
+        missing=f"no rule at {path}: give the file that save_rule wrote",
+        way_out="save the rule again",
+    )
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} is not a rule checkpoint: {type(error).__name__}") from error
-    return rule_from_dict(saved)
+        return rule_from_dict(saved)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from pathlib import Path
@@ -25,6 +26,7 @@ from l2l_gail.core import (
     rule_to_dict,
     save_rule,
 )
+from l2l_gail.errors import InputError
 from tests.core.support import awaken, every_rule, name_of, problem, run
 
 
@@ -72,13 +74,32 @@ def test_rule_around_a_network_of_ones_own_is_not_saved_here(tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rule.pt"
+    save_rule(path, CoordinateMLP(1e-3))
+    content = bytearray(path.read_bytes())
+    for bit in range(0, 8 * len(content), 997):
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="damaged"):
+            load_rule(path)
+        content[bit // 8] ^= 1 << bit % 8
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "rule.pt.tmp").symlink_to(tmp_path / "precious")
+    save_rule(tmp_path / "rule.pt", Adam(1e-3))
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
 def one_line(error: BaseException) -> str:
     assert "\n" not in str(error)
     return str(error)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"rule\.pt"):
+    with pytest.raises(InputError, match=r"no rule at .*rule\.pt"):
         load_rule(tmp_path / "rule.pt")
 
 
@@ -108,7 +129,7 @@ def test_file_that_is_no_checkpoint_is_refused_in_one_line(kind: str, tmp_path: 
                 "pickle": pickle.dumps({"format": 1, "rule": Path("x")}, protocol=2),
             }[kind]
         )
-    with pytest.raises(ValueError, match=r"rule\.pt is not a rule checkpoint") as caught:
+    with pytest.raises(InputError, match=r"rule\.pt is damaged.*: save the rule again") as caught:
         load_rule(path)
     one_line(caught.value)
     assert not crater.exists()
@@ -147,7 +168,11 @@ def without(key: str) -> dict[str, Any]:
         (with_changes(config={"lr": 1e-3, "depth": 9}), "does not fit this version.*depth"),
         (with_changes(config={"lr": 1e-3, "hidden": 4}), "does not fit this version.*w1"),
         (with_changes(state_dict={}), "does not fit this version.*Missing"),
-        (with_changes(state_dict={"w1": 3}), "does not fit this version"),
+        (with_changes(state_dict={"w1": 3}), "no finite weights"),
+        (with_changes(state_dict={"w1": torch.tensor(math.nan)}), "no finite weights"),
+        (with_changes(rule=["adam"]), "holds no name"),
+        (with_changes(config=[("lr", 1e-3)]), "no configuration"),
+        (with_changes(config={"lr": 1e-3, "hidden": 10**9}), "does not fit this version.*w1"),
     ],
 )
 def test_checkpoint_that_does_not_fit_is_refused_in_one_line(saved: Any, message: str) -> None:
