@@ -1,4 +1,4 @@
-"""What one discriminator update costs under the learned rule, beside ``torch.optim.Adam``.
+"""What one discriminator update costs under the rules of the core, beside ``torch.optim.Adam``.
 
 The discriminator is a 23-100-100-1 tanh network (12.6k weights), an update sees 256 expert and 256
 policy samples and no penalty, on one thread. The yardstick is the ordinary way to train it:
@@ -19,18 +19,28 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from l2l_gail.core import Adam, CoordinateMLP, Game, L2LTrainer, UpdateRule, Vars
+from l2l_gail.core import (
+    Adam,
+    CoordinateMLP,
+    Game,
+    L2LTrainer,
+    MatrixRule,
+    Muon,
+    UpdateRule,
+    Vars,
+)
 
 WIDTHS = (23, 100, 100, 1)
 SAMPLES = 256  # of each class
 LR = 3e-4
 META_LR = 3e-3
+MATRIX_LR = 3e-2
 
 
 class Samples(NamedTuple):
@@ -92,7 +102,10 @@ def ordinary_update(batches: list[Samples]) -> Callable[[], Any]:
 
 
 def core_update(
-    batches: list[Samples], rule: UpdateRule, meta_every: int | None
+    batches: list[Samples],
+    rule: UpdateRule,
+    meta_every: int | None,
+    meta_mode: Literal["reverse", "forward"] = "reverse",
 ) -> Callable[[], Any]:
     """Return one update through the core; the rule trains at every n-th step, or never."""
     optimizer = None
@@ -104,12 +117,13 @@ def core_update(
         meta_optimizer=optimizer,
         persistent=True,
         meta_every=meta_every or 1,
+        meta_mode=meta_mode,
     )
     turn = iter(range(10**9))
 
     def update() -> None:
         at = next(turn)
-        # The rule is judged on samples that the inner step has not seen.
+        # The meta-loss is that of samples that the inner step has not seen.
         trainer.step([batches[at % len(batches)]], [batches[(at + 1) % len(batches)]])
 
     return update
@@ -155,6 +169,18 @@ def main() -> None:
         "learned, frozen": core_update(batches, CoordinateMLP(LR), None),
         "learned, trained every 4th step": core_update(batches, CoordinateMLP(LR), 4),
         "learned, trained every step": core_update(batches, CoordinateMLP(LR), 1),
+        "core Muon": core_update(batches, Muon(MATRIX_LR), None),
+        "matrix rule, step": core_update(batches, MatrixRule(MATRIX_LR), 1),
+        "matrix rule, step, forward": core_update(batches, MatrixRule(MATRIX_LR), 1, "forward"),
+        "matrix rule, step of each tensor": core_update(
+            batches, MatrixRule(MATRIX_LR, layers=6), 1
+        ),
+        "matrix rule, step and momentum": core_update(
+            batches, MatrixRule(MATRIX_LR, learn_momentum=True), 1
+        ),
+        "matrix rule, step and network": core_update(
+            batches, MatrixRule(MATRIX_LR, learn_network=True), 1
+        ),
     }
     bars = {
         "learned, frozen": 2.0,
