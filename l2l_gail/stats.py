@@ -28,6 +28,7 @@ from l2l_gail.errors import InputError
 
 __all__ = [
     "area_under_curve",
+    "bootstrap_band",
     "bootstrap_interval",
     "collapse_rate",
     "iqm",
@@ -132,6 +133,39 @@ def bootstrap_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
+
+
+def bootstrap_band(
+    curves: ArrayLike, *, confidence: float = 0.95, resamples: int = 2_000, seed: int = 0
+) -> Floats | None:
+    """Percentile intervals of the interquartile mean at each point of a curve.
+
+    Equal to :func:`bootstrap_interval` of each column; whole seeds are drawn, once for all points.
+
+    Args:
+        curves: A row for each training seed, ``(S, T)``.
+        confidence: Coverage at each point, in (0, 1).
+        resamples: Number of bootstrap draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Low and high end at each point, ``(2, T)``; None for a single seed.
+
+    Raises:
+        InputError: No values, or a coverage outside (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"the confidence is {confidence:g}: give a number between 0 and 1")
+    values = _checked(curves)
+    if len(values) == 1:
+        return None
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(len(values), size=(resamples, len(values)))
+    tail = (1 - confidence) / 2
+    ends = [  # one column at a time bounds the memory
+        np.quantile(iqm(column[rows]), [tail, 1 - tail]) for column in values.T
+    ]
+    return np.array(ends).T
 
 
 def probability_of_improvement(scores: Sequence[ArrayLike], others: Sequence[ArrayLike]) -> float:

@@ -1,19 +1,30 @@
-"""The parts of the comparison: results of many runs as tables, a figure, a TensorBoard digest."""
+"""The parts of the comparison: runs as methods, their tables, pictures and TensorBoard boards."""
 
-from l2l_gail.comparison.digest import write_digest
-from l2l_gail.comparison.figure import draw_figure
-from l2l_gail.comparison.results import Curve, Estimate, MethodResult, Section, collect
+from l2l_gail.comparison.boards import Board, boards_of
+from l2l_gail.comparison.digest import Picture, write_board
+from l2l_gail.comparison.figures import draw_figure
+from l2l_gail.comparison.grouping import collect
+from l2l_gail.comparison.reading import Found, Unfinished, find
+from l2l_gail.comparison.results import Curve, Estimate, MethodResult, Section
 from l2l_gail.comparison.tables import Table, section_notes, section_tables
+from l2l_gail.comparison.write import compare
 
 __all__ = [
+    "Board",
     "Curve",
     "Estimate",
+    "Found",
     "MethodResult",
+    "Picture",
     "Section",
     "Table",
+    "Unfinished",
+    "boards_of",
     "collect",
+    "compare",
     "draw_figure",
+    "find",
     "section_notes",
     "section_tables",
-    "write_digest",
+    "write_board",
 ]

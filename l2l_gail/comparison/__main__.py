@@ -1,13 +1,14 @@
-"""Compare all finished runs: ``python -m l2l_gail.compare runs/``.
+"""Compare all runs: ``python -m l2l_gail.compare runs/``.
 
-Reads every ``summary.json`` below the folder, of both games, and writes ``<folder>/comparison/``:
-``summary.md`` (tables), ``comparison.png`` (learning curves with 95 % intervals) and a TensorBoard
-digest with one run for each method.  Of a seed that was run twice the newest run counts.
+Reads every run below the folder, of both games, and writes ``<folder>/comparison/``: ``summary.md``
+(tables), ``comparison.png`` (learning curves with 95 % intervals), ``index.html`` (everything in
+one page), and a TensorBoard board for each environment and data set.
 """
 
 from __future__ import annotations
 
-import io
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,10 @@ from pathlib import Path
 import tyro
 
 from l2l_gail.cli import parse, run_main
-from l2l_gail.comparison import (
-    Section,
-    collect,
-    draw_figure,
-    section_notes,
-    section_tables,
-    write_digest,
-)
+from l2l_gail.comparison.serve import Boards, board_names
+from l2l_gail.comparison.tables import section_notes, section_tables
+from l2l_gail.comparison.write import compare
 from l2l_gail.errors import InputError
-from l2l_gail.runs import atomic_write, find_runs
 
 __all__ = ["compare", "main"]
 
@@ -33,73 +28,29 @@ __all__ = ["compare", "main"]
 class Config:
     """Command line of the comparison."""
 
-    runs: tyro.conf.Positional[str] = "runs"
+    runs: tyro.conf.Positional[Path] = Path("runs")
     """Folder of the runs. The comparison is written to its folder "comparison"."""
+    board: bool = False
+    """Serve the comparison: the report, and every board in TensorBoard."""
+    port: int = 6006
+    """Where to serve it on this machine."""
+    watch: bool = False
+    """Go on comparing while runs go on, until Ctrl-C."""
+    every: float = 30.0
+    """Seconds between two looks with --watch."""
+    videos: bool = True
+    """Record the policies of one run of each method, where it has none yet."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
 
-EXPLANATION = """\
-Scores are interquartile means (IQM) over training seeds, in brackets 95 % bootstrap intervals over
-seeds. An interval from fewer than five seeds is narrower than its name says: it cannot leave the
-range of the seeds. The normalised return is 0 for a random policy and 1 for the expert. Tail std is
-the standard deviation of the normalised return over the last 10 evaluations of a run. Wall and CPU
-seconds are means over seeds and hold for the machine of the runs. A forward-equivalent is the cost
-of one forward pass of the classifier, per training image and step."""
-
-
-def compare(root: str | Path) -> list[Section]:
-    """Write the comparison of all finished runs below a folder.
-
-    Args:
-        root: Folder of runs; the comparison goes to its folder ``comparison``, where only files
-            that an earlier comparison wrote are replaced.
-
-    Returns:
-        What was compared, a section for each environment or data set.
-
-    Raises:
-        InputError: No such folder, no finished run in it, or a damaged summary.
-    """
-    runs = find_runs(root)
-    if not runs:
-        raise InputError(
-            f"no finished run below {root}: train first (make gail, make cifar), "
-            "or give the folder that holds the runs"
-        )
-    sections = collect(runs)
-    folder = Path(root) / "comparison"
-    figure = draw_figure(sections)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    text = _summary(sections)
-    write_digest(folder, sections, figure)
-    atomic_write(folder / "comparison.png", picture.getvalue())
-    atomic_write(folder / "summary.md", text)
-    return sections
-
-
-def _summary(sections: Sequence[Section]) -> str:
-    """The Markdown page."""
-    parts = ["# Comparison", EXPLANATION, "![learning curves](comparison.png)"]
-    for section in sections:
-        parts.append(f"## {section.title}")
-        parts += section_notes(section)
-        for table in section_tables(section):
-            parts += [f"### {table.title}", table.as_markdown()]
-        folders = [str(run.folder.path) for method in section.methods for run in method.runs]
-        seeds = [
-            f"{method.method}: {', '.join(map(str, method.seeds))}" for method in section.methods
-        ]
-        versions = sorted(
-            {
-                ", ".join(f"{name} {number}" for name, number in found.items())
-                for method in section.methods
-                for run in method.runs
-                if isinstance(found := run.summary.get("versions"), dict)
-            }
-        )
-        parts.append(f"Seeds of {len(folders)} runs: {'; '.join(seeds)}.")
-        parts += [f"Versions: {line}." for line in versions]
-    return "\n\n".join(parts) + "\n"
+        Raises:
+            InputError: In one line.
+        """
+        if not 0 < self.port < 65536:
+            raise InputError(f"--port {self.port}: give one from 1 to 65535")
+        if not self.every >= 1:
+            raise InputError(f"--every {self.every:g}: give at least 1 second")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -116,20 +67,62 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
         prog="python -m l2l_gail.compare",
         description=(
-            "Compare all finished runs below a folder: tables (summary.md), learning curves "
-            "(comparison.png) and a TensorBoard digest with one run for each method. Of a seed "
-            "that was run twice the newest run counts."
+            "Compare all runs below a folder, those that still go on included: tables "
+            "(summary.md), learning curves (comparison.png), a page (index.html) and TensorBoard "
+            "boards. Runs are seeds of one method if they are equal in every setting."
         ),
     )
-    sections = compare(config.runs)
+    root = config.runs.expanduser()
+    seen = _state(root) if root.is_dir() else None
+    _compare_once(root, config)
+    folder = root / "comparison"
+    if not config.board:
+        print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
+        print(f"Everything in one page: {folder / 'index.html'}")
+        print(f"In TensorBoard: python -m l2l_gail.compare {root} --board, or one of them:")
+        for name in board_names(folder):
+            print(f"tensorboard --logdir '{folder / name}'")
+    server = Boards(folder, config.port) if config.board else None
+    if server is not None:
+        print(f"\nThe comparison is at {server.address} (Ctrl-C ends it)")
+        for name in board_names(folder):
+            print(f"  TensorBoard of {name}: {server.address}{name}/?smoothing=0#timeseries")
+        threading.Thread(target=server.serve, daemon=True).start()
+    while config.watch or server is not None:
+        time.sleep(config.every)
+        now = _state(root)
+        if config.watch and now != seen:
+            seen = now
+            compare(root, record_videos=config.videos)
+            print(f"{time.strftime('%H:%M:%S')} compared again", flush=True)
+
+
+def _compare_once(root: Path, config: Config) -> None:
+    """Compare and print the tables; with --watch wait for the first run to measure something."""
+    while True:
+        try:
+            sections = compare(root, record_videos=config.videos)
+            break
+        except InputError as error:
+            if not config.watch or "no finished run" not in str(error):
+                raise
+            print(f"Nothing to compare yet below {root}", flush=True)
+            time.sleep(config.every)
     for section in sections:
         for table in section_tables(section):
             print(table.as_text(), end="\n\n")
         for note in section_notes(section):
             print(note.replace("*", ""), end="\n\n")
-    folder = Path(config.runs) / "comparison"
-    print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
-    print(f"TensorBoard: tensorboard --logdir {folder}")
+
+
+def _state(root: Path) -> dict[Path, tuple[int, int]]:
+    """What the runs have written so far, the comparison's own files left out."""
+    found = {}
+    for path in root.glob("*/*/*/*"):
+        if path.parent.parent.parent.name != "comparison" and "comparison" not in path.parts[-4:]:
+            status = path.stat()
+            found[path] = (status.st_size, status.st_mtime_ns)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,207 +1,163 @@
-"""The comparison in TensorBoard: one run for each method, the same tags in each.
+"""A board in TensorBoard: one run for each method and reference policy, the same tags in each.
 
 In TensorBoard a colour belongs to a run.  With one run for each method and identical tags, every
-chart overlays the methods in their colours.  The root of the digest holds what belongs to none of
-them: the layout of the custom charts, the tables and the figure.
-
-=====================================  ==========================================================
-``<group>/<curve>/iqm``                interquartile mean over seeds, by environment step or epoch
-``<group>/<curve>/ci_low``, ``ci_high``  its 95 % bootstrap interval; absent for a single seed
-``<group>/final/<score>``              score of the finished runs, interquartile mean over seeds
-``<group>/cost/<unit>``                mean over seeds
-=====================================  ==========================================================
+chart overlays the methods in their colours.  Tags are numbered, since TensorBoard sorts them: the
+true return comes first, then stability, then cost, then what the game's players did.  Numbers that
+are one for each method stand in the Text and HParams tabs and in pictures, not in charts.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard.summary import custom_scalars, text
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 
-from l2l_gail import stats
-from l2l_gail.comparison.results import MethodResult, Section
-from l2l_gail.comparison.tables import BASELINES, section_notes, section_tables
-from l2l_gail.errors import InputError
+from l2l_gail.comparison.boards import OVERVIEW, Board, folder_name
+from l2l_gail.comparison.event_files import SUFFIX, EventFile
+from l2l_gail.comparison.reading import TRACES
+from l2l_gail.comparison.results import MethodResult
+from l2l_gail.comparison.scores import CURVES
 
-__all__ = ["write_digest"]
+__all__ = ["Picture", "remove_boards", "write_board"]
 
-_SUFFIX = ".l2l_gail"  # marks the event files that belong to the digest
-_NOT_HYPERPARAMETERS = {"seed", "out", "resume", "device", "method"}
-_CHARTS = {
-    "gail": {"return": "true return", "length": "episode length"},
-    "cifar": {"clean": "clean accuracy", "pgd20": "PGD-20 accuracy"},
+_BANDS = {
+    "gail": {"true return": 0},
+    "cifar": {"PGD-20 accuracy": 0},
 }
-_COSTS = {
-    "gail": ("wall_s", "cpu_s"),
-    "cifar": ("forward_equivalents", "wall_s", "cpu_s"),
-}
+"""Charts with an interval: title, and which of the game's curves is the first of three."""
 
 
-def write_digest(folder: Path, sections: Sequence[Section], figure: Figure) -> None:
-    """Write the digest, replacing the one that was there.
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image, PNG or GIF.
+
+    Attributes:
+        tag: Where it stands in the Images tab, which is sorted by it.
+        data: The file.
+        size: Width and height in pixels.
+    """
+
+    tag: str
+    data: bytes
+    size: tuple[int, int]
+
+    @property
+    def mime(self) -> str:
+        """Media type."""
+        return "image/gif" if self.data.startswith(b"GIF") else "image/png"
+
+
+def remove_boards(folder: Path) -> None:
+    """Remove what earlier comparisons wrote for TensorBoard, and nothing else."""
+    for old in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
+        old.unlink()
+        for parent in (old.parent, old.parent.parent):
+            if parent != folder and parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def write_board(folder: Path, board: Board, page: str, pictures: Sequence[Picture]) -> None:
+    """Write the event files of a board.
 
     Args:
-        folder: Folder for the event files; other files in it are left alone.
-        sections: What is compared.
-        figure: Picture for the Images tab.
+        folder: Folder of the board.
+        board: What it shows.
+        page: Its tables, Markdown, for the Text tab.
+        pictures: For the Images tab.
     """
-    for old in folder.rglob(f"events.out.tfevents.*{_SUFFIX}"):
-        old.unlink()
-    _write_overview(folder, sections, figure)
-    by_method: dict[str, list[tuple[Section, MethodResult]]] = defaultdict(list)
-    for section in sections:
-        for method in section.methods:
-            by_method[method.method].append((section, method))
-    settings = _hyperparameters(
-        {name: [result for _, result in found] for name, found in by_method.items()}
-    )
-    metrics = sorted(
-        {tag for found in by_method.values() for pair in found for tag, _ in _scores(*pair)}
-    )
-    for name, found in by_method.items():
-        with _writer(folder / name) as writer:
-            for section, method in found:
-                _write_curves(writer, section, method)
-                for tag, value in _scores(section, method):
-                    writer.add_scalar(tag, value, _last_x(section))
-            # The same keys and metrics for every run, or the HParams tab hides what differs.
-            summaries = hparams_summaries(settings[name], dict.fromkeys(metrics, 0.0))
-            for summary in summaries:
-                writer.file_writer.add_summary(summary)
-    _write_baselines(folder / "baselines", sections)
+    # A board that is open follows: its files are read in the order of their names.
+    now = time.time()
+    name = f"{time.time_ns():020d}"
+    runs = iter(range(len(board.colours) + 1))  # one second apart: the order of the colours
+    for reference, level in board.references.items():
+        with_level = EventFile(folder / folder_name(reference), now + next(runs), name)
+        _write_level(with_level, board, level)
+        with_level.close()
+    settings = _hyperparameters(board.methods)
+    for method in board.methods:
+        events = EventFile(folder / folder_name(method.method), now + next(runs), name)
+        written = _write_method(events, method)
+        # The same keys and metrics for every run, or the HParams tab hides what differs.
+        metrics = [curve.tag for curve in CURVES[board.section.kind] if _is_metric(curve.tag)]
+        for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
+            events.summary(summary)
+        del written
+        events.close()
+    overview = EventFile(folder / OVERVIEW, now + next(runs), name)
+    overview.summary(custom_scalars(_layout(board)))
+    overview.summary(text("comparison", page))
+    for picture in pictures:
+        overview.picture(picture.tag, picture.data, picture.size)
+    overview.close()
 
 
-def _writer(folder: Path) -> SummaryWriter:
-    return SummaryWriter(str(folder), filename_suffix=_SUFFIX)
-
-
-def _write_overview(folder: Path, sections: Sequence[Section], figure: Figure) -> None:
-    """Layout, tables and figure, once."""
-    with _writer(folder) as writer:
-        writer.add_custom_scalars({section.group: _layout(section) for section in sections})
-        for section in sections:
-            parts = [
-                f"### {table.title}\n\n{table.as_markdown()}" for table in section_tables(section)
-            ]
-            text = "\n\n".join([*section_notes(section), *parts])
-            writer.add_text(f"{section.group}/table", text, _last_x(section))
-        writer.add_figure("comparison", figure, close=False)
-
-
-def _layout(section: Section) -> dict[str, list[Any]]:
-    """Charts of a section: all methods in one, with bands where some method has several seeds."""
-    charts: dict[str, list[Any]] = {}
-    for curve, title in _CHARTS[section.kind].items():
-        tags = [f"{section.group}/{curve}/{part}" for part in ("iqm", "ci_low", "ci_high")]
-        heading = f"{section.title}: {title} by {section.x_label}"
-        charts[f"{heading} (IQM)"] = ["Multiline", tags[:1]]
-        found = [method.curves[curve] for method in section.methods if curve in method.curves]
-        if any(one.interval is not None for one in found):
-            charts[f"{heading} (IQM, 95 % CI)"] = ["Margin", tags]
-    return charts
-
-
-def _write_curves(writer: SummaryWriter, section: Section, method: MethodResult) -> None:
-    """Learning curves with their intervals."""
-    for name, curve in method.curves.items():
-        series = {"iqm": curve.iqm}
-        if curve.interval is not None:
-            series |= {"ci_low": curve.interval[0], "ci_high": curve.interval[1]}
-        for part, values in series.items():
-            for x, value in zip(curve.x, values, strict=True):
-                writer.add_scalar(f"{section.group}/{name}/{part}", float(value), int(x))
-
-
-def _scores(section: Section, method: MethodResult) -> Iterator[tuple[str, float]]:
-    """Tag and value of every final score and cost."""
-    finals = {"return": "eval_returns", "length": "eval_lengths"}
-    if section.kind == "cifar":
-        finals = {"clean": "clean", "pgd20": "pgd20"}
-    for name, key in finals.items():
-        yield f"{section.group}/final/{name}", method.final(key).value
-    curves = method.normalised_returns if section.kind == "gail" else None
-    if curves is not None:
-        steps = method.curves["return"].x
-        areas = [stats.area_under_curve(steps, curve) for curve in curves]
-        falls = [stats.max_drawdown(curve) for curve in curves]
-        tails = [stats.tail_std(curve) for curve in curves]
-        for name, values in (
-            ("area_under_curve", areas),
-            ("max_drawdown", falls),
-            ("tail_std", tails),
-        ):
-            yield f"{section.group}/final/{name}", float(stats.iqm(values))
-    for key in _COSTS[section.kind]:
-        yield f"{section.group}/cost/{key}", float(method.numbers(key).mean())
-
-
-def _last_x(section: Section) -> int:
-    """Step at which finished runs are shown."""
-    key = "steps" if section.kind == "gail" else "epochs"
-    return int(max(method.numbers(key).max() for method in section.methods))
-
-
-def _write_baselines(folder: Path, sections: Sequence[Section]) -> None:
-    """Level lines of the reference policies, as runs of their own."""
-    for name, key in BASELINES.items():
-        levels = [
-            (section, level)
-            for section in sections
-            if section.kind == "gail" and (level := section.baseline(key)) is not None
-        ]
-        if not levels:
+def _write_method(events: EventFile, method: MethodResult) -> set[str]:
+    """All curves of a method; returns the tags."""
+    written = set()
+    for curve in CURVES[method.kind]:
+        series = curve.series(method)
+        if series is None:
             continue
-        with _writer(folder / name.replace(" ", "_")) as writer:
-            for section, level in levels:
-                for x in (0, _last_x(section)):
-                    writer.add_scalar(f"{section.group}/return/iqm", level, x)
+        for x, y in zip(series.x, series.y, strict=True):
+            events.scalar(curve.tag, x, float(y))
+        written.add(curve.tag)
+    for tag, trace in method.traces.items():
+        shown = f"4 players/{TRACES[method.kind][tag]}"
+        for x, y in zip(trace.x, trace.iqm, strict=True):
+            events.scalar(shown, x, float(y))
+        written.add(shown)
+    return written
 
 
-def _hyperparameters(
-    methods: dict[str, list[MethodResult]],
-) -> dict[str, dict[str, str | float]]:
+def _write_level(events: EventFile, board: Board, level: float) -> None:
+    """A reference policy's return as a level line, wherever the return is drawn."""
+    for curve in CURVES["gail"][:3]:
+        found = [s for method in board.methods if (s := curve.series(method)) is not None]
+        if found:
+            for x in (0, max(series.x[-1] for series in found)):
+                events.scalar(curve.tag, x, level)
+
+
+def _is_metric(tag: str) -> bool:
+    """Whether the last value of a curve says something about a whole run."""
+    return not tag.startswith("3 ") and "CI" not in tag
+
+
+def _layout(board: Board) -> dict[str, dict[str, list[object]]]:
+    """Charts with bands, all methods in one."""
+    tags = [curve.tag for curve in CURVES[board.section.kind]]
+    charts: dict[str, list[object]] = {}
+    for title, first in _BANDS[board.section.kind].items():
+        heading = f"{title} by {board.section.x_label}: IQM, 95 % CI"
+        charts[heading] = ["Margin", tags[first : first + 3]]
+    return {board.title: charts}
+
+
+def _hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str | float]]:
     """Settings of each method, the same keys for all.
 
-    A value that differs between a method's runs shows all its values; a key that some method
-    lacks, or that is a number in one and a word in another, is a word in all.
+    A key that some method lacks, or that is a number in one and a word in another, is a word in
+    all.
     """
-    found: dict[str, dict[str, list[Any]]] = {}
-    for name, results in methods.items():
-        collected: dict[str, list[Any]] = defaultdict(list)
-        for result in results:
-            for run in result.runs:
-                try:
-                    config = run.folder.read_config()
-                except InputError:  # a summary alone is enough to be compared
-                    continue
-                for key, value in _flatten(config):
-                    if key not in _NOT_HYPERPARAMETERS and value not in collected[key]:
-                        collected[key].append(value)
-        found[name] = collected
-    keys = sorted({key for collected in found.values() for key in collected})
-    settings: dict[str, dict[str, str | float]] = {name: {"method": name} for name in methods}
+    keys = sorted({key for method in methods for key in method.settings} - {"method"})
+    found: dict[str, dict[str, str | float]] = {
+        method.method: {"method": method.method, "seeds": float(len(method.runs))}
+        for method in methods
+    }
     for key in keys:
-        values = {name: found[name].get(key, []) for name in methods}
-        numeric = all(
-            len(seen) == 1 and isinstance(seen[0], (int, float)) and not isinstance(seen[0], bool)
-            for seen in values.values()
-        )
-        for name, seen in values.items():
-            text = " | ".join(map(str, seen)) or "not set"
-            settings[name][key] = float(np.float64(seen[0])) if numeric else text
-    return settings
+        numeric = all(_is_number(method.settings, key) for method in methods)
+        for method in methods:
+            value = method.settings.get(key, "not set")
+            found[method.method][key] = float(np.float64(value)) if numeric else str(value)
+    return found
 
 
-def _flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """``{"a": {"b": 1}}`` as ``("a.b", 1)``."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _is_number(settings: Mapping[str, object], key: str) -> bool:
+    value = settings.get(key)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""From finished runs to what is compared: sections of methods, their curves and final scores.
+"""What is compared: sections of methods, their curves and final scores.
 
 A section holds the runs of one environment or one data set; nothing is compared across sections.
 Inside it, a method is all its seeds.  Every score is an interquartile mean over seeds with a 95 %
@@ -7,38 +7,33 @@ bootstrap interval; the interval of a single seed is unknown, and never shown as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
 
 from l2l_gail import stats
+from l2l_gail.comparison.reading import Unfinished, traces_of
 from l2l_gail.errors import InputError
 from l2l_gail.runs import Run
 from l2l_gail.stats import Floats
 
-__all__ = ["SYNTHETIC", "Curve", "Estimate", "MethodResult", "Section", "collect"]
+__all__ = ["SYNTHETIC", "X_KEY", "Curve", "Estimate", "Kind", "MethodResult", "Section", "as_floats"]
 
 Kind = Literal["gail", "cifar"]
 
 SYNTHETIC = "synthetic"
 """Name of the generated data set; it has to stand wherever its results are shown."""
 
-_REQUIRED: dict[Kind, tuple[str, ...]] = {
-    "gail": (
-        *("steps", "eval_returns", "eval_lengths", "wall_s", "cpu_s"),
-        *("expert_return", "bc_return", "random_return"),
-    ),
-    "cifar": ("epochs", "clean", "pgd20", "forward_equivalents", "wall_s", "cpu_s"),
-}
 _CURVES: dict[Kind, dict[str, str]] = {
     "gail": {"return": "return_mean", "length": "length_mean"},
     "cifar": {"clean": "clean", "pgd20": "pgd20"},
 }
-_X_KEY: dict[Kind, str] = {"gail": "steps", "cifar": "epochs"}
+X_KEY: dict[Kind, str] = {"gail": "steps", "cifar": "epochs"}
+"""What x counts, by its key in a summary."""
+
 _CURVE_RESAMPLES = 2_000
 
 
@@ -75,11 +70,14 @@ class Curve:
     values: Floats
 
     @classmethod
-    def align(cls, curves: Sequence[tuple[Floats, Floats]]) -> Curve | None:
+    def align(
+        cls, curves: Sequence[tuple[Floats, Floats]], *, points: int | None = None
+    ) -> Curve | None:
         """Put seeds on the union of their grids, as far as all of them reach.
 
         Args:
             curves: Steps and values of each seed.
+            points: Upper bound on the length of the result, evenly thinned; unbounded if None.
 
         Returns:
             The curve, linear between a seed's own points; None where the seeds share no range.
@@ -90,6 +88,8 @@ class Curve:
         grid = grid[(grid >= first) & (grid <= last)]
         if len(grid) == 0:
             return None
+        if points is not None and len(grid) > points:
+            grid = grid[np.linspace(0, len(grid) - 1, points).round().astype(int)]
         return cls(grid, np.stack([np.interp(grid, x, y) for x, y in curves]))
 
     @cached_property
@@ -100,32 +100,43 @@ class Curve:
     @cached_property
     def interval(self) -> Floats | None:
         """95 % bootstrap interval at each step, ``(2, T)``: low, high; None for a single seed."""
-        found = [
-            stats.bootstrap_interval([column], resamples=_CURVE_RESAMPLES)
-            for column in self.values.T
-        ]
-        known = [interval for interval in found if interval is not None]
-        return np.array(known).T if len(known) == len(found) else None
+        return stats.bootstrap_band(self.values, resamples=_CURVE_RESAMPLES)
 
 
 @dataclass(frozen=True)
 class MethodResult:
-    """All seeds of one method in one section.
+    """All seeds of one method in one section, equal in settings and length.
 
     Attributes:
-        method: The method's name.
+        method: Its name: that of the runs' folder, and what sets it apart from others of that name.
         kind: Which of the two games.
-        runs: Its finished runs, ordered by seed.
+        runs: Its finished runs, ordered by seed; where there is none, its unfinished ones.
+        base: The name of the runs' folder.
+        settings: What all its runs were set to, flat.
+        unfinished: Runs of these settings without a summary; they count in no number.
     """
 
     method: str
     kind: Kind
     runs: tuple[Run, ...]
+    base: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    unfinished: tuple[Unfinished, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has final scores."""
+        return not self.unfinished or self.runs[0] is not self.unfinished[0].run
 
     @property
     def seeds(self) -> list[int]:
         """Training seeds."""
         return [run.folder.seed for run in self.runs]
+
+    @property
+    def length(self) -> int:
+        """Environment steps or epochs that each finished run took."""
+        return int(self.numbers(X_KEY[self.kind]).max())
 
     def numbers(self, key: str) -> Floats:
         """One number of each run's summary, ``(S,)``; a list in the summary counts as its mean.
@@ -133,7 +144,7 @@ class MethodResult:
         Raises:
             InputError: A value is missing, not a number, NaN or infinite.
         """
-        return np.array([_as_floats(run, key, run.summary.get(key)).mean() for run in self.runs])
+        return np.array([as_floats(run, key, run.summary.get(key)).mean() for run in self.runs])
 
     def final(self, key: str) -> Estimate:
         """A score of the finished runs."""
@@ -144,35 +155,31 @@ class MethodResult:
         """What was measured during training, by short name; empty where a run has no curve."""
         found = {}
         for name, key in _CURVES[self.kind].items():
-            seeds = [self._seed_curve(run, key) for run in self.runs]
+            seeds = [_seed_curve(run, self.kind, key) for run in self.runs]
             present = [curve for curve in seeds if curve is not None]
             aligned = Curve.align(present) if len(present) == len(self.runs) else None
             if aligned is not None:
                 found[name] = aligned
         return found
 
-    def _seed_curve(self, run: Run, key: str) -> tuple[Floats, Floats] | None:
-        """Steps and values of one seed; None where its summary has no such curve."""
-        curve = run.summary.get("curve") or {}
-        if not curve.get(_X_KEY[self.kind]) or not curve.get(key):
-            return None
-        x = _as_floats(run, f"curve.{_X_KEY[self.kind]}", curve[_X_KEY[self.kind]])
-        y = _as_floats(run, f"curve.{key}", curve[key])
-        if len(x) != len(y) or np.any(np.diff(x) <= 0):
-            raise InputError(
-                f"{run.folder.summary}: curve.{key} does not fit its {_X_KEY[self.kind]}: "
-                "run that seed again"
-            )
-        return x, y
+    @cached_property
+    def traces(self) -> dict[str, Curve]:
+        """What the runs' event files hold of the game itself, by tag; often nothing."""
+        by_tag: dict[str, list[tuple[Floats, Floats]]] = {}
+        for run in self.runs:
+            for tag, series in traces_of(run, self.kind).items():
+                by_tag.setdefault(tag, []).append(series)
+        aligned = {tag: Curve.align(series, points=200) for tag, series in by_tag.items()}
+        return {tag: curve for tag, curve in aligned.items() if curve is not None}
 
     @cached_property
     def normalised_returns(self) -> list[Floats] | None:
         """GAIL's training curves from 0 (random) to 1 (expert), one for each seed.
 
-        None where a run has no curve, or an expert that is not above the random policy.
+        None without a curve, or where an expert is no better than a random policy.
         """
         curve = self.curves.get("return")
-        if curve is None:
+        if curve is None or not self.finished:
             return None
         scales = list(
             zip(self.numbers("random_return"), self.numbers("expert_return"), strict=True)
@@ -190,6 +197,49 @@ class MethodResult:
         curves = self.normalised_returns or []
         return [stats.area_under_curve(self.curves["return"].x, curve) for curve in curves]
 
+    @property
+    def normalised_finals(self) -> list[float] | None:
+        """Each seed's final return from 0 (random) to 1 (expert); None where it has no scale."""
+        columns = (self.numbers(key) for key in ("eval_returns", "random_return", "expert_return"))
+        finals = []
+        for value, random, expert in zip(*columns, strict=True):
+            if expert <= random:
+                return None
+            finals.append(float((value - random) / (expert - random)))
+        return finals
+
+    @property
+    def seconds_per_x(self) -> float | None:
+        """Training seconds for each environment step or epoch, mean over seeds, at even pace."""
+        if not self.finished:
+            return None
+        return float((self.numbers("wall_s") / self.numbers(X_KEY[self.kind])).mean())
+
+    @property
+    def effort_per_x(self) -> float | None:
+        """Inner-player effort for each environment step or epoch; None where it is not recorded.
+
+        GAIL: gradients of the discriminator's loss, those that train its rule included.
+        Adversarial training: forward-equivalents for each training image.
+        """
+        if not self.finished:
+            return None
+        if self.kind == "cifar":
+            return float(self.numbers("forward_equivalents").mean())
+        if all("discriminator_gradients" in run.summary for run in self.runs):
+            gradients = self.numbers("discriminator_gradients") / self.numbers("steps")
+            return float(gradients.mean())
+        try:
+            updates, meta_every = (int(self.settings[k]) for k in ("updates", "meta_every"))
+            rollout = int(self.settings["n_envs"]) * int(self.settings["n_steps"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        if self.base.startswith("no_demos"):
+            return 0.0
+        if self.base.startswith("l2l_gail") or self.settings.get("matched_effort"):
+            updates += updates // meta_every
+        return updates / rollout
+
 
 @dataclass(frozen=True)
 class Section:
@@ -198,7 +248,7 @@ class Section:
     Attributes:
         group: Name of the environment or data set.
         kind: Which of the two games.
-        methods: Results, ordered by the method's name.
+        methods: Results, ordered by the method's name; at least one.
     """
 
     group: str
@@ -217,10 +267,24 @@ class Section:
         """What the x axis of every chart counts."""
         return "environment steps" if self.kind == "gail" else "epochs"
 
+    @property
+    def finished(self) -> tuple[MethodResult, ...]:
+        """The methods that have final scores."""
+        return tuple(method for method in self.methods if method.finished)
+
+    @property
+    def by_length(self) -> dict[int, tuple[MethodResult, ...]]:
+        """Finished methods by length, the longest first: what may be compared with what."""
+        lengths = sorted({method.length for method in self.finished}, reverse=True)
+        return {
+            length: tuple(method for method in self.finished if method.length == length)
+            for length in lengths
+        }
+
     def baseline(self, key: str) -> float | None:
         """Mean over all runs of a reference return; None where no run has it."""
         values = [
-            float(_as_floats(run, key, run.summary[key]).mean())
+            float(as_floats(run, key, run.summary[key]).mean())
             for method in self.methods
             for run in method.runs
             if run.summary.get(key) is not None
@@ -228,68 +292,27 @@ class Section:
         return float(np.mean(values)) if values else None
 
 
-def collect(runs: Sequence[Run]) -> list[Section]:
-    """Sort finished runs into sections and methods.
+def _seed_curve(run: Run, kind: Kind, key: str) -> tuple[Floats, Floats] | None:
+    """Steps and values of one seed; None where its summary has no such curve."""
+    curve = run.summary.get("curve") or {}
+    if not curve.get(X_KEY[kind]) or not curve.get(key):
+        return None
+    x = as_floats(run, f"curve.{X_KEY[kind]}", curve[X_KEY[kind]])
+    y = as_floats(run, f"curve.{key}", curve[key])
+    if len(x) != len(y) or np.any(np.diff(x) <= 0):
+        raise InputError(
+            f"{run.folder.summary}: curve.{key} does not fit its {X_KEY[kind]}: "
+            "run that seed again"
+        )
+    return x, y
 
-    Args:
-        runs: Finished runs, as :func:`l2l_gail.runs.find_runs` gives them.
 
-    Returns:
-        Sections, GAIL before adversarial training, each by name.
+def as_floats(run: Run, key: str, value: Any) -> Floats:
+    """Numbers of a summary as a vector that is not empty and finite.
 
     Raises:
-        InputError: A summary is of neither game, or lacks a key; or a seed of a method is there
-            twice, which would count as two seeds.
+        InputError: They are not, by ``key``.
     """
-    kinds = {run.folder.path: _kind_of(run) for run in runs}
-    seen: dict[tuple[str, str, int], Run] = {}
-    for run in runs:
-        key = (run.folder.group, run.folder.method, run.folder.seed)
-        if key in seen:
-            raise InputError(
-                f"{seen[key].folder.path} and {run.folder.path} are one seed of one method: "
-                "compare their roots one at a time"
-            )
-        seen[key] = run
-
-    def section_of(run: Run) -> tuple[bool, str]:
-        return kinds[run.folder.path] != "gail", run.folder.group
-
-    def method_of(run: Run) -> str:
-        return run.folder.method
-
-    sections = []
-    for (_, group), members in groupby(sorted(runs, key=section_of), section_of):
-        in_section = sorted(members, key=lambda run: (run.folder.method, run.folder.seed))
-        kind = kinds[in_section[0].folder.path]
-        methods = tuple(
-            MethodResult(method, kind, tuple(found))
-            for method, found in groupby(in_section, method_of)
-        )
-        sections.append(Section(group, kind, methods))
-    return sections
-
-
-def _kind_of(run: Run) -> Kind:
-    """Which game a run belongs to, by what it was trained on."""
-    kind: Kind
-    if "env" in run.summary:
-        kind = "gail"
-    elif "data" in run.summary:
-        kind = "cifar"
-    else:
-        raise InputError(
-            f"{run.folder.summary} has neither 'env' nor 'data': it is no summary of l2l_gail, "
-            "move its folder away"
-        )
-    missing = [key for key in _REQUIRED[kind] if key not in run.summary]
-    if missing:
-        raise InputError(f"{run.folder.summary} lacks {', '.join(missing)}: run that seed again")
-    return kind
-
-
-def _as_floats(run: Run, key: str, value: Any) -> Floats:
-    """Numbers of a summary as a vector that is not empty and finite."""
     try:
         array = np.asarray(value, dtype=np.float64).ravel()
     except (TypeError, ValueError):

@@ -1,0 +1,161 @@
+"""Which runs are seeds of one method: those of one name, equal in every setting and in length.
+
+Runs that differ in any are methods of their own, named by what differs; nothing is averaged across
+them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from l2l_gail.comparison.reading import Unfinished, settings_of
+from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section, as_floats
+from l2l_gail.errors import InputError
+from l2l_gail.runs import Run
+
+__all__ = ["collect"]
+
+_NAMED_SETTINGS = 3  # more would not fit a legend
+
+_REQUIRED: dict[Kind, tuple[str, ...]] = {
+    "gail": (
+        *("steps", "eval_returns", "eval_lengths", "wall_s", "cpu_s"),
+        *("expert_return", "bc_return", "random_return"),
+    ),
+    "cifar": ("epochs", "clean", "pgd20", "forward_equivalents", "wall_s", "cpu_s"),
+}
+
+
+def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[Section]:
+    """Sort runs into sections and methods.
+
+    Args:
+        runs: Finished runs, as :func:`l2l_gail.runs.find_runs` gives them.
+        unfinished: Runs without a summary, as :func:`l2l_gail.comparison.find` gives them.
+
+    Returns:
+        Sections, GAIL before adversarial training, each by name.
+
+    Raises:
+        InputError: A summary is of neither game, or lacks a key; or a seed of a method is there
+            twice with equal settings, which would count as two seeds.
+    """
+    sections: dict[tuple[bool, str], dict[_Identity, _Members]] = {}
+    seen: dict[tuple[str, _Identity, int], Run] = {}
+    for run in runs:
+        kind = _kind_of(run)
+        length = as_floats(run, X_KEY[kind], run.summary.get(X_KEY[kind])).mean()
+        identity = _Identity.of(run, int(length))
+        twin = seen.setdefault((run.folder.group, identity, run.folder.seed), run)
+        if twin is not run:
+            raise InputError(
+                f"{twin.folder.path} and {run.folder.path} are one seed of one method: "
+                "compare their roots one at a time"
+            )
+        section = sections.setdefault((kind != "gail", run.folder.group), {})
+        section.setdefault(identity, _Members()).finished.append(run)
+    for one in unfinished:
+        identity = _Identity.of(one.run, None)
+        place = ("env" not in one.run.summary, one.run.folder.group)
+        section = sections.setdefault(place, {})
+        alike = [other for other in section if other.is_like(identity)]
+        longest = max(alike, key=lambda other: other.length or 0, default=identity)
+        section.setdefault(longest, _Members()).unfinished.append(one)
+    return [
+        Section(group, "cifar" if is_cifar else "gail", _methods(found, is_cifar))
+        for (is_cifar, group), found in sorted(sections.items())
+    ]
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What runs of one method have in common.
+
+    Attributes:
+        base: Name of their folder.
+        settings: Their settings as JSON.
+        length: Steps or epochs; None while a run goes on.
+    """
+
+    base: str
+    settings: str
+    length: int | None
+
+    @classmethod
+    def of(cls, run: Run, length: int | None) -> _Identity:
+        settings = json.dumps(settings_of(run), sort_keys=True, default=str)
+        return cls(run.folder.method, settings, length)
+
+    def is_like(self, other: _Identity) -> bool:
+        return (self.base, self.settings) == (other.base, other.settings)
+
+
+@dataclass
+class _Members:
+    """The runs of one method."""
+
+    finished: list[Run] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
+
+
+def _methods(found: Mapping[_Identity, _Members], is_cifar: bool) -> tuple[MethodResult, ...]:
+    """Methods of a section, by name."""
+    names = _names(list(found), "epochs" if is_cifar else "steps")
+    results = []
+    for identity, members in found.items():
+        unfinished = tuple(sorted(members.unfinished, key=lambda one: one.run.folder.seed))
+        runs = tuple(sorted(members.finished, key=lambda run: run.folder.seed))
+        results.append(
+            MethodResult(
+                names[identity] + ("" if runs else " (unfinished)"),
+                "cifar" if is_cifar else "gail",
+                runs or tuple(one.run for one in unfinished),
+                identity.base,
+                json.loads(identity.settings),
+                unfinished,
+            )
+        )
+    return tuple(sorted(results, key=lambda result: (result.base, result.method)))
+
+
+def _names(identities: Sequence[_Identity], unit: str) -> dict[_Identity, str]:
+    """Names of methods: the folder's, and in brackets what sets them apart in that folder."""
+    names: dict[_Identity, str] = {}
+    for base in sorted({identity.base for identity in identities}):
+        members = [identity for identity in identities if identity.base == base]
+        settings = {one: json.loads(one.settings) for one in members}
+        keys = sorted({key for found in settings.values() for key in found})
+        differing = [
+            key for key in keys if len({str(s.get(key, "not set")) for s in settings.values()}) > 1
+        ]
+        lengths = {one.length for one in members if one.length is not None}
+        for one in members:
+            parts = [f"{key}={settings[one].get(key, 'not set')}" for key in differing]
+            if len(parts) > _NAMED_SETTINGS:
+                parts = [*parts[:_NAMED_SETTINGS], f"and {len(parts) - _NAMED_SETTINGS} more"]
+            if len(lengths) > 1 and one.length is not None:
+                parts.append(f"{one.length:,} {unit}")
+            name = f"{base} ({', '.join(parts)})" if parts else base
+            taken = sum(other.split(" #")[0] == name for other in names.values())
+            names[one] = f"{name} #{taken + 1}" if taken else name
+    return names
+
+
+def _kind_of(run: Run) -> Kind:
+    """Which game a run belongs to, by what it was trained on."""
+    kind: Kind
+    if "env" in run.summary:
+        kind = "gail"
+    elif "data" in run.summary:
+        kind = "cifar"
+    else:
+        raise InputError(
+            f"{run.folder.summary} has neither 'env' nor 'data': it is no summary of l2l_gail, "
+            "move its folder away"
+        )
+    missing = [key for key in _REQUIRED[kind] if key not in run.summary]
+    if missing:
+        raise InputError(f"{run.folder.summary} lacks {', '.join(missing)}: run that seed again")
+    return kind

@@ -1,0 +1,202 @@
+"""Every run below a folder, by what its own files say: finished, still going, or broken off.
+
+A run is *finished* once it has a summary.  One without is read from its event files; it counts as
+*going* while something in its folder is younger than :data:`GOING_S`, else as broken off.  Of runs
+of one seed with equal settings the newest finished one counts; runs with other settings hide none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from l2l_gail.comparison.event_files import read_scalars
+from l2l_gail.errors import InputError
+from l2l_gail.runs import Run, RunFolder
+from l2l_gail.stats import Floats
+
+__all__ = ["GOING_S", "Found", "Unfinished", "find", "settings_of", "traces_of"]
+
+GOING_S = 600.0
+"""Seconds without a write after which an unfinished run counts as broken off."""
+
+_SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
+_NOT_SETTINGS = frozenset("seed out resume threads workers name progress total_timesteps".split())
+_LOGGED_CURVES = {
+    "gail": ("steps", {"return_mean": "eval/return_mean", "length_mean": "eval/length_mean"}),
+    "cifar": ("epochs", {"clean": "held_out/clean", "pgd20": "held_out/pgd20"}),
+}
+TRACES = {
+    "gail": {
+        "disc/accuracy_expert": "discriminator: accuracy on the expert",
+        "disc/accuracy_policy": "discriminator: accuracy on the policy",
+        "disc/entropy": "discriminator: entropy (nats)",
+        "rule/global_step": "rule: learned factor on all steps",
+        "rule/step_ratio": "rule: step relative to Adam's",
+        "rule/cosine": "rule: cosine with steepest descent",
+    },
+    "cifar": {
+        "health/fgsm": "accuracy under FGSM, one batch",
+        "health/pgd7": "accuracy under PGD-7, same batch",
+        "attacker/gain": "attacker: loss gained (nats)",
+        "attacker/gain_fgsm": "FGSM: loss gained (nats)",
+        "attacker/moved": "attacker: distance from its start",
+        "attacker/gradient_norm": "attacker: gradient norm",
+    },
+}
+"""What is shown of the game itself, from the runs' event files: tag, and its name in pictures."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a summary.
+
+    Attributes:
+        run: The run; its summary holds only what could be told from its settings and events.
+        going: Whether it has written something of late.
+    """
+
+    run: Run
+    going: bool
+
+
+@dataclass
+class Found:
+    """What lies below a folder.
+
+    Attributes:
+        finished: Runs with a summary.
+        unfinished: Runs without one, of settings and seeds that have no finished run.
+        notes: A sentence on everything that is left out.
+    """
+
+    finished: list[Run] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find(root: str | Path) -> Found:
+    """Find all runs at or below a folder, those behind symbolic links included.
+
+    Args:
+        root: Any folder above runs.
+
+    Raises:
+        InputError: ``root`` is no folder, or a summary or configuration is damaged.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root} is not a folder: give the one that holds the runs")
+    found = Found()
+    newest: dict[tuple[Path, int, str], tuple[int, Run]] = {}
+    open_runs: list[tuple[tuple[Path, int, str], int, RunFolder]] = []
+    for folder, attempt in _run_folders(root):
+        summary = _read_json(folder.summary) if folder.finished else None
+        run = Run(folder, summary or {})
+        key = (folder.path.parent, folder.seed, _settings_key(run))
+        if summary is None:
+            open_runs.append((key, attempt, folder))
+        elif key not in newest or attempt > newest[key][0]:
+            newest[key] = (attempt, run)
+    found.finished = [run for _, run in newest.values()]
+    last_open: dict[tuple[Path, int, str], tuple[int, RunFolder]] = {}
+    for key, attempt, folder in open_runs:
+        if attempt > max(newest.get(key, (0,))[0], last_open.get(key, (0,))[0]):
+            last_open[key] = (attempt, folder)
+    for key, (_, folder) in last_open.items():
+        one = _unfinished(folder)
+        if one is None:
+            found.notes.append(f"Left out: {folder.path} has settings but no measurement yet.")
+        elif key in newest:
+            found.notes.append(
+                f"Left out: {folder.path} is unfinished, "
+                f"{newest[key][1].folder.path.name} with equal settings counts."
+            )
+        else:
+            found.unfinished.append(one)
+    return found
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """All settings that a run recorded, flat (``rule.hidden``), without its seed and its place.
+
+    They come from ``config.json``, or from the summary where that file is missing.
+    """
+    config = run.summary.get("config") or run.summary.get("settings") or {}
+    if (run.folder.path / "config.json").exists():
+        config = run.folder.read_config()
+    return {key: value for key, value in _flatten(config) if key not in _NOT_SETTINGS}
+
+
+def traces_of(run: Run, kind: str) -> dict[str, tuple[Floats, Floats]]:
+    """What a run logged of the game: steps and values by tag, from its event files."""
+    return read_scalars(run.folder.path, TRACES[kind])
+
+
+def _run_folders(root: Path) -> Iterator[tuple[RunFolder, int]]:
+    """Folders named like a seed that hold a run, and which attempt at the seed each is."""
+    seen: set[Path] = set()
+    for name, folders, files in os.walk(root.resolve(), followlinks=True):
+        path = Path(name)
+        real = path.resolve()
+        if real in seen:  # a second way to the same runs, or a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        match = _SEED_FOLDER.fullmatch(path.name)
+        if match is not None and {"summary.json", "config.json"} & set(files):
+            folders.clear()
+            folder = RunFolder(path, path.parent.parent.name, path.parent.name, int(match["seed"]))
+            yield folder, int(match["attempt"] or 1)
+
+
+def _settings_key(run: Run) -> str:
+    return json.dumps(settings_of(run), sort_keys=True, default=str)
+
+
+def _unfinished(folder: RunFolder) -> Unfinished | None:
+    """An unfinished run by its events; None where it has measured nothing yet."""
+    for kind, (x_name, tags) in _LOGGED_CURVES.items():
+        logged = read_scalars(folder.path, tags.values())
+        if not set(tags.values()) <= set(logged):
+            continue
+        x = logged[next(iter(tags.values()))][0]
+        curve: dict[str, Sequence[float]] = {x_name: x.tolist()}
+        for name, tag in tags.items():
+            steps, values = logged[tag]
+            curve[name] = [float(v) for s, v in zip(steps, values, strict=True) if s in x]
+        where = {"env" if kind == "gail" else "data": folder.group}
+        youngest = max(file.stat().st_mtime for file in folder.path.iterdir())
+        going = time.time() - youngest < GOING_S
+        last = int(x[-1])
+        return Unfinished(Run(folder, {"curve": curve, x_name: last, **where}), going)
+    return None
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``{"a": {"b": 1}}`` as ``("a.b", 1)``."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # JSON and Unicode errors are both of this class
+        raise InputError(f"{path} is damaged: move its folder away or run that seed again") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): is it yours?") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: move its folder away")
+    return content

@@ -1,0 +1,113 @@
+"""All boards of a comparison at one address, each a TensorBoard of its own.
+
+One TensorBoard for everything would give its seven colours out twice.  The first page is the
+report; every board is a folder below it: ``http://localhost:6006/Hopper-v5/``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from tensorboard import program
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from l2l_gail.comparison.boards import OVERVIEW
+from l2l_gail.errors import InputError
+
+__all__ = ["Boards", "board_names"]
+
+
+def board_names(folder: Path) -> list[str]:
+    """Names of the boards in a comparison's folder."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{OVERVIEW}"))
+
+
+class Boards:
+    """A web server of a comparison, on this machine alone.
+
+    Args:
+        folder: Folder of the comparison.
+        port: Its port; 0 takes any that is free.
+
+    Attributes:
+        address: Where it is found.
+
+    Raises:
+        InputError: The port is taken.
+    """
+
+    def __init__(self, folder: Path, port: int = 6006) -> None:
+        self._folder = folder
+        self._apps: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        try:
+            self._server: BaseWSGIServer = make_server(
+                "127.0.0.1", port, self._answer, threaded=True, request_handler=_Quiet
+            )
+        except (OSError, SystemExit):  # werkzeug prints its own advice and exits
+            raise InputError(f"port {port} is taken: give another --port") from None
+        self.address = f"http://localhost:{self._server.server_port}/"
+
+    def serve(self) -> None:
+        """Answer until :meth:`stop`."""
+        self._server.serve_forever()
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        name = unquote(environ.get("PATH_INFO", "/")).lstrip("/").partition("/")[0]
+        if name in board_names(self._folder):
+            with self._lock:
+                if name not in self._apps:
+                    self._apps[name] = _tensorboard(self._folder / name, f"/{name}")
+            return self._apps[name](environ, start_response)
+        page = self._folder / "index.html"
+        if name or not page.is_file():
+            start_response("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"no such board\n"]
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
+        links = "".join(
+            f'<a href="/{quote(name)}/?smoothing=0#timeseries">TensorBoard: {escape(name)}</a>'
+            for name in board_names(self._folder)
+        )
+        text = page.read_text(encoding="utf-8")
+        return [text.replace("<!-- boards -->", f"<nav>{links}</nav>", 1).encode()]
+
+
+class _Quiet(WSGIRequestHandler):
+    """Keeps the terminal for what matters."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Log nothing."""
+
+
+def _tensorboard(folder: Path, prefix: str) -> Any:
+    """TensorBoard's application for one board, below a path."""
+    kept: list[Any] = []
+
+    class Kept(program.TensorBoardServer):
+        """Takes the application where TensorBoard would start its own server."""
+
+        def __init__(self, wsgi_app: Any, flags: Any) -> None:
+            kept.append(wsgi_app)
+
+        def serve_forever(self) -> None:
+            """Do nothing: :class:`Boards` serves."""
+
+        def get_url(self) -> str:
+            """Where it would be."""
+            return prefix
+
+    board = program.TensorBoard(server_class=Kept)
+    board.configure(logdir=str(folder), path_prefix=prefix, reload_interval=5)
+    board.launch()
+    return kept[0]

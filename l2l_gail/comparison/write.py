@@ -1,0 +1,145 @@
+"""From a folder of runs to the comparison's files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from l2l_gail.comparison.boards import Board, boards_of
+from l2l_gail.comparison.digest import Picture, remove_boards, write_board
+from l2l_gail.comparison.distributions import draw_learning_rates, draw_profiles
+from l2l_gail.comparison.figures import (
+    draw_comparison,
+    draw_figure,
+    draw_interval,
+    draw_players,
+    draw_scores,
+)
+from l2l_gail.comparison.grouping import collect
+from l2l_gail.comparison.media import adversarial_pictures, videos
+from l2l_gail.comparison.reading import find
+from l2l_gail.comparison.report import report
+from l2l_gail.comparison.results import Section
+from l2l_gail.comparison.tables import section_notes, section_tables
+from l2l_gail.errors import InputError
+from l2l_gail.runs import atomic_write
+
+__all__ = ["EXPLANATION", "compare"]
+
+EXPLANATION = """\
+Scores are interquartile means (IQM) over training seeds, in brackets 95 % bootstrap intervals over
+seeds. An interval from fewer than five seeds is narrower than its name says: it cannot leave the
+range of the seeds. Runs that differ in any setting, or in length, are methods of their own, and
+nothing is averaged across them. The normalised return is 0 for a random policy and 1 for the
+expert. Tail std is the standard deviation of the normalised return over the last 10 evaluations of
+a run. Wall and CPU seconds are means over seeds and hold for the machine of the runs. A
+forward-equivalent is the cost of one forward pass of the classifier, per training image and step."""
+
+
+def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
+    """Write the comparison of all runs below a folder.
+
+    Args:
+        root: Folder of runs; the comparison goes to its folder ``comparison``, where only files
+            that an earlier comparison wrote are replaced.
+        record_videos: Record the policies of one run of each method into that run's folder, where
+            it has no videos yet.
+
+    Returns:
+        What was compared, a section for each environment or data set.
+
+    Raises:
+        InputError: No such folder, no run in it that has measured something, or a damaged summary.
+    """
+    root = Path(root).expanduser()
+    found = find(root)
+    sections = collect(found.finished, found.unfinished)
+    if not sections:
+        raise InputError(
+            f"no finished run below {root}: train first (make gail, make cifar), "
+            "or give the folder that holds the runs"
+        )
+    boards = {section.group: boards_of(section) for section in sections}
+    every = [board for section in sections for board in boards[section.group]]
+    filmed, film_notes = videos(every, record=record_videos)
+    notes = [*found.notes, *film_notes]
+    pictures: dict[str, list[Picture]] = {}
+    for section in sections:
+        of_section = _section_pictures(section, boards[section.group])
+        for board in boards[section.group]:
+            own = _board_pictures(board) + adversarial_pictures(board)
+            pictures[board.name] = sorted(
+                own + of_section + filmed.get(board.name, []), key=lambda picture: picture.tag
+            )
+    overall = _encode("comparison", draw_figure(every), dpi=120).data
+    page = report(sections, boards, pictures, EXPLANATION, notes)
+    folder = root / "comparison"
+    remove_boards(folder)
+    for board in every:
+        text = _section_text(board.section, notes)
+        write_board(folder / board.name, board, text, pictures[board.name])
+    atomic_write(folder / "comparison.png", overall)
+    atomic_write(folder / "index.html", page)
+    atomic_write(folder / "summary.md", _summary(sections, notes))
+    return sections
+
+
+def _board_pictures(board: Board) -> list[Picture]:
+    """Pictures of the methods on one board."""
+    main = "1 true return" if board.section.kind == "gail" else "1 accuracy"
+    figures: dict[str, Figure | None] = {
+        f"{main}/b with 95% CI (picture)": draw_interval(board),
+        "5 pictures/a comparison": draw_comparison(board),
+        "5 pictures/c performance profile": draw_profiles(board),
+        "5 pictures/e players of the game": draw_players(board),
+    }
+    return [_encode(tag, figure) for tag, figure in figures.items() if figure is not None]
+
+
+def _section_pictures(section: Section, boards: Sequence[Board]) -> list[Picture]:
+    """Pictures of all methods of a section."""
+    figures: dict[str, Figure | None] = {
+        "5 pictures/b scores": draw_scores(boards) if section.finished else None,
+        "5 pictures/d by learning rate": draw_learning_rates(section),
+    }
+    return [_encode(tag, figure) for tag, figure in figures.items() if figure is not None]
+
+
+def _encode(tag: str, figure: Figure, dpi: int = 100) -> Picture:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    width, height = figure.get_size_inches()
+    return Picture(tag, file.getvalue(), (round(dpi * width), round(dpi * height)))
+
+
+def _section_text(section: Section, notes: Sequence[str]) -> str:
+    """A section for the Text tab."""
+    tables = [f"### {table.title}\n\n{table.as_markdown()}" for table in section_tables(section)]
+    return "\n\n".join([*section_notes(section), *notes, *tables, EXPLANATION])
+
+
+def _summary(sections: Sequence[Section], notes: Sequence[str]) -> str:
+    """The Markdown page."""
+    parts = ["# Comparison", EXPLANATION, *notes, "![learning curves](comparison.png)"]
+    for section in sections:
+        parts.append(f"## {section.title}")
+        parts += section_notes(section)
+        for table in section_tables(section):
+            parts += [f"### {table.title}", table.as_markdown()]
+        runs = [run for method in section.methods for run in method.runs]
+        seeds = [
+            f"{method.method}: {', '.join(map(str, method.seeds))}" for method in section.methods
+        ]
+        versions = sorted(
+            {
+                ", ".join(f"{name} {number}" for name, number in found.items())
+                for run in runs
+                if isinstance(found := run.summary.get("versions"), dict)
+            }
+        )
+        parts.append(f"Seeds of {len(runs)} runs: {'; '.join(seeds)}.")
+        parts += [f"Versions: {line}." for line in versions]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,129 @@
+"""The policies of a run at its beginning, its middle and its end, as plain arrays.
+
+``first.npz`` and ``middle.npz`` lie in the run's folder ``policies``, written while it trains; the
+last policy is that of ``model.zip``.  All three are read without running anything that is in them.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import Tensor
+
+from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
+from l2l_gail.demos.sb3_file import linear_layers
+from l2l_gail.errors import InputError
+
+__all__ = ["MOMENTS", "SnapshotCallback", "has_policy", "load_policy"]
+
+MOMENTS = ("first", "middle", "last")
+"""When a policy was."""
+
+_STATISTICS = "features_extractor.statistics"
+_CLIP = 10.0  # of the observations, see l2l_gail.ppo.policy
+
+
+class SnapshotCallback(BaseCallback):
+    """Keeps the policy before the first step and at half of the steps.
+
+    A policy that is no plain perceptron is not kept. Nothing is drawn from any random stream.
+
+    Args:
+        folder: Folder of the run.
+        total_timesteps: Environment steps of the whole run.
+    """
+
+    def __init__(self, folder: Path, total_timesteps: int) -> None:
+        super().__init__()
+        self.folder = folder
+        self.middle = total_timesteps // 2
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_start(self) -> None:
+        if self.num_timesteps == 0:
+            self._keep("first")
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self.middle and not self._path("middle").exists():
+            self._keep("middle")
+
+    def _path(self, moment: str) -> Path:
+        return self.folder / "policies" / f"{moment}.npz"
+
+    def _keep(self, moment: str) -> None:
+        try:
+            policy = _from_state(self.model.policy.state_dict())
+        except (KeyError, InputError):
+            return
+        path = self._path(moment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of a training that was started anew in this folder
+        policy.save(path)
+
+
+def has_policy(run: Path, moment: str) -> bool:
+    """Whether a run's folder holds the policy of a moment."""
+    return _file(run, moment).is_file()
+
+
+def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
+    """Read a policy of a run.
+
+    Args:
+        run: Folder of the run.
+        moment: ``first``, ``middle`` or ``last``.
+
+    Returns:
+        The deterministic policy, on raw observations.
+
+    Raises:
+        InputError: It is not there, damaged, or no plain perceptron.
+    """
+    path = _file(run, moment)
+    if not path.is_file():
+        raise InputError(f"{run} holds no {moment} policy ({path.name} is missing)")
+    if moment != "last":
+        return MlpPolicy.load(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            state = torch.load(
+                io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True
+            )
+    # A damaged file raises whatever its garbage happens to spell.
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged or no model of l2l_gail ({type(error).__name__})"
+        ) from None
+    try:
+        return _from_state(state)
+    except KeyError as error:
+        raise InputError(
+            f"{path}: its policy is no plain perceptron ({error.args[0]}); play it by "
+            "GAIL.load(...) and predict"
+        ) from None
+
+
+def _file(run: Path, moment: str) -> Path:
+    return run / "model.zip" if moment == "last" else run / "policies" / f"{moment}.npz"
+
+
+def _from_state(state: Mapping[str, Tensor]) -> MlpPolicy:
+    """The perceptron in a policy's parameters, its normalisation included."""
+    weights, biases = linear_layers(
+        state, hidden="mlp_extractor.policy_net", out="action_net"
+    )
+    width = weights[0].shape[0]
+    mean, std, clip = np.zeros(width), np.full(width, 1.0 - STD_FLOOR), np.inf
+    if f"{_STATISTICS}.mean" in state:
+        mean = state[f"{_STATISTICS}.mean"].cpu().numpy().astype(np.float64)
+        std = 1.0 / state[f"{_STATISTICS}.scale"].cpu().numpy().astype(np.float64) - STD_FLOOR
+        clip = _CLIP
+    return MlpPolicy(mean, std, weights, biases, obs_clip=clip)
