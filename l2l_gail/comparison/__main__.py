@@ -7,6 +7,7 @@ one page), and a TensorBoard board for each environment and data set.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 import tyro
 
 from l2l_gail.cli import parse, run_main
+from l2l_gail.comparison.reading import run_files
 from l2l_gail.comparison.serve import Boards, board_names
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.comparison.write import compare
@@ -73,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
     )
     root = config.runs.expanduser()
-    seen = _state(root) if root.is_dir() else None
     _compare_once(root, config)
+    seen = _state(root)
     folder = root / "comparison"
     if not config.board:
         print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
@@ -92,8 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         time.sleep(config.every)
         now = _state(root)
         if config.watch and now != seen:
-            seen = now
             compare(root, record_videos=config.videos)
+            seen = _state(root)  # with the videos that were recorded just now
             print(f"{time.strftime('%H:%M:%S')} compared again", flush=True)
 
 
@@ -116,10 +118,10 @@ def _compare_once(root: Path, config: Config) -> None:
 
 
 def _state(root: Path) -> dict[Path, tuple[int, int]]:
-    """What the runs have written so far, the comparison's own files left out."""
+    """What the runs have written so far."""
     found = {}
-    for path in root.glob("*/*/*/*"):
-        if path.parent.parent.parent.name != "comparison" and "comparison" not in path.parts[-4:]:
+    for path in run_files(root):
+        with contextlib.suppress(OSError):  # gone since it was listed
             status = path.stat()
             found[path] = (status.st_size, status.st_mtime_ns)
     return found

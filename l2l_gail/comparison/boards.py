@@ -94,6 +94,6 @@ def _in_turn(methods: Sequence[MethodResult]) -> list[MethodResult]:
     places: dict[str, int] = {}
     order = []
     for place, method in enumerate(methods):
-        turn = places[method.base] = places.get(method.base, -1) + 1
+        turn = places[method.family] = places.get(method.family, -1) + 1
         order.append((not method.finished, turn, place))
     return [methods[place] for _, _, place in sorted(order)]

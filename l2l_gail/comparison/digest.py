@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
-from torch.utils.tensorboard.summary import custom_scalars, text
+from torch.utils.tensorboard.summary import custom_scalars
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
+from torch.utils.tensorboard.summary import text as text_summary
 
 from l2l_gail.comparison.boards import OVERVIEW, Board, folder_name
 from l2l_gail.comparison.event_files import SUFFIX, EventFile
@@ -53,66 +54,69 @@ class Picture:
         return "image/gif" if self.data.startswith(b"GIF") else "image/png"
 
 
-def remove_boards(folder: Path) -> None:
-    """Remove what earlier comparisons wrote for TensorBoard, and nothing else."""
-    for old in folder.rglob(f"events.out.tfevents.*{SUFFIX}"):
-        old.unlink()
-        for parent in (old.parent, old.parent.parent):
-            if parent != folder and parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+def remove_boards(folder: Path, *, keep: str = "") -> None:
+    """Remove what earlier comparisons wrote for TensorBoard, and nothing else.
+
+    Args:
+        folder: Folder of the comparison.
+        keep: The name that the newest comparison gave its event files.
+    """
+    for old in list(folder.rglob(f"events.out.tfevents.*{SUFFIX}")):
+        if not keep or keep not in old.name:
+            old.unlink()
+            for parent in (old.parent, old.parent.parent):
+                if parent != folder and parent.is_dir() and not any(parent.iterdir()):
+                    parent.rmdir()
 
 
-def write_board(folder: Path, board: Board, page: str, pictures: Sequence[Picture]) -> None:
+def write_board(
+    folder: Path, board: Board, name: str, text: str, pictures: Sequence[Picture]
+) -> None:
     """Write the event files of a board.
 
     Args:
         folder: Folder of the board.
         board: What it shows.
-        page: Its tables, Markdown, for the Text tab.
+        name: Name of the event files; those of a later comparison sort after it, so that a
+            TensorBoard that is open follows.
+        text: Its tables, Markdown, for the Text tab.
         pictures: For the Images tab.
     """
-    # A board that is open follows: its files are read in the order of their names.
     now = time.time()
-    name = f"{time.time_ns():020d}"
     runs = iter(range(len(board.colours) + 1))  # one second apart: the order of the colours
     for reference, level in board.references.items():
-        with_level = EventFile(folder / folder_name(reference), now + next(runs), name)
-        _write_level(with_level, board, level)
-        with_level.close()
+        events = EventFile(folder / folder_name(reference), now + next(runs), name)
+        _write_level(events, board, level)
+        events.close()
     settings = _hyperparameters(board.methods)
     for method in board.methods:
         events = EventFile(folder / folder_name(method.method), now + next(runs), name)
-        written = _write_method(events, method)
+        _write_method(events, method)
         # The same keys and metrics for every run, or the HParams tab hides what differs.
         metrics = [curve.tag for curve in CURVES[board.section.kind] if _is_metric(curve.tag)]
         for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
             events.summary(summary)
-        del written
         events.close()
     overview = EventFile(folder / OVERVIEW, now + next(runs), name)
     overview.summary(custom_scalars(_layout(board)))
-    overview.summary(text("comparison", page))
+    overview.summary(text_summary("comparison", text))
     for picture in pictures:
         overview.picture(picture.tag, picture.data, picture.size)
     overview.close()
 
 
-def _write_method(events: EventFile, method: MethodResult) -> set[str]:
-    """All curves of a method; returns the tags."""
-    written = set()
+def _write_method(events: EventFile, method: MethodResult) -> None:
+    """All curves of a method."""
     for curve in CURVES[method.kind]:
         series = curve.series(method)
         if series is None:
             continue
         for x, y in zip(series.x, series.y, strict=True):
             events.scalar(curve.tag, x, float(y))
-        written.add(curve.tag)
     for tag, trace in method.traces.items():
         shown = f"4 players/{TRACES[method.kind][tag]}"
         for x, y in zip(trace.x, trace.iqm, strict=True):
             events.scalar(shown, x, float(y))
-        written.add(shown)
-    return written
 
 
 def _write_level(events: EventFile, board: Board, level: float) -> None:

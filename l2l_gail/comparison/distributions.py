@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from l2l_gail.comparison.boards import PALETTE, Board
-from l2l_gail.comparison.figures import add_legend, new_figure
+from l2l_gail.comparison.figures import add_legend, new_chart
 from l2l_gail.comparison.results import Estimate, MethodResult, Section
 from l2l_gail.stats import Floats
 
@@ -47,8 +47,7 @@ def draw_profiles(board: Board) -> Figure | None:
             scores[method.method] = np.array(found)
     if not scores:
         return None
-    figure, grid = new_figure(1, 1, (8, 5.2))
-    axes = grid[0][0]
+    figure, axes = new_chart(f"{board.title}: performance profile, 95 % band")
     every = np.concatenate(list(scores.values()))
     thresholds = np.linspace(min(0.0, every.min()), max(every.max() * 1.05, 0.05), 201)
     generator = np.random.default_rng(0)
@@ -63,9 +62,6 @@ def draw_profiles(board: Board) -> Figure | None:
     what = "normalised return" if board.section.kind == "gail" else "PGD-20 accuracy"
     axes.set_xlabel(f"{what} of the last policy, s" if what[0] == "n" else f"{what}, s")
     axes.set_ylabel("share of runs with a score above s")
-    axes.set_title(f"{board.title}: performance profile, 95 % band over seeds")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
     add_legend(axes)
     return figure
 
@@ -84,12 +80,12 @@ def learning_rate_groups(section: Section) -> dict[str, dict[float, MethodResult
             continue
         others = {key: value for key, value in method.settings.items() if key != keys[0]}
         rest = json.dumps(others, sort_keys=True, default=str)
-        name = (method.base, method.length, rest)
+        name = (method.family, method.length, rest)
         found.setdefault(name, {})[float(method.settings[keys[0]])] = method
     several = [(name, rates) for name, rates in found.items() if len(rates) > 1]
     named: dict[str, dict[float, MethodResult]] = {}
     for (base, _, _), rates in several:
-        name = base if base not in named else f"{base} #{sum(n.startswith(base) for n in named)}"
+        name = base if base not in named else f"{base} #{len(named) + 1}"
         named[name] = dict(sorted(rates.items()))
     return named
 
@@ -99,8 +95,7 @@ def draw_learning_rates(section: Section) -> Figure | None:
     groups = learning_rate_groups(section)
     if not groups:
         return None
-    figure, grid = new_figure(1, 1, (8, 5.2))
-    axes = grid[0][0]
+    figure, axes = new_chart(f"{section.title}: IQM and 95 % interval over seeds")
     first = 2 if section.kind == "gail" else 0  # behind the reference policies' colours
     for place, (name, rates) in enumerate(groups.items()):
         colour = PALETTE[(first + place) % len(PALETTE)]
@@ -122,9 +117,6 @@ def draw_learning_rates(section: Section) -> Figure | None:
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel(_FINAL[section.kind])
-    axes.set_title(f"{section.title}: by learning rate, IQM and 95 % interval over seeds")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
     add_legend(axes)
     return figure
 

@@ -20,13 +20,7 @@ from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import Curve, MethodResult
 from l2l_gail.comparison.scores import SCORES, estimate_of
 
-__all__ = [
-    "draw_comparison",
-    "draw_figure",
-    "draw_interval",
-    "draw_players",
-    "draw_scores",
-]
+__all__ = ["add_legend", "board_figures", "draw_figure", "new_chart", "score_figures"]
 
 _PANELS = {
     "gail": {"return": "true return", "length": "episode length (steps)"},
@@ -35,9 +29,10 @@ _PANELS = {
 _MAIN = {"gail": "return", "cifar": "pgd20"}
 _COSTS = {
     "gail": ("training seconds", "discriminator gradients"),
-    "cifar": ("training seconds", "forward-equivalents of a training image"),
+    "cifar": ("training seconds", "forward-equivalents"),
 }
 _MARKED_UP_TO = 12  # points of a curve that are worth a marker each
+_SEEDS_DRAWN = 5
 _DASHES = {"expert": "--", "behaviour cloning": "-."}
 
 
@@ -62,104 +57,79 @@ def draw_figure(boards: Sequence[Board]) -> Figure:
     return figure
 
 
-def draw_interval(board: Board) -> Figure:
-    """Draw the one chart that answers the question, at a size for a card of TensorBoard."""
-    figure, grid = new_figure(1, 1, (6.4, 4.4))
-    axes = grid[0][0]
-    _draw_main(axes, board)
-    axes.set_title(f"{board.title}: IQM over seeds, 95 % interval")
-    add_legend(axes)
-    return figure
-
-
-def draw_comparison(board: Board) -> Figure:
-    """Draw a board by environment steps (or epochs), by seconds and by effort, and its lengths."""
-    figure, grid = new_figure(2, 2, (12.5, 8.6))
-    kind = board.section.kind
-    _draw_main(grid[0][0], board)
+def board_figures(board: Board) -> dict[str, Figure]:
+    """Draw the curves of a board, one chart a picture, by their tags in the Images tab."""
+    section, kind = board.section, board.section.kind
+    main, what = ("1 true return", "true return") if kind == "gail" else ("1 accuracy", "PGD-20")
+    found = {f"{main}/b {what} with 95% CI (picture)": _draw_one(board, _MAIN[kind])}
     other = next(name for name in _PANELS[kind] if name != _MAIN[kind])
-    _draw_panel(grid[0][1], board, other)
-    grid[0][1].set_ylabel(_PANELS[kind][other])
-    for axes, name, rate in zip(grid[1], _COSTS[kind], ("seconds", "effort"), strict=True):
-        rates = {
-            method.method: method.seconds_per_x if rate == "seconds" else method.effort_per_x
-            for method in board.methods
-        }
-        _draw_panel(axes, board, _MAIN[kind], rates)
-        if kind == "gail":
-            _draw_references(axes, board)
-        axes.set_xlabel(name)
-        axes.set_ylabel(_PANELS[kind][_MAIN[kind]])
-    add_legend(grid[0][0])
-    figure.suptitle(board.title)
-    return figure
+    found[f"{main}/g {_PANELS[kind][other].split(' (')[0]} (picture)"] = _draw_one(board, other)
+    for letter, (name, rates) in zip("cd", _costs(board).items(), strict=True):
+        if any(rates.values()):
+            found[f"3 cost/{letter} {what} by {name} (picture)"] = _draw_one(
+                board, _MAIN[kind], rates, name
+            )
+    names = TRACES[kind]
+    for letter, tag in zip("abcdefgh", names, strict=False):
+        if any(tag in method.traces for method in board.methods):
+            figure, axes = new_chart(f"{section.title}: {names[tag]}")
+            for method in board.methods:
+                if tag in method.traces:
+                    colour = board.colours[method.method]
+                    draw_curve(axes, method.traces[tag], colour, method.method)
+            if tag == "disc/entropy":
+                axes.axhline(np.log(2), color="0.35", linestyle=":", label="undecided")
+            _finish(axes, section.x_label)
+            add_legend(axes)
+            found[f"6 players (pictures)/{letter} {names[tag]}"] = figure
+    return found
 
 
-def draw_scores(boards: Sequence[Board]) -> Figure:
-    """Draw the scores of all finished methods of a section, one row a method."""
+def score_figures(boards: Sequence[Board]) -> dict[str, Figure]:
+    """Draw the scores of all finished methods of a section, a row a method, a picture a score."""
     section = boards[0].section
     colours = {name: colour for board in boards for name, colour in board.colours.items()}
-    methods = section.finished
-    scores = SCORES[section.kind]
-    height = 1.5 + 0.42 * len(methods)
-    figure, grid = new_figure(1, len(scores), (3.0 + 2.5 * len(scores), height), sharey=True)
-    for axes, score in zip(grid[0], scores, strict=True):
-        for row, method in enumerate(methods):
-            estimate = estimate_of(method, score)
-            if estimate is None:
-                continue
+    found = {}
+    for letter, score in zip("abcdefgh", SCORES[section.kind], strict=False):
+        rows = [(m, e) for m in section.finished if (e := estimate_of(m, score)) is not None]
+        if not rows:
+            continue
+        better = "more is better" if score.more_is_better else "less is better"
+        figure, axes = new_chart(
+            f"{section.title}: {score.name}\nIQM and 95 % interval over seeds, {better}",
+            height=max(3.4, 1.4 + 0.34 * len(rows)),
+        )
+        for row, (method, estimate) in enumerate(rows):
             colour = colours[method.method]
-            axes.plot(estimate.value, row, "o", color=colour, markersize=7)
+            axes.plot(estimate.value, row, "o", color=colour, markersize=8)
             if estimate.interval is not None:
-                axes.plot(estimate.interval, [row, row], color=colour, linewidth=3, alpha=0.5)
-        better = {True: " (more is better)", False: " (less is better)", None: ""}[score.better]
-        axes.set_title(f"{score.name}\n{better.strip()}", fontsize="medium")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.margins(x=0.1)
-    labels = [_legend(method) for method in methods]
-    grid[0][0].set_yticks(range(len(methods)), [textwrap.fill(label, 34) for label in labels])
-    grid[0][0].set_ylim(len(methods) - 0.5, -0.5)
-    figure.suptitle(f"{section.title}: IQM over seeds with its 95 % interval")
-    return figure
+                axes.plot(estimate.interval, [row, row], color=colour, linewidth=5, alpha=0.4)
+        labels = [textwrap.fill(method.method, 22) for method, _ in rows]
+        axes.set_yticks(range(len(rows)), labels, fontsize="medium" if len(rows) < 9 else "small")
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.margins(x=0.08)
+        found[f"5 scores (pictures)/{letter} {score.name}"] = figure
+    return found
 
 
-def draw_players(board: Board) -> Figure | None:
-    """Draw what the game's players did, from the runs' event files; None without them."""
-    names = TRACES[board.section.kind]
-    shown = [tag for tag in names if any(tag in method.traces for method in board.methods)]
-    if not shown:
-        return None
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure, grid = new_figure(rows, columns, (4.4 * columns, 3.4 * rows + 0.4))
-    places = [axes for row in grid for axes in row]
-    for axes, tag in zip(places, shown, strict=False):
-        for method in board.methods:
-            if tag in method.traces:
-                draw_curve(axes, method.traces[tag], board.colours[method.method], method.method)
-        if tag == "disc/entropy":
-            axes.axhline(np.log(2), color="0.35", linestyle=":", linewidth=1, label="undecided")
-        axes.set_title(names[tag])
-        _finish(axes, board.section.x_label)
-    for axes in places[len(shown) :]:
-        axes.set_visible(False)
-    if "disc/entropy" in shown:
-        add_legend(places[shown.index("disc/entropy")])
-    else:
-        add_legend(places[0])
-    figure.suptitle(f"{board.title}: the players of the game, IQM over seeds")
-    return figure
+def new_chart(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
+    """A figure with one chart, at a size whose letters are readable in TensorBoard's cards."""
+    figure, grid = new_figure(1, 1, (4.6, height))
+    axes = grid[0][0]
+    axes.set_title(title, fontsize="medium")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
 
 
 def new_figure(
-    rows: int, columns: int, size: tuple[float, float], *, sharey: bool = False
+    rows: int, columns: int, size: tuple[float, float]
 ) -> tuple[Figure, np.ndarray]:
     """A figure without a display, and its axes as ``(rows, columns)``."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def draw_curve(axes: Axes, curve: Curve, colour: str, label: str, scale: float = 1.0) -> None:
@@ -177,7 +147,7 @@ def draw_curve(axes: Axes, curve: Curve, colour: str, label: str, scale: float =
     if curve.interval is not None:
         low, high = scale * curve.interval
         axes.fill_between(curve.x, low, high, color=colour, alpha=0.15, linewidth=0)
-        if len(curve.values) <= 10:  # more would be a smear
+        if len(curve.values) <= _SEEDS_DRAWN:  # more would be a smear
             axes.plot(curve.x, scale * curve.values.T, color=colour, linewidth=0.6, alpha=0.4)
 
 
@@ -189,12 +159,28 @@ def add_legend(axes: Axes) -> None:
         axes.legend(handles, wrapped, fontsize="small", framealpha=0.7)
 
 
-def _draw_main(axes: Axes, board: Board) -> None:
+def _draw_one(
+    board: Board, name: str, rates: dict[str, float | None] | None = None, x_label: str = ""
+) -> Figure:
+    """One quantity as a picture of its own."""
     kind = board.section.kind
-    _draw_panel(axes, board, _MAIN[kind])
-    if kind == "gail":
+    figure, axes = new_chart(f"{board.title}: IQM over seeds, 95 % interval")
+    _draw_panel(axes, board, name, rates)
+    if kind == "gail" and name == _MAIN[kind]:
         _draw_references(axes, board)
-    axes.set_ylabel(_PANELS[kind][_MAIN[kind]])
+    axes.set_xlabel(x_label or board.section.x_label)
+    axes.set_ylabel(_PANELS[kind][name])
+    add_legend(axes)
+    return figure
+
+
+def _costs(board: Board) -> dict[str, dict[str, float | None]]:
+    """What x may count instead of steps or epochs: its name, and each method's rate."""
+    seconds, effort = _COSTS[board.section.kind]
+    return {
+        seconds: {method.method: method.seconds_per_x for method in board.methods},
+        effort: {method.method: method.effort_per_x for method in board.methods},
+    }
 
 
 def _draw_panel(

@@ -45,7 +45,7 @@ def adversarial_pictures(board: Board) -> list[Picture]:
     found = []
     for method in board.methods:
         folder = median_run(method).folder.path
-        tag = f"5 pictures/f adversarial images, {method.method}"
+        tag = f"7 adversarial images/{method.method}"
         figure = _draw_adversarial(folder / ADVERSARIAL_FILE, method.method)
         if figure is not None:
             file = io.BytesIO()
@@ -84,7 +84,7 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                         notes.append(f"No video of {run}: {error}")
                         break
                 if path.is_file():
-                    tag = f"6 policies/{method.method}, {place + 1} {moment}"
+                    tag = f"8 policies/{method.method}, {place + 1} {moment}"
                     found.setdefault(board.name, []).append(_picture(tag, path.read_bytes()))
     return found, notes
 

@@ -21,7 +21,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.runs import Run, RunFolder
 from l2l_gail.stats import Floats
 
-__all__ = ["GOING_S", "Found", "Unfinished", "find", "settings_of", "traces_of"]
+__all__ = ["GOING_S", "Found", "Unfinished", "find", "run_files", "settings_of", "traces_of"]
 
 GOING_S = 600.0
 """Seconds without a write after which an unfinished run counts as broken off."""
@@ -121,6 +121,12 @@ def find(root: str | Path) -> Found:
         else:
             found.unfinished.append(one)
     return found
+
+
+def run_files(root: str | Path) -> Iterator[Path]:
+    """Every file in the folder of a run below a folder; their folders ``videos`` are not read."""
+    for folder, _ in _run_folders(Path(root)):
+        yield from (path for path in folder.path.iterdir() if path.is_file())
 
 
 def settings_of(run: Run) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from l2l_gail.comparison.tables import Table, section_notes, section_tables
 
 __all__ = ["report"]
 
+_WIDTH = 600  # of a picture on the page, in pixels
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #202124; margin: 0 auto; max-width: 1250px;
        padding: 0 1.5rem 4rem; }
@@ -62,8 +63,7 @@ def report(
                 parts.append(f"<h3>{escape(board.title)}</h3>")
             parts.append(_colours(board))
             for picture in pictures[board.name]:
-                # The card's picture is the comparison's first chart again.
-                if picture.tag.startswith("1 ") or picture.data in shown:
+                if picture.data in shown:
                     continue
                 shown.add(picture.data)
                 parts.append(_figure(picture))
@@ -113,8 +113,9 @@ def _table(table: Table) -> str:
 
 def _figure(picture: Picture) -> str:
     data = base64.b64encode(picture.data).decode()
-    name = escape(re.sub(r"^\d [^/]+/(\w )?", "", picture.tag))
+    name = escape(re.sub(r"^\d [^/]+/(\w )?|( \(picture\))$", "", picture.tag))
+    width = min(picture.size[0], _WIDTH)
     return (
         f'<figure><img src="data:{picture.mime};base64,{data}" alt="{name}" '
-        f'width="{picture.size[0]}"><figcaption>{name}</figcaption></figure>'
+        f'width="{width}"><figcaption>{name}</figcaption></figure>'
     )

@@ -129,6 +129,11 @@ class MethodResult:
         return not self.unfinished or self.runs[0] is not self.unfinished[0].run
 
     @property
+    def family(self) -> str:
+        """The method without its variant: runs are named ``method+setting=value``."""
+        return self.base.partition("+")[0]
+
+    @property
     def seeds(self) -> list[int]:
         """Training seeds."""
         return [run.folder.seed for run in self.runs]

@@ -45,12 +45,12 @@ class Score:
 
     Attributes:
         name: What it is, unit included.
-        better: Whether more is better; None where it is neither.
+        more_is_better: Else less is.
         values: The numbers, one a seed; None where the method has none.
     """
 
     name: str
-    better: bool | None
+    more_is_better: bool
     values: Callable[[MethodResult], list[float] | None]
 
 
@@ -141,14 +141,14 @@ def _passes(method: MethodResult) -> float | None:
 CURVES: dict[str, tuple[CurveTag, ...]] = {
     "gail": (
         CurveTag("1 true return/a IQM over seeds", "interquartile mean over seeds", _iqm("return")),
-        CurveTag("1 true return/b low end of 95% CI", "of the IQM", _end("return", 0)),
-        CurveTag("1 true return/c high end of 95% CI", "of the IQM", _end("return", 1)),
+        CurveTag("1 true return/c low end of 95% CI", "of the IQM", _end("return", 0)),
+        CurveTag("1 true return/d high end of 95% CI", "of the IQM", _end("return", 1)),
         CurveTag(
-            "1 true return/d normalised",
+            "1 true return/e normalised",
             "IQM of (R - R_random) / (R_expert - R_random)",
             _normalised(lambda curves: stats.iqm(curves, axis=0)),
         ),
-        CurveTag("1 true return/e episode length", "IQM over seeds", _iqm("length")),
+        CurveTag("1 true return/f episode length", "IQM over seeds", _iqm("length")),
         CurveTag(
             "2 stability/a worst seed, normalised",
             "smallest normalised return of any seed",
@@ -182,9 +182,9 @@ CURVES: dict[str, tuple[CurveTag, ...]] = {
     ),
     "cifar": (
         CurveTag("1 accuracy/a PGD-20, IQM over seeds", "on held-out images", _iqm("pgd20")),
-        CurveTag("1 accuracy/b PGD-20, low end of 95% CI", "of the IQM", _end("pgd20", 0)),
-        CurveTag("1 accuracy/c PGD-20, high end of 95% CI", "of the IQM", _end("pgd20", 1)),
-        CurveTag("1 accuracy/d clean, IQM over seeds", "on held-out images", _iqm("clean")),
+        CurveTag("1 accuracy/c PGD-20, low end of 95% CI", "of the IQM", _end("pgd20", 0)),
+        CurveTag("1 accuracy/d PGD-20, high end of 95% CI", "of the IQM", _end("pgd20", 1)),
+        CurveTag("1 accuracy/e clean, IQM over seeds", "on held-out images", _iqm("clean")),
         CurveTag(
             "2 stability/a worst seed, PGD-20",
             "smallest accuracy of any seed",

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -21,6 +22,9 @@ from l2l_gail.comparison.boards import OVERVIEW
 from l2l_gail.errors import InputError
 
 __all__ = ["Boards", "board_names"]
+
+# Told outright, since "auto" prints a notice for each board.
+_FAST = "true" if find_spec("tensorboard_data_server") else "false"
 
 
 def board_names(folder: Path) -> list[str]:
@@ -65,7 +69,11 @@ class Boards:
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         name = unquote(environ.get("PATH_INFO", "/")).lstrip("/").partition("/")[0]
-        if name in board_names(self._folder):
+        names = board_names(self._folder)
+        if name == "font-roboto" and names:  # asked for without the prefix
+            name = names[0]
+            environ["PATH_INFO"] = f"/{name}{environ['PATH_INFO']}"
+        if name in names:
             with self._lock:
                 if name not in self._apps:
                     self._apps[name] = _tensorboard(self._folder / name, f"/{name}")
@@ -108,6 +116,6 @@ def _tensorboard(folder: Path, prefix: str) -> Any:
             return prefix
 
     board = program.TensorBoard(server_class=Kept)
-    board.configure(logdir=str(folder), path_prefix=prefix, reload_interval=5)
+    board.configure(logdir=str(folder), path_prefix=prefix, reload_interval=5, load_fast=_FAST)
     board.launch()
     return kept[0]

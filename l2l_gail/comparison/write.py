@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,7 @@ from matplotlib.figure import Figure
 from l2l_gail.comparison.boards import Board, boards_of
 from l2l_gail.comparison.digest import Picture, remove_boards, write_board
 from l2l_gail.comparison.distributions import draw_learning_rates, draw_profiles
-from l2l_gail.comparison.figures import (
-    draw_comparison,
-    draw_figure,
-    draw_interval,
-    draw_players,
-    draw_scores,
-)
+from l2l_gail.comparison.figures import board_figures, draw_figure, score_figures
 from l2l_gail.comparison.grouping import collect
 from l2l_gail.comparison.media import adversarial_pictures, videos
 from l2l_gail.comparison.reading import find
@@ -77,10 +72,11 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
     overall = _encode("comparison", draw_figure(every), dpi=120).data
     page = report(sections, boards, pictures, EXPLANATION, notes)
     folder = root / "comparison"
-    remove_boards(folder)
+    name = f"{time.time_ns():020d}"
     for board in every:
         text = _section_text(board.section, notes)
-        write_board(folder / board.name, board, text, pictures[board.name])
+        write_board(folder / board.name, board, name, text, pictures[board.name])
+    remove_boards(folder, keep=name)
     atomic_write(folder / "comparison.png", overall)
     atomic_write(folder / "index.html", page)
     atomic_write(folder / "summary.md", _summary(sections, notes))
@@ -89,26 +85,23 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
 
 def _board_pictures(board: Board) -> list[Picture]:
     """Pictures of the methods on one board."""
-    main = "1 true return" if board.section.kind == "gail" else "1 accuracy"
-    figures: dict[str, Figure | None] = {
-        f"{main}/b with 95% CI (picture)": draw_interval(board),
-        "5 pictures/a comparison": draw_comparison(board),
-        "5 pictures/c performance profile": draw_profiles(board),
-        "5 pictures/e players of the game": draw_players(board),
-    }
-    return [_encode(tag, figure) for tag, figure in figures.items() if figure is not None]
+    figures = board_figures(board)
+    profiles = draw_profiles(board)
+    if profiles is not None:
+        figures["5 scores (pictures)/x performance profile"] = profiles
+    return [_encode(tag, figure) for tag, figure in figures.items()]
 
 
 def _section_pictures(section: Section, boards: Sequence[Board]) -> list[Picture]:
     """Pictures of all methods of a section."""
-    figures: dict[str, Figure | None] = {
-        "5 pictures/b scores": draw_scores(boards) if section.finished else None,
-        "5 pictures/d by learning rate": draw_learning_rates(section),
-    }
-    return [_encode(tag, figure) for tag, figure in figures.items() if figure is not None]
+    figures = score_figures(boards)
+    rates = draw_learning_rates(section)
+    if rates is not None:
+        figures["5 scores (pictures)/y by learning rate"] = rates
+    return [_encode(tag, figure) for tag, figure in figures.items()]
 
 
-def _encode(tag: str, figure: Figure, dpi: int = 100) -> Picture:
+def _encode(tag: str, figure: Figure, dpi: int = 160) -> Picture:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
     width, height = figure.get_size_inches()
