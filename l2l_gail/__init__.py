@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from l2l_gail.version import __version__
+
 if TYPE_CHECKING:
     from l2l_gail.demos import Demonstrations
     from l2l_gail.gail import GAIL, L2LGAIL
 
 __all__ = ["GAIL", "L2LGAIL", "Demonstrations", "__version__"]
-
-__version__ = "0.1.0"
 
 _MODULE_OF = {
     "GAIL": "l2l_gail.gail",

@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from l2l_gail import __version__
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, check_seal, open_regular, read_tensors, read_text
 from l2l_gail.files.tensors import dump_tensors
 from l2l_gail.files.writing import keep_a_copy
+from l2l_gail.version import __version__
 
 __all__ = [
     "Run",

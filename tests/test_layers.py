@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("l2l_gail", "envs", "adv_training")
 FILES = {"l2l_gail.errors", "l2l_gail.files"}
 """What reads and writes files: the standard library, torch and numpy, and nothing of ours."""
 SMALL = {
     *FILES,
-    *("l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices"),
+    *("l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices", "l2l_gail.version"),
     *("l2l_gail.experiment", "l2l_gail.jobs", "l2l_gail.progress"),
 }
 """Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
@@ -51,7 +52,7 @@ def breaches(paths: list[Path], allowed) -> list[str]:
 
 
 def is_ours(name: str) -> bool:
-    return name.split(".")[0] in {"l2l_gail", "envs", "adv_training"}
+    return name.split(".")[0] in PACKAGES
 
 
 def is_part_of(name: str, *packages: str) -> bool:
@@ -64,6 +65,81 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path, monkeypatch) -> N
     path = tmp_path / "envs" / "sub" / "module.py"
     path.write_text("import a.b\nfrom c import d\nfrom . import e\ndef f():\n from ..g import h\n")
     assert imports(path) == {"a.b", "c", "c.d", "envs.sub", "envs.sub.e", "envs.g", "envs.g.h"}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def arrows(paths: list[Path]) -> dict[str, set[str]]:
+    """Return which modules of ours each module imports: at its top, in functions, for types."""
+    modules = {module_of(path) for path in paths}
+    found = {}
+    for path in paths:
+        own, names = module_of(path), imports(path)
+        targets = {name for name in names if name in modules}
+        # Of `from package import module` only the module counts, of other names the package.
+        longer = {name.rpartition(".")[0] for name in targets}
+        plain = {name.rpartition(".")[0] for name in names - modules}
+        found[own] = (targets - (longer - plain)) - {own}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Return the modules that can be reached from themselves, in groups that reach each other."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            new = graph[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        return seen
+
+    reach = {module: reached(module) for module in graph}
+    groups = {
+        tuple(sorted(other for other in reach[module] if module in reach[other]))
+        for module in graph
+        if module in reach[module]
+    }
+    return [" <-> ".join(group) for group in sorted(groups)]
+
+
+def test_the_search_for_circles_finds_them_also_inside_functions_and_types(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "envs").mkdir()
+    for name, text in {
+        "__init__": "from .a import A\n",
+        "a": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n from .b import B\n",
+        "b": "def f():\n from . import c\n",
+        "c": "from envs.a import A\n",
+        "d": "from . import a\n",
+        "e": "from . import something\n",
+    }.items():
+        (tmp_path / "envs" / f"{name}.py").write_text(text)
+    graph = arrows(sources("envs"))
+    assert graph["envs.d"] == {"envs.a"}
+    assert graph["envs.e"] == {"envs"}
+    assert circles(graph) == ["envs.a <-> envs.b <-> envs.c"]
+
+
+def test_no_module_of_the_repository_imports_itself_by_way_of_others() -> None:
+    paths = [path for package in PACKAGES for path in sources(package)]
+    graph = arrows([*paths, ROOT / "train_gail.py", ROOT / "train_cifar.py"])
+    assert graph["train_gail"] > {"envs"}
+    assert not circles(graph)
+
+
+@pytest.mark.xfail(strict=False, reason="PPO is being cut loose from GAIL")
+def test_ppo_knows_nothing_of_the_library_but_its_errors() -> None:
+    assert not breaches(
+        sources("l2l_gail/ppo"),
+        lambda name: not is_ours(name) or is_part_of(name, "l2l_gail.ppo", "l2l_gail.errors"),
+    )
 
 
 def test_the_core_imports_torch_and_what_reads_files() -> None:
@@ -98,11 +174,7 @@ def test_the_library_imports_neither_envs_nor_adv_training() -> None:
 def test_adv_training_stands_on_the_core_and_the_small_modules() -> None:
     assert not breaches(
         sources("adv_training"),
-        lambda name: (
-            not is_ours(name)
-            or name in {"l2l_gail", "l2l_gail.__version__"}
-            or is_part_of(name, "adv_training", "l2l_gail.core", *SMALL)
-        ),
+        lambda name: not is_ours(name) or is_part_of(name, "adv_training", "l2l_gail.core", *SMALL),
     )
 
 
@@ -135,6 +207,32 @@ def test_train_cifar_knows_nothing_of_imitation() -> None:
     assert not breaches(script, lambda name: not is_part_of(name, *imitation))
 
 
+def test_stepping_environments_loads_neither_sb3_nor_tensorboard_nor_matplotlib() -> None:
+    probe = """if True:
+        import sys, envs
+        envs.make("Hopper-v5", 2, "cpu").reset()
+        loaded = {name.split(".")[0] for name in sys.modules}
+        print(sorted(loaded & {"stable_baselines3", "tensorboard", "matplotlib", "warp"}))
+        print(sorted({"SB3VecEnv", "GymVectorEnv", "make_vec"} & set(dir(envs))))
+        print(envs.SB3VecEnv.__name__, envs.make_vec.__name__, envs.GymVectorEnv.__name__)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "[]",
+        "['GymVectorEnv', 'SB3VecEnv', 'make_vec']",
+        "SB3VecEnv make_vec GymVectorEnv",
+    ]
+
+
+def test_a_name_that_envs_does_not_have_is_an_attribute_error() -> None:
+    import envs
+
+    with pytest.raises(AttributeError, match="module 'envs' has no attribute 'make_vecs'"):
+        _ = envs.make_vecs
+
+
 @pytest.mark.parametrize(
     "module",
     ["l2l_gail", "l2l_gail.core", "l2l_gail.runs", "l2l_gail.cli", "adv_training", "train_cifar"],
@@ -165,7 +263,7 @@ def test_every_package_is_in_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     folders = {
         path.parent.relative_to(ROOT).parts
-        for folder in ("l2l_gail", "envs", "adv_training")
+        for folder in PACKAGES
         for path in (ROOT / folder).rglob("__init__.py")
     }
     expected = {
