@@ -8,17 +8,20 @@ episodes instead, for speed alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.gym_env import make_env
+from l2l_gail.gym_env import check_time_limit, make_env
+from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 
 __all__ = [
     "BatchOfEpisodes",
@@ -37,6 +40,7 @@ class BatchOfEpisodes(Protocol):
     """Environments that step together; those of ``envs.make`` are such a batch."""
 
     single_action_space: Box
+    spec: EnvSpec
 
     def reset(self, seed: Sequence[int | None]) -> tuple[Tensor, dict[str, Tensor]]:
         """Begin an episode of each seed; observations ``(n, obs_dim)``."""
@@ -44,6 +48,10 @@ class BatchOfEpisodes(Protocol):
 
     def step(self, actions: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Step all, and restart those that end; infos hold totals of the ended episodes."""
+        ...
+
+    def check(self) -> None:
+        """Warn of what went wrong in the simulations since the last call."""
         ...
 
     def close(self) -> None:
@@ -108,27 +116,38 @@ def evaluate_policy_return(
         Returns and lengths in the order of ``seeds``.
 
     Raises:
-        InputError: No seeds, or the environment cannot be made.
+        InputError: No seeds, the environment cannot be made or has no time limit, or the policy
+            gives actions that are not finite.
     """
     if len(seeds) == 0:
         raise InputError("an evaluation needs at least one seed")
     if make_batch is not None:
         batch = make_batch(env_id, len(seeds), dict(env_kwargs or {}))
         try:
-            return _play_in_batch(predict, batch, seeds)
+            check_time_limit(batch.spec)
+            return _in_batch(predict, batch, seeds)
         finally:
             batch.close()
     envs = [make_env(env_id, env_kwargs) for _ in seeds]
     try:
-        return _play_in_lockstep(predict, envs, seeds)
+        check_time_limit(envs[0].spec)
+        with counted_mujoco_warnings(env_id):
+            evaluation = _in_lockstep(predict, envs, seeds)
     finally:
         for env in envs:
             env.close()
+    bad = np.flatnonzero(~np.isfinite(evaluation.returns))
+    if len(bad):
+        warnings.warn(
+            f"{env_id}: rewards of the environment were not finite, in {len(bad)} of {len(seeds)} "
+            f"episodes, the first of seed {seeds[bad[0]]}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return evaluation
 
 
-def _play_in_lockstep(
-    predict: Predict, envs: list[gymnasium.Env], seeds: Sequence[int]
-) -> Evaluation:
+def _in_lockstep(predict: Predict, envs: list[gymnasium.Env], seeds: Sequence[int]) -> Evaluation:
     space = envs[0].action_space
     assert isinstance(space, Box)  # make_env has checked; this tells the type checker
     returns = np.zeros(len(envs))
@@ -136,7 +155,8 @@ def _play_in_lockstep(
     obs = [env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds, strict=True)]
     running = list(range(len(envs)))
     while running:
-        actions = np.clip(predict(np.stack([obs[i] for i in running])), space.low, space.high)
+        observed = np.stack([obs[i] for i in running])
+        actions = np.clip(_finite(predict(observed), observed), space.low, space.high)
         still_running = []
         for i, action in zip(running, actions.astype(space.dtype), strict=True):
             obs[i], reward, terminated, truncated, _ = envs[i].step(action)
@@ -148,7 +168,7 @@ def _play_in_lockstep(
     return Evaluation(returns=returns, lengths=lengths)
 
 
-def _play_in_batch(predict: Predict, batch: BatchOfEpisodes, seeds: Sequence[int]) -> Evaluation:
+def _in_batch(predict: Predict, batch: BatchOfEpisodes, seeds: Sequence[int]) -> Evaluation:
     """Step the whole batch until each environment's first episode is over."""
     space = batch.single_action_space
     returns = np.zeros(len(seeds))
@@ -157,14 +177,34 @@ def _play_in_batch(predict: Predict, batch: BatchOfEpisodes, seeds: Sequence[int
     actions = np.zeros((len(seeds), *space.shape), dtype=space.dtype)
     obs = batch.reset(seed=[int(seed) for seed in seeds])[0].numpy(force=True)
     while running.any():
-        actions[running] = np.clip(predict(obs[running]), space.low, space.high)
+        observed = obs[running]
+        actions[running] = np.clip(_finite(predict(observed), observed), space.low, space.high)
         after, _, _, _, info = batch.step(actions)
         obs = after.numpy(force=True)
         ended = running & info["_final_obs"].numpy(force=True)
         returns[ended] = info["episode_return"].numpy(force=True)[ended]
         lengths[ended] = info["episode_length"].numpy(force=True)[ended]
         running &= ~ended
+    batch.check()
     return Evaluation(returns=returns, lengths=lengths)
+
+
+def _finite(actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
+    """Return a policy's actions, unless one is not finite; that of an observation comes first.
+
+    Raises:
+        InputError: It says whose fault it is.
+    """
+    if np.isfinite(actions).all():
+        return actions
+    if not np.isfinite(observations).all():
+        raise InputError(
+            "an observation of the environment is not finite, hence the policy's action is not"
+        )
+    raise InputError(
+        "the policy gives actions that are not finite: its weights, or what it normalises with, "
+        "are not"
+    )
 
 
 def random_policy(action_space: Box, seed: int) -> Predict:

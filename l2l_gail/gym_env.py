@@ -1,4 +1,4 @@
-"""Environments made by Gymnasium, with one line for whatever goes wrong."""
+"""Environments made by Gymnasium, with one line for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 
 from l2l_gail.errors import InputError
+from l2l_gail.mujoco_warnings import compiler_warnings, handle_mujoco_warnings
 
-__all__ = ["check_env_id", "make_env", "parse_env_kwargs"]
+__all__ = ["check_env_id", "check_time_limit", "make_env", "parse_env_kwargs"]
+
+_LONGEST = 1_000  # characters of one argument on the command line
 
 
-def check_env_id(env_id: str) -> None:
+def check_env_id(env_id: str) -> str:
     """Refuse an environment id that Gymnasium does not know, and name the nearest one it does.
 
     Args:
-        env_id: As given to ``gymnasium.make``; ``"module:Name-v0"`` imports the module first.
+        env_id: As given to ``gymnasium.make``; ``"module:Name-v0"`` imports the module first. Only
+            a name that the user gave may be passed here, never one that a file brought along.
+
+    Returns:
+        The id as it is registered, without the module.
 
     Raises:
         InputError: The id is not registered, or its module cannot be imported.
@@ -31,10 +39,11 @@ def check_env_id(env_id: str) -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise InputError(
-                f"environment {env_id!r}: module {module!r} cannot be imported ({error})"
+                f"environment {env_id!r}: module {module!r} cannot be imported ({error}); Python "
+                "looks in the folders of PYTHONPATH"
             ) from error
     if name in gymnasium.registry:
-        return
+        return name
     known = {registered.lower(): registered for registered in gymnasium.registry}
     nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f"; perhaps you meant {known[nearest[0]]!r}" if nearest else ""
@@ -44,6 +53,9 @@ def check_env_id(env_id: str) -> None:
 
 def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnasium.Env:
     """``gymnasium.make`` whose failures are one line.
+
+    From the first call on, what MuJoCo warns of while environments step is a ``RuntimeWarning``
+    with a count, and no longer a line in ``MUJOCO_LOG.TXT`` each time.
 
     Args:
         env_id: A registered environment with flat ``Box`` observations and actions.
@@ -57,8 +69,10 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
             missing, or spaces that are not one-dimensional boxes.
     """
     check_env_id(env_id)
+    handle_mujoco_warnings()
     try:
-        env = gymnasium.make(env_id, **dict(env_kwargs or {}))
+        with compiler_warnings():
+            env = gymnasium.make(env_id, **dict(env_kwargs or {}))
     except (
         gymnasium.error.Error,
         ImportError,
@@ -79,6 +93,24 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
     return env
 
 
+def check_time_limit(spec: EnvSpec | None) -> None:
+    """Refuse an environment without a time limit, where an episode might never end.
+
+    Args:
+        spec: The specification of an environment that was made, its wrappers included.
+
+    Raises:
+        InputError: No ``TimeLimit`` is around it.
+    """
+    if spec is None or spec.max_episode_steps is None:
+        name = "the environment" if spec is None else spec.id
+        raise InputError(
+            f"{name} has no time limit, and an episode might never end: give it one, with "
+            "--env-kwargs max_episode_steps=1000 or where it is registered, "
+            "gymnasium.register(..., max_episode_steps=1000)"
+        )
+
+
 def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``name=value`` pairs of a command line as keyword arguments of an environment.
 
@@ -87,15 +119,23 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
             that is no literal is text (``hopper.xml``).
 
     Raises:
-        InputError: A pair without ``=`` or with a name that is no identifier.
+        InputError: A pair without ``=``, with a name that is no identifier or was there before, or
+            of more than 1,000 characters.
     """
     kwargs: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
+        if len(pair) > _LONGEST:
+            raise InputError(
+                f"environment argument {pair[:40]!r}... has {len(pair):,} characters: give at most "
+                f"{_LONGEST:,}"
+            )
         if not equals or not name.isidentifier():
             raise InputError(f"environment argument {pair!r}: write name=value")
+        if name in kwargs:
+            raise InputError(f"environment argument {name!r} is given twice: give it once")
         try:
             kwargs[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             kwargs[name] = value
     return kwargs

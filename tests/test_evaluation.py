@@ -88,6 +88,46 @@ def test_figures_of_an_evaluation() -> None:
     assert (result.mean_return, result.std_return, result.mean_length) == (2.0, 1.0, 15.0)
 
 
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_policy_whose_actions_are_not_finite_is_named_as_that(in_batch: bool) -> None:
+    make_batch = envs.batch_of_episodes("Hopper-v5", {}) if in_batch else None
+    with pytest.raises(InputError, match="the policy gives actions that are not finite: its weigh"):
+        evaluate_policy_return(
+            lambda obs: np.full((len(obs), 3), np.nan), "Hopper-v5", [0], SHORT, make_batch
+        )
+
+
+class Blind(gymnasium.Env):
+    """Rewards are no numbers, from the third step on observations neither."""
+
+    observation_space = Box(-1, 1, (2,), np.float64)
+    action_space = Box(-1, 1, (1,), np.float32)
+    see_for = 99
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(2), {}
+
+    def step(self, action: np.ndarray):
+        self.t += 1
+        return np.full(2, np.nan if self.t > self.see_for else 0.0), np.nan, False, False, {}
+
+
+@pytest.mark.filterwarnings("ignore:.*WARN:UserWarning")
+def test_rewards_and_observations_that_are_not_finite_are_named_as_that() -> None:
+    gymnasium.register("Blind-v0", Blind, max_episode_steps=9)
+    try:
+        with pytest.warns(RuntimeWarning, match="rewards of the environment were not finite, in 2"):
+            result = evaluate_policy_return(lambda obs: obs[:, :1], "Blind-v0", [4, 5])
+        assert np.isnan(result.returns).all()
+        Blind.see_for = 3
+        with pytest.raises(InputError, match="an observation of the environment is not finite"):
+            evaluate_policy_return(lambda obs: obs[:, :1], "Blind-v0", [4])
+    finally:
+        del gymnasium.registry["Blind-v0"]
+
+
 def test_no_seeds_is_wrong_input() -> None:
     with pytest.raises(InputError, match="at least one seed"):
         evaluate_policy_return(linear_policy, "Hopper-v5", [])

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from pathlib import Path
 
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+from gymnasium.wrappers import TimeLimit
+
+import envs
+from l2l_gail.demos.expert import train_expert
+from l2l_gail.demos.record import record_episodes
+from l2l_gail.demos.record_command import main as record_main
 from l2l_gail.errors import InputError
+from l2l_gail.evaluation import evaluate_policy_return
 from l2l_gail.gym_env import check_env_id, make_env, parse_env_kwargs
 
 
@@ -44,3 +56,62 @@ def test_environment_arguments_from_the_command_line() -> None:
     for wrong in ("a", "=1", "a b=1"):
         with pytest.raises(InputError, match="write name=value"):
             parse_env_kwargs([wrong])
+
+
+def test_arguments_that_cannot_be_meant_are_one_line() -> None:
+    with pytest.raises(InputError, match="'frame_skip' is given twice: give it once"):
+        parse_env_kwargs(["frame_skip=2", "healthy_reward=1.0", "frame_skip=3"])
+    with pytest.raises(InputError, match=r"'a=-----.*has 100,002 characters: give at most 1,000"):
+        parse_env_kwargs(["a=" + "-" * 100_000])
+    assert parse_env_kwargs(["a=" + "(" * 900]) == {"a": "(" * 900}
+
+
+class Endless(gymnasium.Env):
+    """Nothing ever happens."""
+
+    observation_space = Box(-1, 1, (2,), np.float64)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        return np.zeros(2), {}
+
+    def step(self, action: np.ndarray):
+        return np.zeros(2), 0.0, False, False, {}
+
+
+@pytest.fixture
+def endless() -> Iterator[str]:
+    gymnasium.register("Endless-v0", Endless)
+    gymnasium.register("Limited-v0", lambda: TimeLimit(Endless(), 7))
+    yield "Endless-v0"
+    del gymnasium.registry["Endless-v0"], gymnasium.registry["Limited-v0"]
+
+
+def still(observations: np.ndarray) -> np.ndarray:
+    return np.zeros((len(observations), 1))
+
+
+def test_an_environment_without_a_time_limit_is_refused_before_anything_is_played(
+    endless: str, tmp_path: Path
+) -> None:
+    message = r"^(Endless|Hopper)-v\d has no time limit, .* --env-kwargs max_episode_steps=1000 or"
+    batch = envs.batch_of_episodes("Hopper-v5", {})
+    for refused in (
+        lambda: evaluate_policy_return(still, endless, [0]),
+        lambda: record_episodes(still, endless, [0]),
+        lambda: train_expert(endless, total_timesteps=9, seed=0, selection_seeds=[0]),
+        lambda: record_main(["--env", endless, "--out", str(tmp_path / "demos.npz")]),
+        lambda: evaluate_policy_return(still, "Hopper-v5", [0], {"max_episode_steps": -1}, batch),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            refused()
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_time_limit_may_come_from_anywhere(endless: str) -> None:
+    given = evaluate_policy_return(still, endless, [0], {"max_episode_steps": 5})
+    assert given.lengths.tolist() == [5]
+    assert evaluate_policy_return(still, "Limited-v0", [0]).lengths.tolist() == [7]
+    assert len(record_episodes(still, "Limited-v0", [0])) == 7

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import mujoco
 import numpy as np
 
-from ..definition import quiet_compiler
+from l2l_gail.mujoco_warnings import without_mujoco_warnings
 
 __all__ = ["without_idle_work"]
 
@@ -78,7 +78,7 @@ def _with_listed_pairs(model: mujoco.MjModel, xml: str) -> mujoco.MjModel | None
         return None
     pairs.sort(key=lambda pair: _order(model, *pair))
     try:
-        with quiet_compiler():
+        with without_mujoco_warnings():  # they were told when it was compiled first
             own = _compiled_with(pairs, model, xml)
     except (ValueError, IndexError):  # the file and the model do not agree on what geoms there are
         return None

@@ -29,11 +29,17 @@ _STATE = {
     "qvel": mujoco.mjtState.mjSTATE_QVEL,
     "ctrl": mujoco.mjtState.mjSTATE_CTRL,
 }
-_DIVERGED = (  # three numbers in a row
+_DIVERGED = [
     int(mujoco.mjtWarning.mjWARN_BADQPOS),
     int(mujoco.mjtWarning.mjWARN_BADQVEL),
     int(mujoco.mjtWarning.mjWARN_BADQACC),
-)
+]
+_OTHER_WARNINGS = {
+    int(mujoco.mjtWarning.mjWARN_INERTIA): "inertia matrices close to singular",
+    int(mujoco.mjtWarning.mjWARN_CONTACTFULL): "contacts without room in <size memory>",
+    int(mujoco.mjtWarning.mjWARN_CNSTRFULL): "constraints without room in <size memory>",
+    int(mujoco.mjtWarning.mjWARN_BADCTRL): "huge controls, which it set to zero",
+}
 _NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
 _ALL_STAGES = int(mujoco.mjtStage.mjSTAGE_ACC)
 
@@ -68,6 +74,7 @@ class MjBatch:
         state: Integration state of all simulations, ``(nsim, nstate)`` float64, live.
         diverged: In how many steps MuJoCo has reset a simulation by itself, because its state was
             not finite or huge.
+        warned: In how many steps of a simulation MuJoCo warned of something else, by what it was.
 
     Raises:
         InputError: This MuJoCo has no batch (before 3.17), or it cannot be made.
@@ -94,10 +101,11 @@ class MjBatch:
         self.state = _doubles(self._lib.mjb_state(self._batch), (nsim, nstate))
         self._qpos, self._qvel = self.field("qpos"), self.field("qvel")
         self.diverged = 0
+        self.warned: dict[str, int] = {}
         # mjb_warning: (nsim, mjNWARNING) of two ints each, of which the second is the count.
         stats = ctypes.cast(self._lib.mjb_warning(self._batch), _INT_P)
         counts = np.ctypeslib.as_array(stats, (nsim, int(mujoco.mjtWarning.mjNWARNING), 2))
-        self._warnings = counts[:, min(_DIVERGED) : max(_DIVERGED) + 1, 1]
+        self._warnings = counts[:, :, 1]
 
     def field(self, name: str) -> np.ndarray:
         """Return a live array ``(nsim, ...)`` of an ``MjData`` field.
@@ -127,20 +135,20 @@ class MjBatch:
 
     def step(self, nstep: int) -> None:
         """Advance every simulation by ``nstep`` substeps (``mj_step``)."""
-        with _without_timers(self._lib):
-            failed = self._lib.mjb_step(self._batch, None, self.nsim, nstep, _NO_STAGE)
-        self._check(failed)
+        self._call("mjb_step", None, self.nsim, nstep, _NO_STAGE)
         if self._warnings.any():
             # A reset, MuJoCo's own too, begins the counters anew, so what they said is kept here.
-            self.diverged += int(self._warnings.any(-1).sum())
+            self.diverged += int(self._warnings[:, _DIVERGED].any(-1).sum())
+            for kind, what in _OTHER_WARNINGS.items():
+                if number := int(np.count_nonzero(self._warnings[:, kind])):
+                    self.warned[what] = self.warned.get(what, 0) + number
             self._warnings[:] = 0
 
     def post_constraint(self) -> None:
         """Compute ``cacc``, ``cfrc_int`` and ``cfrc_ext`` from the last substep's contacts."""
-        apply = self._lib.mjb_apply
-        self._check(apply(self._batch, None, self.nsim, self._lib.post_constraint, None, 0))
+        self._call("mjb_apply", None, self.nsim, self._lib.post_constraint, None, 0)
         # mjb_apply leaves the outputs as they are; a forward pass of no stage copies them.
-        self._check(self._lib.mjb_forward(self._batch, None, self.nsim, _NO_STAGE))
+        self._call("mjb_forward", None, self.nsim, _NO_STAGE)
 
     def reset(self, ids: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> None:
         """Put simulations into new states, everything else at the model's defaults.
@@ -151,16 +159,18 @@ class MjBatch:
             qvel: Velocities, ``(k, nv)``.
         """
         which = ids.ctypes.data_as(_INT_P)
-        self._check(self._lib.mjb_reset(self._batch, which, len(ids), None, _NO_STAGE))
+        self._call("mjb_reset", which, len(ids), None, _NO_STAGE)
         self._qpos[ids] = qpos
         self._qvel[ids] = qvel
-        self._check(self._lib.mjb_forward(self._batch, which, len(ids), _ALL_STAGES))
+        self._call("mjb_forward", which, len(ids), _ALL_STAGES)
 
     def close(self) -> None:
         """Free the simulations and end their threads; again is nothing."""
         self._close()
 
-    def _check(self, failed: int) -> None:
+    def _call(self, name: str, *arguments: object) -> None:
+        with _without_clock_and_log(self._lib):
+            failed = getattr(self._lib, name)(self._batch, *arguments)
         if failed:
             status = np.ctypeslib.as_array(self._lib.mjb_status(self._batch), (self.nsim,))
             first = int(np.flatnonzero(status)[0])
@@ -174,21 +184,30 @@ def _delete(lib: ctypes.CDLL, batch: int, owner: int) -> None:
 
 
 @contextmanager
-def _without_timers(lib: ctypes.CDLL) -> Iterator[None]:
-    """Take MuJoCo's clock away: it only fills ``mjData.timer``, for up to a sixth of a step's time.
+def _without_clock_and_log(lib: ctypes.CDLL) -> Iterator[None]:
+    """Take MuJoCo's clock and its log away for the time of a call.
 
-    The clock is one for the whole process, ``mjcb_time``, and Python's ``mujoco`` sets it. A batch
-    that finds it taken away by another thread's leaves it to that one to give it back. The timers
-    of what another thread simulates meanwhile mean nothing: their clock comes and goes.
+    The clock only fills ``mjData.timer``, for up to a sixth of a step's time. The log would be a
+    line on the terminal and in ``MUJOCO_LOG.TXT`` for every warning of every simulation, which the
+    batch counts anyway.
+
+    Both are functions that the process has one of, ``mjcb_time`` (which Python's ``mujoco`` sets)
+    and ``mju_user_warning``. A batch that finds them taken away by another thread's leaves it to
+    that one to give them back. The timers of what another thread simulates meanwhile mean nothing,
+    and its warnings are lost.
     """
     clock = ctypes.c_void_p.in_dll(lib, "mjcb_time")
-    own = clock.value
-    clock.value = None
+    warn = ctypes.c_void_p.in_dll(lib, "mju_user_warning")
+    nowhere = _says_nothing()
+    own_clock, own_warn = clock.value, warn.value
+    clock.value, warn.value = None, nowhere
     try:
         yield
     finally:
-        if own is not None:
-            clock.value = own
+        if own_clock is not None:
+            clock.value = own_clock
+        if own_warn != nowhere:
+            warn.value = own_warn
 
 
 def _doubles(address: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -237,3 +256,12 @@ def _library() -> ctypes.CDLL:
     # mjb_apply calls f(model, data, sim, arg); a function of the first two ignores the rest.
     lib.post_constraint = ctypes.cast(lib.mj_rnePostConstraint, pointer)  # type: ignore[attr-defined]
     return lib
+
+
+@cache
+def _says_nothing() -> int | None:
+    """Return the address of a function that a warning may be given to, and that is not heard.
+
+    ``mju_str2Type`` looks a text up in a short list of names, and does nothing else.
+    """
+    return ctypes.cast(_library().mju_str2Type, ctypes.c_void_p).value

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.evaluation import evaluate_policy_return
-from l2l_gail.gym_env import make_env
+from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.ppo import TensorPPO
 
 __all__ = [
@@ -124,9 +124,11 @@ def train_expert(
         The best policy and the scores of all checkpoints.
 
     Raises:
-        InputError: The environment cannot be made.
+        InputError: The environment cannot be made, or has no time limit.
     """
-    make_env(env_id, env_kwargs).close()  # its one-line errors, before any work
+    env = make_env(env_id, env_kwargs)  # its one-line errors, before any work
+    check_time_limit(env.spec)
+    env.close()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

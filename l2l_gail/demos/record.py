@@ -11,7 +11,8 @@ from gymnasium.spaces import Box
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
-from l2l_gail.gym_env import make_env
+from l2l_gail.gym_env import check_time_limit, make_env
+from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 
 __all__ = ["record_episodes"]
 
@@ -43,7 +44,8 @@ def record_episodes(
         The episodes in the order of ``seeds``.
 
     Raises:
-        InputError: No seeds, the environment cannot be made, or the policy's actions do not fit.
+        InputError: No seeds, the environment cannot be made or has no time limit, or the policy's
+            actions do not fit.
     """
     if len(seeds) == 0:
         raise InputError("a recording needs at least one episode")
@@ -55,30 +57,32 @@ def record_episodes(
     }
     lengths = []
     try:
-        for seed in seeds:
-            obs, _ = env.reset(seed=int(seed))
-            length, ended = 0, False
-            while not ended:
-                action = np.asarray(predict(obs[None, :]))[0]
-                if action.shape != space.shape:
-                    raise InputError(
-                        f"the policy gives actions of shape {action.shape}, {env_id} takes "
-                        f"{space.shape}: give a policy of this environment"
+        check_time_limit(env.spec)
+        with counted_mujoco_warnings(env_id):
+            for seed in seeds:
+                obs, _ = env.reset(seed=int(seed))
+                length, ended = 0, False
+                while not ended:
+                    action = np.asarray(predict(obs[None, :]))[0]
+                    if action.shape != space.shape:
+                        raise InputError(
+                            f"the policy gives actions of shape {action.shape}, {env_id} takes "
+                            f"{space.shape}: give a policy of this environment"
+                        )
+                    action = np.clip(action, space.low, space.high).astype(space.dtype)
+                    next_obs, reward, terminated, truncated, _ = env.step(action)
+                    step = (
+                        obs,
+                        action,
+                        float(reward),
+                        next_obs,
+                        terminated,
+                        truncated and not terminated,
                     )
-                action = np.clip(action, space.low, space.high).astype(space.dtype)
-                next_obs, reward, terminated, truncated, _ = env.step(action)
-                step = (
-                    obs,
-                    action,
-                    float(reward),
-                    next_obs,
-                    terminated,
-                    truncated and not terminated,
-                )
-                for column, value in zip(columns.values(), step, strict=True):
-                    column.append(value)
-                obs, length, ended = next_obs, length + 1, terminated or truncated
-            lengths.append(length)
+                    for column, value in zip(columns.values(), step, strict=True):
+                        column.append(value)
+                    obs, length, ended = next_obs, length + 1, terminated or truncated
+                lengths.append(length)
     finally:
         env.close()
     return Demonstrations(

@@ -30,7 +30,7 @@ from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
-from l2l_gail.gym_env import make_env, parse_env_kwargs
+from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.runs import atomic_write, versions
 
 __all__ = ["RecordConfig", "main", "record"]
@@ -126,6 +126,7 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     policy_path = out.with_name(out.stem + POLICY_SUFFIX)
     env_kwargs = parse_env_kwargs(config.env_kwargs)
     env = make_env(config.env, env_kwargs)
+    check_time_limit(env.spec)
     action_space, observation_space = env.action_space, env.observation_space
     env.close()
     # make_env has checked; this tells the type checker

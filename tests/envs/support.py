@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from envs.batched import BatchedEnv
-from envs.definition import quiet_compiler
+from l2l_gail.mujoco_warnings import without_mujoco_warnings
 
 Infos = list[dict[str, Any]]
 
@@ -35,7 +35,7 @@ class Originals:
     """``gymnasium.make`` N times; an environment that ends is reset in the same step."""
 
     def __init__(self, env_id: str, num_envs: int, **kwargs: Any) -> None:
-        with quiet_compiler():
+        with without_mujoco_warnings():
             self.envs = [gymnasium.make(env_id, **kwargs) for _ in range(num_envs)]
 
     def reset(self, seed: int | None = None) -> tuple[np.ndarray, Infos]:
