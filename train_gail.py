@@ -22,7 +22,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from envs import TASKS, batch_of_episodes, make_vec, simulation_device
+from envs import batch_of_episodes, can_be_batched, make_vec, simulation_device
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main
 from l2l_gail.comparison import collect, section_tables
@@ -39,7 +39,7 @@ from l2l_gail.gail import (
     TrainingRun,
     behaviour_cloning,
 )
-from l2l_gail.gym_env import check_env_id, make_env, parse_env_kwargs
+from l2l_gail.gym_env import check_env_id, check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.runs import RunFolder, check_seed, find_runs
 
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
@@ -249,7 +249,7 @@ def device(config: Config) -> str:
     Raises:
         InputError: The device is not there.
     """
-    if config.env in TASKS:
+    if can_be_batched(config.env):
         return simulation_device(config.device)
     return choose_device("cpu" if config.device == "auto" else config.device)
 
@@ -342,6 +342,7 @@ def check(config: Config, demos: Demonstrations, env_kwargs: dict[str, Any]) -> 
     for method in methods(config):
         discriminator_config(config, method)
     env = make_env(config.env, env_kwargs)
+    check_time_limit(env.spec)
     demos.check_env(config.env, env.observation_space, env.action_space)
     env.close()
 

@@ -151,7 +151,7 @@ class BatchedEnv(ABC):
         """How many times an environment was reset because its state was not finite or huge."""
 
     def check(self) -> None:
-        """Warn of environments that had to be put back since the last check.
+        """Warn of what has gone wrong in the simulations since the last check, with its number.
 
         Waits for the device once; a training calls it where it waits anyhow, between rollouts.
         """

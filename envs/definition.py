@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,11 +13,11 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from l2l_gail.errors import InputError
-from l2l_gail.gym_env import make_env
+from l2l_gail.gym_env import check_env_id, make_env
 
 from .tasks import TASKS, Task
 
-__all__ = ["Definition", "define", "quiet_compiler"]
+__all__ = ["Definition", "define"]
 
 _OF_PICTURES = frozenset(
     {
@@ -33,7 +31,7 @@ _OF_PICTURES = frozenset(
         "visual_options",
     }
 )
-_OF_MAKE = frozenset({"max_episode_steps", "disable_env_checker"})
+_OF_REGISTRATION = frozenset({"task"})  # by which one class of environments finds its task
 _NO_LIMIT = 2**62
 
 
@@ -50,6 +48,9 @@ class Definition:
         action_space: Of one environment, ``(act_dim,)`` float32.
         spec: Gymnasium's specification, keyword arguments included.
         max_episode_steps: The time limit in steps.
+        nconmax: Contacts to have room for on a GPU, in each environment on average; ``None`` where
+            the model is not the one that the task knows.
+        njmax: Constraint rows to have room for in each environment; likewise.
     """
 
     env_id: str
@@ -60,25 +61,35 @@ class Definition:
     action_space: spaces.Box
     spec: EnvSpec
     max_episode_steps: int
+    nconmax: int | None
+    njmax: int | None
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What makes environments of one id differ, those of cameras apart."""
-        kept = {k: v for k, v in self.spec.kwargs.items() if k not in _OF_PICTURES}
-        return {**kept, "max_episode_steps": self.max_episode_steps}
+        registered = gymnasium.registry[self.env_id].kwargs
+        given = {
+            name: value
+            for name, value in _arguments_of_task(self.spec).items()
+            if name not in registered or registered[name] != value
+        }
+        return {**given, "max_episode_steps": self.max_episode_steps}
 
 
 def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
     """Look an environment up, and have Gymnasium check its arguments and compile its model.
 
     Args:
-        env_id: One of :data:`~envs.tasks.TASKS`.
+        env_id: One of :data:`~envs.tasks.TASKS`, with the module that registers it before a colon
+            (``"my_tasks:Slider-v0"``) where that is not imported yet.
         gym_kwargs: Keyword arguments of ``gymnasium.make``.
 
     Raises:
         InputError: No task is known by this id, Gymnasium does not take these arguments, or they
             ask for pictures.
     """
+    if ":" in env_id:
+        env_id = check_env_id(env_id)
     if env_id not in TASKS:
         raise InputError(_unknown(env_id))
     if gym_kwargs.get("render_mode") is not None:
@@ -87,55 +98,48 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
             f"render_mode={gym_kwargs['render_mode']!r}) for pictures"
         )
     kind = TASKS[env_id]
-    own = {k: v for k, v in gym_kwargs.items() if k not in _OF_PICTURES | _OF_MAKE}
-    with quiet_compiler():
-        env = make_env(env_id, gym_kwargs)
-    known = {f.name for f in fields(kind) if f.init} - set(kind.fixed)
-    if strange := sorted(set(own) - known):
-        raise InputError(f"{env_id} has no argument {strange[0]!r} that a batch could follow")
+    env = make_env(env_id, gym_kwargs)
     assert isinstance(env.observation_space, spaces.Box)
     assert isinstance(env.action_space, spaces.Box)
     assert env.spec is not None
+    own = _arguments_of_task(env.spec)
+    known = {f.name for f in fields(kind) if f.init} - set(kind.fixed)
+    if strange := sorted(set(own) - known):
+        raise InputError(f"{env_id} has no argument {strange[0]!r} that a batch could follow")
+    task = kind(**own)
+    registered = gymnasium.registry[env_id].kwargs.get("xml_file", getattr(kind, "xml_file", None))
+    knows_model = task.xml_file == registered
     limit = env.spec.max_episode_steps
     definition = Definition(
         env_id=env_id,
-        task=kind(**own),
+        task=task,
         model=env.unwrapped.model,  # type: ignore[attr-defined]
         xml=env.unwrapped.fullpath,  # type: ignore[attr-defined]
         observation_space=env.observation_space,
         action_space=env.action_space,
         spec=env.spec,
         max_episode_steps=limit if limit is not None and limit > 0 else _NO_LIMIT,
+        nconmax=kind.nconmax if knows_model else None,
+        njmax=kind.njmax if knows_model else None,
     )
     env.close()
     return definition
 
 
+def _arguments_of_task(spec: EnvSpec) -> dict[str, Any]:
+    """Return the keyword arguments that an environment was made with, cameras' apart."""
+    apart = _OF_PICTURES | _OF_REGISTRATION
+    return {name: value for name, value in spec.kwargs.items() if name not in apart}
+
+
 def _unknown(env_id: str) -> str:
     if env_id in gymnasium.registry:
-        with quiet_compiler():
-            make_env(env_id).close()  # if Gymnasium cannot make it either, it says why
+        make_env(env_id).close()  # if Gymnasium cannot make it either, it says why
         others = "stable_baselines3.common.env_util.make_vec_env"
         return (
-            f"{env_id} cannot be batched: only {', '.join(sorted(TASKS))} can; step it one by one, "
-            f"with {others} or gymnasium.make_vec"
+            f"{env_id} cannot be batched: only {', '.join(sorted(TASKS))} can, and tasks of your "
+            f"own (envs.register_task); step it one by one, with {others} or gymnasium.make_vec"
         )
     nearest = difflib.get_close_matches(env_id, TASKS, n=1, cutoff=0.5)
     hint = f"perhaps you meant {nearest[0]!r}" if nearest else f"there are: {', '.join(TASKS)}"
     return f"unknown environment {env_id!r}; {hint}"
-
-
-@contextmanager
-def quiet_compiler() -> Iterator[None]:
-    """Keep MuJoCo quiet about attributes that Gymnasium's models still use.
-
-    It would print a warning, and write it to MUJOCO_LOG.TXT where the user works.
-    """
-    previous = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "compiler attribute")
-            yield
-    finally:
-        mujoco.set_mju_user_warning(previous)

@@ -1,4 +1,4 @@
-"""A batched environment as Gymnasium's ``VectorEnv``."""
+"""A tensor environment as Gymnasium's ``VectorEnv``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.env import BOOKKEEPING
-
-from .batched import BatchedEnv
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
 
 __all__ = ["GymVectorEnv"]
 
@@ -26,23 +24,24 @@ class GymVectorEnv(VectorEnv):
     (terms and their masks) and their masks ``_final_obs``, ``_final_info`` tell the state that the
     step reached. All arrays are the caller's own.
 
-    Warns of simulations that broke (``RuntimeWarning``, see :meth:`BatchedEnv.check`) at resets and
-    in steps that end an episode.
+    Warns of simulations that broke (``RuntimeWarning``, see ``BatchedEnv.check``) at resets and in
+    steps that end an episode.
 
     The first ``reset`` without a seed uses the batch's, not a random one. Closing the view closes
-    the batched environment; collecting it as garbage does not.
+    the environments; collecting it as garbage does not.
 
     Args:
-        env: The environments.
+        env: The environments, of flat observations. Beyond what every tensor environment has, the
+            view makes use of ``spec``, ``reset_info``, ``check`` and ``close``.
 
     Attributes:
-        tensor_env: The batched environment itself.
+        tensor_env: The environments themselves.
     """
 
-    def __init__(self, env: BatchedEnv) -> None:
+    def __init__(self, env: TensorEnv) -> None:
         self.tensor_env = env
         self.num_envs = env.num_envs
-        self.spec = env.spec
+        self.spec = getattr(env, "spec", None)
         self.render_mode = None
         self.metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
         self.single_observation_space = env.single_observation_space
@@ -76,7 +75,7 @@ class GymVectorEnv(VectorEnv):
                 "ended; call reset() without it"
             )
         obs, info = self.tensor_env.reset(seed=seed)
-        self.tensor_env.check()
+        check_env(self.tensor_env)
         everywhere = np.ones(self.num_envs, bool)
         return self._as_observations(obs), _masked(_only(_arrays(info), everywhere), everywhere)
 
@@ -92,7 +91,8 @@ class GymVectorEnv(VectorEnv):
             Observations ``(N, obs_dim)`` after the resets, rewards ``(N,)`` float64, terminations
             and truncations ``(N,)`` bool, and infos.
         """
-        obs, reward, terminated, truncated, info = self.tensor_env.step(actions)
+        # An array is the caller's way to give actions to environments on any device.
+        obs, reward, terminated, truncated, info = self.tensor_env.step(actions)  # type: ignore[arg-type]
         return (
             self._as_observations(obs),
             _numpy(reward).astype(np.float64, copy=False),
@@ -112,7 +112,7 @@ class GymVectorEnv(VectorEnv):
         for i, row in zip(np.flatnonzero(ended).tolist(), final_obs, strict=True):
             final[i] = row
         reached = _arrays(terms)
-        self.tensor_env.check()
+        check_env(self.tensor_env)
         infos: dict[str, Any] = {
             "final_obs": final,
             "_final_obs": ended.copy(),
@@ -121,7 +121,7 @@ class GymVectorEnv(VectorEnv):
         }
         if not ended.all():
             infos |= _masked(_only(reached, ~ended), ~ended)
-        for name, term in _arrays(self.tensor_env.reset_info).items():
+        for name, term in _arrays(getattr(self.tensor_env, "reset_info", {})).items():
             array = infos.setdefault(name, np.zeros_like(term))
             array[ended] = term[ended]
             mask = infos.setdefault(f"_{name}", np.zeros(self.num_envs, bool))
@@ -132,11 +132,13 @@ class GymVectorEnv(VectorEnv):
         return _numpy(obs).astype(self.single_observation_space.dtype, copy=False)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the batched environment."""
-        self.tensor_env.close()
+        """Close the environments."""
+        close = getattr(self.tensor_env, "close", None)
+        if close is not None:
+            close()
 
     def __del__(self) -> None:
-        """Leave the batched environment open: others may hold it."""
+        """Leave the environments open: others may hold them."""
 
 
 def _masked(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:

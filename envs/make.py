@@ -34,11 +34,13 @@ def make(
     deterministic: bool = False,
     **gym_kwargs: Any,
 ) -> BatchedEnv:
-    """Make ``num_envs`` copies of one of Gymnasium's MuJoCo tasks that step together.
+    """Make ``num_envs`` copies of a MuJoCo task that step together.
 
     Args:
         env_id: Hopper, HalfCheetah, Walker2d, Ant, Humanoid, InvertedPendulum,
-            InvertedDoublePendulum, Swimmer, Reacher or Pusher, ``-v5`` or ``-v4``.
+            InvertedDoublePendulum, Swimmer, Reacher or Pusher, ``-v5`` or ``-v4``; or a task of
+            one's own, see :func:`~envs.register.register_task`, with the module that registers it
+            before a colon (``"my_tasks:Slider-v0"``) where that is not imported yet.
         num_envs: Number of environments.
         device: ``"cpu"``: MuJoCo's C engine on all cores, float64, equal to Gymnasium bit for bit.
             ``"cuda"``, ``"cuda:1"``, ...: mujoco_warp, float32, everything stays on the GPU; needs

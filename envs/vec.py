@@ -16,9 +16,9 @@ from l2l_gail.gym_env import check_env_id, make_env
 
 from .batched import BatchedEnv
 from .make import make
-from .tasks import TASKS
+from .tasks import GYMNASIUM_TASKS, TASKS
 
-__all__ = ["batch_of_episodes", "make_vec"]
+__all__ = ["batch_of_episodes", "can_be_batched", "make_vec"]
 
 
 def make_vec(
@@ -54,9 +54,8 @@ def make_vec(
     """
     if n_envs < 1:
         raise InputError(f"{n_envs} environments cannot be stepped: give at least 1")
-    check_env_id(env_id)
     kwargs = dict(env_kwargs or {})
-    if _can_be_batched(env_id, kwargs) and monitor_dir is None:
+    if can_be_batched(env_id, kwargs) and monitor_dir is None:
         return make(env_id, n_envs, device, seed, **kwargs).sb3()
 
     def make_one() -> gymnasium.Env:
@@ -67,11 +66,12 @@ def make_vec(
 
 
 def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch | None:
-    """Return what plays evaluation episodes of this environment as one batch on the CPU.
+    """Return what runs evaluation episodes of this environment as one batch on the CPU.
 
-    ``None`` for an environment that cannot be batched.
+    ``None`` for an environment that is to be evaluated one episode at a time: one that cannot be
+    batched, or a task of the user's own, whose figures Gymnasium's environment is to check.
     """
-    if not _can_be_batched(env_id, env_kwargs):
+    if not can_be_batched(env_id, env_kwargs) or check_env_id(env_id) not in GYMNASIUM_TASKS:
         return None
 
     def make_batch(env_id: str, n: int, env_kwargs: Mapping[str, Any]) -> BatchedEnv:
@@ -80,5 +80,14 @@ def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch |
     return make_batch
 
 
-def _can_be_batched(env_id: str, env_kwargs: Mapping[str, Any]) -> bool:
-    return env_id in TASKS and env_kwargs.get("render_mode") is None
+def can_be_batched(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> bool:
+    """Return whether :func:`~envs.make.make` knows an environment, which it then steps as a batch.
+
+    Args:
+        env_id: Registered environment; ``"module:Name-v0"`` imports the module first.
+        env_kwargs: Keyword arguments of the environment.
+
+    Raises:
+        InputError: The id is unknown.
+    """
+    return check_env_id(env_id) in TASKS and (env_kwargs or {}).get("render_mode") is None

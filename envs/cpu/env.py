@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,8 @@ class CpuEnv(BatchedEnv):
         self._length = np.zeros(num_envs, dtype=np.int64)
         self._return = np.zeros(num_envs)
         self._ready = False
+        self._not_finite = {"rewards": 0, "observations": 0}
+        self._warned: dict[str, int] = {}  # of that, and of MuJoCo's warnings, at the last check
         self._loaded: Tensor | None = None  # observations of a state that no step has left yet
 
     def reset(self, seed: int | Sequence[int | None] | None = None) -> tuple[Tensor, Info]:
@@ -99,6 +102,8 @@ class CpuEnv(BatchedEnv):
         final_obs = task.observation(np, fields)
         obs = final_obs.copy()  # a tensor of its own, also where nothing ends: callers may write
         reward, terminated, terms = task.transition(np, self._before, fields, acts)
+        reward = reward.astype(np.float64, copy=False)  # float32 where it is of the action alone
+        self._count_not_finite(reward, final_obs)
         self._length += 1
         self._return += reward
         truncated = self._length >= self.max_episode_steps
@@ -125,6 +130,16 @@ class CpuEnv(BatchedEnv):
         """How often MuJoCo has reset a simulation by itself (bad position, velocity or force)."""
         self._check_usable()
         return self._batch.diverged
+
+    def check(self) -> None:
+        """Warn of what has gone wrong since the last check: states, rewards, the physics."""
+        super().check()
+        counts = {f"the task's {what} were not finite": n for what, n in self._not_finite.items()}
+        counts |= {f"MuJoCo warned of {what}": n for what, n in self._batch.warned.items()}
+        for what, number in counts.items():
+            if new := number - self._warned.get(what, 0):
+                warnings.warn(f"{self.env_id}: {what} ({new})", RuntimeWarning, stacklevel=2)
+        self._warned = counts
 
     def state_dict(self) -> dict[str, Any]:
         """Return physics, generators and episode totals; enough for an exact continuation.
@@ -196,6 +211,13 @@ class CpuEnv(BatchedEnv):
             bad = int(np.flatnonzero(~np.isfinite(acts).all(-1))[0])
             raise InputError(f"the action of environment {bad} is not finite: {acts[bad].tolist()}")
         return acts
+
+    def _count_not_finite(self, reward: np.ndarray, obs: np.ndarray) -> None:
+        """Note rows that the task has computed numbers for that are none."""
+        for what, finite in (("rewards", np.isfinite(reward)), ("observations", np.isfinite(obs))):
+            if not finite.all():
+                rows = finite.reshape(self.num_envs, -1).all(-1)
+                self._not_finite[what] += int(np.count_nonzero(~rows))
 
     def _restart(self, ids: np.ndarray) -> np.ndarray:
         """Begin new episodes in some environments, and return their observations."""

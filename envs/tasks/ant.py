@@ -44,6 +44,8 @@ class Ant(NoisyStart):
     """
 
     normal_velocities: ClassVar[bool] = True
+    nconmax: ClassVar[int | None] = 16
+    njmax: ClassVar[int | None] = 48
 
     xml_file: str = "ant.xml"
     frame_skip: int = 5

@@ -46,6 +46,12 @@ class Task(ABC):
 
     fixed: ClassVar[tuple[str, ...]] = ()
     """Fields that Gymnasium does not take as keyword arguments for this version of the task."""
+    nconmax: ClassVar[int | None] = None
+    """Contacts that a GPU makes room for in each environment, on average; mujoco_warp's guess if
+    ``None``. For the model that the task is registered with: another ``xml_file`` gets the guess.
+    """
+    njmax: ClassVar[int | None] = None
+    """Constraint rows that a GPU makes room for in each environment; likewise."""
 
     xml_file: str
     frame_skip: int

@@ -32,6 +32,8 @@ class HalfCheetah(NoisyStart):
     """
 
     normal_velocities: ClassVar[bool] = True
+    nconmax: ClassVar[int | None] = 16
+    njmax: ClassVar[int | None] = 32
 
     xml_file: str = "half_cheetah.xml"
     frame_skip: int = 5

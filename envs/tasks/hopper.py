@@ -34,6 +34,9 @@ class Hopper(PlanarWalker):
     torso's angle inside their ranges, all of them open intervals.
     """
 
+    nconmax: ClassVar[int | None] = 16
+    njmax: ClassVar[int | None] = 32
+
     xml_file: str = "hopper.xml"
     healthy_state_range: tuple[float, float] = (-100.0, 100.0)
     healthy_z_range: tuple[float, float] = (0.7, float("inf"))

@@ -47,6 +47,9 @@ class Humanoid(NoisyStart):
     ``healthy_z_range``, an open interval.
     """
 
+    nconmax: ClassVar[int | None] = 24
+    njmax: ClassVar[int | None] = 64
+
     xml_file: str = "humanoid.xml"
     frame_skip: int = 5
     forward_reward_weight: float = 1.25

@@ -31,6 +31,9 @@ class InvertedPendulum(NoisyStart):
     Reward: 1 while the pole's angle is finite and at most 0.2 rad, else 0.
     """
 
+    nconmax: ClassVar[int | None] = 8
+    njmax: ClassVar[int | None] = 16
+
     xml_file: str = "inverted_pendulum.xml"
     frame_skip: int = 2
     reset_noise_scale: float = 0.01
@@ -87,6 +90,8 @@ class InvertedDoublePendulum(NoisyStart):
     """
 
     normal_velocities: ClassVar[bool] = True
+    nconmax: ClassVar[int | None] = 8
+    njmax: ClassVar[int | None] = 16
 
     xml_file: str = "inverted_double_pendulum.xml"
     frame_skip: int = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .base import Array, Fields, Task, norm
 from .draw import Draw
@@ -31,6 +31,9 @@ class Pusher(Task):
     reward_control_weight * |action|^2``. Where things are, the physics says one substep before the
     end of the step. There is no Pusher-v4 on MuJoCo 3 or later: Gymnasium does not make it.
     """
+
+    nconmax: ClassVar[int | None] = 16
+    njmax: ClassVar[int | None] = 32
 
     xml_file: str = "pusher_v5.xml"
     frame_skip: int = 5

@@ -29,6 +29,9 @@ class Reacher(Task):
     Where the fingertip is, the physics says one substep before the end of the step.
     """
 
+    nconmax: ClassVar[int | None] = 8
+    njmax: ClassVar[int | None] = 16
+
     xml_file: str = "reacher.xml"
     frame_skip: int = 2
     reward_dist_weight: float = 1.0

@@ -18,7 +18,7 @@ from .reacher import Reacher, ReacherV4
 from .swimmer import Swimmer, SwimmerV4
 from .walker2d import Walker2d, Walker2dV4
 
-__all__ = ["TASKS"]
+__all__ = ["GYMNASIUM_TASKS", "TASKS"]
 
 TASKS: dict[str, type[Task]] = {
     "Ant-v4": AntV4,
@@ -41,4 +41,7 @@ TASKS: dict[str, type[Task]] = {
     "Walker2d-v4": Walker2dV4,
     "Walker2d-v5": Walker2d,
 }
-"""Task classes by environment id."""
+"""Task classes by environment id; :func:`~envs.register.register_task` adds to them."""
+
+GYMNASIUM_TASKS = frozenset(TASKS)
+"""Ids of the tasks that are Gymnasium's own."""

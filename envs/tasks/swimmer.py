@@ -28,6 +28,9 @@ class Swimmer(NoisyStart):
     Reward: ``forward_reward_weight * dx/dt - ctrl_cost_weight * |action|^2``.
     """
 
+    nconmax: ClassVar[int | None] = 8
+    njmax: ClassVar[int | None] = 16
+
     xml_file: str = "swimmer.xml"
     frame_skip: int = 4
     forward_reward_weight: float = 1.0

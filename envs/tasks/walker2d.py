@@ -33,6 +33,9 @@ class Walker2d(PlanarWalker):
     |action|^2``. Healthy: the torso's z and angle inside their ranges, open intervals.
     """
 
+    nconmax: ClassVar[int | None] = 16
+    njmax: ClassVar[int | None] = 64
+
     xml_file: str = "walker2d_v5.xml"
     healthy_z_range: tuple[float, float] = (0.8, 2.0)
     healthy_angle_range: tuple[float, float] = (-1.0, 1.0)

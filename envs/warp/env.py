@@ -25,22 +25,10 @@ from .step import TensorStep
 if TYPE_CHECKING:
     from .graph import StepRunner
 
-__all__ = ["WarpEnv", "capacity", "obstacle"]
+__all__ = ["WarpEnv", "obstacle"]
 
 _TESTED = "4.0"
 _OLDEST_WARP = (1, 19)
-_CAPACITY = {  # contacts, constraint rows: over twice what random play on the ground needed
-    "ant": (16, 48),
-    "half_cheetah": (16, 32),
-    "hopper": (16, 32),
-    "humanoid": (24, 64),
-    "inverted_double_pendulum": (8, 16),
-    "inverted_pendulum": (8, 16),
-    "pusher": (16, 32),
-    "reacher": (8, 16),
-    "swimmer": (8, 16),
-    "walker2d": (16, 32),
-}
 
 
 class WarpEnv(BatchedEnv):
@@ -64,8 +52,8 @@ class WarpEnv(BatchedEnv):
         seed: Seed of the first reset.
         device: ``cuda``, ``cuda:1``, ...; ``cpu`` runs the same code on warp's CPU device, 4 to 5
             times slower than the CPU backend, for tests.
-        nconmax: Contacts to have room for, per environment on average. By default enough for
-            Gymnasium's own models, and mujoco_warp's guess for others.
+        nconmax: Contacts to have room for, per environment on average. By default what the task
+            says that its own model needs, and mujoco_warp's guess for other models.
         njmax: Constraint rows to have room for in each environment; likewise.
         deterministic: Have mujoco_warp order its sums, so that a GPU repeats its results bit for
             bit; costs a factor of 2 to 3. Its CPU device always does.
@@ -95,7 +83,6 @@ class WarpEnv(BatchedEnv):
         for name, room in (("nconmax", nconmax), ("njmax", njmax)):
             if room is not None and room < 1:
                 raise InputError(f"{name} is room for at least 1, not {room}")
-        contacts, rows = capacity(definition)
         task = definition.task.bind(definition.model, self._tensor)
         try:
             self._physics = WarpPhysics(
@@ -103,8 +90,8 @@ class WarpEnv(BatchedEnv):
                 num_envs,
                 place,
                 task.derived,
-                nconmax=contacts if nconmax is None else nconmax,
-                njmax=rows if njmax is None else njmax,
+                nconmax=definition.nconmax if nconmax is None else nconmax,
+                njmax=definition.njmax if njmax is None else njmax,
                 deterministic=deterministic,
             )
         except NotImplementedError as error:
@@ -203,7 +190,7 @@ class WarpEnv(BatchedEnv):
         if new_diverged:
             warnings.warn(
                 f"{self.env_id}: {new_diverged} environments were reset because their action or "
-                "state was not finite or huge",
+                "state, or what the task computes of it, was not finite or huge",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -301,12 +288,6 @@ class WarpEnv(BatchedEnv):
                 f"the actions are on {actions.device}, the environments on {self.device}"
             )
         return actions.detach()
-
-
-def capacity(definition: Definition) -> tuple[int | None, int | None]:
-    """Return room for contacts and constraint rows, ``None`` for a model of the user's own."""
-    name, _, ending = definition.task.xml_file.rpartition(".")
-    return _CAPACITY.get(name, (None, None)) if ending == "xml" else (None, None)
 
 
 def obstacle(device: str) -> str | None:

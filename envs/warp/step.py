@@ -150,7 +150,7 @@ class TensorStep:
             self._physics.post_constraint()
 
     def _conclude(self) -> None:
-        """Judge the state reached, end episodes, and put ended worlds into new states."""
+        """Evaluate the state reached, end episodes, and put ended worlds into new states."""
         task, physics = self._task, self._physics
         final_obs = task.observation(torch, physics.fields)
         reward, terminated, terms = task.transition(
@@ -164,7 +164,7 @@ class TensorStep:
 
         final_obs = torch.where(broken[:, None], self.obs, final_obs)
         reward = reward.masked_fill(broken, 0.0)
-        terminated = (terminated | broken) & ~overflow  # what lacked contacts is not to be judged
+        terminated = (terminated | broken) & ~overflow  # what lacked contacts says nothing
         self.length += 1
         self.total += reward
         truncated = (self.length >= self._limit) | overflow

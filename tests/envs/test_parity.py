@@ -16,6 +16,7 @@ from torch import Tensor
 
 import envs
 from envs.batched import BatchedEnv
+from envs.tasks import GYMNASIUM_TASKS
 from tests.envs.support import Originals, Step, random_actions, same_bits
 
 _OWN = {"final_obs", "_final_obs", "episode_return", "episode_length"}
@@ -212,9 +213,9 @@ OTHERS = [
 
 def test_every_task_is_compared() -> None:
     """No task is left out of the list, nor of those with other arguments."""
-    assert [case.env_id for case in DEFAULTS] == sorted(envs.TASKS)
+    assert [case.env_id for case in DEFAULTS] == sorted(GYMNASIUM_TASKS)
     assert {case.env_id.split("-")[0] for case in OTHERS if case.note == "weights"} == {
-        env_id.split("-")[0] for env_id in envs.TASKS
+        env_id.split("-")[0] for env_id in GYMNASIUM_TASKS
     }
 
 
@@ -275,7 +276,7 @@ def test_same_bits_however_actions_are_given(env_id: str, kind: str) -> None:
         assert same_bits(info["reward_ctrl"], np.stack([i["reward_ctrl"] for i in step.infos]))
 
 
-@pytest.mark.parametrize("env_id", sorted(envs.TASKS))
+@pytest.mark.parametrize("env_id", sorted(GYMNASIUM_TASKS))
 def test_spaces_and_limit_are_gymnasiums(env_id: str) -> None:
     """An environment of a batch has the spaces, the time limit and the id of the original."""
     original, batch = Originals(env_id, 1).envs[0], envs.make(env_id, 2, "cpu")

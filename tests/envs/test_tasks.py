@@ -20,13 +20,13 @@ import envs
 from envs.cpu.draw import GeneratorDraw
 from envs.cpu.env import CpuEnv
 from envs.definition import define
-from envs.tasks import Task
+from envs.tasks import GYMNASIUM_TASKS, Task
 from tests.envs.support import Originals, random_actions
 
 OF_PICTURES = {"default_camera_config", "kwargs", "self"}
 HEALTHY = [f"{name}-v{v}" for name in ("Ant", "Hopper", "Humanoid", "Walker2d") for v in (4, 5)]
 TORCH_CASES: list[tuple[str, dict[str, Any]]] = [
-    *((env_id, {}) for env_id in sorted(envs.TASKS)),
+    *((env_id, {}) for env_id in sorted(GYMNASIUM_TASKS)),
     ("Ant-v4", {"use_contact_forces": True}),
     ("Ant-v5", {"include_cfrc_ext_in_observation": False}),
     ("Hopper-v5", {"exclude_current_positions_from_observation": False}),
@@ -118,7 +118,7 @@ def test_torch_says_what_numpy_says(env_id: str, kwargs: dict[str, Any], dtype: 
         check(one, other, dtype)
 
 
-@pytest.mark.parametrize("env_id", sorted(envs.TASKS))
+@pytest.mark.parametrize("env_id", sorted(GYMNASIUM_TASKS))
 def test_arguments_are_gymnasiums_with_its_defaults(env_id: str) -> None:
     """No argument is missing, none is invented, and each begins where Gymnasium's does."""
     entry = gymnasium.spec(env_id).entry_point
@@ -134,7 +134,7 @@ def test_arguments_are_gymnasiums_with_its_defaults(env_id: str) -> None:
     assert {name: ours[name] for name in set(ours) - set(kind.fixed)} == taken
 
 
-@pytest.mark.parametrize("env_id", sorted(e for e in envs.TASKS if e.endswith("v5")))
+@pytest.mark.parametrize("env_id", sorted(e for e in GYMNASIUM_TASKS if e.endswith("v5")))
 def test_tables_name_every_entry_of_the_observation(env_id: str) -> None:
     """The docstring's rows follow one another from 0 to the last entry, and have units."""
     rows = re.findall(r"^    (\d+)(?:[-,] ?(\d+))? +\S", envs.TASKS[env_id].__doc__ or "", re.M)

@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 import envs
+from envs.tasks import GYMNASIUM_TASKS
 
 N = 8
 SEED = 3
@@ -18,8 +19,8 @@ LIMIT = {"max_episode_steps": 18}
 PLAYS = [
     ("Hopper-v5", {}, 400, 100),
     ("Hopper-v5", {"max_episode_steps": 25, "ctrl_cost_weight": 0.1}, 250, 80),
-    *((env_id, LIMIT, 260, 112) for env_id in sorted(envs.TASKS) if env_id.endswith("-v5")),
-    *((env_id, LIMIT, 40, 16) for env_id in sorted(envs.TASKS) if env_id.endswith("-v4")),
+    *((env_id, LIMIT, 260, 112) for env_id in sorted(GYMNASIUM_TASKS) if env_id.endswith("-v5")),
+    *((env_id, LIMIT, 40, 16) for env_id in sorted(GYMNASIUM_TASKS) if env_id.endswith("-v4")),
 ]
 IDS = [f"{play[0]}{'-limit' * (play[1] == LIMIT)}" for play in PLAYS]
 BROKEN = r"Hopper-v5: states that were not finite or huge \(1\)"

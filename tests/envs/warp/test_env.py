@@ -24,7 +24,7 @@ from torch import Tensor
 
 from envs.cpu.env import CpuEnv
 from envs.definition import Definition, define
-from envs.tasks import TASKS
+from envs.tasks import GYMNASIUM_TASKS
 from l2l_gail.errors import InputError
 from tests.envs.warp.support import make
 from tests.envs.warp.teacher import actions_for, one_step_errors, within
@@ -336,7 +336,7 @@ def test_all_kernels_compile_for_sm_90(tmp_path: Path, monkeypatch) -> None:
 
     monkeypatch.setattr(wp, "launch", recorder(wp.launch))
     monkeypatch.setattr(wp, "launch_tiled", recorder(wp.launch_tiled))
-    for env_id in (name for name in TASKS if name.endswith("-v5")):
+    for env_id in (name for name in GYMNASIUM_TASKS if name.endswith("-v5")):
         env = make(env_id, 2)
         env.reset()
         env.step(actions_for(env, 0))

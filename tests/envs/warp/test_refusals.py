@@ -8,7 +8,6 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 
 import gymnasium
 import mujoco
@@ -19,7 +18,8 @@ import torch
 import envs
 from envs.cpu.env import CpuEnv
 from envs.definition import define
-from envs.warp.env import WarpEnv, capacity, obstacle
+from envs.tasks import GYMNASIUM_TASKS
+from envs.warp.env import WarpEnv, obstacle
 from l2l_gail.errors import InputError
 from tests.envs.warp.support import make
 
@@ -172,10 +172,12 @@ def test_humanoid_says_that_its_solver_is_another() -> None:
 
 
 def test_room_is_known_for_gymnasiums_models_and_guessed_for_others() -> None:
-    definition = define("Ant-v5", {})
-    assert capacity(definition) == (16, 48)
-    own = SimpleNamespace(task=SimpleNamespace(xml_file="/home/me/ant.xml"))
-    assert capacity(own) == (None, None)
+    for env_id in GYMNASIUM_TASKS:
+        definition = define(env_id, {})
+        assert definition.nconmax is not None, env_id
+        assert definition.njmax is not None, env_id
+    own = define("Ant-v5", {"xml_file": f"{gymnasium.__path__[0]}/envs/mujoco/assets/ant.xml"})
+    assert (own.nconmax, own.njmax) == (None, None)
     for room in ({"nconmax": 7, "njmax": 40}, {}):
         physics = make("Ant-v5", **room)._physics
         assert (physics.nconmax, physics.njmax) == (tuple(room.values()) or (16, 48))

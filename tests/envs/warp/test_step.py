@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from envs.tasks import TASKS
+from envs.tasks import GYMNASIUM_TASKS
 from envs.warp.draw import TensorDraw
 from tests.envs.warp.support import run, scripted
 
@@ -38,7 +38,7 @@ def test_the_guard_sees_tensors_of_the_host_and_meta_refuses_to_be_waited_for() 
         on_device.nonzero()
 
 
-@pytest.mark.parametrize("env_id", sorted(TASKS))
+@pytest.mark.parametrize("env_id", sorted(GYMNASIUM_TASKS))
 def test_no_task_leaves_the_device_or_waits_for_it(env_id: str) -> None:
     step, _, _ = scripted(env_id, 4, device="meta")
     with StaysOnDevice() as guard:

@@ -1,0 +1,78 @@
+"""Tasks of one's own: a model, and what of it is observed, rewarded and the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from l2l_gail.errors import InputError
+
+from .cpu.single import TaskEnv
+from .tasks import GYMNASIUM_TASKS, TASKS, Task
+
+__all__ = ["register_task"]
+
+
+def register_task(
+    env_id: str,
+    task: type[Task],
+    xml_file: str | Path,
+    *,
+    max_episode_steps: int,
+    **arguments: Any,
+) -> None:
+    """Make a task of one's own known, here and to Gymnasium.
+
+    From then on :func:`~envs.make.make` steps it as a batch, on the CPU or on a GPU,
+    ``gymnasium.make`` makes a single environment of it, and the scripts take it as ``--env``:
+    ``module:id`` there, since the module that calls this function has to be imported first.
+
+    Args:
+        env_id: Its id, ``Name-v0``; that of an earlier task of one's own is replaced.
+        task: A frozen dataclass derived from :class:`~envs.tasks.Task`, whose further fields are
+            the environment's keyword arguments.
+        xml_file: The model, MJCF; a bare name is one of Gymnasium's models.
+        max_episode_steps: The time limit in steps.
+        **arguments: Fields of the task that have no default, or that are to have another one.
+
+    Raises:
+        InputError: The id is malformed or Gymnasium's own, the class is no complete task or lacks
+            arguments, there is no such file, or no time limit.
+    """
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise InputError(f"{env_id}: a task is a class derived from envs.tasks.Task, not {task!r}")
+    if inspect.isabstract(task):
+        missing = ", ".join(sorted(task.__abstractmethods__))
+        raise InputError(f"{env_id}: {task.__name__} lacks {missing}")
+    if not dataclasses.is_dataclass(task) or "__dataclass_fields__" not in vars(task):
+        raise InputError(f"{env_id}: decorate {task.__name__} with @dataclass(frozen=True)")
+    if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+        raise InputError(f"{env_id}: max_episode_steps is at least 1, not {max_episode_steps}")
+    if env_id in gymnasium.registry and (env_id in GYMNASIUM_TASKS or env_id not in TASKS):
+        raise InputError(f"{env_id} is registered already, and not by you: take another id")
+    path = Path(xml_file).expanduser()
+    if str(xml_file) != path.name or path.exists():  # no bare name, or one of a file right here
+        if not path.is_file():
+            raise InputError(f"{env_id}: there is no model {path}")
+        xml_file = path.resolve()
+    arguments = {"xml_file": str(xml_file), **arguments}
+    try:
+        task(**arguments)
+    except TypeError as error:
+        raise InputError(f"{env_id}: {task.__name__} cannot be made: {error}") from error
+    if env_id in TASKS:
+        del gymnasium.registry[env_id]  # replaced without Gymnasium's warning
+    try:
+        gymnasium.register(
+            env_id,
+            entry_point=f"{TaskEnv.__module__}:{TaskEnv.__name__}",
+            max_episode_steps=max_episode_steps,
+            kwargs={"task": env_id, **arguments},
+        )
+    except gymnasium.error.Error as error:
+        raise InputError(f"{env_id!r} is no id: {' '.join(str(error).split())}") from error
+    TASKS[env_id] = task
