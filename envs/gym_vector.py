@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
+from l2l_gail.ppo.observations import Observations
 
 __all__ = ["GymVectorEnv"]
 
@@ -31,22 +33,28 @@ class GymVectorEnv(VectorEnv):
     the environments; collecting it as garbage does not.
 
     Args:
-        env: The environments, of flat observations. Beyond what every tensor environment has, the
+        env: The environments, of ``Box`` observations. Beyond what each tensor environment has, the
             view makes use of ``spec``, ``reset_info``, ``check`` and ``close``.
 
     Attributes:
         tensor_env: The environments themselves.
+
+    Raises:
+        InputError: Observations of another kind.
     """
 
     def __init__(self, env: TensorEnv) -> None:
+        space = env.single_observation_space
+        if not isinstance(space, Box):
+            raise InputError(f"the view for Gymnasium is for Box observations, not {space}")
         self.tensor_env = env
         self.num_envs = env.num_envs
         self.spec = getattr(env, "spec", None)
         self.render_mode = None
         self.metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
-        self.single_observation_space = env.single_observation_space
+        self.single_observation_space = space
         self.single_action_space = env.single_action_space
-        self.observation_space = batch_space(env.single_observation_space, env.num_envs)
+        self.observation_space = batch_space(space, env.num_envs)
         self.action_space = batch_space(env.single_action_space, env.num_envs)
 
     def reset(
@@ -128,7 +136,8 @@ class GymVectorEnv(VectorEnv):
             mask |= ended
         return infos
 
-    def _as_observations(self, obs: Tensor) -> np.ndarray:
+    def _as_observations(self, obs: Observations) -> np.ndarray:
+        assert isinstance(obs, Tensor)  # of a Box
         return _numpy(obs).astype(self.single_observation_space.dtype, copy=False)
 
     def close_extras(self, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 
 from l2l_gail.errors import InputError
-from l2l_gail.mujoco_warnings import compiler_warnings, handle_mujoco_warnings
+from l2l_gail.mujoco_warnings import counted_mujoco_warnings, handle_mujoco_warnings
 
 __all__ = ["check_env_id", "check_time_limit", "make_env", "parse_env_kwargs"]
 
@@ -71,7 +71,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
     check_env_id(env_id)
     handle_mujoco_warnings()
     try:
-        with compiler_warnings():
+        with counted_mujoco_warnings(env_id):
             env = gymnasium.make(env_id, **dict(env_kwargs or {}))
     except (
         gymnasium.error.Error,

@@ -1,9 +1,8 @@
-"""MuJoCo's warnings as Python's, counted.
+"""MuJoCo's warnings as Python's, counted: a line for each kind, and no file.
 
 By itself MuJoCo prints a warning for every simulation and step in which something went wrong, and
 appends it to ``MUJOCO_LOG.TXT`` in the working directory. A handler, of which a process has one,
-takes that over. MuJoCo calls it from C, where an exception would end the process: nothing here
-raises, not even where the user has made errors of warnings.
+takes that over. MuJoCo calls it from C, where an exception would end the process.
 """
 
 from __future__ import annotations
@@ -16,16 +15,13 @@ from contextlib import contextmanager
 
 import mujoco
 
-__all__ = [
-    "compiler_warnings",
-    "counted_mujoco_warnings",
-    "handle_mujoco_warnings",
-    "without_mujoco_warnings",
-]
+__all__ = ["counted_mujoco_warnings", "handle_mujoco_warnings", "without_mujoco_warnings"]
 
 _log = logging.getLogger(__name__)
 _DEPRECATED = re.compile(r"compiler attribute '\w+' is deprecated")
-"""What MuJoCo says of Gymnasium's own models: their users cannot mend them."""
+"""What MuJoCo says of Gymnasium's own models, which their users cannot mend: not worth a word."""
+_TOLD = frozenset(10**n for n in range(12))
+"""How often a kind must have come to be told again."""
 
 
 class _Counts:
@@ -37,6 +33,8 @@ class _Counts:
 
     def add(self, message: str) -> tuple[str, int]:
         """Count a message, and return the first of its kind and the number so far."""
+        if _DEPRECATED.search(message):
+            return message, 0
         text = message.partition(" Time = ")[0].strip()
         kind = re.sub(r"\d+", "#", text)  # whichever joint or actuator it was
         self.numbers[kind] = self.numbers.get(kind, 0) + 1
@@ -55,8 +53,13 @@ class _Handler:
 
     def __call__(self, message: str) -> None:
         text, number = self._counts.add(message)
-        if set(str(number)[1:]) <= {"0"} and str(number)[0] == "1":
-            _warn(_line(text, number), stacklevel=3)
+        if number not in _TOLD:
+            return
+        line = _line(text, number)
+        try:
+            warnings.warn(line, RuntimeWarning, stacklevel=2)
+        except RuntimeWarning:  # the user's filter; C cannot be left by an exception
+            _log.warning(line)
 
 
 def handle_mujoco_warnings() -> None:
@@ -73,35 +76,20 @@ def counted_mujoco_warnings(where: str) -> Iterator[None]:
     """Tell at the end of a block, in one ``RuntimeWarning`` a kind, what MuJoCo warned of in it.
 
     Args:
-        where: What the block simulates.
+        where: What the block simulates, or compiles.
     """
     counts = _Counts()
     with _handled_by(counts.add):
         yield
     for line in counts.lines():
-        _warn(f"{where}: {line}", stacklevel=4)
-
-
-@contextmanager
-def compiler_warnings() -> Iterator[None]:
-    """Tell at the end of a block what MuJoCo said of the models compiled in it, once each.
-
-    Attributes that are deprecated and that Gymnasium's models still use are not worth a word.
-    """
-    counts = _Counts()
-    with _handled_by(counts.add), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _DEPRECATED.pattern)
-        yield
-    for line in counts.lines():
-        if not _DEPRECATED.search(line):
-            _warn(line, stacklevel=4)
+        warnings.warn(f"{where}: {line}", RuntimeWarning, stacklevel=3)
 
 
 @contextmanager
 def without_mujoco_warnings() -> Iterator[None]:
     """Drop what MuJoCo warns of inside a block, where it is known or was said before."""
     with _handled_by(lambda message: None), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", _DEPRECATED.pattern)
+        warnings.filterwarnings("ignore", _DEPRECATED.pattern)  # MjSpec warns in Python
         yield
 
 
@@ -117,10 +105,3 @@ def _handled_by(handler: Callable[[str], object]) -> Iterator[None]:
 
 def _line(text: str, number: int) -> str:
     return f"MuJoCo: {text}" + (f" ({number:,} times)" if number > 1 else "")
-
-
-def _warn(line: str, stacklevel: int) -> None:
-    try:
-        warnings.warn(line, RuntimeWarning, stacklevel=stacklevel)
-    except RuntimeWarning:  # the user's filter; C cannot be left by an exception
-        _log.warning(line)

@@ -19,7 +19,8 @@ import tyro
 
 from l2l_gail.cli import parse, run_main
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import check_env_id, parse_env_kwargs
+from l2l_gail.gym_env import check_env_id, parse_env_kwargs
+from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import as_gif, film_policy
 from l2l_gail.runs import RunFolder, atomic_write
 from l2l_gail.snapshots import MOMENTS, has_policy, load_policy
@@ -85,6 +86,7 @@ def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int = 1000) -
     env_id, env_kwargs = _environment(run)
     policy = load_policy(run, moment)
     check_env_id(env_id)
+    handle_mujoco_warnings()
     env = gymnasium.make(env_id, render_mode="human", **env_kwargs)
     obs, _ = env.reset(seed=seed)
     for _ in range(steps):

@@ -21,7 +21,9 @@ from gymnasium.spaces import Box
 from PIL import Image, ImageDraw
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict, check_env_id
+from l2l_gail.evaluation import Predict
+from l2l_gail.gym_env import check_env_id
+from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 
 __all__ = ["Film", "as_gif", "film_policy", "usable_backend"]
 
@@ -106,11 +108,13 @@ def film_policy(
     """
     check_env_id(env_id)
     try:
-        env, draw, how = _open(env_id, dict(env_kwargs or {}))
+        with counted_mujoco_warnings(env_id):
+            env, draw, how = _open(env_id, dict(env_kwargs or {}))
     except (gymnasium.error.Error, ImportError, OSError, TypeError, ValueError) as error:
         raise InputError(f"environment {env_id!r} cannot be drawn: {error}") from error
     try:
-        return _play(predict, env, draw, how, seed=seed, steps=steps, every=every)
+        with counted_mujoco_warnings(env_id):
+            return _play(predict, env, draw, how, seed=seed, steps=steps, every=every)
     finally:
         env.close()
 

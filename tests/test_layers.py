@@ -134,7 +134,6 @@ def test_no_module_of_the_repository_imports_itself_by_way_of_others() -> None:
     assert not circles(graph)
 
 
-@pytest.mark.xfail(strict=False, reason="PPO is being cut loose from GAIL")
 def test_ppo_knows_nothing_of_the_library_but_its_errors() -> None:
     assert not breaches(
         sources("l2l_gail/ppo"),

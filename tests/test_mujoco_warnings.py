@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from l2l_gail.mujoco_warnings import (
-    compiler_warnings,
     counted_mujoco_warnings,
     handle_mujoco_warnings,
     without_mujoco_warnings,
@@ -81,16 +80,22 @@ def test_warnings_that_are_errors_do_not_end_the_process() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         broken_steps(2)
-        with counted_mujoco_warnings("Hopper-v5"):
+        with (
+            pytest.raises(RuntimeWarning, match="2 times"),
+            counted_mujoco_warnings("Hopper-v5"),
+        ):
             broken_steps(2)
 
 
 def test_a_model_is_compiled_without_a_word_on_gymnasiums_old_attributes_but_on_others() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with compiler_warnings():
+        with counted_mujoco_warnings("HalfCheetah-v5"):
             gymnasium.make("HalfCheetah-v5")
-    with pytest.warns(RuntimeWarning, match="^MuJoCo: a word$") as caught, compiler_warnings():
+    with (
+        pytest.warns(RuntimeWarning, match="^Puck-v0: MuJoCo: a word$") as caught,
+        counted_mujoco_warnings("Puck-v0"),
+    ):
         mujoco.get_mju_user_warning()("a word")
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
