@@ -2,5 +2,6 @@
 
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.embedded import embedded
+from l2l_gail.demos.endings import Endings
 
-__all__ = ["Demonstrations", "embedded"]
+__all__ = ["Demonstrations", "Endings", "embedded"]

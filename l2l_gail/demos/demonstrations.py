@@ -14,6 +14,7 @@ array               shape, dtype         meaning
 ``episode_starts``  (E,) int             index of each episode's first step
 ``episode_lengths`` (E,) int             steps of each episode
 ``env_id``          () str, optional     Gymnasium id of the environment
+``env_kwargs``      () str, optional     its keyword arguments, a JSON object
 ``random_return``   () float, optional   mean return of uniformly random actions
 ``expert_return``   () float, optional   mean return of the policy that was recorded
 =================== ==================== ================================================
@@ -26,8 +27,10 @@ environment is unknown) is read as a truncation. The object in memory always tel
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,8 @@ import numpy as np
 
 from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
 from l2l_gail.demos.embedded import embedded, embedded_path
+from l2l_gail.demos.endings import Endings
+from l2l_gail.demos.fit import bare_id, check_fit, plain_kwargs, unfamiliar
 from l2l_gail.demos.npz import read_arrays, write_arrays
 from l2l_gail.errors import InputError
 
@@ -44,7 +49,7 @@ __all__ = ["Demonstrations"]
 
 _STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
 _EPISODE_ARRAYS = ("episode_starts", "episode_lengths")
-_SCALARS = ("env_id", "random_return", "expert_return")
+_SCALARS = ("env_id", "env_kwargs", "random_return", "expert_return")
 _DEFAULT_TIME_LIMIT = 1000
 _LONGEST_ID = 200
 
@@ -63,6 +68,7 @@ class Demonstrations:
         episode_starts: Index of each first step, ``(E,)`` int64.
         episode_lengths: Steps of each episode, ``(E,)`` int64.
         env_id: Gymnasium id of the environment they were recorded in, if known.
+        env_kwargs: Keyword arguments of that environment, plain values, if known.
         random_return: Mean return of uniformly random actions (50 episodes), if known.
         expert_return: Mean return of the recorded policy (50 fresh episodes), if known.
 
@@ -80,6 +86,7 @@ class Demonstrations:
     episode_starts: np.ndarray
     episode_lengths: np.ndarray
     env_id: str | None = None
+    env_kwargs: dict[str, Any] | None = None
     random_return: float | None = None
     expert_return: float | None = None
 
@@ -104,6 +111,8 @@ class Demonstrations:
             table[name] = table[name].astype(np.int64, copy=False)
         for name, array in (steps | table).items():
             object.__setattr__(self, name, array)
+        if self.env_kwargs is not None and plain_kwargs(self.env_kwargs) != self.env_kwargs:
+            raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
         for name in ("random_return", "expert_return"):
             value = getattr(self, name)
             if value is not None and not abs(value) <= LARGEST:  # NaN is not either
@@ -131,13 +140,18 @@ class Demonstrations:
         required = (*(name for name in _STEP_ARRAYS if name != "truncated"), *_EPISODE_ARRAYS)
         arrays = read_arrays(path, required=required, optional=("truncated", *_SCALARS))
         try:
-            env_id = _text(arrays.pop("env_id", None))
+            env_id = _id(arrays.pop("env_id", None))
+            env_kwargs = _kwargs(arrays.pop("env_kwargs", None))
             random_return = _number("random_return", arrays.pop("random_return", None))
             expert_return = _number("expert_return", arrays.pop("expert_return", None))
             if "truncated" not in arrays:
                 arrays |= _split_ends(arrays, _time_limit(env_id))
             return cls(
-                **arrays, env_id=env_id, random_return=random_return, expert_return=expert_return
+                **arrays,
+                env_id=env_id,
+                env_kwargs=env_kwargs,
+                random_return=random_return,
+                expert_return=expert_return,
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
@@ -155,7 +169,8 @@ class Demonstrations:
         for name in _SCALARS:
             value = getattr(self, name)
             if value is not None:
-                arrays[name] = np.asarray(value)
+                text = json.dumps(value, sort_keys=True) if name == "env_kwargs" else value
+                arrays[name] = np.asarray(text)
         write_arrays(path, arrays)
 
     def check_env(
@@ -163,41 +178,40 @@ class Demonstrations:
         env_id: str | None,
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
+        env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Refuse an environment that these demonstrations are not of.
 
         Widths alone do not tell: HalfCheetah and Walker2d have the same ones. So the id is
-        compared too, and its absence from the file is warned about.
+        compared too, and its absence from the file is warned about. Other arguments of the
+        environment, or an action space that most of the actions are outside of, are warned about.
 
         Args:
             env_id: Id of the environment, None if it has none (then only widths are compared).
             observation_space: Its observations, shape ``(obs_dim,)``.
             action_space: Its actions, shape ``(act_dim,)``.
+            env_kwargs: Its keyword arguments, such as ``env.spec.kwargs``; None if not known.
 
         Raises:
             InputError: Another environment, or another width of observations or actions.
         """
-        name = env_id or "the environment"
-        if self.env_id is not None and env_id is not None and _bare(self.env_id) != _bare(env_id):
-            raise InputError(
-                f"the demonstrations are of {self.env_id}, the environment is {env_id}: "
-                "give demonstrations of the same environment"
-            )
-        for what, array, space in (
-            ("observations", self.obs, observation_space),
-            ("actions", self.acts, action_space),
-        ):
-            if space.shape != array.shape[1:]:
-                raise InputError(
-                    f"the demonstrations have {what} of width {array.shape[1]}, {name} of shape "
-                    f"{space.shape}: give demonstrations of the same environment and arguments"
-                )
-        if self.env_id is None:
-            warnings.warn(
-                "the demonstrations do not say of which environment they are; "
-                f"taken to be of {name}, since the widths agree",
-                stacklevel=2,
-            )
+        check_fit(self, env_id, observation_space, action_space, env_kwargs)
+
+    def unfamiliar(self, observations: np.ndarray) -> list[int]:
+        """Where observations are far from all that were demonstrated.
+
+        A wrapper that scales or normalises observations leaves the widths as they are, but not
+        the numbers. Entries that never vary in the demonstrations are left out: a goal, for
+        instance, may be another one in the next episode.
+
+        Args:
+            observations: Some of the environment's, ``(n, obs_dim)``, such as those after a reset.
+
+        Returns:
+            The entries whose median is outside the demonstrated range by more than twice its
+            width, or not finite.
+        """
+        return unfamiliar(self, observations)
 
     def head(self, n_episodes: int) -> Demonstrations:
         """The first episodes.
@@ -223,6 +237,27 @@ class Demonstrations:
     def returns(self) -> np.ndarray:
         """Undiscounted return of each episode, ``(E,)`` float64."""
         return np.add.reduceat(self.rews.astype(np.float64), self.episode_starts)
+
+    @property
+    def endings(self) -> Endings:
+        """How the episodes end."""
+        last = self.episode_starts + self.episode_lengths - 1
+        terminal, time_limit = self.terminals[last].sum(), self.truncated[last].sum()
+        cut_off = self.n_episodes - terminal - time_limit
+        return Endings(int(terminal), int(time_limit), int(cut_off))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the arrays that a method learns from, hexadecimal.
+
+        The same for the same content, whatever file it came from and how that was packed.
+        """
+        digest = hashlib.sha256()
+        for name in (*_STEP_ARRAYS, *_EPISODE_ARRAYS):
+            array = np.ascontiguousarray(getattr(self, name))
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     @property
     def n_episodes(self) -> int:
@@ -253,14 +288,9 @@ class Demonstrations:
         )
 
 
-def _bare(env_id: str) -> str:
-    """An id without the module that registers it."""
-    return env_id.rpartition(":")[2]
-
-
 def _time_limit(env_id: str | None) -> int:
     """The registered limit of an environment in steps; 1,000 where none is known."""
-    spec = gymnasium.registry.get(_bare(env_id)) if env_id else None
+    spec = gymnasium.registry.get(bare_id(env_id)) if env_id else None
     return (spec.max_episode_steps if spec else None) or _DEFAULT_TIME_LIMIT
 
 
@@ -281,19 +311,35 @@ def _split_ends(arrays: dict[str, np.ndarray], time_limit: int) -> dict[str, np.
     return {"terminals": terminals, "truncated": truncated}
 
 
-def _text(array: np.ndarray | None) -> str | None:
+def _text(name: str, array: np.ndarray) -> str:
     """The string in a scalar array."""
+    if array.shape != () or array.dtype.kind != "U":
+        raise InputError(f"demonstrations: {name!r} is no text; save it as a single string")
+    try:
+        return str(array[()])
+    except (ValueError, SystemError):  # numbers that are no characters
+        raise InputError(f"demonstrations: {name!r} is no text; leave it out") from None
+
+
+def _id(array: np.ndarray | None) -> str | None:
     if array is None:
         return None
-    if array.shape != () or array.dtype.kind != "U":
-        raise InputError("demonstrations: 'env_id' is no text; save it as a single string")
-    try:
-        text = str(array[()])
-    except (ValueError, SystemError):  # numbers that are no characters
-        text = ""
+    text = _text("env_id", array)
     if not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
         raise InputError("demonstrations: 'env_id' is no id of an environment; leave it out")
     return text
+
+
+def _kwargs(array: np.ndarray | None) -> dict[str, Any] | None:
+    if array is None:
+        return None
+    try:
+        kwargs = plain_kwargs(json.loads(_text("env_kwargs", array)))
+    except (ValueError, RecursionError, AttributeError):
+        kwargs = None
+    if kwargs is None:
+        raise InputError("demonstrations: 'env_kwargs' is no JSON object; leave it out")
+    return kwargs
 
 
 def _number(name: str, array: np.ndarray | None) -> float | None:

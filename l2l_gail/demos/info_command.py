@@ -53,6 +53,7 @@ def describe(demos: Demonstrations) -> str:
     clipped = (demos.acts <= low) | (demos.acts >= high)
     rows = [
         ("environment", demos.env_id or "not stated"),
+        ("its arguments", _arguments(demos)),
         ("episodes, steps", f"{demos.n_episodes}, {len(demos)}"),
         ("observations", f"{demos.obs.shape[1]} wide, {demos.obs.dtype}"),
         ("actions", f"{demos.acts.shape[1]} wide"),
@@ -92,6 +93,12 @@ def _bounds(demos: Demonstrations) -> tuple[np.ndarray, np.ndarray, str]:
                 return space.low, space.high, "bounds of the environment"
     one = np.ones(demos.acts.shape[1], dtype=np.float32)
     return -one, one, "bounds taken as -1 and 1"
+
+
+def _arguments(demos: Demonstrations) -> str:
+    if demos.env_kwargs is None:
+        return "not stated"
+    return ", ".join(f"{name}={value}" for name, value in demos.env_kwargs.items()) or "none"
 
 
 def _optional(value: float | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from l2l_gail.demos.demonstrations import Demonstrations
+from l2l_gail.demos.fit import plain_kwargs
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
 from l2l_gail.gym_env import check_time_limit, make_env
@@ -95,6 +96,7 @@ def record_episodes(
         episode_starts=np.cumsum([0, *lengths[:-1]]),
         episode_lengths=np.asarray(lengths),
         env_id=env_id,
+        env_kwargs=None if env.spec is None else plain_kwargs(env.spec.kwargs),
         random_return=random_return,
         expert_return=expert_return,
     )

@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,13 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     chance = evaluate_policy_return(
         random_policy(action_space, seed=0), config.env, MEASUREMENT_SEEDS, env_kwargs
     )
+    if measured.mean_return <= chance.mean_return:
+        warnings.warn(
+            f"the policy's mean return, {measured.mean_return:.1f}, is no better than that of "
+            f"random actions, {chance.mean_return:.1f}: is it of this environment, and does it "
+            "need --vecnormalize?",
+            stacklevel=2,
+        )
     seeds = range(config.episode_seed, config.episode_seed + config.episodes)
     demos = record_episodes(
         predict,

@@ -192,7 +192,8 @@ class TestCommand:
             "record", "--model", str(tmp_path / "in.policy.npz"), "--out", str(out),
             "--episodes", "2", "--episode-seed", "5", *self.limit,
         ]  # fmt: skip
-        main(argv)
+        with pytest.warns(UserWarning, match="is no better than that of random actions"):
+            main(argv)
         assert "recorded, 2 episodes" in capsys.readouterr().out
         demos = Demonstrations.load(out)
         by_hand = record_episodes(policy, "Hopper-v5", [5, 6], {"max_episode_steps": 30})

@@ -1,0 +1,155 @@
+"""Whether demonstrations fit an environment, and what their endings say about rewards."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import wrappers
+from gymnasium.spaces import Box
+
+from l2l_gail.demos import Demonstrations, Endings
+from l2l_gail.demos.__main__ import main
+from l2l_gail.demos.record import record_episodes
+from l2l_gail.errors import InputError
+from tests.demos.test_demos import ACT_DIM, OBS_DIM, make_arrays, refusal, write
+
+OBSERVATIONS = Box(-np.inf, np.inf, (OBS_DIM,))
+ACTIONS = Box(-1, 1, (ACT_DIM,))
+
+
+def test_arguments_of_the_environment_are_recorded_and_come_back(tmp_path: Path) -> None:
+    kwargs = {"forward_reward_weight": 2.0, "reset_noise_scale": 0.0}
+    demos = record_episodes(lambda obs: np.zeros((1, 3)), "Hopper-v5", [0], kwargs)
+    assert demos.env_kwargs == kwargs
+    demos.save(tmp_path / "d.npz")
+    assert Demonstrations.load(tmp_path / "d.npz").env_kwargs == kwargs
+    assert demos.head(1).env_kwargs == kwargs
+
+
+def test_other_arguments_are_warned_about() -> None:
+    demos = Demonstrations(**make_arrays(3), env_id="Hopper-v5", env_kwargs={"a": 1, "b": [2]})
+    with pytest.warns(UserWarning, match="a 1 there and 3 here, c not given there and 'x' here"):
+        demos.check_env("Hopper-v5", OBSERVATIONS, ACTIONS, {"a": 3, "b": (2,), "c": "x"})
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given"),
+    [
+        ({"a": 1}, {"a": 1, "render_mode": "rgb_array"}),
+        ({"a": [1, 2]}, {"a": (1, 2)}),
+        (None, {"a": 1}),
+        ({"a": 1}, None),
+        ({"a": 1}, {"a": object()}),
+    ],
+)
+def test_the_same_or_unknown_arguments_are_silent(
+    recorded: dict | None, given: dict | None
+) -> None:
+    demos = Demonstrations(**make_arrays(3), env_id="Hopper-v5", env_kwargs=recorded)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        demos.check_env("Hopper-v5", OBSERVATIONS, ACTIONS, given)
+
+
+@pytest.mark.parametrize("text", ["3", "{", "[" * 100_000, '{"a": NaN}', "\x1b"])
+def test_arguments_that_are_no_json_object_are_refused(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "d.npz", make_arrays(3) | {"env_kwargs": np.array(text)})
+    assert "'env_kwargs' is no JSON object" in refusal(path)
+    with pytest.raises(InputError, match="more than plain values"):
+        Demonstrations(**make_arrays(3), env_kwargs={"a": object()})
+
+
+def test_info_states_the_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kwargs = np.array(json.dumps({"weight": 2.0, "name": "\x1b[2J"}))
+    main(["info", str(write(tmp_path / "d.npz", make_arrays(3) | {"env_kwargs": kwargs}))])
+    printed = capsys.readouterr().out
+    assert r"name=\x1b[2J, weight=2.0" in printed
+
+
+def test_an_action_space_that_most_actions_are_outside_of_is_warned_about() -> None:
+    demos = Demonstrations.load("Hopper-v5")
+    env = gymnasium.make("Hopper-v5")
+    scaled = wrappers.RescaleAction(env, np.float32(-0.3), np.float32(0.3))
+    with pytest.warns(UserWarning, match="of the demonstrated action entries are outside"):
+        demos.check_env("Hopper-v5", env.observation_space, scaled.action_space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        demos.check_env("Hopper-v5", env.observation_space, env.action_space)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("wrap", "strange"),
+    [
+        (lambda env: env, False),
+        (wrappers.NormalizeObservation, True),
+        (lambda env: wrappers.TransformObservation(env, lambda o: 100 * o, None), True),
+        (lambda env: wrappers.TransformObservation(env, lambda o: o * np.nan, None), True),
+    ],
+    ids=["plain", "normalised", "other units", "NaN"],
+)
+def test_observations_that_a_wrapper_changed_are_unfamiliar(wrap, strange: bool) -> None:
+    env = wrap(gymnasium.make("Hopper-v5"))
+    seen = np.stack([env.reset(seed=seed)[0] for seed in range(5)])
+    env.close()
+    found = Demonstrations.load("Hopper-v5").unfamiliar(seen)
+    assert bool(found) is strange
+
+
+def test_what_never_varies_may_differ() -> None:
+    arrays = make_arrays(5)
+    arrays["obs"][:, 1] = 3.0
+    assert Demonstrations(**arrays).unfamiliar(np.array([[0.0, 7.0, 0.0, 0.0]])) == []
+    assert Demonstrations(**arrays).unfamiliar(np.array([[99.0, 7.0, 0.0, 0.0]])) == [0]
+
+
+def test_endings_are_counted() -> None:
+    arrays = make_arrays(2, 3, 4, 1)
+    arrays["terminals"] = np.isin(np.arange(10), (1, 9))
+    arrays["truncated"] = np.arange(10) == 4
+    demos = Demonstrations(**arrays)
+    assert demos.endings == Endings(terminal=2, time_limit=1, cut_off=1)
+    assert demos.endings.terminal_share == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("endings", "sign", "said"),
+    [
+        (Endings(10, 0, 0), "positive", "10 of 10 .* pays the policy for not ending them"),
+        (Endings(6, 4, 3), "positive", "6 of 10"),
+        (Endings(0, 4, 0), "positive", None),
+        (Endings(1, 3, 0), "positive", None),
+        (Endings(0, 0, 4), "positive", None),
+        (Endings(0, 4, 0), "negative", "4 of 4 .* pays the policy for failing early"),
+        (Endings(10, 0, 0), "negative", None),
+        (Endings(10, 0, 0), "either", None),
+        (Endings(0, 10, 0), "either", None),
+    ],
+)
+def test_a_reward_whose_sign_speaks_against_the_demonstrations_is_named(
+    endings: Endings, sign, said: str | None
+) -> None:
+    found = endings.conflict(sign)
+    if said is None:
+        assert found is None
+    else:
+        assert found is not None
+        with pytest.raises(AssertionError, match=said):
+            raise AssertionError(found)
+
+
+def test_the_digest_is_of_the_content_and_not_of_the_file(tmp_path: Path) -> None:
+    demos = Demonstrations(**make_arrays(3, 5), env_id="Hopper-v5")
+    demos.save(tmp_path / "d.npz")
+    np.savez(tmp_path / "e.npz", **make_arrays(3, 5))
+    found = {Demonstrations.load(tmp_path / name).digest for name in ("d.npz", "e.npz")}
+    assert found == {demos.digest}
+    arrays = make_arrays(3, 5)
+    arrays["obs"][0, 0] = np.nextafter(arrays["obs"][0, 0], 9)
+    assert Demonstrations(**arrays).digest != demos.digest
+    assert demos.head(1).digest != demos.digest
