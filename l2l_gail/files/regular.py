@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +14,8 @@ from l2l_gail.errors import InputError
 __all__ = ["open_regular", "read_text"]
 
 
-def open_regular(path: str | Path, *, missing: str = "") -> BinaryIO:
+@contextlib.contextmanager
+def open_regular(path: str | Path, *, missing: str = "") -> Iterator[BinaryIO]:
     """Open a regular file for reading; never wait for one that is not.
 
     A named pipe without a writer would block for ever, a device can give bytes without end.
@@ -21,26 +24,34 @@ def open_regular(path: str | Path, *, missing: str = "") -> BinaryIO:
         path: The file; a symbolic link is followed.
         missing: What to say where there is no file; by default that it does not exist.
 
+    Yields:
+        The open file; it is closed at the end.
+
     Raises:
-        InputError: There is no such file, it is no regular file, or it may not be read. A file
-            that may not be read is never called damaged.
+        InputError: There is no such file, it is no regular file, or it cannot be read, which may
+            turn out only inside. A file that cannot be read is never called damaged.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(_open(path), "rb") as file:
+            yield file
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(missing or f"{path} does not exist: give the path of a file") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise InputError(f"{path} cannot be read ({reason}): check its permissions") from None
+
+
+def _open(path: str | Path) -> int:
     try:
-        kind = os.fstat(handle).st_mode
-        if not stat.S_ISREG(kind):
-            what = "a folder" if stat.S_ISDIR(kind) else "a pipe, socket or device"
-            raise InputError(f"{path} is {what}, not a file: give the path of a file")
-        return os.fdopen(handle, "rb")
-    except BaseException:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except ValueError as error:  # a zero byte in the name
+        raise InputError(f"{path} cannot be read ({error}): give the path of a file") from None
+    kind = os.fstat(handle).st_mode
+    if not stat.S_ISREG(kind):
         os.close(handle)
-        raise
+        what = "a folder" if stat.S_ISDIR(kind) else "a pipe, socket or device"
+        raise InputError(f"{path} is {what}, not a file: give the path of a file")
+    return handle
 
 
 def read_text(path: str | Path, *, limit: int, missing: str = "") -> str:
@@ -55,10 +66,7 @@ def read_text(path: str | Path, *, limit: int, missing: str = "") -> str:
         InputError: As for :func:`open_regular`, or the file is larger, or no UTF-8.
     """
     with open_regular(path, missing=missing) as file:
-        try:
-            raw = file.read(limit + 1)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror})") from None
+        raw = file.read(limit + 1)
     if len(raw) > limit:
         raise InputError(f"{path} is larger than {limit} bytes: it is no file of this library")
     try:

@@ -57,7 +57,10 @@ class Subject:
 
 
 def small_demos() -> dict[str, np.ndarray]:
-    extra = {"env_id": np.array("Hopper-v5"), "expert_return": np.array(3.0)}
+    kwargs = np.array(json.dumps({"reset_noise_scale": 0.0, "names": ["a", 1]}))
+    extra = {
+        "env_id": np.array("Hopper-v5"), "env_kwargs": kwargs, "expert_return": np.array(3.0)
+    }  # fmt: skip
     return make_arrays(3, 5) | extra
 
 

@@ -25,8 +25,8 @@ def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path: Path) -> None:
         (tmp_path / "pipe" / "none", "does not exist"),
         (Path("a\0b"), "cannot be read"),
     ):
-        with pytest.raises(InputError, match=said):
-            open_regular(path)
+        with pytest.raises(InputError, match=said), open_regular(path):
+            pass
 
 
 def test_a_link_is_followed_and_a_loop_of_links_is_said(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_a_link_is_followed_and_a_loop_of_links_is_said(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert read_text(tmp_path / "link", limit=100) == "content"
-    with pytest.raises(InputError, match="cannot be read"):
-        open_regular(tmp_path / "loop")
+    with pytest.raises(InputError, match="cannot be read"), open_regular(tmp_path / "loop"):
+        pass
 
 
 def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
         "import os, sys\n"
         "from l2l_gail.files import open_regular\n"
         "os.setuid(65534)\n"
-        "open_regular(sys.argv[1])"
+        "open_regular(sys.argv[1]).__enter__()"
     )
     if os.getuid() == 0:
         for folder in tmp_path.parents[:2]:
@@ -57,10 +57,18 @@ def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
         )
         said = done.stderr
     else:
-        with pytest.raises(InputError) as caught:
-            open_regular(path)
+        with pytest.raises(InputError) as caught, open_regular(path):
+            pass
         said = str(caught.value)
     assert "cannot be read (Permission denied): check its permissions" in said
+
+
+def test_what_cannot_be_read_after_all_is_one_line() -> None:
+    path = "/proc/self/mem"  # a regular file to the system, but its start cannot be read
+    with pytest.raises(InputError, match="cannot be read"):
+        read_text(path, limit=100)
+    with pytest.raises(InputError, match="cannot be read"), open_regular(path) as file:
+        file.seek(0, os.SEEK_END)
 
 
 def test_text_is_read_up_to_a_limit(tmp_path: Path) -> None:
