@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import atomic_write, check_seal, open_regular, read_tensors, read_text
+from l2l_gail.files import atomic_write, check_seal, open_regular, read_json, read_tensors
 from l2l_gail.files.tensors import dump_tensors
 from l2l_gail.files.writing import keep_a_copy
 from l2l_gail.version import __version__
@@ -44,7 +44,6 @@ CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
 CHECKPOINT_VERSION = 1
 
 _SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
-_LARGEST_JSON = 64 << 20
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 
@@ -371,22 +370,9 @@ def _plain(value: object) -> object:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file: finite numbers, text and containers, not nested without end."""
-    text = read_text(
-        path, limit=_LARGEST_JSON, missing=f"{path} is missing: is this the folder of a run?"
+    """A JSON object from a file of a run."""
+    return read_json(
+        path,
+        way_out="run that seed again, in a folder of its own",
+        missing=f"{path} is missing: is this the folder of a run?",
     )
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):  # the former of numbers with too many digits as well
-        raise InputError(
-            f"{path} is damaged: run that seed again, in a folder of its own"
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(
-            f"{path} holds no JSON object: run that seed again, in a folder of its own"
-        )
-    return content
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")

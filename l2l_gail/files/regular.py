@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from l2l_gail.errors import InputError
 
-__all__ = ["open_regular", "read_text"]
+__all__ = ["open_regular", "read_json", "read_text"]
+
+_LARGEST_JSON = 64 << 20
 
 
 @contextlib.contextmanager
@@ -73,3 +77,35 @@ def read_text(path: str | Path, *, limit: int, missing: str = "") -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is no text in UTF-8: it is damaged or of another kind") from None
+
+
+def read_json(path: str | Path, *, way_out: str, missing: str = "") -> dict[str, Any]:
+    """Read a JSON object: finite numbers, text and containers, not nested without end.
+
+    Args:
+        path: The file.
+        way_out: What to do if it is damaged.
+        missing: As for :func:`open_regular`.
+
+    Raises:
+        InputError: As for :func:`read_text`, or it holds no such object.
+    """
+    text = read_text(path, limit=_LARGEST_JSON, missing=missing)
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError):  # the former of numbers with too many digits as well
+        raise InputError(f"{path} is damaged: {way_out}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: {way_out}")
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large")
+    return number
