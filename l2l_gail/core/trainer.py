@@ -273,7 +273,7 @@ class L2LTrainer:
             "meta_optimizer": _optimizer_state(self.meta_optimizer),
             "leader_optimizer": _optimizer_state(self.leader_optimizer),
             "counts": [self.steps, self.skipped, self.rejected],
-            "tangents": self._forward.tangents if self._forward else [],
+            **({"tangents": self._forward.tangents} if self._forward else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
