@@ -1,0 +1,193 @@
+"""One GAIL run that measures itself: true returns, tracking, what the discriminator costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs import make
+from envs.batched import BatchedEnv
+from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.core import Vars, build_rule
+from l2l_gail.demos import Demonstrations
+from l2l_gail.gail import GAIL, DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.batch import TransitionBatch
+from l2l_gail.gail.game import DiscriminatorGame
+from l2l_gail.ppo import TensorRolloutBuffer
+
+__all__ = ["MeasuredGAIL", "run"]
+
+CURVE_SEEDS = range(40_000, 40_010)
+PROBE_SIZE = 512
+"""Transitions of either side on which the loss on a fresh rollout is measured."""
+FULL_LENGTH = 1000
+"""Steps of an episode that its time limit ends, in all tasks of the grids."""
+BLOCK = 5
+"""Rollouts whose traces are averaged to one figure of the record."""
+
+_POLICY_KWARGS = {"log_std_init": -0.5, "optimizer_kwargs": {"fused": True, "eps": 1e-5}}
+_PPO_DEFAULTS = {"n_steps": 32, "batch_size": 256}
+_DISCRIMINATOR_DEFAULTS = {"batch_size": 256}
+_N_ENVS = 64
+
+
+class MeasuredGAIL(GAIL):
+    """GAIL that keeps, for each rollout, what the experiments report.
+
+    Attributes:
+        traces: By name a figure for each rollout: ``return``, the stochastic policy's true return;
+            ``tracking``, the discriminator's loss on the fresh rollout before its updates; and what
+            the rule says of itself. The return is the mean of the last 100 finished episodes; where
+            none of them ended early, 1,000 times the mean reward of the rollout's steps, which does
+            not wait for episodes to end.
+        gradients: Gradients of the discriminator's loss that were taken, meta-gradients included.
+        probe_s: CPU seconds of measuring.
+    """
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.traces: dict[str, list[float]] = {"return": [], "tracking": []}
+        self.gradients = 0
+        self.probe_s = 0.0
+        self._probe_stream = torch.Generator().manual_seed(self.seed or 0)
+        self._count_gradients(self.discriminator_updates.trainer.game)
+
+    def _count_gradients(self, game: Any) -> None:
+        assert isinstance(game, DiscriminatorGame)
+        loss = game.follower_loss
+
+        def counted(follower: Vars, batch: TransitionBatch) -> Tensor:
+            self.gradients += torch.is_grad_enabled()
+            return loss(follower, batch)
+
+        game.follower_loss = counted  # type: ignore[method-assign]
+
+    def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Measure the discriminator as it is, then update it and score the rollout."""
+        begun = time.process_time()
+        episodes = list(self.ep_info_buffer or ())
+        full = all(info["l"] == FULL_LENGTH for info in episodes)
+        self.traces["return"].append(
+            float(buffer.rewards.mean()) * FULL_LENGTH
+            if full
+            else float(np.mean([info["r"] for info in episodes]))
+        )
+        self.traces["tracking"].append(self._loss_before_updates(buffer))
+        self.probe_s += time.process_time() - begun
+        rewards = super().rollout_rewards(buffer)
+        for tag, value in self.logger.name_to_value.items():
+            if tag.startswith("rule/") or tag == "disc/rejected_updates":
+                self.traces.setdefault(tag, []).append(float(value))
+        return rewards
+
+    @torch.no_grad()
+    def _loss_before_updates(self, buffer: TensorRolloutBuffer) -> float:
+        assert self._expert_inputs is not None
+        trainer, stream = self.discriminator_updates.trainer, self._probe_stream
+        assert trainer.follower is not None
+        sides = [
+            inputs[torch.randint(len(inputs), (PROBE_SIZE,), generator=stream)]
+            for inputs in (self._expert_inputs, self._rollout_inputs(buffer))
+        ]
+        expert, policy = sides
+        share = torch.rand(PROBE_SIZE, 1, generator=stream)
+        batch = TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
+        return float(trainer.game.follower_loss(trainer.follower, batch))
+
+
+def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
+    """Train one cell of a grid and return its record, plain values.
+
+    Args:
+        cell: ``env``, ``seed``, ``steps``, ``eval_every``, ``rule``, ``arguments``, and the changes
+            ``training``, ``discriminator``, ``ppo`` and ``every`` (of the demonstrated
+            transitions).
+        demonstrations: One episode of the environment's expert.
+    """
+    every = cell.get("every", 1)
+    demonstrations = thin(demonstrations, every) if every > 1 else demonstrations
+    ppo = dict(_PPO_DEFAULTS | cell.get("ppo", {}))
+    n_envs = ppo.pop("n_envs", _N_ENVS)
+    env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1)
+    arguments = dict(cell["arguments"])
+    model = MeasuredGAIL(
+        "MlpPolicy",
+        env.sb3(),
+        demonstrations,
+        rule=build_rule(cell["rule"], **arguments),
+        rule_training=RuleTraining(**cell["training"]) if "training" in cell else None,
+        discriminator=DiscriminatorConfig(**_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})),
+        policy_kwargs=_POLICY_KWARGS,
+        seed=cell["seed"],
+        device="cpu",
+        **ppo,
+    )
+    evaluation = TimedEvaluation(cell["env"], CURVE_SEEDS, cell["eval_every"], None, one_thread)
+    begun = time.process_time()
+    model.learn(cell["steps"], callback=evaluation)
+    cpu_s = time.process_time() - begun - evaluation.seconds - model.probe_s
+    env.close()
+    returns = np.asarray(model.traces["return"])
+    return {
+        **cell,
+        "expert_return": demonstrations.expert_return,
+        "random_return": demonstrations.random_return,
+        "return_in_training": round(float(returns.mean()), 2),
+        "evaluations": {name: rounded(values) for name, values in evaluation.curve.items()},
+        "traces": {name: rounded(blocks(values)) for name, values in model.traces.items()},
+        "tracking_loss": round(float(np.mean(model.traces["tracking"])), 5),
+        "gradients": model.gradients,
+        "rollouts": len(returns),
+        "cpu_s": round(cpu_s, 2),
+        "evaluation_cpu_s": round(evaluation.seconds, 2),
+    }
+
+
+class TimedEvaluation(TrueReturnCallback):
+    """The library's own evaluation, its CPU seconds counted.
+
+    Attributes:
+        seconds: CPU seconds so far.
+    """
+
+    seconds = 0.0
+
+    def measure(self) -> None:
+        """Play one episode per seed."""
+        begun = time.process_time()
+        super().measure()
+        self.seconds += time.process_time() - begun
+
+
+def one_thread(env_id: str, n: int, env_kwargs: Any) -> BatchedEnv:
+    """Make evaluation environments that leave the other cores alone."""
+    return make(env_id, n, "cpu", num_threads=1, **env_kwargs)
+
+
+def thin(demonstrations: Demonstrations, every: int) -> Demonstrations:
+    """Return every n-th transition as one episode."""
+    kept = slice(None, None, every)
+    names = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
+    arrays = {name: getattr(demonstrations, name)[kept] for name in names}
+    length = len(arrays["obs"])
+    return dataclasses.replace(
+        demonstrations,
+        **arrays,
+        episode_starts=np.array([0]),
+        episode_lengths=np.array([length]),
+    )
+
+
+def blocks(values: list[float]) -> list[float]:
+    """Return means over blocks of rollouts, the last one perhaps shorter."""
+    return [float(np.mean(values[i : i + BLOCK])) for i in range(0, len(values), BLOCK)]
+
+
+def rounded(values: list[float]) -> list[float]:
+    """Return numbers of at most five digits after the point or before: the record is small."""
+    return [round(v, 4) if abs(v) < 10 else round(v, 1) for v in values]

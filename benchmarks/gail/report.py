@@ -1,0 +1,292 @@
+"""Turn the records of the grids into tables, and put them into docs/results.md.
+
+    .venv/bin/python benchmarks/gail/report.py            # print
+    .venv/bin/python benchmarks/gail/report.py --write    # and replace the tables in the document
+
+In the document a table stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``, NAME being
+a folder of ``benchmarks/results/gail`` and one of the views below: ``settings.cells``.
+
+======== ===========================================================================================
+A        mean over training of the stochastic policy's true return
+E        area under the evaluations of the deterministic policy, divided by the steps
+last     the last evaluation
+tail     mean of the worst 20 % of the last ten evaluations (of all, where there are fewer)
+======== ===========================================================================================
+
+Intervals are 95 % percentile bootstraps over seeds, drawn inside each cell. With three seeds or
+fewer they are too narrow; the number of seeds stands beside each figure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from l2l_gail.cli import parse, run_main  # noqa: E402
+from l2l_gail.errors import InputError  # noqa: E402
+from l2l_gail.stats import area_under_curve  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "gail"
+DOCUMENT = ROOT / "docs" / "results.md"
+RESAMPLES = 10_000
+BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of report.py."""
+
+    write: bool = False
+    """Replace the tables in the document."""
+    results: Path = RESULTS
+    """Root of the records."""
+    document: Path = DOCUMENT
+    """The document."""
+
+
+@dataclass
+class Grid:
+    """The records of one folder.
+
+    Attributes:
+        records: By environment, setting and method, seed by seed.
+    """
+
+    records: dict[tuple[str, str, str], list[dict[str, Any]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    @classmethod
+    def read(cls, folder: Path) -> Grid:
+        """Read all records of a folder.
+
+        Raises:
+            InputError: There are none.
+        """
+        grid = cls()
+        for file in sorted(folder.glob("*.json")):
+            record = json.loads(file.read_text())
+            grid.records[record["env"], record["setting"], record["method"]].append(record)
+        if not grid.records:
+            raise InputError(f"no records in {folder}: run benchmarks/gail/grid.py first")
+        for records in grid.records.values():
+            records.sort(key=lambda record: record["seed"])
+        return grid
+
+    def names(self, position: int) -> list[str]:
+        """Return environments (0), settings (1) or methods (2) in the order of their first run."""
+        return list(dict.fromkeys(key[position] for key in self.records))
+
+    def values(self, key: tuple[str, str, str], measure: Callable[[Any], float]) -> Floats:
+        """Return a measure of one cell, seed by seed."""
+        return np.array([measure(record) for record in self.records.get(key, [])])
+
+
+def return_in_training(record: dict[str, Any]) -> float:
+    """Return A."""
+    return float(record["return_in_training"])
+
+
+def area(record: dict[str, Any]) -> float:
+    """Return E."""
+    curve = record["evaluations"]
+    return area_under_curve(curve["steps"], curve["return_mean"])
+
+
+def last(record: dict[str, Any]) -> float:
+    """Return the last evaluation."""
+    return float(record["evaluations"]["return_mean"][-1])
+
+
+def tail(record: dict[str, Any]) -> float:
+    """Return the mean of the worst fifth of the last ten evaluations."""
+    ten = np.sort(record["evaluations"]["return_mean"][-10:])
+    return float(ten[: max(1, len(ten) // 5)].mean())
+
+
+def number(name: str) -> Callable[[dict[str, Any]], float]:
+    """Return what reads a plain number of the record."""
+    return lambda record: float(record[name])
+
+
+def resampled_means(values: Floats, seed: int) -> Floats:
+    """Return bootstrap means of one cell, ``(RESAMPLES,)``."""
+    generator = np.random.default_rng(seed)
+    return values[generator.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
+
+
+def interval(means: Floats) -> tuple[float, float]:
+    """Return the middle 95 %."""
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def estimate(values: Floats, digits: int = 0) -> str:
+    """Return mean and interval in words."""
+    if len(values) == 0:
+        return ""
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) == 1:
+        return mean
+    low, high = interval(resampled_means(values, 0))
+    return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def methods(grid: Grid) -> str:
+    """Each method's figures, one table for each environment and setting."""
+    parts = []
+    for env in grid.names(0):
+        for setting in grid.names(1):
+            rows = []
+            for method in grid.names(2):
+                key = (env, setting, method)
+                if key not in grid.records:
+                    continue
+                rows.append(
+                    [
+                        method,
+                        str(len(grid.records[key])),
+                        *(estimate(grid.values(key, m)) for m in (return_in_training, area)),
+                        *(estimate(grid.values(key, m)) for m in (last, tail)),
+                        f"{grid.values(key, number('tracking_loss')).mean():.3f}",
+                        f"{grid.values(key, gradients_per_rollout).mean():.0f}",
+                        f"{grid.values(key, number('cpu_s')).mean():.0f}",
+                    ]
+                )
+            if rows:
+                steps = next(grid.records[env, setting, row[0]][0]["steps"] for row in rows)
+                name = "" if setting == "default" else f", {setting}"
+                header = ["method", "seeds", "A", "E", "last", "tail", "tracking"]
+                table = markdown([*header, "gradients a rollout", "CPU s"], rows)
+                parts.append(f"**{env}{name}**, {steps:,} steps\n\n{table}")
+    return "\n".join(parts)
+
+
+def gradients_per_rollout(record: dict[str, Any]) -> float:
+    """Return the discriminator's gradients spent after each rollout."""
+    return float(record["gradients"]) / float(record["rollouts"])
+
+
+def cells(grid: Grid) -> str:
+    """A of each method under each setting, mean over seeds; the best of each row is bold."""
+    parts = []
+    for env in grid.names(0):
+        rows = []
+        for setting in grid.names(1):
+            found = {
+                m: grid.values((env, setting, m), return_in_training)
+                for m in grid.names(2)
+                if (env, setting, m) in grid.records
+            }
+            if not found:
+                continue
+            best = max(values.mean() for values in found.values())
+            seeds = sorted({len(values) for values in found.values()})
+            row = [setting, "-".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))]
+            for method in grid.names(2):
+                values = found.get(method)
+                text = "" if values is None else f"{values.mean():.0f}"
+                row.append(f"**{text}**" if values is not None and values.mean() == best else text)
+            rows.append(row)
+        parts.append(f"**{env}**\n\n" + markdown(["setting", "seeds", *grid.names(2)], rows))
+    return "\n".join(parts)
+
+
+def flatness(grid: Grid) -> str:
+    """Each method over all settings that all methods have, relative to the best in each cell."""
+    rows = []
+    for env in grid.names(0):
+        everyone = grid.names(2)
+        shared = [
+            s for s in grid.names(1) if all((env, s, method) in grid.records for method in everyone)
+        ]
+        if not shared:
+            continue
+        draws = {
+            method: np.stack(
+                [
+                    resampled_means(grid.values((env, s, method), return_in_training), i)
+                    for i, s in enumerate(shared)
+                ]
+            )
+            for method in everyone
+        }  # (settings, RESAMPLES)
+        means = {
+            method: np.array(
+                [grid.values((env, s, method), return_in_training).mean() for s in shared]
+            )
+            for method in everyone
+        }
+        best = np.max(list(means.values()), axis=0)
+        best_draws = np.max(list(draws.values()), axis=0)
+        for method in everyone:
+            share, share_draws = means[method] / best, draws[method] / best_draws
+            rows.append(
+                [
+                    env,
+                    method,
+                    str(len(shared)),
+                    with_interval(means[method].mean(), draws[method].mean(0), 0),
+                    with_interval(share.mean(), share_draws.mean(0), 2),
+                    f"{share.min():.2f} ({shared[int(share.argmin())]})",
+                ]
+            )
+    header = ["environment", "method", "settings", "mean A", "mean share of the best", "worst share"]
+    return markdown(header, rows)
+
+
+def with_interval(value: float, draws: Floats, digits: int) -> str:
+    """Return a figure and its bootstrap interval in words."""
+    low, high = interval(draws)
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+VIEWS: dict[str, Callable[[Grid], str]] = {
+    "methods": methods,
+    "cells": cells,
+    "flatness": flatness,
+}
+
+
+def table(name: str, results: Path) -> str:
+    """Return the table of a block's name."""
+    folder, _, view = name.rpartition(".")
+    if view not in VIEWS:
+        raise InputError(f"{name}: no such view; there are: {', '.join(VIEWS)}")
+    return VIEWS[view](Grid.read(results / folder))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print every table of the document, and write them into it if asked to."""
+    config = parse(Config, argv, prog="report.py", description="Tables of the GAIL experiments.")
+    text = config.document.read_text()
+    for match in BLOCK.finditer(text):
+        print(f"\n{match[2]}\n\n{table(match[2], config.results)}")
+    if config.write:
+        config.document.write_text(
+            BLOCK.sub(lambda m: f"{m[1]}{table(m[2], config.results)}{m[3]}", text)
+        )
+
+
+if __name__ == "__main__":
+    run_main(main)
