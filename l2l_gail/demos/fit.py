@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -13,14 +13,31 @@ from gymnasium.spaces import Box
 
 from l2l_gail.errors import InputError
 
-if TYPE_CHECKING:
-    from l2l_gail.demos.demonstrations import Demonstrations
-
 __all__ = ["bare_id", "check_fit", "plain_kwargs", "unfamiliar"]
 
 _MOST_BEYOND = 0.5
 _NOT_COMPARED = ("render_mode",)
 _FAR = 2.0
+
+
+class Recorded(Protocol):
+    """What is compared of demonstrations; their attributes of these names."""
+
+    @property
+    def obs(self) -> np.ndarray:
+        """Observations ``(T, obs_dim)``."""
+
+    @property
+    def acts(self) -> np.ndarray:
+        """Actions ``(T, act_dim)``."""
+
+    @property
+    def env_id(self) -> str | None:
+        """The environment's id, if known."""
+
+    @property
+    def env_kwargs(self) -> dict[str, Any] | None:
+        """The environment's arguments, if known."""
 
 
 def bare_id(env_id: str) -> str:
@@ -39,7 +56,7 @@ def plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def check_fit(
-    demos: Demonstrations,
+    demos: Recorded,
     env_id: str | None,
     observation_space: gymnasium.Space[Any],
     action_space: gymnasium.Space[Any],
@@ -72,7 +89,7 @@ def check_fit(
 
 
 def _warn_of_arguments(
-    demos: Demonstrations, name: str, env_kwargs: Mapping[str, Any] | None
+    demos: Recorded, name: str, env_kwargs: Mapping[str, Any] | None
 ) -> None:
     ours = None if env_kwargs is None else plain_kwargs(env_kwargs)
     if ours is None or demos.env_kwargs is None or ours == demos.env_kwargs:
@@ -95,7 +112,7 @@ def _told(kwargs: Mapping[str, Any], key: str) -> str:
     return repr(kwargs[key]) if key in kwargs else "not given"
 
 
-def _warn_of_actions(demos: Demonstrations, name: str, space: gymnasium.Space[Any]) -> None:
+def _warn_of_actions(demos: Recorded, name: str, space: gymnasium.Space[Any]) -> None:
     """An expert that was recorded before clipping is beyond the bounds now and then, not mostly."""
     if not isinstance(space, Box):
         return
@@ -109,7 +126,7 @@ def _warn_of_actions(demos: Demonstrations, name: str, space: gymnasium.Space[An
         )
 
 
-def unfamiliar(demos: Demonstrations, observations: np.ndarray) -> list[int]:
+def unfamiliar(demos: Recorded, observations: np.ndarray) -> list[int]:
     """See :meth:`Demonstrations.unfamiliar`."""
     low, high = demos.obs.min(axis=0), demos.obs.max(axis=0)
     margin = _FAR * (high - low)
