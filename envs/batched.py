@@ -1,4 +1,4 @@
-"""The interface of a batched environment: torch in, torch out, whatever steps the physics."""
+"""The interface of a batched environment: torch in, torch out, on either backend."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ StepResult = tuple[Tensor, Tensor, Tensor, Tensor, Info]
 
 
 class BatchedEnv(ABC):
-    """``N`` copies of one of Gymnasium's MuJoCo tasks that step together.
+    """``N`` copies of a MuJoCo task that step together.
 
-    Environments that end are reset in the same step: ``obs`` is then the first observation of the
-    next episode, and ``info["final_obs"]`` the state that was reached.
+    An environment whose episode ends is reset in the same step: ``obs`` is then the first
+    observation of the next episode, and ``info["final_obs"]`` the state that was reached.
 
     =================== ============================================ ==================
     ``step`` returns    meaning                                      shape
@@ -41,9 +41,9 @@ class BatchedEnv(ABC):
     obs                 observations, after any reset                (N, obs_dim)
     reward              rewards of the step                          (N,)
     terminated          the task ended the episode                   (N,) bool
-    truncated           the time limit ended it (on a GPU also lack  (N,) bool
-                        of room for contacts)
-    info                the entries below and Gymnasium's own
+    truncated           the time limit ended it (on a GPU also a     (N,) bool
+                        lack of room for contacts)
+    info                the entries below and the task's own
     =================== ============================================ ==================
 
     ================== ============================================= ==================
@@ -55,33 +55,33 @@ class BatchedEnv(ABC):
     episode_return     undiscounted return so far, this step         (N,) float64
                        included; the episode's where it ended
     episode_length     steps so far, likewise                        (N,) int64
-    reward_ctrl, ...   Gymnasium's named terms, of the states        (N, ...)
-                       reached
+    reward_ctrl, ...   the task's named terms (for Gymnasium's       (N, ...)
+                       tasks, its own), of the states reached
     ================== ============================================= ==================
 
-    Returned tensors are new at every step: none is overwritten later.
+    Every step returns new tensors; none is overwritten later.
 
     Args:
         definition: What to simulate.
         num_envs: Number of environments ``N``.
-        device: Where observations and rewards lie.
+        device: Device of observations and rewards.
         dtype: Their type.
         seed: Seed of the first reset; environment ``i`` takes ``seed + i``.
 
     Attributes:
-        env_id: Gymnasium's id.
+        env_id: The id under which Gymnasium knows the task.
         num_envs: ``N``.
-        device: Where observations and rewards lie.
+        device: Device of observations and rewards.
         dtype: Type of observations and rewards.
         single_observation_space: Space of one environment.
         single_action_space: Likewise.
         spec: Gymnasium's specification.
-        model: The compiled model, not to be changed: a batch works on a copy.
+        model: The compiled model, for reading only: the batch steps a copy of it.
         max_episode_steps: Time limit in steps.
         reset_info: Gymnasium's info of each environment's latest reset, entries ``(N, ...)``.
 
     Raises:
-        InputError: ``num_envs`` or the seed is no such number.
+        InputError: ``num_envs`` is below 1, or the seed is negative.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class BatchedEnv(ABC):
         self.model = definition.model
         self.max_episode_steps = definition.max_episode_steps
         self.reset_info: Info = {}
-        self._arguments = definition.arguments  # a saved state goes on only among equals
+        self._arguments = definition.arguments  # a saved state fits only environments made alike
         self._seed: int | None = seed  # of the first reset
         self._owner = os.getpid()
-        self._told = 0  # of what diverged
+        self._told = 0  # divergences that check() has warned of
         self._closed = False
 
     @abstractmethod
@@ -116,9 +116,9 @@ class BatchedEnv(ABC):
         """Begin new episodes everywhere.
 
         Args:
-            seed: ``None`` goes on with each environment's own generator (the first reset takes the
-                seed of construction); a number seeds environment ``i`` with ``seed + i``; a
-                sequence gives one each.
+            seed: A number seeds environment ``i`` with ``seed + i``; a sequence gives each its own
+                seed; ``None`` lets each environment's generator continue (the first reset uses the
+                seed given to the constructor).
 
         Returns:
             Observations ``(N, obs_dim)`` and Gymnasium's info of the resets.
@@ -143,7 +143,7 @@ class BatchedEnv(ABC):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the physics runs, in words: what ``device="auto"`` has come to."""
+        """Where the physics runs, in words: what ``device="auto"`` resolved to."""
 
     @property
     @abstractmethod
@@ -151,9 +151,9 @@ class BatchedEnv(ABC):
         """How many times an environment was reset because its state was not finite or huge."""
 
     def check(self) -> None:
-        """Warn of what has gone wrong in the simulations since the last check, with its number.
+        """Warn of what has gone wrong in the simulations since the last check, with a count.
 
-        Waits for the device once; a training calls it where it waits anyhow, between rollouts.
+        Waits for the device once: call it where training waits anyway, between rollouts.
         """
         diverged = self.diverged
         new, self._told = diverged - self._told, diverged
@@ -167,25 +167,25 @@ class BatchedEnv(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next steps depend on, as tensors and plain values."""
+        """Return everything that the next steps depend on, as tensors and plain values."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
-        """Go on from a state of :meth:`state_dict`.
+        """Restore a state returned by :meth:`state_dict`.
 
         Returns:
             The observations ``(N, obs_dim)`` of that state.
 
         Raises:
-            InputError: The state is another environment's.
+            InputError: The state belongs to a different environment.
         """
 
     def close(self) -> None:
-        """Give the simulations' memory and threads back; again is nothing."""
+        """Free the simulations' memory and threads; safe to call twice."""
         self._closed = True
 
     def sb3(self, info_keys: Sequence[str] | str = ()) -> SB3VecEnv:
-        """Return this environment as Stable-Baselines3 sees one.
+        """Return a view of the batch as a Stable-Baselines3 ``VecEnv``.
 
         Args:
             info_keys: Named terms to put into every environment's info at every step, or
@@ -196,7 +196,7 @@ class BatchedEnv(ABC):
         return SB3VecEnv(self, info_keys)
 
     def gymnasium(self) -> GymVectorEnv:
-        """Return this environment as a ``gymnasium.vector.VectorEnv``."""
+        """Return a view of the batch as a ``gymnasium.vector.VectorEnv``."""
         from .gym_vector import GymVectorEnv
 
         return GymVectorEnv(self)
@@ -212,7 +212,7 @@ class BatchedEnv(ABC):
         return f"{kind}({self.env_id!r}, num_envs={size}, device={str(self.device)!r})"
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        """Return one seed per environment, ``None`` where its generator goes on."""
+        """Return one seed per environment, ``None`` where its generator continues."""
         if seed is None:
             seed = self._seed
         if seed is None:

@@ -48,9 +48,9 @@ class Definition:
         action_space: Of one environment, ``(act_dim,)`` float32.
         spec: Gymnasium's specification, keyword arguments included.
         max_episode_steps: The time limit in steps.
-        nconmax: Contacts to have room for on a GPU, in each environment on average; ``None`` where
-            the model is not the one that the task knows.
-        njmax: Constraint rows to have room for in each environment; likewise.
+        nconmax: Room for contacts on a GPU, per environment on average; ``None`` where the model
+            is not the one that the task is registered with.
+        njmax: Room for constraint rows in each environment; likewise.
     """
 
     env_id: str
@@ -66,7 +66,7 @@ class Definition:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What makes environments of one id differ, those of cameras apart."""
+        """What makes two environments of one id differ, cameras aside."""
         registered = gymnasium.registry[self.env_id].kwargs
         given = {
             name: value
@@ -127,7 +127,7 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
 
 
 def _arguments_of_task(spec: EnvSpec) -> dict[str, Any]:
-    """Return the keyword arguments that an environment was made with, cameras' apart."""
+    """Return the keyword arguments that an environment was made with, cameras aside."""
     apart = _OF_PICTURES | _OF_REGISTRATION
     return {name: value for name, value in spec.kwargs.items() if name not in apart}
 

@@ -90,7 +90,7 @@ class GymVectorEnv(VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step, and reset what ended.
+        """Step every environment; reset those whose episode ended.
 
         Args:
             actions: Shape ``(N, act_dim)``.
@@ -172,5 +172,5 @@ def _arrays(terms: dict[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:
-    """Return a tensor's values; those of a CPU tensor without a copy."""
+    """Return a tensor as an array; one on the CPU without a copy."""
     return tensor.cpu().numpy()

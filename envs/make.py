@@ -1,4 +1,4 @@
-"""One call for a batched environment, on whatever device there is."""
+"""Make a batched environment on whatever device there is."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def make(
             ``"cuda"``, ``"cuda:1"``, ...: mujoco_warp, float32, everything stays on the GPU; needs
             the ``gpu`` extra. ``"auto"``: the GPU if there is one and the extra is installed; the
             choice is logged (INFO) and is ``env.place`` in words.
-        seed: Environment ``i`` begins with ``seed + i``, and later episodes go on with its own
-            generator; ``None`` takes another seed at every run.
-        num_threads: Threads of the CPU backend; it changes no result. By default all cores, and 1
-            below 16 environments.
-        nconmax: On a GPU, contacts to have room for in each environment; the CPU has no such limit.
-        njmax: On a GPU, constraint rows likewise.
-        deterministic: Have a GPU repeat its results bit for bit, two to three times slower. The CPU
-            always does.
+        seed: Environment ``i`` is seeded with ``seed + i``, and its later episodes continue with
+            its own generator; ``None`` takes a different seed at every run.
+        num_threads: Threads of the CPU backend; the number changes no result. By default all
+            cores, and 1 below 16 environments.
+        nconmax: On a GPU, room for contacts per environment; the CPU has no such limit.
+        njmax: On a GPU, room for constraint rows in each environment.
+        deterministic: Make a GPU repeat its results bit for bit, at a half to a third of the
+            speed. The CPU always does.
         **gym_kwargs: As ``gymnasium.make`` takes them: the task's weights and ranges,
             ``xml_file``, ``frame_skip``, ``max_episode_steps``.
 
@@ -61,7 +61,8 @@ def make(
         The environment; ``.sb3()`` and ``.gymnasium()`` are its views for those libraries.
 
     Raises:
-        InputError: Unknown task, arguments it does not take, a device that is not there.
+        InputError: An unknown task, arguments that it does not take, or a device that is not
+            there.
     """
     place = simulation_device(str(device))
     if seed is None:
@@ -86,12 +87,12 @@ def make(
 
 
 def simulation_device(device: str = "auto") -> str:
-    """Return where environments asked for on ``device`` are simulated.
+    """Return the device that environments are simulated on: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
-    ``"auto"`` warns where there is a GPU and it cannot be used.
+    ``"auto"`` warns if there is a GPU that cannot be used.
 
     Raises:
-        InputError: A GPU is asked for, and there is none or mujoco_warp cannot use it.
+        InputError: A GPU was asked for, and there is none or mujoco_warp cannot use it.
     """
     if device == "auto":
         if not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Tasks of one's own: a model, and what of it is observed, rewarded and the end."""
+"""Register a task of your own: a model, and what of it is observed and rewarded."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def register_task(
     max_episode_steps: int,
     **arguments: Any,
 ) -> None:
-    """Make a task of one's own known, here and to Gymnasium.
+    """Register a task of your own, here and with Gymnasium.
 
-    From then on :func:`~envs.make.make` steps it as a batch, on the CPU or on a GPU,
-    ``gymnasium.make`` makes a single environment of it, and the scripts take it as ``--env``:
-    ``module:id`` there, since the module that calls this function has to be imported first.
+    :func:`~envs.make.make` then steps it in batches, on the CPU or on a GPU; ``gymnasium.make``
+    makes single environments of it; and the scripts take it as ``--env module:id``, where
+    ``module`` is the one that calls this function and so has to be imported first.
 
     Args:
-        env_id: Its id, ``Name-v0``; that of an earlier task of one's own is replaced.
-        task: A frozen dataclass derived from :class:`~envs.tasks.Task`, whose further fields are
-            the environment's keyword arguments.
-        xml_file: The model, MJCF; a bare name is one of Gymnasium's models.
+        env_id: Its id, ``Name-v0``. An earlier task of your own by this id is replaced.
+        task: A frozen dataclass derived from :class:`~envs.tasks.Task`, whose other fields are the
+            environment's keyword arguments.
+        xml_file: Path of the model (MJCF); a bare name is one of Gymnasium's models.
         max_episode_steps: The time limit in steps.
-        **arguments: Fields of the task that have no default, or that are to have another one.
+        **arguments: Values for fields of the task that have no default, or another default.
 
     Raises:
-        InputError: The id is malformed or Gymnasium's own, the class is no complete task or lacks
-            arguments, there is no such file, or no time limit.
+        InputError: The id is malformed or taken by somebody else, the class is not a complete task
+            or lacks arguments, the file does not exist, or the time limit is below 1.
     """
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise InputError(f"{env_id}: a task is a class derived from envs.tasks.Task, not {task!r}")

@@ -66,10 +66,11 @@ def make_vec(
 
 
 def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch | None:
-    """Return what runs evaluation episodes of this environment as one batch on the CPU.
+    """Return a function that makes evaluation environments as one batch on the CPU.
 
-    ``None`` for an environment that is to be evaluated one episode at a time: one that cannot be
-    batched, or a task of the user's own, whose figures Gymnasium's environment is to check.
+    Returns ``None`` for an environment that is to be evaluated in Gymnasium's single environments:
+    one that cannot be batched, or a task of the user's own, for which no test has shown that the
+    batch equals them.
     """
     if not can_be_batched(env_id, env_kwargs) or check_env_id(env_id) not in GYMNASIUM_TASKS:
         return None
@@ -81,7 +82,7 @@ def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch |
 
 
 def can_be_batched(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> bool:
-    """Return whether :func:`~envs.make.make` knows an environment, which it then steps as a batch.
+    """Return whether :func:`~envs.make.make` can step an environment in batches.
 
     Args:
         env_id: Registered environment; ``"module:Name-v0"`` imports the module first.

@@ -2,7 +2,7 @@
 
 A learned reward says nothing about the task, so every figure that this project reports comes from
 here: one episode per seed, in an environment without wrappers of the training, the environment's
-own reward summed without discount.  Batched environments that equal Gymnasium's may play the
+own reward summed without discount.  Batched environments that equal Gymnasium's may run the
 episodes instead, for speed alone.
 """
 
@@ -65,7 +65,7 @@ MakeBatch = Callable[[str, int, Mapping[str, Any]], BatchOfEpisodes]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Episodes played by one policy, in the order of their seeds.
+    """Episodes of one policy, in the order of their seeds.
 
     Attributes:
         returns: Undiscounted sums of the environment's reward, ``(n,)`` float64.
@@ -98,16 +98,16 @@ def evaluate_policy_return(
     env_kwargs: Mapping[str, Any] | None = None,
     make_batch: MakeBatch | None = None,
 ) -> Evaluation:
-    """Play one episode per seed and return their true returns and lengths.
+    """Run one episode per seed and return their true returns and lengths.
 
     The episodes run in lockstep, with one batched ``predict`` per step on those still running,
-    which costs a small network about as much as a single observation. The result equals playing
+    which costs a small network about as much as a single observation. The result equals running
     the seeds one at a time, if ``predict`` treats its rows independently.
 
     Args:
         predict: Raw observations ``(n, obs_dim)`` to actions ``(n, act_dim)``, any float dtype.
             Actions are clipped to the action space before they are applied.
-        env_id: Environment to play in.
+        env_id: Environment to evaluate in.
         seeds: One reset seed per episode.
         env_kwargs: Keyword arguments of the environment.
         make_batch: Makes the environments as one batch; by default they are Gymnasium's, one each.

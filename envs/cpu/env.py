@@ -1,4 +1,4 @@
-"""The CPU backend: MuJoCo's own engine on all cores, Gymnasium's numbers to the last bit."""
+"""Batches on the CPU: MuJoCo's own engine on all cores, equal to Gymnasium to the last bit."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class CpuEnv(BatchedEnv):
     """Batched environments on MuJoCo's C engine.
 
     Observations, rewards, their named terms, terminations, truncations and final observations
-    equal those of ``gymnasium.make`` with the same seeds and actions bit for bit, in float64. The
-    step runs outside the interpreter's lock on ``num_threads`` threads, whose number changes no
-    result; nothing in it loops over environments in Python, except the draw of a new episode's
-    state, which comes from the ended environment's own generator.
+    equal those of ``gymnasium.make`` with the same seeds and actions bit for bit, in float64. A
+    step releases the interpreter's lock and runs on ``num_threads`` threads, whose number changes
+    no result. Nothing in it loops over environments in Python, except for the first states of new
+    episodes, which are drawn from each environment's own generator.
 
     Args:
         definition: What to simulate.
         num_envs: Number of environments.
         seed: Seed of the first reset.
-        num_threads: Threads of the physics; by default all cores of this process, and 1 below 16
-            environments.
+        num_threads: Threads that step the physics; by default one for each core that the process
+            may use, and a single one below 16 environments.
 
     Raises:
-        InputError: Bad numbers, or MuJoCo is older than 3.17.
+        InputError: A number is out of range, or MuJoCo is older than 3.17.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class CpuEnv(BatchedEnv):
 
     @property
     def diverged(self) -> int:
-        """How often MuJoCo has reset a simulation by itself (bad position, velocity or force)."""
+        """How often MuJoCo reset a simulation because its state was not finite or huge."""
         self._check_usable()
         return self._batch.diverged
 
     def check(self) -> None:
-        """Warn of what has gone wrong since the last check: states, rewards, the physics."""
+        """Warn of what has gone wrong since the last check; see :meth:`BatchedEnv.check`."""
         super().check()
         counts = {f"the task's {what} were not finite": n for what, n in self._not_finite.items()}
         counts |= {f"MuJoCo warned of {what}": n for what, n in self._batch.warned.items()}
@@ -142,7 +142,7 @@ class CpuEnv(BatchedEnv):
         self._warned = counts
 
     def state_dict(self) -> dict[str, Any]:
-        """Return physics, generators and episode totals; enough for an exact continuation.
+        """Return physics, generators and episode totals: enough to continue exactly.
 
         Raises:
             RuntimeError: There is no episode yet, or the environment is closed.
@@ -165,7 +165,7 @@ class CpuEnv(BatchedEnv):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
-        """Go on from a state of :meth:`state_dict`."""
+        """Restore a state returned by :meth:`state_dict`."""
         self._check_usable()
         physics, obs = state.get("physics"), state.get("obs", ())
         here = f"{self.num_envs} x {self.env_id} on the CPU"
@@ -190,7 +190,7 @@ class CpuEnv(BatchedEnv):
         return self._loaded.clone()
 
     def close(self) -> None:
-        """End the threads and free the simulations; again is nothing."""
+        """End the threads and free the simulations; safe to call twice."""
         super().close()
         self._batch.close()
         self._fields = SimpleNamespace()  # its arrays were the batch's memory
@@ -213,7 +213,7 @@ class CpuEnv(BatchedEnv):
         return acts
 
     def _count_not_finite(self, reward: np.ndarray, obs: np.ndarray) -> None:
-        """Note rows that the task has computed numbers for that are none."""
+        """Count the rows in which the task's results are not finite."""
         for what, finite in (("rewards", np.isfinite(reward)), ("observations", np.isfinite(obs))):
             if not finite.all():
                 rows = finite.reshape(self.num_envs, -1).all(-1)
@@ -241,9 +241,9 @@ class CpuEnv(BatchedEnv):
 
 
 def _tensors(terms: dict[str, np.ndarray]) -> Info:
-    """Return a task's terms as tensors of their own.
+    """Return a task's terms as tensors that share no memory.
 
-    Those that look into the state are copied, and one that has two names too.
+    Views of the simulation's state are copied, and so is an array that has two names.
     """
     given: set[int] = set()
     info = {}
@@ -260,7 +260,7 @@ def _cores() -> int:
 
 
 def _plain(generator: np.random.Generator) -> dict[str, Any]:
-    """Return a generator's state in plain values: its 128-bit numbers as text."""
+    """Return a generator's state as plain values, with its 128-bit numbers as text."""
     state = generator.bit_generator.state
     numbers = {name: hex(number) for name, number in state["state"].items()}
     return {**state, "state": numbers}

@@ -1,4 +1,4 @@
-"""A model that steps to the same bits as another one, with less work."""
+"""Rid a model of work that changes no result, so that it steps to the same bits in less time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2l_gail.mujoco_warnings import without_mujoco_warnings
 
 __all__ = ["without_idle_work"]
 
-_TESTED = "4.0."  # what is idle, and the order of contacts, is read from this MuJoCo's sources
+_TESTED = "4.0."  # idle work and the order of contacts were read from this version's sources
 _MANY = 200  # pairs from which on MuJoCo's sweep and prune costs less than a list
 _PLAIN = (  # shapes whose distance is a formula
     int(mujoco.mjtGeom.mjGEOM_PLANE),
@@ -27,17 +27,18 @@ Pairs = Sequence[tuple[int, int]]
 def without_idle_work(model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
     """Return a model that steps to the same bits in less time.
 
-    What the model does not have, MuJoCo need not look for: other islands than its one kinematic
-    tree, friction in joints, springs. That is up to a tenth of a step. And in a robot of a few
-    bodies its sweep and prune, which decides what geoms are near enough to touch, costs more than
-    it saves: there all pairs that may touch are listed instead, in the order in which MuJoCo takes
-    contacts. That is up to a seventh.
+    MuJoCo need not look for what the model does not have: islands beyond its one kinematic tree,
+    joint friction, springs. That saves up to a tenth of a step. In a robot of a few bodies, sweep
+    and prune, which decides what geoms are near enough to touch, costs more than it saves: all
+    pairs that may touch are listed instead, in the order in which MuJoCo processes contacts. That
+    saves up to a seventh.
 
-    Where it is not certain that no bit changes, the model is returned as it is: with another
-    MuJoCo than the one whose sources say so, and with options that switch parts of it on or off.
+    Where it is not certain that no bit changes, the model is returned unchanged: on any other
+    MuJoCo than the version whose sources this was read from, and with options that switch parts of
+    it on or off.
 
     Args:
-        model: The model; it stays as it is.
+        model: The model; not modified.
         xml: Path of its file.
     """
     if not mujoco.__version__.startswith(_TESTED) or _has_switches(model):
@@ -60,7 +61,7 @@ def without_idle_work(model: mujoco.MjModel, xml: str) -> mujoco.MjModel:
 
 
 def _has_switches(model: mujoco.MjModel) -> bool:
-    """Return whether parts of MuJoCo are switched on or off, or the user filters contacts."""
+    """Return whether parts of MuJoCo are switched on or off, or contacts are filtered."""
     filtered = mujoco.get_mjcb_contactfilter() is not None
     return bool(model.opt.disableflags or model.opt.enableflags or filtered)
 
@@ -143,7 +144,7 @@ def _pairs(model: mujoco.MjModel) -> Iterator[tuple[int, int]]:
 
 
 def _order(model: mujoco.MjModel, i: int, j: int) -> tuple[int, ...]:
-    """Return what MuJoCo sorts contacts by: the bodies, then the geoms, the simpler shape first."""
+    """Return MuJoCo's sort key of contacts: bodies, then geoms, the simpler shape first."""
     if model.geom_type[i] > model.geom_type[j]:
         i, j = j, i
     return *sorted((model.geom_bodyid[i], model.geom_bodyid[j])), i, j

@@ -59,7 +59,7 @@ class _WarningStat(ctypes.Structure):
 class MjBatch:
     """``nsim`` simulations of one model, stepped on ``nthread`` threads.
 
-    Each simulation is one row of integration state (warm start included); results do not depend on
+    Each simulation is one row of integration state (warm start included). Results do not depend on
     the number of threads. The arrays live in the batch's memory and change under the reader at
     every call: copy what is to last, and touch none after :meth:`close`.
 
@@ -165,7 +165,7 @@ class MjBatch:
         self._call("mjb_forward", which, len(ids), _ALL_STAGES)
 
     def close(self) -> None:
-        """Free the simulations and end their threads; again is nothing."""
+        """Free the simulations and end their threads; safe to call twice."""
         self._close()
 
     def _call(self, name: str, *arguments: object) -> None:
@@ -191,10 +191,10 @@ def _without_clock_and_log(lib: ctypes.CDLL) -> Iterator[None]:
     line on the terminal and in ``MUJOCO_LOG.TXT`` for every warning of every simulation, which the
     batch counts anyway.
 
-    Both are functions that the process has one of, ``mjcb_time`` (which Python's ``mujoco`` sets)
-    and ``mju_user_warning``. A batch that finds them taken away by another thread's leaves it to
-    that one to give them back. The timers of what another thread simulates meanwhile mean nothing,
-    and its warnings are lost.
+    Both are global to the process: ``mjcb_time``, which Python's ``mujoco`` sets, and
+    ``mju_user_warning``. A batch that finds them already taken away, by a batch in another thread,
+    leaves it to that one to restore them. Timers of whatever another thread simulates meanwhile
+    are meaningless, and its warnings are lost.
     """
     clock = ctypes.c_void_p.in_dll(lib, "mjcb_time")
     warn = ctypes.c_void_p.in_dll(lib, "mju_user_warning")
@@ -211,7 +211,7 @@ def _without_clock_and_log(lib: ctypes.CDLL) -> Iterator[None]:
 
 
 def _doubles(address: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return memory of MuJoCo's as an array, without a copy."""
+    """Return MuJoCo's memory as an array, without a copy."""
     if 0 in shape:
         return np.zeros(shape)
     pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_double))
@@ -260,8 +260,8 @@ def _library() -> ctypes.CDLL:
 
 @cache
 def _says_nothing() -> int | None:
-    """Return the address of a function that a warning may be given to, and that is not heard.
+    """Return the address of a C function that takes a warning and does nothing with it.
 
-    ``mju_str2Type`` looks a text up in a short list of names, and does nothing else.
+    ``mju_str2Type`` looks a text up in a short list of names.
     """
     return ctypes.cast(_library().mju_str2Type, ctypes.c_void_p).value

@@ -18,16 +18,16 @@ __all__ = ["TaskEnv"]
 
 
 class TaskEnv(MujocoEnv):
-    """What ``gymnasium.make`` makes of a registered task: one environment, with pictures.
+    """A registered task as ``gymnasium.make`` returns it: one environment, with rendering.
 
-    Model, simulation, renderer and reset are those of Gymnasium's ``MujocoEnv``, so that a return
-    measured in it owes nothing to the batched backends. Observation, reward, termination and reset
+    Model, simulation, renderer and reset are those of Gymnasium's ``MujocoEnv``, so returns
+    measured here do not depend on the batched backends. Observation, reward, termination and reset
     noise are the task's, on a batch of one.
 
     Args:
         task: Id by which the task is registered.
         xml_file: Path of the model (MJCF); a bare name is one of Gymnasium's models.
-        render_mode: As for Gymnasium's MuJoCo environments, which know what follows, too.
+        render_mode: As in Gymnasium's MuJoCo environments, like the rest up to ``visual_options``.
         width: Of a picture, in pixels.
         height: Likewise.
         camera_id: Camera by number.

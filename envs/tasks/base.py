@@ -32,10 +32,11 @@ Fields = Any
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """One of Gymnasium's MuJoCo tasks.
+    """A MuJoCo task: one of Gymnasium's, or your own (:func:`~envs.register.register_task`).
 
     Attributes:
-        xml_file: Name of a model of Gymnasium's, or a path that begins with ``.``, ``/`` or ``~``.
+        xml_file: Name of one of Gymnasium's models, or a path that begins with ``.``, ``/`` or
+            ``~``.
         frame_skip: Physics substeps in one step.
         dt: Seconds in one step; known once :meth:`bind` was called, as what follows is.
         init_qpos: The model's default positions, ``(nq,)``.
@@ -47,11 +48,12 @@ class Task(ABC):
     fixed: ClassVar[tuple[str, ...]] = ()
     """Fields that Gymnasium does not take as keyword arguments for this version of the task."""
     nconmax: ClassVar[int | None] = None
-    """Contacts that a GPU makes room for in each environment, on average; mujoco_warp's guess if
-    ``None``. For the model that the task is registered with: another ``xml_file`` gets the guess.
+    """Room for contacts on a GPU, per environment on average; ``None`` leaves it to mujoco_warp.
+
+    It is that of the model that the task is registered with; mujoco_warp guesses for any other.
     """
     njmax: ClassVar[int | None] = None
-    """Constraint rows that a GPU makes room for in each environment; likewise."""
+    """Room for constraint rows in each environment; likewise."""
 
     xml_file: str
     frame_skip: int
@@ -102,7 +104,7 @@ class Task(ABC):
     def transition(
         self, xp: Any, before: Array | None, f: Fields, action: Array
     ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return what a step was worth.
+        """Return the outcome of a step.
 
         Args:
             xp: Array namespace.
@@ -112,18 +114,18 @@ class Task(ABC):
                 computes the control cost in it.
 
         Returns:
-            reward ``(B,)``; terminated ``(B,)`` bool; Gymnasium's info entries ``(B, ...)``.
+            reward ``(B,)``; terminated ``(B,)`` bool; named terms for the infos, ``(B, ...)``.
         """
 
     def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
-        """Return Gymnasium's info entries of a reset, ``(B, ...)``."""
+        """Return named terms for the info of a reset, ``(B, ...)``."""
         return {}
 
     @abstractmethod
     def initial(self, xp: Any, draw: Draw) -> tuple[Array, Array]:
         """Return positions ``(B, nq)`` and velocities ``(B, nv)`` of new episodes.
 
-        The draws come in Gymnasium's order.
+        Gymnasium's tasks draw in Gymnasium's order.
         """
 
 
@@ -150,7 +152,7 @@ class NoisyStart(Task):
 
 
 class _Bodies(dict[str, int]):
-    """Body indices by name; a name that is not there is a model of the wrong kind."""
+    """Body indices by name; a missing name means that the model does not fit the task."""
 
     def __missing__(self, name: str) -> int:
         raise InputError(f"the model has no body {name!r}; it has {', '.join(filter(None, self))}")

@@ -86,14 +86,14 @@ def random_actions(space: gymnasium.spaces.Box, steps: int, num_envs: int, seed:
     return (unit * space.high).astype(np.float32)
 
 
-def played(env: BatchedEnv, actions: np.ndarray) -> list[Tensor]:
+def outcomes(env: BatchedEnv, actions: np.ndarray) -> list[Tensor]:
     """Everything that the steps return, as one list of tensors."""
-    outcomes: list[Tensor] = []
+    found: list[Tensor] = []
     for action in actions:
         *results, info = env.step(action)
-        outcomes += [*results, *(info[name] for name in sorted(info))]
-        outcomes += [value.clone() for _, value in sorted(env.reset_info.items())]
-    return outcomes
+        found += [*results, *(info[name] for name in sorted(info))]
+        found += [value.clone() for _, value in sorted(env.reset_info.items())]
+    return found
 
 
 def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:

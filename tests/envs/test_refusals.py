@@ -14,7 +14,7 @@ import torch
 
 import envs
 from l2l_gail.errors import InputError
-from tests.envs.support import played, random_actions, same, same_bits
+from tests.envs.support import outcomes, random_actions, same, same_bits
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,7 +119,7 @@ def test_wrong_actions_are_one_line_and_move_nothing() -> None:
         env.reset(seed=-3)
     one_line(error)
     actions = random_actions(env.single_action_space, 10, 4, seed=0)
-    assert same(played(env, actions), played(other, actions))
+    assert same(outcomes(env, actions), outcomes(other, actions))
 
 
 @pytest.mark.parametrize("use", ["reset", "step", "state_dict", "load_state_dict", "diverged"])

@@ -28,7 +28,7 @@ from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from tests.envs import own_task
 from tests.envs.own_task import MODEL, Puck
-from tests.envs.support import Originals, played, random_actions, same, same_bits
+from tests.envs.support import Originals, outcomes, random_actions, same, same_bits
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,7 +110,7 @@ def test_a_saved_state_goes_on_even_where_the_model_was_moved(puck: str, tmp_pat
     env = envs.make(puck, 3, "cpu", 1)
     env.reset()
     actions = random_actions(env.single_action_space, 60, 3, seed=0)
-    played(env, actions[:30])
+    outcomes(env, actions[:30])
     torch.save(env.state_dict(), tmp_path / "state.pt")
     (tmp_path / "elsewhere").mkdir()
     moved = tmp_path / "elsewhere" / "puck.xml"
@@ -118,7 +118,7 @@ def test_a_saved_state_goes_on_even_where_the_model_was_moved(puck: str, tmp_pat
     envs.register_task(puck, Puck, moved, max_episode_steps=40)
     another = envs.make(puck, 3, "cpu", 2)
     another.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert same(played(another, actions[30:]), played(env, actions[30:]))
+    assert same(outcomes(another, actions[30:]), outcomes(env, actions[30:]))
     with pytest.raises(InputError, match="with other arguments"):
         envs.make(puck, 3, "cpu", frame_skip=2).load_state_dict(env.state_dict())
 

@@ -24,7 +24,7 @@ from envs.cpu.env import CpuEnv
 from envs.tasks import GYMNASIUM_TASKS
 from l2l_gail.errors import InputError
 from l2l_gail.mujoco_warnings import without_mujoco_warnings
-from tests.envs.support import EACH_KIND, Originals, played, random_actions, same, same_bits
+from tests.envs.support import EACH_KIND, Originals, outcomes, random_actions, same, same_bits
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarn
 
 @pytest.mark.parametrize("env_id", EACH_KIND)
 def test_the_number_of_threads_changes_nothing(env_id: str) -> None:
-    outcomes = []
+    found = []
     for threads in (1, 2, 3):
         with envs.make(env_id, 7, "cpu", 3, num_threads=threads, max_episode_steps=25) as env:
             actions = random_actions(env.single_action_space, 60, 7, seed=0)
-            outcomes.append([env.reset()[0], *played(env, actions)])
-    assert same(outcomes[0], outcomes[1])
-    assert same(outcomes[0], outcomes[2])
+            found.append([env.reset()[0], *outcomes(env, actions)])
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
 
 
 def test_the_same_seed_gives_the_same_trajectories_and_another_does_not() -> None:
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_trajectories_and_another_does_not() -> Non
     assert same_bits(starts[0], starts[1])
     assert same_bits(starts[0][1:], starts[2][:-1])  # environment i begins with seed + i
     assert not same_bits(starts[0], starts[2])
-    assert same(played(first, actions), played(second, actions))
+    assert same(outcomes(first, actions), outcomes(second, actions))
 
 
 @pytest.mark.parametrize("env_id", ["Hopper-v5", "Pusher-v5", "Ant-v4"])
@@ -107,12 +107,12 @@ def test_a_saved_state_continues_exactly_in_another_environment(
     assert same_bits(another.load_state_dict(state), obs)
     again = envs.make(env_id, 5, "cpu", 98, **limit)  # saved before a step was taken
     assert same_bits(again.load_state_dict(another.state_dict()), obs)
-    expected = played(env, actions[23:])
-    assert same(played(another, actions[23:]), expected)
-    assert same(played(again, actions[23:]), expected)
+    expected = outcomes(env, actions[23:])
+    assert same(outcomes(another, actions[23:]), expected)
+    assert same(outcomes(again, actions[23:]), expected)
     assert same_bits(another.reset()[0], env.reset()[0])
     assert same_bits(another.load_state_dict(state), obs)
-    assert same(played(another, actions[23:]), expected)
+    assert same(outcomes(another, actions[23:]), expected)
 
 
 @pytest.mark.parametrize("huge", [1e12, float("nan")])
