@@ -7,6 +7,7 @@ event; torch's writer always stamps the present, so the files of a board are wri
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_ndarray
 
+from l2l_gail.errors import InputError
+from l2l_gail.files import open_regular
 from l2l_gail.stats import Floats
 
 __all__ = ["SUFFIX", "EventFile", "read_scalars"]
@@ -48,12 +51,8 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, tuple[Floats,
                     for step in [step for step in series if step >= event.step]:
                         del series[step]
             for value in event.summary.value:
-                if value.tag in tags:
-                    number = value.simple_value
-                    if value.WhichOneof("value") == "tensor":
-                        number = float(make_ndarray(value.tensor))
-                    if np.isfinite(number):
-                        found.setdefault(value.tag, {})[event.step] = number
+                if value.tag in tags and np.isfinite(number := _number(value)):
+                    found.setdefault(value.tag, {})[event.step] = number
     return {
         tag: (np.array(sorted(series), float), np.array([series[x] for x in sorted(series)]))
         for tag, series in found.items()
@@ -61,11 +60,22 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, tuple[Floats,
     }
 
 
+def _number(value: Summary.Value) -> float:
+    """The number in a summary, NaN where there is none."""
+    if value.WhichOneof("value") != "tensor":
+        return float(value.simple_value)
+    try:
+        return float(make_ndarray(value.tensor))
+    except (TypeError, ValueError):  # a tensor whose parts do not fit each other
+        return math.nan
+
+
 def _events(path: Path) -> Iterator[Event]:
     """The events of a file, up to the first that is not whole."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        with open_regular(path) as file:
+            data = file.read()
+    except InputError:
         return
     place = 0
     while place + _HEADER + _FOOTER <= len(data):

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from l2l_gail.comparison.reading import Unfinished, settings_of
 from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section, as_floats
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, printable
 from l2l_gail.runs import Run
 
 __all__ = ["collect"]
 
 _NAMED_SETTINGS = 3  # more would not fit a legend
+_LONGEST_NAME = 200
 
 _REQUIRED: dict[Kind, tuple[str, ...]] = {
     "gail": (
@@ -138,6 +139,7 @@ def _names(identities: Sequence[_Identity], unit: str) -> dict[_Identity, str]:
             if len(lengths) > 1 and one.length is not None:
                 parts.append(f"{one.length:,} {unit}")
             name = f"{base} ({', '.join(parts)})" if parts else base
+            name = printable(name, limit=_LONGEST_NAME)  # names and settings come out of files
             taken = sum(other.split(" #")[0] == name for other in names.values())
             names[one] = f"{name} #{taken + 1}" if taken else name
     return names

@@ -133,10 +133,15 @@ def settings_of(run: Run) -> dict[str, Any]:
     """All settings that a run recorded, flat (``rule.hidden``), without its seed and its place.
 
     They come from ``config.json``, or from the summary where that file is missing.
+
+    Raises:
+        InputError: They are damaged.
     """
     config = run.summary.get("config") or run.summary.get("settings") or {}
     if (run.folder.path / "config.json").exists():
         config = run.folder.read_config()
+    if not isinstance(config, dict):
+        raise InputError(f"{run.folder.summary}: its settings are no object: run that seed again")
     return {key: value for key, value in _flatten(config) if key not in _NOT_SETTINGS}
 
 

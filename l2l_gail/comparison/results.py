@@ -35,6 +35,7 @@ X_KEY: dict[Kind, str] = {"gail": "steps", "cifar": "epochs"}
 """What x counts, by its key in a summary."""
 
 _CURVE_RESAMPLES = 2_000
+_LARGEST = 1e15  # of a score: sums and squares of more would overflow
 
 
 @dataclass(frozen=True)
@@ -320,8 +321,8 @@ def as_floats(run: Run, key: str, value: Any) -> Floats:
     """
     try:
         array = np.asarray(value, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.array([])
-    if array.size == 0 or not np.isfinite(array).all():
+    if array.size == 0 or not (np.abs(array) <= _LARGEST).all():  # NaN is not, either
         raise InputError(f"{run.folder.summary}: {key!r} holds no numbers: run that seed again")
     return array

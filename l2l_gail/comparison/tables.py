@@ -10,6 +10,7 @@ import numpy as np
 from l2l_gail import stats
 from l2l_gail.cli import format_table
 from l2l_gail.comparison.results import SYNTHETIC, X_KEY, Estimate, MethodResult, Section
+from l2l_gail.errors import printable
 from l2l_gail.stats import Floats
 
 __all__ = ["Table", "format_estimate", "section_notes", "section_tables"]
@@ -138,7 +139,7 @@ def section_notes(section: Section) -> list[str]:
         notes.append(f"**Not the same seeds**: {'; '.join(lacking)}.")
     for name, values in _differing_settings(section).items():
         notes.append(f"**Not the same setting in all runs**: {name} is {' or '.join(values)}.")
-    return notes
+    return [printable(note) for note in notes]
 
 
 def _alike(section: Section) -> list[tuple[str, tuple[MethodResult, ...]]]:

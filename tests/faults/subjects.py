@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
-import os
 import pickle
-import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,31 +22,15 @@ from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.info_command import describe
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
-from l2l_gail.errors import InputError
-from l2l_gail.gym_env import parse_env_kwargs
-from l2l_gail.runs import RunFolder, find_runs, load_checkpoint, save_checkpoint
+from l2l_gail.runs import load_checkpoint, save_checkpoint
 from l2l_gail.saved_models import read_model
 from tests.demos.support import save_model, small_policy
 from tests.demos.test_demos import make_arrays
 from tests.faults import mutate
 from tests.faults.mutate import Random
+from tests.faults.run_subjects import RUN_SUBJECTS, Subject
 
 ACTIONS = Box(-2.0, 2.0, (1,))
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A reader under attack.
-
-    Attributes:
-        make: Writes a hostile input below a folder and returns what to read.
-        read: Reads it, and raises ``InputError`` or returns what was read.
-        judge: Raises ``AssertionError`` where what was read is unsound.
-    """
-
-    make: Callable[[Random, Path], Any]
-    read: Callable[[Any], Any]
-    judge: Callable[[Any], None]
 
 
 # Demonstrations and policies: archives of arrays.
@@ -296,83 +276,6 @@ def judge_batch(read: Any) -> None:
     assert images.nbytes <= 1 << 20
 
 
-# Run folders: JSON, links, pipes, names.
-
-
-def hostile_runs(rng: Random, folder: Path) -> Path:
-    root = folder / "runs"
-    place = root / "Hopper-v5" / "gail" / "seed0"
-    place.mkdir(parents=True)
-    config = {"env": "Hopper-v5", "seed": 0, "rate": 3e-4, "sizes": [64, 64], "demos": None}
-    summary = {"method": "gail", "seed": 0, "steps": 10, "curve": [[1, 2.0]], "config": config}
-    for name, value in (("config.json", config), ("summary.json", summary)):
-        content = json.dumps(value).encode()
-        if rng.random() < 0.7:
-            content = mutate.change_json(content, rng)
-        (place / name).write_bytes(content)
-    target = place / rng.choice(("config.json", "summary.json", "checkpoint.pt"))
-    kind = rng.randrange(8)
-    if kind < 4:
-        with contextlib.suppress(FileNotFoundError):
-            target.unlink()
-    if kind == 0:
-        os.mkfifo(target)
-    elif kind == 1:
-        target.symlink_to(rng.choice(("/dev/zero", "/dev/full", "/proc/self/mem", str(target))))
-    elif kind == 2:
-        target.mkdir()
-    elif kind == 4:
-        loop = place.parent / "seed1"
-        loop.symlink_to(place.parent)
-    elif kind == 5:
-        name = rng.choice(
-            ("seed9" * 20, "seed" + "9" * 200, "seed-1", "seed0-0", "seed0-" + "1" * 99)
-        )
-        shutil.copytree(place, place.with_name(name), symlinks=True)
-    return root
-
-
-def read_runs(root: Path) -> Any:
-    folder = RunFolder(root / "Hopper-v5" / "gail" / "seed0", "Hopper-v5", "gail", 0)
-    readers = (
-        folder.read_config,
-        lambda: [run.summary for run in find_runs(root)],
-        lambda: load_checkpoint(folder.checkpoint),
-    )
-    found: list[Any] = []
-    errors: list[InputError] = []
-    for read in readers:
-        try:
-            found.append(read())
-        except InputError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
-    assert all(str(error).isprintable() for error in errors)
-    return found
-
-
-def judge_runs(found: Any) -> None:
-    json.dumps(found, allow_nan=False)
-
-
-# The command line.
-
-
-def hostile_arguments(rng: Random, folder: Path) -> list[str]:
-    def value() -> str:
-        parts = [rng.choice(("a=", "forward_reward_weight=", "a=1", *mutate.TEXTS))]
-        parts += [rng.choice((*mutate.TEXTS, "1e-3", "{'a': 1}", "(1, 2)"))]
-        parts += [rng.choice("()[]{}-'\"=:, 0") * rng.choice((1, 5, 100_000)) for _ in range(2)]
-        return "".join(parts)[: rng.choice((20, 1000, 200_000))]
-
-    return [value() for _ in range(rng.choice((1, 2, 3)))]
-
-
-def judge_arguments(kwargs: Any) -> None:
-    assert all(name.isidentifier() for name in kwargs)
-
-
 # One flipped bit in a file that the library wrote: never accepted.
 
 
@@ -415,6 +318,7 @@ def judge_flipped(read: Any) -> None:
 
 
 SUBJECTS: dict[str, Subject] = {
+    **RUN_SUBJECTS,
     "demonstrations": Subject(hostile_npz(small_demos()), Demonstrations.load, judge_demos),
     "policy": Subject(hostile_npz(policy_arrays()), MlpPolicy.load, judge_policy),
     "sb3 policy": Subject(hostile_model, lambda p: read_sb3_policy(p, ACTIONS), judge_policy),
@@ -422,7 +326,5 @@ SUBJECTS: dict[str, Subject] = {
     "checkpoint": Subject(hostile_tensors(payload, "checkpoint.pt"), load_checkpoint, judge_plain),
     "rule": Subject(hostile_rule, load_rule, judge_rule),
     "cifar": Subject(hostile_batch, read_batch, judge_batch),
-    "runs": Subject(hostile_runs, read_runs, judge_runs),
-    "arguments": Subject(hostile_arguments, parse_env_kwargs, judge_arguments),
     "flipped bit": Subject(flipped_file, lambda p: FILE_READERS[p.name](p), judge_flipped),
 }
