@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -96,7 +96,7 @@ def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int = 1000) -
     env.close()
 
 
-def _environment(run: Path) -> tuple[str, dict[str, object]]:
+def _environment(run: Path) -> tuple[str, dict[str, Any]]:
     """Environment id and arguments of a run."""
     config = RunFolder(run, run.parent.parent.name, run.parent.name, 0).read_config()
     if "env" not in config:

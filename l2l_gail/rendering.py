@@ -88,7 +88,7 @@ def film_policy(
     *,
     seed: int = 0,
     steps: int = 300,
-    every: int = 5,
+    every: int = 8,
 ) -> Film:
     """Play one episode and draw it.
 

@@ -117,9 +117,7 @@ def _file(run: Path, moment: str) -> Path:
 
 def _from_state(state: Mapping[str, Tensor]) -> MlpPolicy:
     """The perceptron in a policy's parameters, its normalisation included."""
-    weights, biases = linear_layers(
-        state, hidden="mlp_extractor.policy_net", out="action_net"
-    )
+    weights, biases = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
     width = weights[0].shape[0]
     mean, std, clip = np.zeros(width), np.full(width, 1.0 - STD_FLOOR), np.inf
     if f"{_STATISTICS}.mean" in state:

@@ -75,7 +75,8 @@ def boards_of(section: Section) -> list[Board]:
     dealt = _in_turn(section.methods)
     parts = [dealt[start : start + size] for start in range(0, len(dealt), size)]
     return [
-        Board(section, tuple(part), number, len(parts)) for number, part in enumerate(parts, start=1)
+        Board(section, tuple(part), number, len(parts))
+        for number, part in enumerate(parts, start=1)
     ]
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import custom_scalars
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
@@ -156,9 +155,11 @@ def _hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str
     }
     for key in keys:
         numeric = all(_is_number(method.settings, key) for method in methods)
-        for method in methods:
-            value = method.settings.get(key, "not set")
-            found[method.method][key] = float(np.float64(value)) if numeric else str(value)
+        values = [method.settings.get(key, "not set") for method in methods]
+        # The tab shows five settings, by the alphabet: those that tell methods apart come first.
+        name = key if len(set(map(str, values))) > 1 else f"same for all: {key}"
+        for method, value in zip(methods, values, strict=True):
+            found[method.method][name] = float(np.float64(value)) if numeric else str(value)
     return found
 
 

@@ -7,13 +7,13 @@ bootstrap band over seeds (Agarwal et al. 2021, https://arxiv.org/abs/2108.13264
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from l2l_gail.comparison.boards import PALETTE, Board
-from l2l_gail.comparison.figures import add_legend, new_chart
+from l2l_gail.comparison.figures import add_legend_below, new_chart
 from l2l_gail.comparison.results import Estimate, MethodResult, Section
 from l2l_gail.stats import Floats
 
@@ -24,7 +24,7 @@ _RESAMPLES = 1_000
 _FINAL = {"gail": "return of the last policy", "cifar": "PGD-20 accuracy (%)"}
 
 
-def profile(scores: Sequence[float], thresholds: Floats) -> Floats:
+def profile(scores: ArrayLike, thresholds: Floats) -> Floats:
     """Share of the runs whose score is above each threshold.
 
     Args:
@@ -47,7 +47,7 @@ def draw_profiles(board: Board) -> Figure | None:
             scores[method.method] = np.array(found)
     if not scores:
         return None
-    figure, axes = new_chart(f"{board.title}: performance profile, 95 % band")
+    figure, axes = new_chart("performance profile, 95 % band over seeds", board.title)
     every = np.concatenate(list(scores.values()))
     thresholds = np.linspace(min(0.0, every.min()), max(every.max() * 1.05, 0.05), 201)
     generator = np.random.default_rng(0)
@@ -60,9 +60,9 @@ def draw_profiles(board: Board) -> Figure | None:
         axes.plot(thresholds, profile(values, thresholds), color=colour, linewidth=2, label=label)
         axes.fill_between(thresholds, low, high, color=colour, alpha=0.15, linewidth=0)
     what = "normalised return" if board.section.kind == "gail" else "PGD-20 accuracy"
-    axes.set_xlabel(f"{what} of the last policy, s" if what[0] == "n" else f"{what}, s")
-    axes.set_ylabel("share of runs with a score above s")
-    add_legend(axes)
+    axes.set_xlabel(f"final {what}")
+    axes.set_ylabel("share of runs above it")
+    add_legend_below(figure, axes)
     return figure
 
 
@@ -80,8 +80,9 @@ def learning_rate_groups(section: Section) -> dict[str, dict[float, MethodResult
             continue
         others = {key: value for key, value in method.settings.items() if key != keys[0]}
         rest = json.dumps(others, sort_keys=True, default=str)
-        name = (method.family, method.length, rest)
-        found.setdefault(name, {})[float(method.settings[keys[0]])] = method
+        found.setdefault((method.family, method.length, rest), {})[
+            float(method.settings[keys[0]])
+        ] = method
     several = [(name, rates) for name, rates in found.items() if len(rates) > 1]
     named: dict[str, dict[float, MethodResult]] = {}
     for (base, _, _), rates in several:
@@ -95,7 +96,7 @@ def draw_learning_rates(section: Section) -> Figure | None:
     groups = learning_rate_groups(section)
     if not groups:
         return None
-    figure, axes = new_chart(f"{section.title}: IQM and 95 % interval over seeds")
+    figure, axes = new_chart("by learning rate, IQM over seeds with 95 % interval", section.title)
     first = 2 if section.kind == "gail" else 0  # behind the reference policies' colours
     for place, (name, rates) in enumerate(groups.items()):
         colour = PALETTE[(first + place) % len(PALETTE)]
@@ -117,7 +118,7 @@ def draw_learning_rates(section: Section) -> Figure | None:
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel(_FINAL[section.kind])
-    add_legend(axes)
+    add_legend_below(figure, axes)
     return figure
 
 

@@ -8,6 +8,7 @@ event; torch's writer always stamps the present, so the files of a board are wri
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ SUFFIX = ".l2l_gail"
 
 _HEADER = 12  # length of the record, 8 bytes, and that length's checksum
 _FOOTER = 4  # checksum of the record
+_WITHOUT_SUMMARY = 32  # bytes: an event of this length may be the start of a session
 
 
 def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, tuple[Floats, Floats]]:
@@ -44,8 +46,9 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, tuple[Floats,
         not there, and a file's damaged or unfinished end, are left out.
     """
     found: dict[str, dict[int, float]] = {}
+    wanted = re.compile(b"|".join(re.escape(tag.encode()) for tag in tags))
     for path in sorted(folder.glob("events.out.tfevents.*")):
-        for event in _events(path):
+        for event in _events(path, wanted):
             if event.session_log.status == SessionLog.START:
                 for series in found.values():
                     for step in [step for step in series if step >= event.step]:
@@ -70,8 +73,8 @@ def _number(value: Summary.Value) -> float:
         return math.nan
 
 
-def _events(path: Path) -> Iterator[Event]:
-    """The events of a file, up to the first that is not whole."""
+def _events(path: Path, wanted: re.Pattern[bytes]) -> Iterator[Event]:
+    """The events of a file that hold a pattern or no summary, up to the first that is not whole."""
     try:
         with open_regular(path) as file:
             data = file.read()
@@ -84,8 +87,12 @@ def _events(path: Path) -> Iterator[Event]:
         place = start + length + _FOOTER
         if place > len(data):
             return
+        record = data[start : start + length]
+        # Most records are of other tags, and parsing is what takes time.
+        if length > _WITHOUT_SUMMARY and wanted.search(record) is None:
+            continue
         try:
-            yield Event.FromString(data[start : start + length])
+            yield Event.FromString(record)
         except Exception:  # protobuf's own class differs between its implementations
             return
 

@@ -20,7 +20,7 @@ from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import Curve, MethodResult
 from l2l_gail.comparison.scores import SCORES, estimate_of
 
-__all__ = ["add_legend", "board_figures", "draw_figure", "new_chart", "score_figures"]
+__all__ = ["add_legend_below", "board_figures", "draw_figure", "new_chart", "score_figures"]
 
 _PANELS = {
     "gail": {"return": "true return", "length": "episode length (steps)"},
@@ -33,6 +33,8 @@ _COSTS = {
 }
 _MARKED_UP_TO = 12  # points of a curve that are worth a marker each
 _SEEDS_DRAWN = 5
+_WIDTH = 4.8  # inches of a picture that fits TensorBoard's cards
+_SHORT = 26  # letters of names that fit a legend side by side
 _DASHES = {"expert": "--", "behaviour cloning": "-."}
 
 
@@ -53,7 +55,7 @@ def draw_figure(boards: Sequence[Board]) -> Figure:
             axes.set_ylabel(label)
         if board.section.kind == "gail":
             _draw_references(row[0], board)
-        add_legend(row[0])
+        _add_legend(row[0])
     return figure
 
 
@@ -72,7 +74,7 @@ def board_figures(board: Board) -> dict[str, Figure]:
     names = TRACES[kind]
     for letter, tag in zip("abcdefgh", names, strict=False):
         if any(tag in method.traces for method in board.methods):
-            figure, axes = new_chart(f"{section.title}: {names[tag]}")
+            figure, axes = new_chart(names[tag], board.title)
             for method in board.methods:
                 if tag in method.traces:
                     colour = board.colours[method.method]
@@ -80,7 +82,7 @@ def board_figures(board: Board) -> dict[str, Figure]:
             if tag == "disc/entropy":
                 axes.axhline(np.log(2), color="0.35", linestyle=":", label="undecided")
             _finish(axes, section.x_label)
-            add_legend(axes)
+            add_legend_below(figure, axes)
             found[f"6 players (pictures)/{letter} {names[tag]}"] = figure
     return found
 
@@ -96,8 +98,10 @@ def score_figures(boards: Sequence[Board]) -> dict[str, Figure]:
             continue
         better = "more is better" if score.more_is_better else "less is better"
         figure, axes = new_chart(
-            f"{section.title}: {score.name}\nIQM and 95 % interval over seeds, {better}",
-            height=max(3.4, 1.4 + 0.34 * len(rows)),
+            f"{score.name} ({better})",
+            section.title,
+            height=max(2.2, 1.2 + 0.34 * len(rows)),
+            left=1.75,
         )
         for row, (method, estimate) in enumerate(rows):
             colour = colours[method.method]
@@ -113,19 +117,62 @@ def score_figures(boards: Sequence[Board]) -> dict[str, Figure]:
     return found
 
 
-def new_chart(title: str, height: float = 3.4) -> tuple[Figure, Axes]:
-    """A figure with one chart, at a size whose letters are readable in TensorBoard's cards."""
-    figure, grid = new_figure(1, 1, (4.6, height))
-    axes = grid[0][0]
-    axes.set_title(title, fontsize="medium")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+def new_chart(
+    title: str, place: str, height: float = 3.2, left: float = 0.75
+) -> tuple[Figure, Axes]:
+    """A figure with one chart, at a size whose letters are readable in TensorBoard's cards.
+
+    Args:
+        title: What is drawn.
+        place: Where it was measured, on a line of its own.
+        height: In inches; the width is that of a card.
+        left: Inches left to the labels of y.
+    """
+    figure = Figure(figsize=(_WIDTH, height))
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    figure.suptitle(f"{title}\n{place}", fontsize="medium")
+    _place(figure, height, left, bottom=0.52)
+    tidy(axes)
     return figure, axes
 
 
-def new_figure(
-    rows: int, columns: int, size: tuple[float, float]
-) -> tuple[Figure, np.ndarray]:
+def add_legend_below(figure: Figure, axes: Axes) -> None:
+    """A legend under a chart, where it hides nothing, however many methods there are."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not handles:
+        return
+    wrapped = [textwrap.fill(label, 52) for label in labels]
+    columns = 2 if len(labels) > 1 and max(map(len, labels)) <= _SHORT else 1
+    rows = [wrapped[start : start + columns] for start in range(0, len(wrapped), columns)]
+    lines = sum(max(label.count("\n") + 1 for label in row) for row in rows)
+    added = 0.08 + 0.19 * lines
+    height = figure.get_size_inches()[1] + added
+    figure.set_size_inches(_WIDTH, height)
+    _place(figure, height, figure.subplotpars.left * _WIDTH, bottom=0.52 + added)
+    # Row by row: the first columns hold the first row.
+    order = [place for column in range(columns) for place in range(column, len(labels), columns)]
+    figure.legend(
+        [handles[place] for place in order],
+        [wrapped[place] for place in order],
+        loc="lower center",
+        ncols=columns,
+        fontsize="small",
+        frameon=False,
+        labelspacing=0.25,
+        borderpad=0.2,
+    )
+
+
+def _place(figure: Figure, height: float, left: float, bottom: float) -> None:
+    """Fixed margins, in inches: finding them takes as long as the drawing."""
+    figure.subplots_adjust(
+        left=left / _WIDTH, right=0.975, bottom=bottom / height, top=1 - 0.52 / height
+    )
+    figure.suptitle(figure.get_suptitle(), x=0.5, y=1 - 0.06 / height, va="top", fontsize="medium")
+
+
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
     """A figure without a display, and its axes as ``(rows, columns)``."""
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
@@ -151,7 +198,7 @@ def draw_curve(axes: Axes, curve: Curve, colour: str, label: str, scale: float =
             axes.plot(curve.x, scale * curve.values.T, color=colour, linewidth=0.6, alpha=0.4)
 
 
-def add_legend(axes: Axes) -> None:
+def _add_legend(axes: Axes) -> None:
     """A legend that stays inside its chart: long names are broken."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
@@ -164,13 +211,15 @@ def _draw_one(
 ) -> Figure:
     """One quantity as a picture of its own."""
     kind = board.section.kind
-    figure, axes = new_chart(f"{board.title}: IQM over seeds, 95 % interval")
+    figure, axes = new_chart(
+        f"{_PANELS[kind][name].split(' (')[0]}, IQM over seeds with 95 % interval", board.title
+    )
     _draw_panel(axes, board, name, rates)
     if kind == "gail" and name == _MAIN[kind]:
         _draw_references(axes, board)
     axes.set_xlabel(x_label or board.section.x_label)
     axes.set_ylabel(_PANELS[kind][name])
-    add_legend(axes)
+    add_legend_below(figure, axes)
     return figure
 
 
@@ -217,6 +266,11 @@ def _finish(axes: Axes, x_label: str) -> None:
     axes.set_xlabel(x_label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    tidy(axes)
+
+
+def tidy(axes: Axes) -> None:
+    """A light grid and no box."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -205,7 +205,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # JSON and Unicode errors are both of this class
-        raise InputError(f"{path} is damaged: move its folder away or run that seed again") from None
+        raise InputError(
+            f"{path} is damaged: move its folder away or run that seed again"
+        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): is it yours?") from None
     if not isinstance(content, dict):

@@ -26,7 +26,8 @@ th:first-child, td:first-child { text-align: left; }
 th { background: #f5f5f5; font-weight: 600; }
 img { max-width: 100%; } figure { margin: 1rem 0; display: inline-block; vertical-align: top; }
 figcaption { color: #5f6368; font-size: .85rem; }
-.note { background: #fff8e1; border-left: 4px solid #f9ab00; padding: .3rem .8rem; margin: .4rem 0; }
+.note { background: #fff8e1; border-left: 4px solid #f9ab00; padding: .3rem .8rem;
+        margin: .4rem 0; }
 .swatch { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin: 0 .3em; }
 nav a { margin-right: 1.2rem; }
 """
@@ -102,8 +103,7 @@ def _bold(text: str) -> str:
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
     rows = [
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.rows
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
     ]
     return (
         f'<h3>{escape(table.title)}</h3><div class="table"><table><tr>{head}</tr>'

@@ -20,7 +20,16 @@ from l2l_gail.errors import InputError
 from l2l_gail.runs import Run
 from l2l_gail.stats import Floats
 
-__all__ = ["SYNTHETIC", "X_KEY", "Curve", "Estimate", "Kind", "MethodResult", "Section", "as_floats"]
+__all__ = [
+    "SYNTHETIC",
+    "X_KEY",
+    "Curve",
+    "Estimate",
+    "Kind",
+    "MethodResult",
+    "Section",
+    "as_floats",
+]
 
 Kind = Literal["gail", "cifar"]
 
@@ -289,6 +298,15 @@ class Section:
 
     def baseline(self, key: str) -> float | None:
         """Mean over all runs of a reference return; None where no run has it."""
+        if key not in self._baselines:
+            self._baselines[key] = self._mean_of(key)
+        return self._baselines[key]
+
+    @cached_property
+    def _baselines(self) -> dict[str, float | None]:
+        return {}
+
+    def _mean_of(self, key: str) -> float | None:
         values = [
             float(as_floats(run, key, run.summary[key]).mean())
             for method in self.methods
@@ -307,8 +325,7 @@ def _seed_curve(run: Run, kind: Kind, key: str) -> tuple[Floats, Floats] | None:
     y = as_floats(run, f"curve.{key}", curve[key])
     if len(x) != len(y) or np.any(np.diff(x) <= 0):
         raise InputError(
-            f"{run.folder.summary}: curve.{key} does not fit its {X_KEY[kind]}: "
-            "run that seed again"
+            f"{run.folder.summary}: curve.{key} does not fit its {X_KEY[kind]}: run that seed again"
         )
     return x, y
 

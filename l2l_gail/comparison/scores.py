@@ -85,9 +85,7 @@ def _by(name: str, rate: Callable[[MethodResult], float | None]) -> Callable[...
     return series
 
 
-def _over(
-    method: MethodResult, name: str, reduce: Callable[[Curve], Floats]
-) -> Series | None:
+def _over(method: MethodResult, name: str, reduce: Callable[[Curve], Floats]) -> Series | None:
     curve = method.curves.get(name)
     return None if curve is None else Series(curve.x, reduce(curve))
 

@@ -251,7 +251,7 @@ def _cifar_table(section: Section) -> Table:
         *("data", "method", "seeds", "epochs", "clean % [95% CI]", "PGD-20 % [95% CI]"),
         *("forward-equivalents", "wall s", "CPU s"),
     )
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             *(section.group, method.method, str(len(method.runs))),
             _range(method.numbers("epochs")),

@@ -31,7 +31,8 @@ range of the seeds. Runs that differ in any setting, or in length, are methods o
 nothing is averaged across them. The normalised return is 0 for a random policy and 1 for the
 expert. Tail std is the standard deviation of the normalised return over the last 10 evaluations of
 a run. Wall and CPU seconds are means over seeds and hold for the machine of the runs. A
-forward-equivalent is the cost of one forward pass of the classifier, per training image and step."""
+forward-equivalent is the cost of one forward pass of the classifier, per training image and
+step."""
 
 
 def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:

@@ -88,9 +88,7 @@ def check_fit(
         )
 
 
-def _warn_of_arguments(
-    demos: Recorded, name: str, env_kwargs: Mapping[str, Any] | None
-) -> None:
+def _warn_of_arguments(demos: Recorded, name: str, env_kwargs: Mapping[str, Any] | None) -> None:
     ours = None if env_kwargs is None else plain_kwargs(env_kwargs)
     if ours is None or demos.env_kwargs is None or ours == demos.env_kwargs:
         return

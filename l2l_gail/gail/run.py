@@ -20,6 +20,7 @@ from l2l_gail.gail.gail import GAIL
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.snapshots import SnapshotCallback
 
 __all__ = ["TrainingRun"]
 
@@ -102,7 +103,11 @@ class TrainingRun:
 
         self.model.learn(
             total_timesteps - begun,
-            callback=[self.evaluation, CheckpointCallback(save, save_every)],
+            callback=[
+                self.evaluation,
+                SnapshotCallback(self.folder.path, total_timesteps),
+                CheckpointCallback(save, save_every),
+            ],
             reset_num_timesteps=begun == 0,
             progress_bar=progress_bar,
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,12 @@ CHROMIUM = next(
         if (path := shutil.which(name))
     ),
     None,
+)
+
+# DevTools' pipe is file descriptors 3 and 4 of the browser.
+_AS_3_AND_4 = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); "
+    "os.execv(sys.argv[3], sys.argv[3:])"
 )
 
 
@@ -113,20 +121,21 @@ def browser(profile: Path, width: int = 1440, height: int = 900) -> Iterator[Pag
     assert CHROMIUM is not None
     to_browser, ours_out = os.pipe()
     ours_in, from_browser = os.pipe()
+    handed = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_browser, from_browser)]
     process = subprocess.Popen(
         [
-            *("sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}', CHROMIUM),
+            *(sys.executable, "-c", _AS_3_AND_4, *map(str, handed), CHROMIUM),
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-proxy-server"),
             *("--remote-debugging-pipe", "--no-first-run", "--hide-scrollbars"),
             *(f"--user-data-dir={profile}", f"--window-size={width},{height}"),
         ],
-        pass_fds=(to_browser, from_browser),
+        pass_fds=handed,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    os.close(to_browser)
-    os.close(from_browser)
+    for fd in (to_browser, from_browser, *handed):
+        os.close(fd)
     try:
         page = Page(ours_in, ours_out)
         page.attach()

@@ -1,197 +1,148 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.hparams import plugin_data_pb2
 
 from l2l_gail import stats
 from l2l_gail.compare import compare, main
-from l2l_gail.comparison import Curve, collect, draw_figure, section_tables
+from l2l_gail.comparison import boards_of, collect, draw_figure, section_tables
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder, find_runs
-
-STEPS = [10_000, 20_000, 30_000, 40_000]
-
-
-def gail_run(out: Path, method: str, seed: int, final: float, **changes: Any) -> RunFolder:
-    folder = RunFolder.create(out, changes.get("env", "Hopper-v5"), method, seed)
-    folder.write_config({"learning_rate": 3e-4, "seed": seed, "rule": {"hidden": 16}})
-    returns = [0.25 * final, 0.5 * final, 0.75 * final, final]
-    summary = {
-        "kind": "gail",
-        "method": method,
-        "env": "Hopper-v5",
-        "seed": seed,
-        "steps": 40_000,
-        "eval_returns": [final - 10, final + 10],
-        "eval_lengths": [500, 700],
-        "expert_return": 3020.0,
-        "bc_return": 520.0,
-        "random_return": 20.0,
-        "wall_s": 100.0 + seed,
-        "cpu_s": 90.0,
-        "curve": {"steps": STEPS, "return_mean": returns, "length_mean": [100, 200, 300, 600]},
-    }
-    folder.write_summary(**(summary | changes))
-    return folder
+from tests.comparison.support import (
+    gail_run,
+    table_cells,
+    unfinished_run,
+)
 
 
-def cifar_run(out: Path, data: str, method: str, seed: int, pgd20: float) -> RunFolder:
-    folder = RunFolder.create(out, data, method, seed)
-    folder.write_config({"epochs": 2, "seed": seed})
-    folder.write_summary(
-        kind="cifar",
-        method=method,
-        data=data,
-        seed=seed,
-        epochs=2,
-        clean=0.5,
-        pgd20=pgd20,
-        forward_equivalents=7.0,
-        wall_s=300.0,
-        cpu_s=500.0,
-        curve={"epochs": [1, 2], "clean": [0.4, 0.5], "pgd20": [0.2, pgd20]},
+def test_summary_page_and_picture_are_written(runs: Path, capsys) -> None:
+    main([str(runs)])
+    folder = runs / "comparison"
+    text = (folder / "summary.md").read_text()
+    for heading in ("## Hopper-v5", "## cifar10", "## synthetic (generated images, not CIFAR)"):
+        assert heading in text
+    assert "1 seed, no interval" in text
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "l2l_gail" in printed
+    assert f"tensorboard --logdir '{folder / 'Hopper-v5'}'" in printed
+
+
+def test_the_page_needs_nothing_beside_it(compared: Path) -> None:
+    page = (compared / "comparison" / "index.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert sum(source.startswith("data:image/png;base64,") for source in sources) > 10
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "<td>gail</td><td>3</td>" in page
+
+
+def test_names_of_runs_are_shown_as_they_are(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000, config={"note": "<b>&"})
+    gail_run(tmp_path, "gail", 1, 1000, config={"note": "plain"})
+    compare(tmp_path)
+    page = (tmp_path / "comparison" / "index.html").read_text()
+    assert "gail (note=&lt;b&gt;&amp;)" in page
+    assert "<b>&)" not in page
+
+
+def test_figure_draws_each_method_by_its_own_axis(compared: Path) -> None:
+    boards = [b for section in collect(find_runs(compared)) for b in boards_of(section)]
+    figure = draw_figure(boards)
+    assert isinstance(figure, Figure)
+    returns, _, clean, pgd20, *_ = figure.axes
+    assert returns.get_xlabel() == "environment steps"
+    assert clean.get_xlabel() == "epochs"
+    lines = {line.get_label(): line for line in returns.lines}
+    np.testing.assert_allclose(
+        lines["gail (3 seeds)"].get_ydata(),
+        np.array([1, 2, 3, 4]) * np.mean([1000, 1500, 1200]) / 4,
     )
-    return folder
+    assert {"expert", "behaviour cloning"} <= set(lines)
+    assert lines["gail (3 seeds)"].get_color() == boards[0].colours["gail"]
+    assert pgd20.lines[0].get_ydata()[-1] == pytest.approx(31)  # per cent
+    synthetic = figure.axes[-1]
+    assert "synthetic" in synthetic.get_title()
+    assert not synthetic.collections  # one seed has no band
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    """Both games: three seeds on Hopper, two on CIFAR-10, one on generated images."""
-    root = tmp_path / "runs"
-    for seed, (plain, learned) in enumerate([(1000, 2000), (1500, 3020), (1200, 2500)]):
-        gail_run(root, "gail", seed, plain)
-        gail_run(root, "l2l_gail", seed, learned)
-    for seed in (0, 1):
-        cifar_run(root, "cifar10", "pgd", seed, 0.28 + 0.02 * seed)
-        cifar_run(root, "cifar10", "grad_l2l", seed, 0.30 + 0.02 * seed)
-    cifar_run(root, "synthetic", "grad_l2l", 0, 0.33)
-    return root
+def test_a_second_comparison_replaces_its_own_files_only(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    gail_run(tmp_path, "old", 0, 1000)
+    compare(tmp_path)
+    folder = tmp_path / "comparison"
+    assert (folder / "Hopper-v5" / "old").is_dir()
+    (tmp_path / "Hopper-v5" / "old" / "seed0" / "summary.json").unlink()
+    (folder / "notes.txt").write_text("mine")
+    other = folder / "Hopper-v5" / "gail" / "events.out.tfevents.1.of_the_user"
+    other.write_text("mine too")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("seed*/*")}
+    compare(tmp_path)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert other.read_text() == "mine too"
+    assert {path: path.read_bytes() for path in tmp_path.rglob("seed*/*")} == before
+    assert len(list((folder / "Hopper-v5" / "gail").glob("events.*.l2l_gail"))) == 1
+    assert not (folder / "Hopper-v5" / "old").exists()
 
 
-def events(folder: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0})
-    accumulator.Reload()
-    return accumulator
+def test_runs_that_only_go_on_are_compared_too(tmp_path: Path) -> None:
+    unfinished_run(tmp_path, "gail", 0, [10, 20])
+    compare(tmp_path)
+    text = (tmp_path / "comparison" / "summary.md").read_text()
+    assert "| gail (unfinished) | 1 | 20000 so far |" in text
 
 
-def scalar_tags(folder: Path, group: str) -> set[str]:
-    return {tag for tag in events(folder).Tags()["scalars"] if tag.startswith(f"{group}/")}
+def test_watching_compares_again_when_a_run_has_written(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    looks = iter(["nothing new", "a new run", "stop"])
+
+    def look_again(seconds: float) -> None:
+        assert seconds == 5
+        match next(looks):
+            case "a new run":
+                gail_run(tmp_path, "no_demos", 0, 500)
+            case "stop":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("l2l_gail.comparison.__main__.time.sleep", look_again)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(tmp_path), "--watch", "--every", "5"])
+    assert capsys.readouterr().out.count("compared again") == 1
+    assert "no_demos" in (tmp_path / "comparison" / "summary.md").read_text()
 
 
-def table_cells(runs: Path, group: str) -> dict[str, dict[str, str]]:
-    section = next(one for one in collect(find_runs(runs)) if one.group == group)
-    table = section_tables(section)[0]
-    name = table.header.index("method")
-    return {row[name]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+def test_watching_waits_for_the_first_run(tmp_path: Path, monkeypatch, capsys) -> None:
+    def then_comes_a_run(seconds: float) -> None:
+        if (tmp_path / "comparison").exists():
+            raise KeyboardInterrupt
+        gail_run(tmp_path, "gail", 0, 1000)
+
+    monkeypatch.setattr("l2l_gail.comparison.__main__.time.sleep", then_comes_a_run)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(tmp_path), "--watch"])
+    assert capsys.readouterr().out.startswith("Nothing to compare yet")
 
 
-def test_methods_of_a_group_share_their_tags(runs: Path) -> None:
-    compare(runs)
-    digest = runs / "comparison"
-    for group, methods in {
-        "Hopper-v5": ("gail", "l2l_gail"),
-        "cifar10": ("pgd", "grad_l2l"),
-    }.items():
-        first, second = (scalar_tags(digest / method, group) for method in methods)
-        assert first == second
-    assert "Hopper-v5/return/iqm" in scalar_tags(digest / "gail", "Hopper-v5")
-    assert "cifar10/pgd20/ci_low" in scalar_tags(digest / "pgd", "cifar10")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--every", "0"], "--every 0: give at least 1 second"),
+        (["--port", "70000"], "--port 70000: give one from 1 to 65535"),
+        (["--bord"], "unknown flag --bord; perhaps you meant --board"),
+    ],
+)
+def test_wrong_flags_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        main([str(tmp_path), *arguments])
 
 
-def test_curves_hold_the_iqm_and_its_interval_by_environment_step(runs: Path) -> None:
-    compare(runs)
-    digest = events(runs / "comparison" / "l2l_gail")
-    series = {
-        part: digest.Scalars(f"Hopper-v5/return/{part}") for part in ("iqm", "ci_low", "ci_high")
-    }
-    for points in series.values():
-        assert [point.step for point in points] == STEPS
-    iqm, low, high = ([point.value for point in points] for points in series.values())
-    assert iqm[-1] == pytest.approx(np.mean([2000, 3020, 2500]))
-    for below, middle, above in zip(low, iqm, high, strict=True):
-        assert below <= middle <= above
-    assert low[-1] < iqm[-1] < high[-1]
-
-
-def test_one_seed_has_no_interval_anywhere(runs: Path) -> None:
-    compare(runs)
-    tags = scalar_tags(runs / "comparison" / "grad_l2l", "synthetic")
-    assert "synthetic/pgd20/iqm" in tags
-    assert not any(tag.endswith(("ci_low", "ci_high")) for tag in tags)
-    cells = table_cells(runs, "synthetic")["grad_l2l"]
-    assert cells["PGD-20 % [95% CI]"] == "33.0 (1 seed, no interval)"
-    synthetic = [one for one in collect(find_runs(runs)) if one.group == "synthetic"]
-    axes = draw_figure(synthetic).axes[1]
-    assert not axes.collections  # no band
-    assert "1 seed, no interval" in (runs / "comparison" / "summary.md").read_text()
-
-
-def test_layout_has_a_chart_with_all_methods_and_a_band(runs: Path) -> None:
-    compare(runs)
-    overview = events(runs / "comparison")
-    stored = overview.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
-    layout = layout_pb2.Layout.FromString(stored)
-    categories = {category.title: category for category in layout.category}
-    assert set(categories) == {"Hopper-v5", "cifar10", "synthetic"}
-    margins = [
-        chart.margin.series[0]
-        for chart in categories["Hopper-v5"].chart
-        if chart.WhichOneof("content") == "margin"
-    ]
-    tags = scalar_tags(runs / "comparison" / "gail", "Hopper-v5")
-    for series in margins:
-        assert {series.value, series.lower, series.upper} <= tags
-    assert [series.value for series in margins] == ["Hopper-v5/return/iqm", "Hopper-v5/length/iqm"]
-    kinds = {chart.WhichOneof("content") for chart in categories["synthetic"].chart}
-    assert kinds == {"multiline"}  # a single seed has no band
-    assert all("synthetic" in chart.title for chart in categories["synthetic"].chart)
-
-
-def test_hparams_have_the_same_keys_in_every_run(runs: Path) -> None:
-    compare(runs)
-    keys, metrics = [], []
-    for method in ("gail", "l2l_gail", "pgd", "grad_l2l"):
-        content = events(runs / "comparison" / method).summary_metadata
-        start = plugin_data_pb2.HParamsPluginData.FromString(
-            content["_hparams_/session_start_info"].plugin_data.content
-        )
-        experiment = plugin_data_pb2.HParamsPluginData.FromString(
-            content["_hparams_/experiment"].plugin_data.content
-        )
-        keys.append(set(start.session_start_info.hparams))
-        metrics.append([info.name.tag for info in experiment.experiment.metric_infos])
-        assert start.session_start_info.hparams["method"].string_value == method
-    assert keys == [{"method", "learning_rate", "rule.hidden", "epochs"}] * 4
-    assert metrics == [metrics[0]] * 4
-    assert {"Hopper-v5/final/return", "cifar10/final/pgd20"} <= set(metrics[0])
-
-
-def test_text_tab_and_images_tab_are_filled(runs: Path) -> None:
-    compare(runs)
-    overview = events(runs / "comparison")
-    text = overview.Tensors("synthetic/table/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert "| synthetic | grad_l2l | 1 |" in text
-    assert overview.Images("comparison")[0].width > 500
-
-
-def test_reference_policies_are_level_lines(runs: Path) -> None:
-    compare(runs)
-    points = events(runs / "comparison" / "baselines" / "expert").Scalars("Hopper-v5/return/iqm")
-    assert [(point.step, point.value) for point in points] == [(0, 3020.0), (40_000, 3020.0)]
-    cloning = table_cells(runs, "Hopper-v5")["behaviour cloning"]
-    assert cloning["final return IQM [95% CI]"] == "520"
-    assert cloning["normalised return"] == "0.17"
-
-
-def test_gail_table_shows_the_last_policy_and_its_cost(runs: Path) -> None:
-    cells = table_cells(runs, "Hopper-v5")["l2l_gail"]
+def test_gail_table_shows_the_last_policy_and_its_cost(compared: Path) -> None:
+    cells = table_cells(compared, "Hopper-v5")["l2l_gail"]
     finals = [2000.0, 3020.0, 2500.0]
     low, high = stats.bootstrap_interval([finals])
     assert cells["final return IQM [95% CI]"] == f"{np.mean(finals):.0f} [{low:.0f}, {high:.0f}]"
@@ -205,8 +156,8 @@ def test_gail_table_shows_the_last_policy_and_its_cost(runs: Path) -> None:
     assert cells["tail std"] == f"{np.mean(tails):.3f}"
 
 
-def test_stability_comes_with_intervals_over_seeds(runs: Path) -> None:
-    sections = {one.group: one for one in collect(find_runs(runs))}
+def test_stability_comes_with_intervals_over_seeds(compared: Path) -> None:
+    sections = {one.group: one for one in collect(find_runs(compared))}
     table = section_tables(sections["Hopper-v5"])[1]
     cells = dict(zip(table.header, table.rows[1], strict=True))
     curve = np.array([0.25, 0.5, 0.75, 1.0])
@@ -232,83 +183,18 @@ def test_a_method_of_one_seed_does_not_hide_the_others_odds(runs: Path) -> None:
     assert "[" not in alone["area under curve [95% CI]"]
 
 
-def test_cifar_table_is_in_percent(runs: Path) -> None:
-    cells = table_cells(runs, "cifar10")["grad_l2l"]
+def test_cifar_table_is_in_percent(compared: Path) -> None:
+    cells = table_cells(compared, "cifar10")["grad_l2l"]
     assert cells["clean % [95% CI]"] == "50.0 [50.0, 50.0]"
     assert cells["PGD-20 % [95% CI]"] == "31.0 [30.0, 32.0]"
     assert cells["forward-equivalents"] == "7.0"
 
 
-def test_improvement_is_told_for_several_seeds_only(runs: Path) -> None:
-    sections = {one.group: one for one in collect(find_runs(runs))}
+def test_improvement_is_told_for_several_seeds_only(compared: Path) -> None:
+    sections = {one.group: one for one in collect(find_runs(compared))}
     for improvement in section_tables(sections["Hopper-v5"])[-2:]:
         assert improvement.rows == (("gail", "-", "0.00"), ("l2l_gail", "1.00", "-"))
     assert len(section_tables(sections["synthetic"])) == 1
-
-
-def test_summary_and_picture_are_written(runs: Path, capsys) -> None:
-    main([str(runs)])
-    text = (runs / "comparison" / "summary.md").read_text()
-    for heading in ("## Hopper-v5", "## cifar10", "## synthetic (generated images, not CIFAR)"):
-        assert heading in text
-    assert (runs / "comparison" / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    printed = capsys.readouterr().out
-    assert "l2l_gail" in printed
-    assert f"tensorboard --logdir {runs / 'comparison'}" in printed
-
-
-def test_figure_draws_each_method_by_its_own_axis(runs: Path) -> None:
-    figure = draw_figure(collect(find_runs(runs)))
-    assert isinstance(figure, Figure)
-    returns, _, clean, pgd20, *_ = figure.axes
-    assert returns.get_xlabel() == "environment steps"
-    assert clean.get_xlabel() == "epochs"
-    lines = {line.get_label(): line for line in returns.lines}
-    np.testing.assert_allclose(
-        lines["gail (3 seeds)"].get_ydata(),
-        np.array([1, 2, 3, 4]) * np.mean([1000, 1500, 1200]) / 4,
-    )
-    assert {"expert", "behaviour cloning", "random"} <= set(lines)
-    assert lines["gail (3 seeds)"].get_color() != lines["l2l_gail (3 seeds)"].get_color()
-    percent = pgd20.lines[0].get_ydata()
-    assert percent[-1] == pytest.approx(31)
-    assert all("synthetic" in axes.get_title() for axes in figure.axes[-2:])
-
-
-def test_a_second_comparison_replaces_its_own_files_only(runs: Path) -> None:
-    compare(runs)
-    notes = runs / "comparison" / "notes.txt"
-    notes.write_text("mine")
-    other = runs / "comparison" / "gail" / "events.out.tfevents.1.of_the_user"
-    other.write_text("mine too")
-    before = {path: path.read_bytes() for path in runs.rglob("seed*/*")}
-    compare(runs)
-    assert notes.read_text() == "mine"
-    assert other.read_text() == "mine too"
-    assert {path: path.read_bytes() for path in runs.rglob("seed*/*")} == before
-    for method in ("gail", "l2l_gail"):
-        own = list((runs / "comparison" / method).glob("events.*.l2l_gail"))
-        assert len(own) == 1
-
-
-def test_the_newest_run_of_a_seed_counts(tmp_path: Path) -> None:
-    gail_run(tmp_path, "gail", 0, 1000)
-    gail_run(tmp_path, "gail", 0, 2000)
-    cells = table_cells(tmp_path, "Hopper-v5")["gail"]
-    assert cells["final return IQM [95% CI]"] == "2000 (1 seed, no interval)"
-
-
-def test_seeds_on_different_grids_meet_where_both_were_measured() -> None:
-    curve = Curve.align(
-        [
-            (np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0])),
-            (np.array([5.0, 15.0, 40.0]), np.array([1.0, 3.0, 8.0])),
-        ]
-    )
-    np.testing.assert_allclose(curve.x, [5, 10, 15, 20])
-    np.testing.assert_allclose(curve.values, [[5, 10, 15, 20], [1, 2, 3, 4]])
-    apart = [(np.array([0.0]), np.array([1.0])), (np.array([9.0]), np.array([1.0]))]
-    assert Curve.align(apart) is None
 
 
 def test_runs_without_a_curve_are_compared_by_their_end(tmp_path: Path) -> None:
@@ -355,19 +241,3 @@ def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
         main([str(tmp_path)])
     with pytest.raises(InputError, match="is not a folder"):
         main([str(tmp_path / "missing")])
-
-
-def test_one_seed_does_not_count_twice(tmp_path: Path) -> None:
-    gail_run(tmp_path / "a", "gail", 0, 1000.0)
-    gail_run(tmp_path / "b", "gail", 0, 2000.0)
-    with pytest.raises(InputError, match="one seed of one method"):
-        compare(tmp_path)
-
-
-def test_unequal_settings_are_said(tmp_path: Path) -> None:
-    gail_run(tmp_path, "gail", 0, 1000.0, config={"n_envs": 16, "update_rule": "adam"})
-    gail_run(tmp_path, "l2l_gail", 0, 2000.0, config={"n_envs": 8, "update_rule": "sgd"})
-    compare(tmp_path)
-    text = (tmp_path / "comparison" / "summary.md").read_text()
-    assert "**Not the same setting in all runs**: n_envs is 16 or 8." in text
-    assert "update_rule" not in text

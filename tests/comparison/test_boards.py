@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import io
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from l2l_gail import stats
+from l2l_gail.compare import compare
+from l2l_gail.comparison import boards_of
+from l2l_gail.comparison.boards import OVERVIEW, PALETTE, REFERENCES
+from l2l_gail.comparison.figures import board_figures
+from l2l_gail.comparison.media import adversarial_pictures, median_run
+from l2l_gail.comparison.reading import TRACES
+from l2l_gail.comparison.scores import CURVES
+from tests.comparison.support import STEPS, events, gail_run, log, sections_of
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+RETURN = "1 true return/a IQM over seeds"
+LOW, HIGH = "1 true return/c low end of 95% CI", "1 true return/d high end of 95% CI"
+
+
+def board(root: Path, name: str) -> Path:
+    return root / "comparison" / name
+
+
+def scalar_tags(folder: Path) -> set[str]:
+    return set(events(folder).Tags()["scalars"])
+
+
+def test_every_curve_is_documented() -> None:
+    for curve in (curve for curves in CURVES.values() for curve in curves):
+        assert f"| `{curve.tag}` |" in DOCS, curve.tag
+    documented = re.findall(r"^\| `(\d [^`]+)` \|", DOCS, flags=re.MULTILINE)
+    known = {curve.tag for curves in CURVES.values() for curve in curves}
+    assert {tag for tag in documented if tag[0] in "123"} == known
+
+
+def test_methods_of_a_board_share_their_tags(compared: Path) -> None:
+    for name, methods in (("Hopper-v5", ("gail", "l2l_gail")), ("cifar10", ("pgd", "grad_l2l"))):
+        first, second = (scalar_tags(board(compared, name) / method) for method in methods)
+        assert first == second
+    assert {RETURN, LOW, HIGH} <= scalar_tags(board(compared, "Hopper-v5") / "gail")
+
+
+def test_no_chart_is_a_single_point(compared: Path) -> None:
+    for folder in (compared / "comparison").glob("*/*"):
+        read = events(folder)
+        assert all(len(read.Scalars(tag)) > 1 for tag in read.Tags()["scalars"])
+
+
+def test_the_return_comes_first_then_stability_then_cost(compared: Path) -> None:
+    tags = sorted(scalar_tags(board(compared, "Hopper-v5") / "gail"))
+    assert tags[0] == RETURN
+    groups = list(dict.fromkeys(tag.split("/")[0] for tag in tags))
+    assert groups == ["1 true return", "2 stability", "3 cost"]
+
+
+def test_curves_hold_the_iqm_and_its_interval_by_environment_step(compared: Path) -> None:
+    read = events(board(compared, "Hopper-v5") / "l2l_gail")
+    series = {tag: read.Scalars(tag) for tag in (LOW, RETURN, HIGH)}
+    for points in series.values():
+        assert [point.step for point in points] == STEPS
+    low, iqm, high = ([point.value for point in points] for points in series.values())
+    assert iqm[-1] == pytest.approx(np.mean([2000, 3020, 2500]))
+    for below, middle, above in zip(low, iqm, high, strict=True):
+        assert below <= middle <= above
+    assert low[-1] < iqm[-1] < high[-1]
+
+
+def test_cost_curves_are_by_seconds_and_gradients(compared: Path) -> None:
+    read = events(board(compared, "Hopper-v5") / "l2l_gail")
+    seconds = [p.step for p in read.Scalars("3 cost/a true return by training seconds")]
+    assert seconds == pytest.approx([25, 51, 76, 101], abs=1)  # 101 s on average
+    gradients = [p.step for p in read.Scalars("3 cost/b true return by discriminator gradients")]
+    # 10 updates and 10 meta-updates after each rollout of 64 x 32 steps
+    assert gradients == pytest.approx([20 * step / 2048 for step in STEPS], abs=1)
+    plain = events(board(compared, "Hopper-v5") / "gail")
+    assert plain.Scalars("3 cost/b true return by discriminator gradients")[-1].step == 195
+
+
+def test_forward_equivalents_count_all_training_images(compared: Path) -> None:
+    read = events(board(compared, "cifar10") / "pgd")
+    points = read.Scalars("3 cost/b PGD-20 by forward-equivalents")
+    assert [point.step for point in points] == [7_000, 14_000]
+
+
+def test_stability_is_told_over_time(compared: Path) -> None:
+    read = events(board(compared, "Hopper-v5") / "gail")
+    finals = (np.array([1000, 1500, 1200]) - 20) / 3000
+    worst = read.Scalars("2 stability/a worst seed, normalised")
+    assert worst[-1].value == pytest.approx(finals.min())
+    spread = read.Scalars("2 stability/d spread over seeds")
+    assert spread[-1].value == pytest.approx(finals.std(ddof=1), abs=1e-6)
+
+
+def test_a_fall_shows_when_it_happens(tmp_path: Path) -> None:
+    curve = {"steps": STEPS, "return_mean": [3020, 1520, 3020, 20], "length_mean": [1] * 4}
+    gail_run(tmp_path, "gail", 0, 20, curve=curve)
+    compare(tmp_path)
+    read = events(board(tmp_path, "Hopper-v5") / "gail")
+    falls = [point.value for point in read.Scalars("2 stability/b largest fall so far")]
+    assert falls == pytest.approx([0, 0.5, 0.5, 1])
+
+
+def test_one_seed_has_no_interval_and_no_missing_tag(compared: Path) -> None:
+    read = events(board(compared, "synthetic") / "grad_l2l")
+    assert len(read.Scalars("1 accuracy/a PGD-20, IQM over seeds")) == 2
+    for end in ("c PGD-20, low", "d PGD-20, high"):
+        points = read.Scalars(f"1 accuracy/{end} end of 95% CI")
+        assert [point.step for point in points] == [1, 2]  # the steps of the IQM: no complaint
+        assert np.isnan([point.value for point in points]).all()
+
+
+@pytest.mark.parametrize("name", ["Hopper-v5", "cifar10", "synthetic"])
+def test_every_run_has_all_tags_of_a_chart_with_a_band_or_none(compared: Path, name: str) -> None:
+    overview = events(board(compared, name) / OVERVIEW)
+    stored = overview.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    (category,) = layout_pb2.Layout.FromString(stored).category
+    (chart,) = category.chart
+    series = chart.margin.series[0]
+    wanted = {series.value, series.lower, series.upper}
+    assert len(wanted) == 3
+    for folder in board(compared, name).iterdir():
+        assert len(wanted & scalar_tags(folder)) in (0, 3), folder
+        if folder.name != OVERVIEW:
+            assert wanted <= scalar_tags(folder)
+
+
+def test_reference_policies_are_level_lines(compared: Path) -> None:
+    for name, level in (("expert", 3020.0), ("behaviour cloning", 520.0)):
+        points = events(board(compared, "Hopper-v5") / name).Scalars(RETURN)
+        assert [(point.step, point.value) for point in points] == [(0, level), (40_000, level)]
+
+
+def test_hparams_have_one_row_a_run_with_the_same_keys_and_filled_metrics(compared: Path) -> None:
+    keys, metrics = [], []
+    for method in ("gail", "l2l_gail"):
+        read = events(board(compared, "Hopper-v5") / method)
+        content = read.summary_metadata
+        start = plugin_data_pb2.HParamsPluginData.FromString(
+            content["_hparams_/session_start_info"].plugin_data.content
+        ).session_start_info
+        experiment = plugin_data_pb2.HParamsPluginData.FromString(
+            content["_hparams_/experiment"].plugin_data.content
+        ).experiment
+        keys.append(set(start.hparams))
+        metrics.append([info.name.tag for info in experiment.metric_infos])
+        assert start.hparams["method"].string_value == method
+        assert start.hparams["seeds"].number_value == 3
+        assert set(metrics[-1]) <= scalar_tags(board(compared, "Hopper-v5") / method)
+    assert keys[0] == keys[1]
+    assert "same for all: learning_rate" in keys[0]
+    assert not any("epochs" in key for key in keys[0])  # of the other game
+    assert metrics[0] == metrics[1]
+    assert RETURN in metrics[0]
+
+
+def test_text_tab_holds_the_tables(compared: Path) -> None:
+    overview = events(board(compared, "synthetic") / OVERVIEW)
+    text = overview.Tensors("comparison/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "| synthetic | grad_l2l | 1 |" in text
+
+
+def test_images_tab_holds_readable_pictures(compared: Path) -> None:
+    overview = events(board(compared, "Hopper-v5") / OVERVIEW)
+    tags = overview.Tags()["images"]
+    for wanted in ("true return with 95% CI", "by training seconds", "by discriminator gradients"):
+        assert any(wanted in tag for tag in tags), wanted
+    assert any("performance profile" in tag for tag in tags)
+    for tag in tags:
+        picture = overview.Images(tag)[0]
+        with Image.open(io.BytesIO(picture.encoded_image_string)) as image:
+            assert abs(image.width - picture.width) <= 1
+            assert abs(image.height - picture.height) <= 1
+            assert 600 < image.width < 1000  # twice a card's width
+
+
+def test_colours_are_tensorboard_s_in_the_order_of_the_runs(compared: Path) -> None:
+    (one,) = boards_of(sections_of(compared)["Hopper-v5"])
+    starts = {
+        folder.name: events(folder).FirstEventTimestamp()
+        for folder in board(compared, "Hopper-v5").iterdir()
+    }
+    order = sorted(starts, key=starts.__getitem__)
+    assert order == ["expert", "behaviour cloning", "gail", "l2l_gail", OVERVIEW]
+    assert one.colours == dict(zip(order[:-1], PALETTE, strict=False))
+
+
+def test_no_two_runs_of_a_board_share_a_colour_however_many_methods(tmp_path: Path) -> None:
+    for number in range(11):
+        gail_run(tmp_path, f"gail_v{number}", 0, 1000)
+    section = sections_of(tmp_path)["Hopper-v5"]
+    boards = boards_of(section)
+    assert [one.name for one in boards] == [f"Hopper-v5-{k}of3" for k in (1, 2, 3)]
+    shown = [method.method for one in boards for method in one.methods]
+    assert sorted(shown) == sorted(method.method for method in section.methods)
+    for one in boards:
+        runs = len(REFERENCES) + len(one.methods) + 1
+        assert runs <= len(PALETTE)
+        assert len(set(one.colours.values())) == len(one.colours) == runs - 1
+
+
+def test_variants_are_dealt_so_that_methods_stand_side_by_side(tmp_path: Path) -> None:
+    for rate in (0.1, 0.2, 0.3):
+        for method in ("gail", "l2l_gail"):
+            gail_run(tmp_path, method, 0, 1000, config={"learning_rate": rate})
+    first, _ = boards_of(sections_of(tmp_path)["Hopper-v5"])
+    names = ["gail (learning_rate=0.1)", "l2l_gail (learning_rate=0.1)"]
+    assert [method.method for method in first.methods][:2] == names
+
+
+def test_pictures_have_the_colours_of_the_board(compared: Path) -> None:
+    (one,) = boards_of(sections_of(compared)["Hopper-v5"])
+    axes = board_figures(one)["1 true return/b true return with 95% CI (picture)"].axes[0]
+    drawn = {line.get_label().split(" (")[0]: line.get_color() for line in axes.lines}
+    for name, colour in one.colours.items():
+        assert drawn[name] == colour
+    assert len(axes.collections) == 2  # a band for each method
+
+
+def test_traces_of_the_players_are_shown_where_runs_logged_them(tmp_path: Path) -> None:
+    for seed, level in ((0, 0.2), (1, 0.4)):
+        folder = gail_run(tmp_path, "gail", seed, 1000)
+        log(folder, {"disc/entropy": [level] * 4, "disc/accuracy_expert": [0.9] * 4})
+    compare(tmp_path)
+    read = events(board(tmp_path, "Hopper-v5") / "gail")
+    name = TRACES["gail"]["disc/entropy"]
+    points = read.Scalars(f"4 players/{name}")
+    assert [(p.step, p.value) for p in points] == [(x, pytest.approx(0.3)) for x in STEPS]
+    images = events(board(tmp_path, "Hopper-v5") / OVERVIEW).Tags()["images"]
+    assert f"6 players (pictures)/c {name}" in images
+
+
+def test_the_median_run_stands_for_its_method(tmp_path: Path) -> None:
+    for seed, final in enumerate((3000, 1000, 2000, 500)):
+        gail_run(tmp_path, "gail", seed, final)
+    (method,) = sections_of(tmp_path)["Hopper-v5"].methods
+    assert median_run(method).folder.seed == 1  # the lower one of two
+
+
+def test_adversarial_images_come_with_classes_where_their_run_noted_them(runs: Path) -> None:
+    section = sections_of(runs)["cifar10"]
+    (one,) = boards_of(section)
+    noted = median_run(one.methods[0]).folder.path
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, size=(6, 32, 32, 3), dtype=np.uint8)
+    np.savez(
+        noted / "adversarial.npz",
+        clean=images,
+        perturbed=255 - images,
+        labels=[0, 1, 2, 0, 1, 2],
+        before=[0, 1, 2, 0, 1, 2],
+        after=[1, 1, 2, 0, 2, 2],
+        classes=["plane", "car", "bird"],
+    )
+    plain = median_run(one.methods[1]).folder.path
+    Image.fromarray(images[0]).save(plain / "adversarial.png")
+    with_classes, without = adversarial_pictures(one)
+    assert with_classes.tag.endswith(one.methods[0].method)
+    assert with_classes.size[0] > 600
+    assert without.size == (32, 32)
+    (noted / "adversarial.npz").write_bytes(b"PK damaged")
+    assert [picture.tag for picture in adversarial_pictures(one)] == [without.tag]
+
+
+def test_a_profile_is_the_share_of_runs_above() -> None:
+    from l2l_gail.comparison.distributions import profile
+
+    shares = profile([0.2, 0.4, 0.4, 1.0], np.array([0.0, 0.2, 0.3, 0.4, 0.9, 1.0]))
+    assert shares.tolist() == [1.0, 0.75, 0.75, 0.25, 0.25, 0.0]
+    assert all(before >= after for before, after in pairwise(shares))
+
+
+def test_the_board_s_interval_is_the_stratified_bootstrap(compared: Path) -> None:
+    read = events(board(compared, "Hopper-v5") / "gail")
+    low, high = stats.bootstrap_interval([[1000, 1500, 1200]], resamples=2000)
+    assert read.Scalars(LOW)[-1].value == pytest.approx(low)
+    assert read.Scalars(HIGH)[-1].value == pytest.approx(high)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l2l_gail import stats
+from l2l_gail.comparison import Curve, collect, find, section_notes, section_tables
+from l2l_gail.comparison.distributions import learning_rate_groups
+from l2l_gail.errors import InputError
+from l2l_gail.runs import find_runs
+from tests.comparison.support import (
+    age,
+    cifar_run,
+    gail_run,
+    methods_of,
+    sections_of,
+    table_cells,
+    unfinished_run,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_runs_that_differ_in_one_setting_are_methods_of_their_own(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000)
+        gail_run(tmp_path, "gail", seed, 2000, config={"meta_every": 4})
+    assert methods_of(tmp_path) == {"gail (meta_every=1)": 2, "gail (meta_every=4)": 2}
+    cells = table_cells(tmp_path, "Hopper-v5")
+    assert cells["gail (meta_every=4)"]["final return IQM [95% CI]"].startswith("2000")
+
+
+def test_a_setting_inside_a_setting_counts_too(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    gail_run(tmp_path, "gail", 1, 2000, config={"rule": {"hidden": 8}})
+    assert set(methods_of(tmp_path)) == {"gail (rule.hidden=16)", "gail (rule.hidden=8)"}
+
+
+def test_a_second_learning_rate_does_not_hide_the_first(tmp_path: Path) -> None:
+    first = gail_run(tmp_path, "gail", 0, 1000)
+    second = gail_run(tmp_path, "gail", 0, 2000, config={"learning_rate": 1e-3})
+    assert (first.path.name, second.path.name) == ("seed0", "seed0-2")
+    names = ["gail (learning_rate=0.0003)", "gail (learning_rate=0.001)"]
+    assert sorted(methods_of(tmp_path)) == names
+
+
+def test_of_equal_settings_the_newest_run_of_a_seed_counts(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    gail_run(tmp_path, "gail", 0, 2000)
+    cells = table_cells(tmp_path, "Hopper-v5")["gail"]
+    assert cells["final return IQM [95% CI]"] == "2000 (1 seed, no interval)"
+
+
+def test_lengths_are_said_and_never_compared(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000, steps=8000)
+        gail_run(tmp_path, "l2l_gail", seed, 2000)
+    section = sections_of(tmp_path)["Hopper-v5"]
+    notes = " ".join(section_notes(section))
+    assert "**Not the same length**: 40,000 steps: l2l_gail; 8,000 steps: gail." in notes
+    titles = [table.title for table in section_tables(section)]
+    assert not any("probability" in title for title in titles)
+    stability = [table for table in section_tables(section) if "stability" in table.title]
+    assert [[row[0] for row in table.rows] for table in stability] == [["l2l_gail"], ["gail"]]
+    assert [table.title.split(", ")[-1] for table in stability] == [
+        "runs of 40,000 steps",
+        "runs of 8,000 steps",
+    ]
+
+
+def test_seeds_of_another_length_are_another_method(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000, steps=8000)
+    gail_run(tmp_path, "gail", 1, 1000, steps=61_000)
+    assert methods_of(tmp_path) == {"gail (61,000 steps)": 1, "gail (8,000 steps)": 1}
+
+
+def test_many_differences_are_named_shortly_and_stay_apart(tmp_path: Path) -> None:
+    for value in range(3):
+        settings = {f"setting_{letter}": value for letter in "abcdef"}
+        gail_run(tmp_path, "gail", 0, 1000, config=settings)
+    names = methods_of(tmp_path)
+    assert len(names) == 3
+    assert max(map(len, names)) < 80
+    settings = {f"setting_{letter}": 0 for letter in "abcde"} | {"setting_f": 9}
+    gail_run(tmp_path, "gail", 0, 1000, config=settings)
+    assert len(methods_of(tmp_path)) == 4
+
+
+def test_a_method_s_name_says_only_what_differs_within_its_folder(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    gail_run(tmp_path, "l2l_gail", 0, 1000, config={"learning_rate": 1e-3})
+    assert set(methods_of(tmp_path)) == {"gail", "l2l_gail"}
+    notes = section_notes(sections_of(tmp_path)["Hopper-v5"])
+    assert "**Not the same setting in all runs**: learning_rate is 0.0003 or 0.001." in notes
+
+
+def test_what_makes_a_method_is_no_unequal_setting(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000, config={"update_rule": "adam"})
+    gail_run(tmp_path, "l2l_gail", 0, 2000, config={"update_rule": "sgd"})
+    assert "update_rule" not in " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
+
+
+def test_images_are_grouped_by_their_settings_too(tmp_path: Path) -> None:
+    cifar_run(tmp_path, "cifar10", "pgd", 0, 0.3)
+    cifar_run(tmp_path, "cifar10", "pgd", 1, 0.4, lr=0.1)
+    assert set(methods_of(tmp_path, "cifar10")) == {"pgd (lr=0.2)", "pgd (lr=0.1)"}
+
+
+def test_lacking_seeds_are_named(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        gail_run(tmp_path, "gail", seed, 1000)
+    gail_run(tmp_path, "l2l_gail", 1, 1000)
+    notes = section_notes(sections_of(tmp_path)["Hopper-v5"])
+    assert "**Not the same seeds**: l2l_gail lacks 0, 2." in notes
+
+
+def test_a_run_that_goes_on_is_shown_and_counts_in_no_number(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000)
+    unfinished_run(tmp_path, "gail", 2, [10, 20])
+    unfinished_run(tmp_path, "l2l_gail", 0, [30, 40, 50])
+    section = sections_of(tmp_path)["Hopper-v5"]
+    assert [method.method for method in section.methods] == ["gail", "l2l_gail (unfinished)"]
+    gail, learned = section.methods
+    assert gail.seeds == [0, 1]
+    assert [one.run.folder.seed for one in gail.unfinished] == [2]
+    assert not learned.finished
+    np.testing.assert_allclose(learned.curves["return"].values, [[30, 40, 50]])
+    cells = table_cells(tmp_path, "Hopper-v5")
+    assert cells["gail"]["seeds"] == "2"
+    assert cells["l2l_gail (unfinished)"]["steps"] == "30000 so far"
+    assert cells["l2l_gail (unfinished)"]["final return IQM [95% CI]"] == "-"
+    notes = " ".join(section_notes(section))
+    assert "**Unfinished** (still going): gail, seed 2 at 20,000 steps." in notes
+    assert len(section_tables(section)) == 2  # nothing to set against gail
+
+
+def test_a_broken_off_run_is_said(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    age(unfinished_run(tmp_path, "gail", 1, [10]), 3600)
+    notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
+    assert "**Unfinished** (broken off, no summary): gail, seed 1 at 10,000 steps." in notes
+
+
+def test_one_seed_does_not_count_twice(tmp_path: Path) -> None:
+    gail_run(tmp_path / "a", "gail", 0, 1000.0)
+    gail_run(tmp_path / "b", "gail", 0, 2000.0)
+    with pytest.raises(InputError, match="one seed of one method"):
+        collect(find(tmp_path).finished)
+
+
+def test_the_runs_of_older_versions_are_read() -> None:
+    sections = sections_of(ROOT / "benchmarks" / "results" / "runs")
+    assert {name: [m.method for m in section.methods] for name, section in sections.items()} == {
+        "Hopper-v5": ["gail", "l2l_gail", "no_demos"],
+        "cifar10": ["fgsm_rs", "grad_l2l", "pgd", "standard"],
+    }
+    gail = sections["Hopper-v5"].methods[0]
+    assert gail.seeds == list(range(10))
+    # 300 rollouts of 64 x 32 steps, ten updates after each
+    assert gail.effort_per_x * 600_064 == pytest.approx(293 * 10)
+
+
+def test_a_run_without_a_configuration_is_grouped_by_its_summary(tmp_path: Path) -> None:
+    for seed, rate in ((0, 0.1), (1, 0.2)):
+        folder = gail_run(tmp_path, "gail", seed, 1000.0)
+        (folder.path / "config.json").unlink()
+        folder.write_summary(
+            **(find_runs(tmp_path)[-1].summary | {"config": {"learning_rate": rate, "seed": seed}})
+        )
+    assert set(methods_of(tmp_path)) == {"gail (learning_rate=0.1)", "gail (learning_rate=0.2)"}
+
+
+def test_learning_rates_are_lines_of_runs_that_differ_in_nothing_else(tmp_path: Path) -> None:
+    for rate in (1e-4, 3e-4, 1e-3):
+        for seed in (0, 1):
+            gail_run(
+                tmp_path,
+                f"gail+learning_rate={rate}",
+                seed,
+                1e6 * rate,
+                config={"learning_rate": rate},
+            )
+    gail_run(tmp_path, "gail+n_envs=8", 0, 1.0, config={"learning_rate": 0.1, "n_envs": 8})
+    groups = learning_rate_groups(sections_of(tmp_path)["Hopper-v5"])
+    assert {name: list(rates) for name, rates in groups.items()} == {"gail": [1e-4, 3e-4, 1e-3]}
+    assert groups["gail"][3e-4].numbers("eval_returns").tolist() == pytest.approx([300, 300])
+
+
+def test_seeds_on_different_grids_meet_where_both_were_measured() -> None:
+    curve = Curve.align(
+        [
+            (np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0])),
+            (np.array([5.0, 15.0, 40.0]), np.array([1.0, 3.0, 8.0])),
+        ]
+    )
+    np.testing.assert_allclose(curve.x, [5, 10, 15, 20])
+    np.testing.assert_allclose(curve.values, [[5, 10, 15, 20], [1, 2, 3, 4]])
+    apart = [(np.array([0.0]), np.array([1.0])), (np.array([9.0]), np.array([1.0]))]
+    assert Curve.align(apart) is None
+
+
+def test_a_thinned_curve_keeps_its_ends() -> None:
+    x = np.arange(1000.0)
+    curve = Curve.align([(x, 2 * x)], points=50)
+    assert len(curve.x) == 50
+    assert (curve.x[0], curve.x[-1]) == (0, 999)
+    np.testing.assert_allclose(curve.values[0], 2 * curve.x)
+
+
+def test_a_band_is_the_interval_of_each_column() -> None:
+    curves = np.random.default_rng(0).normal(size=(7, 5))
+    band = stats.bootstrap_band(curves, resamples=500)
+    for place in range(5):
+        column = stats.bootstrap_interval([curves[:, place]], resamples=500)
+        np.testing.assert_allclose(band[:, place], column)
+    assert stats.bootstrap_band(curves[:1]) is None
+    with pytest.raises(InputError, match="between 0 and 1"):
+        stats.bootstrap_band(curves, confidence=95)
