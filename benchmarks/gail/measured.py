@@ -121,7 +121,9 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         demonstrations,
         rule=build_rule(cell["rule"], **arguments),
         rule_training=RuleTraining(**cell["training"]) if "training" in cell else None,
-        discriminator=DiscriminatorConfig(**_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})),
+        discriminator=DiscriminatorConfig(
+            **_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})
+        ),
         policy_kwargs=_POLICY_KWARGS,
         seed=cell["seed"],
         device="cpu",

@@ -245,7 +245,14 @@ def flatness(grid: Grid) -> str:
                     f"{share.min():.2f} ({shared[int(share.argmin())]})",
                 ]
             )
-    header = ["environment", "method", "settings", "mean A", "mean share of the best", "worst share"]
+    header = [
+        "environment",
+        "method",
+        "settings",
+        "mean A",
+        "mean share of the best",
+        "worst share",
+    ]
     return markdown(header, rows)
 
 

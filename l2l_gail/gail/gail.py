@@ -13,7 +13,6 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from l2l_gail.core import Adam, L2LTrainer, UpdateRule, build_rule, rule_name
@@ -22,6 +21,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
+from l2l_gail.gail.fit import env_spec, warn_of_observations, warn_of_reward, warn_of_units
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields, saved_file, write_model
@@ -118,6 +118,8 @@ class GAIL(TensorPPO):
             check_clonable(self.policy)
         self.discriminator = self._make_discriminator().to(self.device)
         if self.demonstrations is not None:
+            warn_of_reward(self.demonstrations, self.discriminator_config.reward)
+            warn_of_units(self.demonstrations)
             self._fit_statistics(self.demonstrations)
         self.rule = self._make_rule().to(self.device)
         trainer, holdout_fraction = self._make_trainer(self.rule)
@@ -192,8 +194,12 @@ class GAIL(TensorPPO):
                 "pass norm_obs=False"
             )
         if self.demonstrations is not None:
+            spec = env_spec(self.env)
             self.demonstrations.check_env(
-                registered_id(self.env), self.observation_space, self.action_space
+                None if spec is None else spec.id,
+                self.observation_space,
+                self.action_space,
+                None if spec is None else spec.kwargs,
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
@@ -213,7 +219,12 @@ class GAIL(TensorPPO):
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
-        return super()._setup_learn(*args, **kwargs)
+        fresh = self._last_obs is None or kwargs.get("reset_num_timesteps", True)
+        prepared = super()._setup_learn(*args, **kwargs)
+        if fresh:
+            assert isinstance(self._last_obs, np.ndarray)
+            warn_of_observations(self.demonstrations, self._last_obs)
+        return prepared
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
@@ -314,14 +325,3 @@ def _read(demonstrations: Demonstrations | str | Path | None) -> Demonstrations 
     if isinstance(demonstrations, (str, Path)):
         return Demonstrations.load(demonstrations)
     return demonstrations
-
-
-def registered_id(env: VecEnv | None) -> str | None:
-    """Return the registered id behind a vector environment, ``None`` if it has none."""
-    if env is None:
-        return None
-    try:
-        spec = env.get_attr("spec", indices=[0])[0]
-    except (AttributeError, NotImplementedError):
-        return None
-    return spec.id if spec is not None else None

@@ -19,12 +19,13 @@ demonstrations say, which is what the ``constant`` control measures.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["REWARDS", "reward_of_logits"]
+__all__ = ["REWARDS", "SIGNS", "Sign", "reward_of_logits"]
 
 REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
     "gail": F.softplus,
@@ -35,6 +36,12 @@ REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
     "constant": torch.ones_like,
 }
 """The rewards by name; one of your own is one more entry."""
+
+
+Sign: TypeAlias = Literal["positive", "negative", "either"]
+
+SIGNS: dict[str, Sign] = {"gail": "positive", "dail": "positive", "constant": "positive"}
+"""Rewards that are of one sign at every step, by name; what is not here may be of either."""
 
 
 def reward_of_logits(logits_expert_is_high: Tensor, name: str) -> Tensor:

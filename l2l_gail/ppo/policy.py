@@ -38,10 +38,15 @@ class ObservationStatistics(nn.Module):
         self.register_buffer("scale", torch.ones(width))
 
     def set(self, mean: ArrayLike, std: ArrayLike) -> None:
-        """Take the statistics, shape ``(width,)`` each; the scale is ``1 / (std + 1e-3)``."""
+        """Take the statistics, shape ``(width,)`` each.
+
+        The scale is ``1 / (std + 1e-3)``, so that an entry that hardly varies is not blown up.
+        Where even the largest ``std`` is below 1, the 1e-3 is that much smaller.
+        """
         self.mean.copy_(torch.as_tensor(np.asarray(mean), dtype=torch.float32))
         std = torch.as_tensor(np.asarray(std), dtype=torch.float32)
-        self.scale.copy_(1.0 / (std + _STD_FLOOR))
+        unit = float(std.max())
+        self.scale.copy_(1.0 / (std + _STD_FLOOR * (min(unit, 1.0) or 1.0)))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return normalised observations ``(B, width)``."""

@@ -1,0 +1,64 @@
+"""What speaks against training on these demonstrations, here, said before it begins."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from stable_baselines3.common.vec_env import VecEnv
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.gail.rewards import SIGNS
+
+__all__ = ["env_spec", "warn_of_observations", "warn_of_reward", "warn_of_units"]
+
+_STACK = 5  # the line that makes or trains the model
+
+
+def env_spec(env: VecEnv | None) -> EnvSpec | None:
+    """Return the Gymnasium specification behind a vector environment, ``None`` without one."""
+    if env is None:
+        return None
+    try:
+        spec = env.get_attr("spec", indices=[0])[0]
+    except (AttributeError, NotImplementedError):
+        return None
+    return spec if isinstance(spec, EnvSpec) else None
+
+
+def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:
+    """Warn where a reward's sign alone speaks against what the demonstrations show."""
+    conflict = demonstrations.endings.conflict(SIGNS.get(reward, "either"))
+    if conflict is not None and reward != "constant":
+        warnings.warn(
+            f"{conflict}: so does the reward {reward!r}; try DiscriminatorConfig(reward='airl') "
+            "(--reward airl), which may be of either sign",
+            stacklevel=_STACK,
+        )
+
+
+def warn_of_units(demonstrations: Demonstrations) -> None:
+    """Warn of observations that vary so little beside the others that they are not seen."""
+    std = demonstrations.obs_std
+    unseen = np.flatnonzero((std > 0) & (std < 1e-3 * min(float(std.max()), 1.0)))
+    if len(unseen):
+        warnings.warn(
+            f"{len(unseen)} of {len(std)} observation entries (the first: {unseen[0]}) vary by "
+            "less than a thousandth of what others do, and are scaled as if they were constant; "
+            "if they matter, give them in larger units",
+            stacklevel=_STACK,
+        )
+
+
+def warn_of_observations(demonstrations: Demonstrations, observations: np.ndarray) -> None:
+    """Warn where first observations ``(N, *shape)`` are unlike any that were demonstrated."""
+    strange = demonstrations.unfamiliar(observations.reshape(len(observations), -1))
+    if strange:
+        entries = "entry" if len(strange) == 1 else "entries"
+        warnings.warn(
+            "the environment's first observations are far from all demonstrated ones in "
+            f"{entries} {', '.join(map(str, strange))}: is a wrapper around it that scales or "
+            "normalises them?",
+            stacklevel=_STACK,
+        )
