@@ -17,6 +17,7 @@ import copy
 import json
 import platform
 import statistics
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,8 @@ from typing import Any
 
 import mujoco
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from envs.cpu.idle_work import without_idle_work
 from envs.cpu.mjbatch import MjBatch

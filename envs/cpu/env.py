@@ -214,10 +214,11 @@ class CpuEnv(BatchedEnv):
 
     def _count_not_finite(self, reward: np.ndarray, obs: np.ndarray) -> None:
         """Count the rows in which the task's results are not finite."""
+        if np.isfinite(reward).all() and np.isfinite(obs).all():
+            return
         for what, finite in (("rewards", np.isfinite(reward)), ("observations", np.isfinite(obs))):
-            if not finite.all():
-                rows = finite.reshape(self.num_envs, -1).all(-1)
-                self._not_finite[what] += int(np.count_nonzero(~rows))
+            rows = finite.reshape(self.num_envs, -1).all(-1)
+            self._not_finite[what] += int(np.count_nonzero(~rows))
 
     def _restart(self, ids: np.ndarray) -> np.ndarray:
         """Begin new episodes in some environments, and return their observations."""

@@ -169,7 +169,7 @@ class MjBatch:
         self._close()
 
     def _call(self, name: str, *arguments: object) -> None:
-        with _without_clock_and_log(self._lib):
+        with _without_clock_and_log():
             failed = getattr(self._lib, name)(self._batch, *arguments)
         if failed:
             status = np.ctypeslib.as_array(self._lib.mjb_status(self._batch), (self.nsim,))
@@ -184,7 +184,7 @@ def _delete(lib: ctypes.CDLL, batch: int, owner: int) -> None:
 
 
 @contextmanager
-def _without_clock_and_log(lib: ctypes.CDLL) -> Iterator[None]:
+def _without_clock_and_log() -> Iterator[None]:
     """Take MuJoCo's clock and its log away for the time of a call.
 
     The clock only fills ``mjData.timer``, for up to a sixth of a step's time. The log would be a
@@ -196,9 +196,7 @@ def _without_clock_and_log(lib: ctypes.CDLL) -> Iterator[None]:
     leaves it to that one to restore them. Timers of whatever another thread simulates meanwhile
     are meaningless, and its warnings are lost.
     """
-    clock = ctypes.c_void_p.in_dll(lib, "mjcb_time")
-    warn = ctypes.c_void_p.in_dll(lib, "mju_user_warning")
-    nowhere = _says_nothing()
+    clock, warn, nowhere = _hooks()
     own_clock, own_warn = clock.value, warn.value
     clock.value, warn.value = None, nowhere
     try:
@@ -259,9 +257,14 @@ def _library() -> ctypes.CDLL:
 
 
 @cache
-def _says_nothing() -> int | None:
-    """Return the address of a C function that takes a warning and does nothing with it.
+def _hooks() -> tuple[ctypes.c_void_p, ctypes.c_void_p, int | None]:
+    """Return MuJoCo's pointers to its clock and to its log, and a log that does nothing.
 
-    ``mju_str2Type`` looks a text up in a short list of names.
+    That is ``mju_str2Type``, which looks a text up in a short list of names.
     """
-    return ctypes.cast(_library().mju_str2Type, ctypes.c_void_p).value
+    lib = _library()
+    return (
+        ctypes.c_void_p.in_dll(lib, "mjcb_time"),
+        ctypes.c_void_p.in_dll(lib, "mju_user_warning"),
+        ctypes.cast(lib.mju_str2Type, ctypes.c_void_p).value,
+    )

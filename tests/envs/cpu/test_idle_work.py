@@ -275,8 +275,8 @@ def test_a_clock_that_is_taken_away_already_stays_away() -> None:
     lib = mjbatch._library()
     clock = ctypes.c_void_p.in_dll(lib, "mjcb_time")
     before = clock.value
-    with mjbatch._without_clock_and_log(lib):
-        with mjbatch._without_clock_and_log(lib):
+    with mjbatch._without_clock_and_log():
+        with mjbatch._without_clock_and_log():
             assert clock.value is None
         assert clock.value is None
     assert clock.value == before
