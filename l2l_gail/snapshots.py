@@ -1,15 +1,18 @@
 """The policies of a run at its beginning, its middle and its end, as plain arrays.
 
-``first.npz`` and ``middle.npz`` lie in the run's folder ``policies``, written while it trains; the
-last policy is that of ``model.zip``.  All three are read without running anything that is in them.
+``first.npz``, ``middle.npz`` and ``last.npz`` lie in the run's folder ``policies``, written while
+it trains.  They are read without running anything that is in them, and so is the policy of the run's
+``model.zip``, which stands in where ``last.npz`` is missing.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +33,7 @@ _CLIP = 10.0  # of the observations, see l2l_gail.ppo.policy
 
 
 class SnapshotCallback(BaseCallback):
-    """Keeps the policy before the first step and at half of the steps.
+    """Keeps the policy before the first step, at half of the steps, and at the end.
 
     A policy that is no plain perceptron is not kept. Nothing is drawn from any random stream.
 
@@ -55,12 +58,17 @@ class SnapshotCallback(BaseCallback):
         if self.num_timesteps >= self.middle and not self._path("middle").exists():
             self._keep("middle")
 
+    def _on_training_end(self) -> None:
+        self._keep("last")
+
     def _path(self, moment: str) -> Path:
-        return self.folder / "policies" / f"{moment}.npz"
+        return _snapshot(self.folder, moment)
 
     def _keep(self, moment: str) -> None:
+        policy_of_model: Any = self.model.policy
+        activation = policy_of_model.activation_fn.__name__.lower()
         try:
-            policy = _from_state(self.model.policy.state_dict())
+            policy = _from_state(policy_of_model.state_dict(), activation)
         except (KeyError, InputError):
             return
         path = self._path(moment)
@@ -71,7 +79,7 @@ class SnapshotCallback(BaseCallback):
 
 def has_policy(run: Path, moment: str) -> bool:
     """Whether a run's folder holds the policy of a moment."""
-    return _file(run, moment).is_file()
+    return _snapshot(run, moment).is_file() or (moment == "last" and (run / "model.zip").is_file())
 
 
 def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
@@ -87,41 +95,54 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
     Raises:
         InputError: It is not there, damaged, or no plain perceptron.
     """
-    path = _file(run, moment)
-    if not path.is_file():
-        raise InputError(f"{run} holds no {moment} policy ({path.name} is missing)")
-    if moment != "last":
+    path = _snapshot(run, moment)
+    if path.is_file():
         return MlpPolicy.load(path)
+    model = run / "model.zip"
+    if moment != "last" or not model.is_file():
+        raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(model) as archive:
+            settings = json.loads(archive.read("data")).get("policy_kwargs", {})
             state = torch.load(
                 io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True
             )
     # A damaged file raises whatever its garbage happens to spell.
     except Exception as error:
         raise InputError(
-            f"{path} is damaged or no model of l2l_gail ({type(error).__name__})"
+            f"{model} is damaged or no model of l2l_gail ({type(error).__name__})"
         ) from None
     try:
-        return _from_state(state)
+        if "activation_fn" in settings:
+            raise KeyError("activation_fn")
+        return _from_state(state, "tanh")
     except KeyError as error:
         raise InputError(
-            f"{path}: its policy is no plain perceptron ({error.args[0]}); play it by "
+            f"{model}: its policy is no plain perceptron with tanh ({error.args[0]}); play it by "
             "GAIL.load(...) and predict"
         ) from None
 
 
-def _file(run: Path, moment: str) -> Path:
-    return run / "model.zip" if moment == "last" else run / "policies" / f"{moment}.npz"
+def _snapshot(run: Path, moment: str) -> Path:
+    return run / "policies" / f"{moment}.npz"
 
 
-def _from_state(state: Mapping[str, Tensor]) -> MlpPolicy:
-    """The perceptron in a policy's parameters, its normalisation included."""
+def _from_state(state: Mapping[str, Tensor], activation: str) -> MlpPolicy:
+    """The perceptron in a policy's parameters, its normalisation included.
+
+    Raises:
+        KeyError: It holds what a perceptron has not.
+        InputError: An activation that is not known.
+    """
     weights, biases = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
+    statistics = {f"{_STATISTICS}.mean", f"{_STATISTICS}.scale"}
+    features = {key for key in state if key.startswith("features_extractor.")}
+    if features - statistics:
+        raise KeyError(", ".join(sorted(features - statistics)))
     width = weights[0].shape[0]
     mean, std, clip = np.zeros(width), np.full(width, 1.0 - STD_FLOOR), np.inf
-    if f"{_STATISTICS}.mean" in state:
+    if features:
         mean = state[f"{_STATISTICS}.mean"].cpu().numpy().astype(np.float64)
         std = 1.0 / state[f"{_STATISTICS}.scale"].cpu().numpy().astype(np.float64) - STD_FLOOR
         clip = _CLIP
-    return MlpPolicy(mean, std, weights, biases, obs_clip=clip)
+    return MlpPolicy(mean, std, weights, biases, activation=activation, obs_clip=clip)

@@ -22,15 +22,9 @@ from l2l_gail.comparison.boards import OVERVIEW, Board, folder_name
 from l2l_gail.comparison.event_files import SUFFIX, EventFile
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import MethodResult
-from l2l_gail.comparison.scores import CURVES
+from l2l_gail.comparison.scores import CURVES, CurveTag
 
 __all__ = ["Picture", "remove_boards", "write_board"]
-
-_BANDS = {
-    "gail": {"true return": 0},
-    "cifar": {"PGD-20 accuracy": 0},
-}
-"""Charts with an interval: title, and which of the game's curves is the first of three."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ def write_board(
     settings = _hyperparameters(board.methods)
     for method in board.methods:
         events = EventFile(folder / folder_name(method.method), now + next(runs), name)
-        _write_method(events, method)
+        _write_method(events, method, with_ends=_has_band(board))
         # The same keys and metrics for every run, or the HParams tab hides what differs.
         metrics = [curve.tag for curve in CURVES[board.section.kind] if _is_metric(curve.tag)]
         for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
@@ -104,11 +98,17 @@ def write_board(
     overview.close()
 
 
-def _write_method(events: EventFile, method: MethodResult) -> None:
+def _has_band(board: Board) -> bool:
+    """Whether some method has an interval; then all have its tags, or charts miss them."""
+    curves = [curve for method in board.methods for curve in method.curves.values()]
+    return any(curve.interval is not None for curve in curves)
+
+
+def _write_method(events: EventFile, method: MethodResult, *, with_ends: bool) -> None:
     """All curves of a method."""
     for curve in CURVES[method.kind]:
         series = curve.series(method)
-        if series is None:
+        if series is None or ("CI" in curve.tag and not with_ends):
             continue
         for x, y in zip(series.x, series.y, strict=True):
             events.scalar(curve.tag, x, float(y))
@@ -120,11 +120,17 @@ def _write_method(events: EventFile, method: MethodResult) -> None:
 
 def _write_level(events: EventFile, board: Board, level: float) -> None:
     """A reference policy's return as a level line, wherever the return is drawn."""
-    for curve in CURVES["gail"][:3]:
+    for curve in _band_of(board) if _has_band(board) else _band_of(board)[:1]:
         found = [s for method in board.methods if (s := curve.series(method)) is not None]
         if found:
             for x in (0, max(series.x[-1] for series in found)):
                 events.scalar(curve.tag, x, level)
+
+
+def _band_of(board: Board) -> list[CurveTag]:
+    """The first curve of a game and the ends of its interval."""
+    curves = CURVES[board.section.kind]
+    return [curves[0], *(curve for curve in curves if "CI" in curve.tag)]
 
 
 def _is_metric(tag: str) -> bool:
@@ -133,13 +139,13 @@ def _is_metric(tag: str) -> bool:
 
 
 def _layout(board: Board) -> dict[str, dict[str, list[object]]]:
-    """Charts with bands, all methods in one."""
-    tags = [curve.tag for curve in CURVES[board.section.kind]]
-    charts: dict[str, list[object]] = {}
-    for title, first in _BANDS[board.section.kind].items():
-        heading = f"{title} by {board.section.x_label}: IQM, 95 % CI"
-        charts[heading] = ["Margin", tags[first : first + 3]]
-    return {board.title: charts}
+    """A chart with all methods, and with bands where some method has several seeds."""
+    what = "true return" if board.section.kind == "gail" else "PGD-20 accuracy"
+    title = f"{what} by {board.section.x_label}: IQM"
+    tags = [curve.tag for curve in _band_of(board)]
+    if _has_band(board):
+        return {board.title: {f"{title}, 95 % CI": ["Margin", tags]}}
+    return {board.title: {title: ["Multiline", tags[:1]]}}
 
 
 def _hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str | float]]:

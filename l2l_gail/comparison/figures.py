@@ -118,7 +118,7 @@ def score_figures(boards: Sequence[Board]) -> dict[str, Figure]:
 
 
 def new_chart(
-    title: str, place: str, height: float = 3.2, left: float = 0.75
+    title: str, place: str, height: float = 2.75, left: float = 0.75
 ) -> tuple[Figure, Axes]:
     """A figure with one chart, at a size whose letters are readable in TensorBoard's cards.
 
@@ -289,6 +289,6 @@ def _draw_references(axes: Axes, board: Board) -> None:
 
 
 def _legend(method: MethodResult) -> str:
-    """The method and on how many seeds it stands."""
+    """The method and on how many seeds it stands; a single one has no band."""
     count = len(method.runs)
-    return f"{method.method} ({f'{count} seeds' if count > 1 else '1 seed, no interval'})"
+    return f"{method.method} ({count} seed{'s' * (count > 1)})"

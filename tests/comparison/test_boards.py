@@ -24,7 +24,7 @@ from tests.comparison.support import STEPS, events, gail_run, log, sections_of
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 RETURN = "1 true return/a IQM over seeds"
-LOW, HIGH = "1 true return/c low end of 95% CI", "1 true return/d high end of 95% CI"
+LOW, HIGH = "1 true return/e low end of 95% CI", "1 true return/f high end of 95% CI"
 
 
 def board(root: Path, name: str) -> Path:
@@ -110,28 +110,39 @@ def test_a_fall_shows_when_it_happens(tmp_path: Path) -> None:
     assert falls == pytest.approx([0, 0.5, 0.5, 1])
 
 
-def test_one_seed_has_no_interval_and_no_missing_tag(compared: Path) -> None:
-    read = events(board(compared, "synthetic") / "grad_l2l")
-    assert len(read.Scalars("1 accuracy/a PGD-20, IQM over seeds")) == 2
-    for end in ("c PGD-20, low", "d PGD-20, high"):
-        points = read.Scalars(f"1 accuracy/{end} end of 95% CI")
-        assert [point.step for point in points] == [1, 2]  # the steps of the IQM: no complaint
+def test_one_seed_beside_several_has_no_interval_and_no_missing_tag(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000 + seed)
+    gail_run(tmp_path, "l2l_gail", 0, 1000)
+    compare(tmp_path)
+    read = events(board(tmp_path, "Hopper-v5") / "l2l_gail")
+    for tag in (LOW, HIGH):
+        points = read.Scalars(tag)
+        assert [point.step for point in points] == STEPS  # as the IQM: no complaint
         assert np.isnan([point.value for point in points]).all()
 
 
-@pytest.mark.parametrize("name", ["Hopper-v5", "cifar10", "synthetic"])
-def test_every_run_has_all_tags_of_a_chart_with_a_band_or_none(compared: Path, name: str) -> None:
-    overview = events(board(compared, name) / OVERVIEW)
-    stored = overview.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
-    (category,) = layout_pb2.Layout.FromString(stored).category
+def test_where_no_method_has_an_interval_none_is_shown(compared: Path) -> None:
+    tags = scalar_tags(board(compared, "synthetic") / "grad_l2l")
+    assert "1 accuracy/a PGD-20, IQM over seeds" in tags
+    assert not any("CI" in tag for tag in tags)
+    assert chart_of(board(compared, "synthetic")).WhichOneof("content") == "multiline"
+
+
+def chart_of(folder: Path) -> layout_pb2.Chart:
+    stored = events(folder / OVERVIEW).Tensors("custom_scalars__config__")[0]
+    (category,) = layout_pb2.Layout.FromString(stored.tensor_proto.string_val[0]).category
     (chart,) = category.chart
-    series = chart.margin.series[0]
+    return chart
+
+
+@pytest.mark.parametrize("name", ["Hopper-v5", "cifar10"])
+def test_every_run_has_all_tags_of_a_chart_with_a_band_or_none(compared: Path, name: str) -> None:
+    series = chart_of(board(compared, name)).margin.series[0]
     wanted = {series.value, series.lower, series.upper}
     assert len(wanted) == 3
     for folder in board(compared, name).iterdir():
-        assert len(wanted & scalar_tags(folder)) in (0, 3), folder
-        if folder.name != OVERVIEW:
-            assert wanted <= scalar_tags(folder)
+        assert len(wanted & scalar_tags(folder)) == (0 if folder.name == OVERVIEW else 3)
 
 
 def test_reference_policies_are_level_lines(compared: Path) -> None:

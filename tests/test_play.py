@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from envs import make_vec
+from l2l_gail import rendering
+from l2l_gail.demos import Demonstrations
+from l2l_gail.demos.policy_file import MlpPolicy
+from l2l_gail.errors import InputError
+from l2l_gail.gail import GAIL
+from l2l_gail.play import main, record, video_file
+from l2l_gail.rendering import SIZE, as_gif, film_policy
+from l2l_gail.runs import RunFolder
+from l2l_gail.snapshots import MOMENTS, SnapshotCallback, has_policy, load_policy
+
+ENV = "Hopper-v5"
+
+
+def still(observations: np.ndarray) -> np.ndarray:
+    return np.zeros((len(observations), 3), np.float32)
+
+
+def model_of_hopper(tmp_path: Path) -> tuple[GAIL, RunFolder]:
+    env = make_vec(ENV, 2, 0, {}, device="cpu")
+    model = GAIL("MlpPolicy", env, Demonstrations.load(ENV), n_steps=64, batch_size=64, seed=0)
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    folder.write_config({"env": ENV, "env_kwargs": ["healthy_reward=2.0"], "seed": 0})
+    return model, folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[GAIL, Path]:
+    """A run of four rollouts with its snapshots."""
+    model, folder = model_of_hopper(tmp_path_factory.mktemp("run"))
+    model.learn(512, callback=SnapshotCallback(folder.path, 512))
+    model.save(folder.path / "model.zip")
+    (folder.path / "policies" / "last.npz").rename(folder.path / "last.npz")
+    return model, folder.path
+
+
+def test_the_policy_of_a_model_file_acts_as_the_model(trained: tuple[GAIL, Path]) -> None:
+    model, run = trained
+    obs = np.random.default_rng(0).normal(size=(50, 11)).astype(np.float32)
+    expected, _ = model.predict(obs, deterministic=True)
+    space = model.action_space
+    for policy in (load_policy(run, "last"), MlpPolicy.load(run / "last.npz")):
+        acted = np.clip(policy(obs), space.low, space.high)
+        np.testing.assert_allclose(acted, expected, atol=2e-6)
+
+
+def test_the_first_and_the_middle_policy_are_kept(trained: tuple[GAIL, Path]) -> None:
+    _, run = trained
+    assert all(has_policy(run, moment) for moment in MOMENTS)
+    obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
+    first, middle, last = (load_policy(run, moment)(obs) for moment in MOMENTS)
+    assert not np.allclose(first, middle, atol=1e-6)
+    assert not np.allclose(middle, last, atol=1e-6)
+
+
+def test_the_first_policy_is_that_before_training(tmp_path: Path, trained) -> None:
+    fresh, _ = model_of_hopper(tmp_path)
+    obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
+    expected, _ = fresh.predict(obs, deterministic=True)
+    np.testing.assert_allclose(load_policy(trained[1], "first")(obs), expected, atol=2e-6)
+
+
+def test_keeping_policies_changes_nothing(tmp_path: Path, trained: tuple[GAIL, Path]) -> None:
+    other, _ = model_of_hopper(tmp_path)
+    other.learn(512)
+    for name, value in trained[0].policy.state_dict().items():
+        assert np.array_equal(value.numpy(), other.policy.state_dict()[name].numpy()), name
+
+
+@pytest.mark.parametrize("part", ["network", "activation", "features"])
+def test_a_policy_that_is_no_plain_perceptron_is_not_kept(tmp_path: Path, part: str) -> None:
+    model, folder = model_of_hopper(tmp_path)
+    match part:
+        case "network":
+            model.policy.mlp_extractor.policy_net = nn.Identity()
+        case "activation":
+            model.policy.activation_fn = nn.Softplus
+        case "features":
+            model.policy.features_extractor.extra = nn.Linear(11, 11)
+    callback = SnapshotCallback(folder.path, 512)
+    callback.model = model
+    callback.num_timesteps = 0
+    callback._on_training_start()
+    assert not has_policy(folder.path, "first")
+
+
+def test_videos_lie_in_the_run_s_folder(trained: tuple[GAIL, Path], monkeypatch, capsys) -> None:
+    monkeypatch.setattr(rendering, "usable_backend", lambda: None)
+    _, run = trained
+    main([str(run), "--steps", "40"])
+    assert capsys.readouterr().out.split() == [str(video_file(run, m)) for m in MOMENTS]
+    for moment in MOMENTS:
+        with Image.open(video_file(run, moment)) as gif:
+            assert gif.format == "GIF"
+            assert gif.n_frames >= 3
+            assert gif.size == SIZE
+
+
+def test_the_environment_of_the_run_is_played(trained: tuple[GAIL, Path], monkeypatch) -> None:
+    monkeypatch.setattr(rendering, "usable_backend", lambda: None)
+    seen = {}
+
+    def noted(predict, env_id, env_kwargs, **rest):
+        seen.update(env_id=env_id, env_kwargs=env_kwargs)
+        return film_policy(predict, env_id, env_kwargs, seed=0, steps=2, every=1)
+
+    monkeypatch.setattr("l2l_gail.play.film_policy", noted)
+    record(trained[1], "last")
+    assert seen == {"env_id": ENV, "env_kwargs": {"healthy_reward": 2.0}}
+
+
+def test_a_film_tells_its_return(monkeypatch) -> None:
+    monkeypatch.setattr(rendering, "usable_backend", lambda: None)
+    film = film_policy(still, ENV, seed=3, steps=20, every=5)
+    env = gymnasium.make(ENV)
+    env.reset(seed=3)
+    total = sum(float(env.step(still(np.zeros((1, 11)))[0])[1]) for _ in range(20))
+    assert film.episode_return == pytest.approx(total)
+    assert (film.steps, film.cut, film.drawn_with) == (20, True, "sketch")
+    assert len(film.frames) == 5
+    assert film.seconds == pytest.approx(5 * 0.008)
+
+
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "Ant-v5", "HalfCheetah-v5"])
+def test_a_sketch_shows_what_moves(env_id: str, monkeypatch) -> None:
+    monkeypatch.setattr(rendering, "usable_backend", lambda: None)
+    width = gymnasium.make(env_id).action_space.shape[0]
+    generator = np.random.default_rng(0)
+
+    def restless(observations: np.ndarray) -> np.ndarray:
+        return generator.uniform(-1, 1, (len(observations), width))
+
+    film = film_policy(restless, env_id, steps=20, every=10)
+    for frame in film.frames:
+        assert frame.shape == (SIZE[1], SIZE[0], 3)
+        assert len(np.unique(frame.reshape(-1, 3), axis=0)) >= 4  # sky, ground, marks, body
+    assert not np.array_equal(film.frames[0], film.frames[-1])
+
+
+def test_opengl_draws_where_it_works() -> None:
+    script = (
+        "from l2l_gail.rendering import film_policy, usable_backend; import numpy as np\n"
+        "film = film_policy(lambda o: np.zeros((1, 3)), 'Hopper-v5', steps=4, every=2)\n"
+        "print(usable_backend(), film.drawn_with, film.frames[0].shape, film.frames[0].std() > 5)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=240
+    )
+    backend, drawn_with, *shape, varied = done.stdout.split()
+    assert drawn_with == ("sketch" if backend == "None" else backend)
+    assert (" ".join(shape), varied) == ("(180, 240, 3)", "True")
+
+
+def test_an_animation_keeps_its_pace_and_its_caption() -> None:
+    frames = [np.full((60, 200, 3), 40 * k, np.uint8) for k in range(4)]
+    with Image.open(io.BytesIO(as_gif(frames, 0.04, "return 12"))) as gif:
+        assert gif.n_frames == 4
+        assert gif.info["duration"] == 40
+        corner = np.asarray(gif.convert("RGB"))[:15, :40]
+    assert corner.max() == 255  # the caption's background
+    assert corner.min() < 20  # its letters
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "holds no policy yet"),
+        ({"model.zip": b"PK garbage"}, "is damaged or no model"),
+    ],
+)
+def test_what_cannot_be_played_is_one_line(tmp_path: Path, content, message: str) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    folder.write_config({"env": ENV})
+    for name, data in content.items():
+        (folder.path / name).write_bytes(data)
+    with pytest.raises(InputError, match=message) as caught:
+        main([str(folder.path)])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_with_another_activation_is_not_played_as_if_it_had_tanh(tmp_path: Path) -> None:
+    env = make_vec(ENV, 2, 0, {}, device="cpu")
+    kwargs = {"policy_kwargs": {"activation_fn": nn.ReLU}, "n_steps": 64, "batch_size": 64}
+    model = GAIL("MlpPolicy", env, Demonstrations.load(ENV), **kwargs)
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    model.save(folder.path / "model.zip")
+    with pytest.raises(InputError, match="no plain perceptron"):
+        load_policy(folder.path, "last")
+    model.learn(128, callback=SnapshotCallback(folder.path, 128))
+    obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
+    expected, _ = model.predict(obs, deterministic=True)
+    acted = load_policy(folder.path, "last")(obs).clip(-1, 1)
+    np.testing.assert_allclose(acted, expected, atol=2e-6)
+
+
+def test_an_image_run_has_nothing_to_play(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "cifar10", "pgd", 0)
+    folder.write_config({"data": "cifar10"})
+    (folder.path / "model.zip").write_bytes(b"")
+    with pytest.raises(InputError, match="is no GAIL run"):
+        main([str(folder.path)])
+    with pytest.raises(InputError, match="is not a folder"):
+        main([str(tmp_path / "none")])
+
+
+def test_without_a_display_no_window_is_tried(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(InputError, match="no display for a window: leave --show out"):
+        main([str(tmp_path), "--show"])
+
+
+def test_an_environment_that_is_no_box_of_mujoco_draws_itself() -> None:
+    class Dot(gymnasium.Env):
+        metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+        observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+        action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+        def __init__(self, render_mode: str | None = None) -> None:
+            self.render_mode = render_mode
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(2, np.float32), 1.0, False, False, {}
+
+        def render(self):
+            return np.zeros((50, 80, 3), np.uint8)
+
+    gymnasium.register("tests/Dot-v0", Dot, max_episode_steps=3)
+    try:
+        film = film_policy(lambda obs: np.zeros((1, 1)), "tests/Dot-v0", every=1)
+    finally:
+        del gymnasium.registry["tests/Dot-v0"]
+    assert (film.drawn_with, film.episode_return, len(film.frames)) == ("the environment", 3.0, 4)
