@@ -117,7 +117,7 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             "arguments": how.get("arguments", {}),
         }
         for key in CHANGES:
-            merged = how.get(key, {}) | change.get(key, {})
+            merged = {**how.get(key, {}), **change.get(key, {})}
             if merged:
                 cell[key] = merged
         if "every" in change:

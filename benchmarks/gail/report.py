@@ -262,6 +262,23 @@ def with_interval(value: float, draws: Floats, digits: int) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def steps(grid: Grid) -> str:
+    """The learned global step over training, ``lr e^s``: mean over seeds at a few rollouts."""
+    marks = (0, 2, 4, 8, 11, 16, 22, 29)
+    rows = []
+    for (env, setting, method), records in grid.records.items():
+        traces = [r["traces"].get("rule/global_step") for r in records]
+        if None in traces:
+            continue
+        mean = np.mean([t for t in traces if t], axis=0)
+        lr = records[0]["arguments"].get("lr", 3e-2)
+        figures = [f"{lr * mean[m]:.1e}" if m < len(mean) else "" for m in marks]
+        rows.append([env, setting, method, str(len(records)), *figures])
+    # A figure is a mean over a block of five rollouts.
+    header = [f"rollout {5 * m + 3}" for m in marks]
+    return markdown(["environment", "setting", "method", "seeds", *header], rows)
+
+
 def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
     """Return a table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -272,6 +289,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "methods": methods,
     "cells": cells,
     "flatness": flatness,
+    "steps": steps,
 }
 
 

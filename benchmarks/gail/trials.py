@@ -1,18 +1,22 @@
-"""Rules on trial: registered for the grids only, not part of the library."""
+"""Rules and rewards on trial: registered for the grids only, not part of the library."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
 
 from l2l_gail.core import MatrixRule, Muon, Oracle, State, Vars, register_rule
+from l2l_gail.gail.rewards import REWARDS
 
 __all__ = ["DecayedMatrixRule", "DecayedMuon"]
 
 
-def _decayed(before: Vars, after: Vars, amount: torch.Tensor | float) -> Vars:
-    """Return the weights after a step, matrices and rows pulled to 0 by a share of what they were."""
+def _decayed(before: Vars, after: Vars, share: Tensor | float) -> Vars:
+    """Return the weights after a step, matrices and rows less a share of what they were."""
     return {
-        name: tensor - amount * before[name] if tensor.dim() > 1 else tensor
+        name: tensor - share * before[name] if tensor.dim() > 1 else tensor
         for name, tensor in after.items()
     }
 
@@ -21,7 +25,7 @@ def _decayed(before: Vars, after: Vars, amount: torch.Tensor | float) -> Vars:
 class DecayedMuon(Muon):
     """Muon with decoupled weight decay: ``W <- W - lr (D + decay W)``.
 
-    ``D`` has spectral norm ``sqrt(max(shape))``, so that a matrix cannot grow beyond
+    ``D`` has a spectral norm of about ``sqrt(max(shape))``, so that a matrix cannot grow beyond
     ``sqrt(max(shape)) / decay``: the rule bounds the network's slope, whatever the loss asks for.
     """
 
@@ -31,6 +35,7 @@ class DecayedMuon(Muon):
         self.decay = decay
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return Muon's step with the decay."""
         after, state = super().forward(variables, oracle, state)
         return _decayed(variables, after, self.lr * self.decay), state
 
@@ -45,6 +50,33 @@ class DecayedMatrixRule(MatrixRule):
         self.decay = decay
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return the matrix rule's step with the decay."""
         after, state = super().forward(variables, oracle, state)
-        scale = self.log_step.exp() * self.lr
-        return _decayed(variables, after, scale * self.decay), state
+        return _decayed(variables, after, self.log_step.exp() * self.lr * self.decay), state
+
+
+def _unit(sharpness: float) -> Callable[[Tensor], Tensor]:
+    """GAIL's reward of ``sharpness`` times the logit, in units of its own mean over the rollout.
+
+    With .03 of it a step and a discount of .99, returns are about 3.
+    """
+
+    def reward(logits: Tensor) -> Tensor:
+        raw = F.softplus(sharpness * logits)
+        return 0.03 * raw / raw.mean()
+
+    return reward
+
+
+REWARDS["relative"] = lambda logits: F.softplus(logits - logits.mean())
+"""GAIL's reward against the rollout's own mean logit: it cannot saturate, and stays positive."""
+
+# The same rewards in other units: PPO's advantages do not see them, its value network does.
+REWARDS["gail_x0.1"] = lambda logits: 0.1 * F.softplus(logits)
+REWARDS["gail_x0.3"] = lambda logits: 0.3 * F.softplus(logits)
+REWARDS["airl_x0.01"] = lambda logits: 0.01 * logits
+
+REWARDS["unit"] = _unit(1.0)
+REWARDS["unit_flat"] = _unit(0.5)
+REWARDS["unit_sharp"] = _unit(2.0)
+REWARDS["unit_sharpest"] = _unit(4.0)
