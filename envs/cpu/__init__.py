@@ -1,4 +1,4 @@
-"""The CPU backend: MuJoCo's own engine on all cores, equal to Gymnasium bit for bit."""
+"""Batches on the CPU: MuJoCo's own engine on all cores, equal to Gymnasium bit for bit."""
 
 from .env import CpuEnv
 

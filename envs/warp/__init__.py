@@ -1,4 +1,4 @@
-"""The GPU backend: mujoco_warp and torch on one device, in float32."""
+"""Batches on a GPU: mujoco_warp and torch on one device, in float32."""
 
 from .env import WarpEnv, obstacle
 

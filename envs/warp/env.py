@@ -1,4 +1,4 @@
-"""The GPU backend: mujoco_warp and torch on one device, nothing goes through the host."""
+"""Batches on a GPU: mujoco_warp and torch on one device, nothing goes through the host."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class WarpEnv(BatchedEnv):
 
     Observations, rewards and ends are computed by the same task functions as on the CPU; the
     physics differ from MuJoCo's by float32 and by mujoco_warp's kernels (``docs/gpu.md`` has
-    figures). A step is one CUDA graph, launched after a small one that draws noise; nothing in it
-    waits for the device, except that the first two load the kernels and record.
+    figures). A step is one CUDA graph, launched after a small one that draws noise. No step waits
+    for the device but the first two, which load the kernels and record.
 
     Worlds whose action or state is not finite end their episodes with reward 0, as terminated;
-    worlds that lack room for their contacts likewise, as truncated. Both are counted, and
-    :meth:`check` says so.
+    worlds without room for their contacts do likewise, as truncated. Both are counted, and
+    :meth:`check` warns of them.
 
     One generator draws the noise of all worlds: the same seed and number of environments give the
     same resets, but not those of Gymnasium.
@@ -55,12 +55,12 @@ class WarpEnv(BatchedEnv):
         nconmax: Contacts to have room for, per environment on average. By default what the task
             says that its own model needs, and mujoco_warp's guess for other models.
         njmax: Constraint rows to have room for in each environment; likewise.
-        deterministic: Have mujoco_warp order its sums, so that a GPU repeats its results bit for
-            bit; costs a factor of 2 to 3. Its CPU device always does.
-        graph: Record the step and replay it; without, every step is launched kernel by kernel.
+        deterministic: Make mujoco_warp order its sums, so that a GPU repeats its results bit for
+            bit, at a half to a third of the speed. The CPU device always does.
+        graph: Record the step and replay it; otherwise every step is launched kernel by kernel.
 
     Raises:
-        InputError: No such device, or there is an :func:`obstacle` to using it.
+        InputError: There is no such device, or an :func:`obstacle` to using it.
     """
 
     def __init__(
@@ -157,20 +157,20 @@ class WarpEnv(BatchedEnv):
 
     @property
     def diverged(self) -> int:
-        """How often a world was reset for an action or a state not finite or huge; waits."""
+        """How often a world was reset for what was not finite or huge; waits for the device."""
         self._check_usable()
         return int(self._core.diverged)
 
     @property
     def overflowed(self) -> int:
-        """How often a world was reset because contacts or constraints had no room; waits."""
+        """How often a world was reset for lack of room for contacts; waits for the device."""
         self._check_usable()
         return int(self._core.overflowed)
 
     def check(self) -> None:
         """Warn of worlds that had to be reset since the last check.
 
-        Waits for the device once; call it where a training waits anyhow, as between rollouts.
+        Waits for the device once: call it where training waits anyway, between rollouts.
         """
         self._check_usable()
         diverged, overflowed = torch.stack((self._core.diverged, self._core.overflowed)).tolist()
@@ -214,7 +214,7 @@ class WarpEnv(BatchedEnv):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Tensor:
-        """Go on from a state of :meth:`state_dict`; one that is refused changes nothing."""
+        """Restore a state returned by :meth:`state_dict`; a refused one changes nothing."""
         self._check_usable()
         core = self._core
         live = self._live()
@@ -227,14 +227,14 @@ class WarpEnv(BatchedEnv):
         return core.obs.clone()
 
     def close(self) -> None:
-        """Free the worlds; again is nothing."""
+        """Free the worlds; safe to call twice."""
         if not self._closed:
             self._settle()
             del self._core, self._physics, self._runner
         super().close()
 
     def _live(self) -> dict[str, Tensor]:
-        """Return the worlds' own memory, all that a saved state is of besides the generator."""
+        """Return the worlds' own memory: all of a saved state but the generator."""
         core, physics = self._core, self._physics
         return {
             **{f"fields.{name}": value for name, value in vars(physics.fields).items()},
@@ -246,7 +246,7 @@ class WarpEnv(BatchedEnv):
         }
 
     def _check_state(self, state: dict[str, Any], live: dict[str, Tensor]) -> None:
-        """Refuse what :meth:`state_dict` of such an environment did not return."""
+        """Refuse anything but a state that such an environment returned."""
         known = isinstance(state, dict) and {"env_id", "kwargs", "obs"} <= state.keys()
         if not known or not isinstance(state["obs"], Tensor) or state["obs"].ndim != 2:
             raise InputError("this is no saved state of environments: state_dict() returns one")
@@ -291,9 +291,9 @@ class WarpEnv(BatchedEnv):
 
 
 def obstacle(device: str) -> str | None:
-    """Return why mujoco_warp cannot simulate on a device of torch's, ``None`` if it can.
+    """Return why mujoco_warp cannot simulate on a torch device, ``None`` if it can.
 
-    Prints nothing, although warp likes to introduce itself.
+    Keeps warp from printing its greeting.
     """
     try:
         version, warp_version = metadata.version("mujoco-warp"), metadata.version("warp-lang")
@@ -321,10 +321,10 @@ def obstacle(device: str) -> str | None:
 
 
 def _usable_device(device: str) -> torch.device:
-    """Return a device of torch's that warp can use too.
+    """Return a torch device that warp can use as well.
 
     Raises:
-        InputError: It is not there, or there is an obstacle.
+        InputError: It does not exist, or there is an obstacle.
     """
     device = choose_device(device)
     if (reason := obstacle(device)) is not None:
@@ -338,7 +338,7 @@ def _usable_device(device: str) -> torch.device:
 
 
 def _numbered(device: str) -> torch.device:
-    """Return a device by its number, as warp calls it."""
+    """Return a device with its index, as warp names it."""
     place = torch.device(device)
     if place.type != "cuda":
         return place
@@ -346,7 +346,7 @@ def _numbered(device: str) -> torch.device:
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that the next step does not overwrite."""
+    """Return copies, which the next step does not overwrite."""
     return {name: value.clone() for name, value in tensors.items()}
 
 
