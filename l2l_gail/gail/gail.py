@@ -24,7 +24,7 @@ from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, Tanh
 from l2l_gail.gail.fit import env_spec, warn_of_observations, warn_of_reward, warn_of_units
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.saving import plain_fields, saved_file, write_model
+from l2l_gail.gail.saving import fitting, plain_fields, saved_file, write_model
 from l2l_gail.gail.updates import DiscriminatorUpdates
 from l2l_gail.ppo import (
     NormalizedPolicy,
@@ -294,9 +294,10 @@ class GAIL(TensorPPO):
         given = dict(custom_objects or {})
         with saved_file(path) as file:
             if not trust_pickle:
-                objects, added = plain_fields(file, {**given, **kwargs})
+                objects, added = plain_fields(file, {**given, **kwargs}, cls)
                 given, kwargs = objects | given, added | kwargs
-            return super().load(file, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
+            with fitting(file):
+                return super().load(file, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model, as ``PPO.save``.

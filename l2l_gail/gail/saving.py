@@ -22,10 +22,11 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, seal
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.saved_fields import check_saved
 from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
 from l2l_gail.saved_models import SavedModel, read_model
 
-__all__ = ["plain_fields", "saved_file", "write_model"]
+__all__ = ["fitting", "plain_fields", "saved_file", "write_model"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class _SavedLearnedRule:
     learn_step: bool = True
     holdout_fraction: float = 0.25
 
+
+_MISFITS = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(RuntimeError, AssertionError, MemoryError),
+)
 
 _KNOWN: dict[tuple[str, str], type] = {
     **{
@@ -96,16 +102,35 @@ def saved_file(path: Any) -> Iterator[Path]:
         yield copy
 
 
+@contextlib.contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Say in one line what does not fit while a model is built from an archive.
+
+    Raises:
+        InputError: In place of whatever Stable-Baselines3 or torch raise.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _MISFITS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be loaded: {reason:.500}") from error
+
+
 def _with_suffix(path: Any) -> Path:
     path = Path(path)
     return path if path.suffix else path.with_suffix(".zip")
 
 
-def plain_fields(path: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def plain_fields(
+    path: Path, given: Mapping[str, Any], model_class: type
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what SB3's ``load`` is to take for the attributes that it would unpickle.
 
     Args:
         path: The model's archive.
+        model_class: The class that loads it.
         given: Attributes that the caller replaces; what the archive says of them does not matter.
 
     Returns:
@@ -115,12 +140,18 @@ def plain_fields(path: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
         InputError: The file is damaged or no model, or an attribute needs unpickling.
     """
     saved = read_model(path, _KNOWN)
+    check_saved(path, saved, model_class, given)
     for name, reason in saved.pickled.items():
         if name not in given:
             raise InputError(
                 f"{path}: only unpickling would rebuild {name} ({reason}), and that runs code in "
                 "the file; if you trust it, load it with trust_pickle=True"
             )
+    lacking = {"policy", "policy.optimizer", "discriminator", "discriminator_updates"} - set(
+        saved.parameters
+    )
+    if lacking:
+        raise InputError(f"{path} lacks {', '.join(sorted(lacking))}: it is no whole model of GAIL")
     own = {name: saved.fields.get(name) for name in saved.described}
     own["_last_obs"] = own["_last_episode_starts"] = None
     for name in ("ep_info_buffer", "ep_success_buffer"):

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box
@@ -22,6 +23,7 @@ from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.info_command import describe
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
+from l2l_gail.gail import DiscriminatorConfig
 from l2l_gail.runs import load_checkpoint, save_checkpoint
 from l2l_gail.saved_models import read_model
 from tests.demos.support import save_model, small_policy
@@ -142,6 +144,60 @@ def hostile_model(rng: Random, folder: Path) -> Path:
     path = folder / "input.zip"
     path.write_bytes(mutate.change_archive(sb3_model(), rng, kinds))
     return path
+
+
+@cache
+def gail_model() -> bytes:
+    """A model of GAIL, on observations of four numbers and actions of two."""
+    from stable_baselines3.common.env_util import make_vec_env
+
+    from l2l_gail import L2LGAIL
+
+    demos = Demonstrations(**make_arrays(3, 5))
+    spaces = Box(-np.inf, np.inf, (4,)), Box(-1.0, 1.0, (2,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        env = make_vec_env(lambda: Still(*spaces), 2)
+        model = L2LGAIL(
+            "MlpPolicy", env, demos, n_steps=8, batch_size=8, seed=0, device="cpu",
+            policy_kwargs={"net_arch": [4], "activation_fn": torch.nn.ReLU},
+            discriminator=DiscriminatorConfig(hidden_sizes=(4,), batch_size=8),
+        )  # fmt: skip
+        buffer = io.BytesIO()
+        model.save(buffer)
+    return buffer.getvalue()
+
+
+class Still(gymnasium.Env):
+    """Nothing moves."""
+
+    def __init__(self, observation_space: Box, action_space: Box) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, **_: Any) -> tuple[np.ndarray, dict]:
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(4, np.float32), 0.0, False, True, {}
+
+
+def hostile_gail_model(rng: Random, folder: Path) -> Path:
+    kinds = {".pth": tensors_changed, "data": pickled_fields_changed}
+    path = folder / "input.zip"
+    path.write_bytes(mutate.change_archive(gail_model(), rng, kinds))
+    return path
+
+
+def load_gail_model(path: Path) -> Any:
+    from l2l_gail import L2LGAIL
+
+    return L2LGAIL.load(path, device="cpu")
+
+
+def judge_gail_model(model: Any) -> None:
+    actions, _ = model.predict(np.zeros((2, *model.observation_space.shape)), deterministic=True)
+    assert actions.shape == (2, *model.action_space.shape)
+    assert np.isfinite(actions).all()
 
 
 def judge_model(model: Any) -> None:
@@ -323,6 +379,7 @@ SUBJECTS: dict[str, Subject] = {
     "policy": Subject(hostile_npz(policy_arrays()), MlpPolicy.load, judge_policy),
     "sb3 policy": Subject(hostile_model, lambda p: read_sb3_policy(p, ACTIONS), judge_policy),
     "model": Subject(hostile_model, read_model, judge_model),
+    "gail model": Subject(hostile_gail_model, load_gail_model, judge_gail_model),
     "checkpoint": Subject(hostile_tensors(payload, "checkpoint.pt"), load_checkpoint, judge_plain),
     "rule": Subject(hostile_rule, load_rule, judge_rule),
     "cifar": Subject(hostile_batch, read_batch, judge_batch),

@@ -17,6 +17,7 @@ from l2l_gail.core import CoordinateMLP
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
 from l2l_gail.ppo import NormalizedPolicy
+from tests.demos.support import members_of, write_members
 from tests.gail.support import walk_demos, walk_envs
 from tests.gail.tensor_support import OwnPolicy, TensorWalk, make
 
@@ -156,6 +157,46 @@ def test_common_settings_need_no_unpickling(tmp_path: Path) -> None:
     assert again.clip_range_vf(1.0) == 0.1
     assert [e["r"] for e in again.ep_info_buffer] == [e["r"] for e in model.ep_info_buffer]
     again.learn(60, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("predict", 3, "'predict' is no attribute"),
+        ("n_steps", 2**40, "its 'n_steps' is 1099511627776"),
+        ("gamma", "x", "its 'gamma' is x"),
+        ("policy_class", "MlpPolicy", "its 'policy_class' is MlpPolicy"),
+        ("policy_kwargs", {"net_arch": [10**9]}, "layers that are not in it"),
+        ("policy_kwargs", {"net_arch": [8] * 10_000}, "layers that are not in it"),
+        (
+            "rule_spec",
+            {"rule": "coordinate_mlp", "config": {"lr": 1e-3, "hidden": 10**9}},
+            "larger",
+        ),
+        ("rule_spec", {"rule": "no such rule", "config": {}}, "rule cannot be built"),
+        ("observation_space", None, "cannot be loaded"),
+    ],
+)
+def test_settings_that_cannot_be_true_are_refused_before_they_cost_anything(
+    tmp_path: Path, field: str, value: Any, said: str
+) -> None:
+    path = tmp_path / "model.zip"
+    make(L2LGAIL, TensorWalk()).save(path)
+    members = members_of(path)
+    data = json.loads(members["data"]) | {field: value}
+    write_members(path, members | {"data": json.dumps(data).encode()})
+    with pytest.raises(InputError, match=said) as caught:
+        L2LGAIL.load(path, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_whose_training_had_failed_is_refused(tmp_path: Path) -> None:
+    model = make(GAIL, TensorWalk())
+    with torch.no_grad():
+        model.policy.action_net.weight[0, 0] = torch.nan
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(InputError, match=r"policy 'action_net\.weight' is not finite"):
+        GAIL.load(tmp_path / "model.zip", device="cpu")
 
 
 def test_what_is_no_model_of_gail_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""Whether what a model's archive says of itself can be true, before anything is built from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2l_gail.core import build_rule
+from l2l_gail.errors import InputError
+from l2l_gail.saved_models import SavedModel
+
+__all__ = ["check_saved"]
+
+_WAY_OUT = "give a model that GAIL.save wrote"
+_LARGEST = 2**31
+
+
+def check_saved(
+    path: Path, saved: SavedModel, model_class: type, given: Collection[str] = ()
+) -> None:
+    """Refuse an archive whose attributes and tensors do not belong together.
+
+    Args:
+        path: Where it lies.
+        saved: What it holds.
+        model_class: The class of the model; attributes may not hide what it defines.
+        given: Attributes that the caller replaces; what the archive says of them does not matter.
+
+    Raises:
+        InputError: An attribute is of another kind than it should be or hides a method, a layer is
+            asked for that no tensor is as large as, or a weight is not finite.
+    """
+    for name, value in saved.fields.items():
+        hidden = getattr(model_class, name, None)
+        if not name.isidentifier() or callable(hidden) or isinstance(hidden, property):
+            raise InputError(f"{path}: {name!r} is no attribute of a model; {_WAY_OUT}")
+        if name in _KINDS and name not in given and not _KINDS[name](value):
+            raise InputError(
+                f"{path}: its {name!r} is {value!s:.40}, which it cannot be; {_WAY_OUT}"
+            )
+    tensors = list(_tensors(saved.parameters))
+    _check_widths(path, saved, tensors, given)
+    for network in ("policy", "discriminator"):
+        for name, tensor in _named(saved.parameters.get(network)):
+            # The bounds of an action space may be infinite; no weight may.
+            bad = tensor.isnan() if network == "discriminator" else ~tensor.isfinite()
+            if tensor.is_floating_point() and bool(bad.any()):
+                raise InputError(
+                    f"{path}: {network} {name!r} is not finite: the training that wrote it had "
+                    "failed, give an earlier model"
+                )
+
+
+def _check_widths(
+    path: Path, saved: SavedModel, tensors: list[Tensor], given: Collection[str]
+) -> None:
+    """Refuse settings that ask for more than the tensors, before memory for it is asked for."""
+    largest = max((size for tensor in tensors for size in tensor.shape), default=0)
+    kwargs = saved.fields.get("policy_kwargs") or {}
+    config = saved.fields.get("discriminator_config")
+    asked_for = {
+        "policy_kwargs": kwargs.get("net_arch"),
+        # A network of the user's own takes the place of one with these.
+        "discriminator_network": getattr(config, "hidden_sizes", ()),
+    }
+    for name, asked in asked_for.items():
+        if name in given:
+            continue
+        widths = list(_numbers(asked))
+        if max(widths, default=0) > largest or len(widths) > len(tensors):
+            raise InputError(f"{path}: its settings ask for layers that are not in it; {_WAY_OUT}")
+    spec = saved.fields.get("rule_spec")
+    if spec is None or "rule" in given:
+        return
+    try:
+        with torch.device("meta"):
+            rule = build_rule(spec["rule"], **spec["config"])
+    except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: its rule cannot be built ({reason}); {_WAY_OUT}") from None
+    size = sum(parameter.numel() for parameter in rule.parameters())
+    if size > sum(tensor.numel() for tensor in tensors):
+        raise InputError(f"{path}: its rule is larger than all that is in it; {_WAY_OUT}")
+
+
+def _numbers(value: Any, depth: int = 4) -> Iterator[int]:
+    """All whole numbers in nested lists and dicts."""
+    if isinstance(value, bool):
+        return
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)) and depth:
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(part, depth - 1)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
+
+
+def _named(state: Any) -> list[tuple[str, Tensor]]:
+    items = state.items() if isinstance(state, Mapping) else ()
+    return [(name, value) for name, value in items if isinstance(value, Tensor)]
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) is int and 0 < value < _LARGEST
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < _LARGEST and math.isfinite(value)
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _or_none(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or kind(value)
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("n_steps", "n_envs", "batch_size", "n_epochs"), _is_positive),
+    **dict.fromkeys(("num_timesteps", "_n_updates", "_episode_num", "verbose"), _is_count),
+    **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _is_count),
+    **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _is_number),
+    **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule"), _is_number),
+    **dict.fromkeys(("seed",), _or_none(_is_count)),
+    **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
+    **dict.fromkeys(("use_sde", "normalize_advantage"), _is_switch),
+    "policy_kwargs": lambda value: isinstance(value, dict),
+    "tensorboard_log": _or_none(lambda value: isinstance(value, str)),
+    "policy_class": lambda value: isinstance(value, type),
+    "rollout_buffer_kwargs": lambda value: isinstance(value, dict),
+    "rule_spec": _or_none(lambda value: isinstance(value, dict)),
+}
+"""What the plain attributes of a model of PPO must be."""
