@@ -13,8 +13,8 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constrain
 help:
 	@echo "make gail      train GAIL and L2L-GAIL on Hopper-v5, print the comparison"
 	@echo "make cifar     adversarial training on CIFAR-10, learned attacker against PGD and FGSM"
-	@echo "make compare   compare all runs below RUNS=$(RUNS): summary.md, comparison.png"
-	@echo "make board     the same in TensorBoard"
+	@echo "make compare   compare all runs below RUNS=$(RUNS): summary.md, index.html"
+	@echo "make board     the same in TensorBoard; ARGS=--watch while runs go on"
 	@echo "make test      the tests; ARGS=\"-m slow\" for the long ones"
 	@echo "make lint      ruff; 'make format' repairs, 'make type' runs mypy"
 	@echo "Flags of a script: make gail ARGS=\"--help\". Another Python: make gail PYTHON=python3.12"
@@ -29,8 +29,7 @@ compare: .venv/.ready
 	@$(BIN)/python -m l2l_gail.compare $(RUNS) $(ARGS)
 
 board: .venv/.ready
-	@$(BIN)/python -m l2l_gail.compare $(RUNS)
-	@$(BIN)/tensorboard --logdir $(RUNS)/comparison $(ARGS)
+	@$(BIN)/python -m l2l_gail.compare $(RUNS) --board $(ARGS)
 
 # The networks of the tests are small: with one torch thread each, two workers do not fight.
 test: .venv/.ready

@@ -141,8 +141,8 @@ def main(argv: list[str] | None = None) -> None:
     results = run_jobs(train, jobs, workers=workers, threads=threads)
 
     print(results_table(sorted(results.values(), key=lambda run: run["forward_equivalents"])))
-    print(f"\nIn TensorBoard: make board RUNS={config.out}, or, images included and without make")
-    print(f"tensorboard --logdir {config.out}")
+    print(f"\nIn TensorBoard: make board RUNS={config.out}, or without make")
+    print(f"python -m l2l_gail.compare {config.out} --board")
 
 
 def train(job: Job, tell: Tell) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     for section in collect(runs):
         print("\n" + section_tables(section)[0].as_text())
     print(f"\nIn TensorBoard: make board RUNS={config.out}, or without make")
-    print(f"python -m l2l_gail.compare {config.out}; tensorboard --logdir {config.out}/comparison")
+    print(f"python -m l2l_gail.compare {config.out} --board")
 
 
 def train(

@@ -20,6 +20,7 @@ from .averaging import WeightAverage
 from .data import Dataset, Images
 from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame
+from .labelled import save_labelled
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
@@ -242,6 +243,14 @@ class Training:
         else:
             perturbed = pgd(self.judged, few, self.settings.radius)
         logbook.images(few.x, perturbed, self.epoch)
+        save_labelled(
+            self.folder.path,
+            self.game.classifier,
+            few,
+            perturbed,
+            data=self.dataset.name,
+            classes=self.dataset.classes,
+        )
 
     def _judge(self, images: Images) -> Accuracy:
         return accuracy(self.judged, images, self.settings.radius, seed=self.settings.seed)

@@ -1,7 +1,7 @@
 """The policies of a run at its beginning, its middle and its end, as plain arrays.
 
 ``first.npz``, ``middle.npz`` and ``last.npz`` lie in the run's folder ``policies``, written while
-it trains.  They are read without running anything that is in them, and so is the policy of the run's
+it trains.  They are read without running anything that is in them, and so is the policy of
 ``model.zip``, which stands in where ``last.npz`` is missing.
 """
 

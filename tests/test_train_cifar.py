@@ -162,7 +162,7 @@ def test_two_methods_side_by_side_and_resumed(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     methods = [line.split()[0] for line in lines[3:7]]
     assert methods == ["standard", "fgsm_rs", "pgd-2", "grad_l2l"]
-    assert lines[-1] == f"tensorboard --logdir {tmp_path / 'runs'}"
+    assert lines[-1] == f"python -m l2l_gail.compare {tmp_path / 'runs'} --board"
     assert "synthetic pgd-2" in done.stderr
     summaries = {p.parent.parent.name: p for p in tmp_path.rglob("summary.json")}
     assert len(summaries) == 4

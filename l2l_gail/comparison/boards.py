@@ -22,6 +22,8 @@ PALETTE = ("#425066", "#12b5cb", "#e52592", "#f9ab00", "#9334e6", "#7cb342", "#e
 REFERENCES = {"expert": "expert_return", "behaviour cloning": "bc_return"}
 """Reference policies that are drawn as level lines, and where a summary has their mean return."""
 
+_MOST_REFERENCES = 4  # or there would be no room for methods
+
 OVERVIEW = "overview"
 """The run of a board that holds tables and pictures, and has no curve."""
 
@@ -86,8 +88,9 @@ def folder_name(name: str) -> str:
 
 
 def _references(section: Section) -> dict[str, float]:
-    found = {name: section.baseline(key) for name, key in REFERENCES.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    """The reference policies that a board has room for, the expert first."""
+    found = section.references(REFERENCES)
+    return dict(list(found.items())[:_MOST_REFERENCES])
 
 
 def _in_turn(methods: Sequence[MethodResult]) -> list[MethodResult]:

@@ -281,7 +281,7 @@ def _draw_references(axes: Axes, board: Board) -> None:
         axes.axhline(
             value,
             color=board.colours[name],
-            linestyle=_DASHES[name],
+            linestyle=_DASHES[name.partition(" (")[0]],
             linewidth=1.5,
             label=name,
             zorder=0,

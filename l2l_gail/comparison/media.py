@@ -28,7 +28,7 @@ ADVERSARIAL_FILE = "adversarial.npz"
 """A run's adversarial images: ``clean`` and ``perturbed`` (n, H, W, C) uint8; ``labels``,
 ``before`` and ``after`` (n,), the true class and the classifier's; ``classes``, their names."""
 
-_IMAGES = 8
+_IMAGES = 4  # side by side, with letters that can be read in a card
 _RECORDING_S = 20.0  # for all videos of a comparison together
 
 
@@ -49,7 +49,7 @@ def adversarial_pictures(board: Board) -> list[Picture]:
         figure = _draw_adversarial(folder / ADVERSARIAL_FILE, method.method)
         if figure is not None:
             file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=100)
+            figure.savefig(file, format="png", dpi=160)
             found.append(_picture(tag, file.getvalue()))
         elif (folder / "adversarial.png").is_file():
             found.append(_picture(tag, (folder / "adversarial.png").read_bytes()))
@@ -117,7 +117,7 @@ def _draw_adversarial(path: Path, name: str) -> Figure | None:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or of something else
         return None
     rows = (clean, np.clip(128 + 10 * (perturbed - clean), 0, 255), perturbed)
-    figure, grid = new_figure(3, len(clean), (1.45 * len(clean) + 0.6, 5.6))
+    figure, grid = new_figure(3, len(clean), (1.2 * len(clean) + 0.4, 4.8))
     for place in range(len(clean)):
         for row, images in enumerate(rows):
             axes = grid[row][place]
@@ -132,5 +132,5 @@ def _draw_adversarial(path: Path, name: str) -> Figure | None:
             grid[row][place].set_xlabel(f"seen: {classes[seen]}", color=colour, fontsize="medium")
     for row, label in enumerate(("clean", "perturbation x10", "perturbed")):
         grid[row][0].set_ylabel(label)
-    figure.suptitle(f"{name}: test images before and after its attack")
+    figure.suptitle(f"{name}: test images, clean and attacked")
     return figure

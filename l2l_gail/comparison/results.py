@@ -45,6 +45,7 @@ X_KEY: dict[Kind, str] = {"gail": "steps", "cifar": "epochs"}
 
 _CURVE_RESAMPLES = 2_000
 _LARGEST = 1e15  # of a score: sums and squares of more would overflow
+_OF_REFERENCES = ("demo", "env")  # what settings begin with that reference returns depend on
 
 
 @dataclass(frozen=True)
@@ -296,24 +297,52 @@ class Section:
             for length in lengths
         }
 
-    def baseline(self, key: str) -> float | None:
-        """Mean over all runs of a reference return; None where no run has it."""
-        if key not in self._baselines:
-            self._baselines[key] = self._mean_of(key)
-        return self._baselines[key]
-
     @cached_property
-    def _baselines(self) -> dict[str, float | None]:
-        return {}
+    def sources(self) -> dict[str, tuple[MethodResult, ...]]:
+        """Methods by what their reference returns were measured with: environment, demonstrations.
 
-    def _mean_of(self, key: str) -> float | None:
+        The keys are what sets these apart, in brackets; empty where all are alike.
+        """
+        found: dict[str, list[MethodResult]] = {}
+        keys = sorted({key for method in self.methods for key in method.settings})
+        keys = [key for key in keys if key.startswith(_OF_REFERENCES)]
+        differing = [
+            key
+            for key in keys
+            if len({str(method.settings.get(key)) for method in self.methods}) > 1
+        ]
+        for method in self.methods:
+            parts = [f"{key}={method.settings.get(key, 'not set')}" for key in differing]
+            found.setdefault(f" ({', '.join(parts)})" if parts else "", []).append(method)
+        return {name: tuple(methods) for name, methods in found.items()}
+
+    def baseline(self, key: str, source: str) -> float | None:
+        """Mean over the runs of a source of a reference return; None where no run has it."""
         values = [
             float(as_floats(run, key, run.summary[key]).mean())
-            for method in self.methods
+            for method in self.sources[source]
             for run in method.runs
             if run.summary.get(key) is not None
         ]
         return float(np.mean(values)) if values else None
+
+    def references(self, keys: Mapping[str, str]) -> dict[str, float]:
+        """Reference returns, by name; named by their source where it makes a difference.
+
+        Args:
+            keys: Names of reference policies, and where a summary has their mean return.
+        """
+        found: dict[str, float] = {}
+        for name, key in keys.items():
+            by_source = {
+                source: value
+                for source in self.sources
+                if (value := self.baseline(key, source)) is not None
+            }
+            alike = len(set(by_source.values())) == 1
+            for source, value in by_source.items():
+                found[name if alike else f"{name}{source}"] = value
+        return found
 
 
 def _seed_curve(run: Run, kind: Kind, key: str) -> tuple[Floats, Floats] | None:

@@ -192,15 +192,19 @@ def _gail_table(section: Section) -> Table:
             )
         )
     rows += _unfinished_rows(section, width=len(header))
-    expert, random = section.baseline("expert_return"), section.baseline("random_return")
-    for name, key in BASELINES.items():
-        value = section.baseline(key)
-        if value is None:
-            continue
-        scaled = UNKNOWN
-        if expert is not None and random is not None and expert > random:
-            scaled = f"{(value - random) / (expert - random):.2f}"
-        rows.append((name, *[UNKNOWN] * 2, f"{value:.0f}", scaled, *[UNKNOWN] * 4))
+    for source in section.sources:
+        expert, random = (
+            section.baseline(f"{name}_return", source) for name in ("expert", "random")
+        )
+        for name, key in BASELINES.items():
+            value = section.baseline(key, source)
+            if value is None:
+                continue
+            scaled = UNKNOWN
+            if expert is not None and random is not None and expert > random:
+                scaled = f"{(value - random) / (expert - random):.2f}"
+            cells = (f"{name}{source}", *[UNKNOWN] * 2, f"{value:.0f}", scaled, *[UNKNOWN] * 4)
+            rows.append(cells)
     return Table(f"{section.title}: true return of the last policy", header, tuple(rows))
 
 

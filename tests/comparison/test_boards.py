@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -295,3 +296,24 @@ def test_the_board_s_interval_is_the_stratified_bootstrap(compared: Path) -> Non
     low, high = stats.bootstrap_interval([[1000, 1500, 1200]], resamples=2000)
     assert read.Scalars(LOW)[-1].value == pytest.approx(low)
     assert read.Scalars(HIGH)[-1].value == pytest.approx(high)
+
+
+def test_training_notes_the_classes_of_its_adversarial_images(tmp_path: Path) -> None:
+    from adv_training.data import ImageBatch
+    from adv_training.labelled import save_labelled
+
+    class BrightIsOne(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            bright = x.mean((1, 2, 3)) > 0.5
+            return torch.stack([~bright, bright], 1).float()
+
+    dark, bright = torch.full((1, 3, 4, 4), 0.2), torch.full((1, 3, 4, 4), 0.8)
+    clean = ImageBatch(torch.cat([dark, bright]), torch.tensor([0, 0]))
+    save_labelled(tmp_path, BrightIsOne(), clean, clean.x.flip(0), data="own", classes=2)
+    with np.load(tmp_path / "adversarial.npz") as file:
+        assert file["before"].tolist() == [0, 1]
+        assert file["after"].tolist() == [1, 0]
+        assert file["labels"].tolist() == [0, 0]
+        assert file["clean"][0, 0, 0].tolist() == [51, 51, 51]
+        assert file["perturbed"].shape == (2, 4, 4, 3)
+        assert file["classes"].tolist() == ["0", "1"]

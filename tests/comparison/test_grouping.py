@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from l2l_gail import stats
-from l2l_gail.comparison import Curve, collect, find, section_notes, section_tables
+from l2l_gail.comparison import (
+    Curve,
+    boards_of,
+    collect,
+    draw_figure,
+    find,
+    section_notes,
+    section_tables,
+)
 from l2l_gail.comparison.distributions import learning_rate_groups
 from l2l_gail.errors import InputError
 from l2l_gail.runs import find_runs
@@ -219,3 +227,19 @@ def test_a_band_is_the_interval_of_each_column() -> None:
     assert stats.bootstrap_band(curves[:1]) is None
     with pytest.raises(InputError, match="between 0 and 1"):
         stats.bootstrap_band(curves, confidence=95)
+
+
+def test_references_measured_with_other_demonstrations_are_not_averaged(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000, config={"demo_episodes": 1}, bc_return=100.0)
+    gail_run(tmp_path, "l2l_gail", 0, 1000, config={"demo_episodes": 4}, bc_return=900.0)
+    section = sections_of(tmp_path)["Hopper-v5"]
+    (one,) = boards_of(section)
+    assert one.references == {
+        "expert": 3020.0,
+        "behaviour cloning (demo_episodes=1)": 100.0,
+        "behaviour cloning (demo_episodes=4)": 900.0,
+    }
+    cells = table_cells(tmp_path, "Hopper-v5")
+    assert cells["behaviour cloning (demo_episodes=1)"]["final return IQM [95% CI]"] == "100"
+    assert len(one.colours) == 5
+    draw_figure([one])
