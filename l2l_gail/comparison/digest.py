@@ -8,7 +8,6 @@ are one for each method stand in the Text and HParams tabs and in pictures, not 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch.utils.tensorboard.summary import custom_scalars
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
 
-from l2l_gail.comparison.boards import OVERVIEW, Board, folder_name
+from l2l_gail.comparison.boards import OVERVIEW, PALETTE, Board, folder_name
 from l2l_gail.comparison.event_files import SUFFIX, EventFile
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import MethodResult
@@ -75,27 +74,42 @@ def write_board(
         text: Its tables, Markdown, for the Text tab.
         pictures: For the Images tab.
     """
-    now = time.time()
-    runs = iter(range(len(board.colours) + 1))  # one second apart: the order of the colours
+    started = _started(board)
+    runs = iter(range(len(board.colours)))  # one second apart: the order of the colours
     for reference, level in board.references.items():
-        events = EventFile(folder / folder_name(reference), now + next(runs), name)
+        events = EventFile(folder / folder_name(reference), started + next(runs), name)
         _write_level(events, board, level)
         events.close()
     settings = _hyperparameters(board.methods)
     for method in board.methods:
-        events = EventFile(folder / folder_name(method.method), now + next(runs), name)
+        events = EventFile(folder / folder_name(method.method), started + next(runs), name)
         _write_method(events, method, with_ends=_has_band(board))
         # The same keys and metrics for every run, or the HParams tab hides what differs.
         metrics = [curve.tag for curve in CURVES[board.section.kind] if _is_metric(curve.tag)]
         for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
             events.summary(summary)
         events.close()
-    overview = EventFile(folder / OVERVIEW, now + next(runs), name)
+    overview = EventFile(folder / OVERVIEW, started + len(PALETTE), name)
     overview.summary(custom_scalars(_layout(board)))
     overview.summary(text_summary("comparison", text))
     for picture in pictures:
         overview.picture(picture.tag, picture.data, picture.size)
     overview.close()
+
+
+def _started(board: Board) -> float:
+    """When the first run of a board began: the same in every comparison.
+
+    A TensorBoard that is open keeps the times that it has read, and the order of runs with them.
+    """
+    files = [
+        path.stat().st_mtime
+        for method in board.methods
+        for run in method.runs
+        for name in ("config.json", "summary.json")
+        if (path := run.folder.path / name).exists()
+    ]
+    return min(files)
 
 
 def _has_band(board: Board) -> bool:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from l2l_gail.compare import compare, main
 from l2l_gail.comparison.serve import Boards, board_names
 from l2l_gail.errors import InputError
+from tests.comparison.support import events, gail_run
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,33 @@ def test_a_taken_port_is_one_line(compared: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} is taken: give another --port"):
             Boards(compared / "comparison", port=port)
+
+
+def test_the_command_serves_what_it_compared(tmp_path: Path, monkeypatch, capsys) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pages = []
+
+    def look_and_stop(seconds: float) -> None:
+        pages.append(get(f"http://127.0.0.1:{port}/"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l2l_gail.comparison.__main__.time.sleep", look_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(tmp_path), "--board", "--port", str(port)])
+    assert b"<td>gail</td>" in pages[0]
+    assert f"http://localhost:{port}/Hopper-v5/?smoothing=0#timeseries" in capsys.readouterr().out
+
+
+def test_a_method_that_comes_later_keeps_the_others_colours(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    compare(tmp_path)
+    board = tmp_path / "comparison" / "Hopper-v5"
+    before = {folder.name: events(folder).FirstEventTimestamp() for folder in board.iterdir()}
+    gail_run(tmp_path, "l2l_gail", 0, 1000)
+    compare(tmp_path)
+    after = {folder.name: events(folder).FirstEventTimestamp() for folder in board.iterdir()}
+    assert after | before == after
+    assert sorted(after, key=after.__getitem__)[-2:] == ["l2l_gail", "overview"]
