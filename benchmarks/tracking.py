@@ -316,7 +316,9 @@ def main() -> None:
     player.add_argument("rules", nargs="+", metavar="RULE", help='"name:arguments @ settings"')
     player.add_argument("--envs", nargs="+", help="only these environments")
     player.add_argument("--seeds", type=int, nargs="+", help="only these seeds")
-    player.add_argument("--json", type=Path, help="write the figures here, or add them")
+    player.add_argument(
+        "--json", type=Path, help="add the figures to this file; what it has is not measured again"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -338,27 +340,25 @@ def main() -> None:
     ]
     if not sequences:
         raise InputError(f"no sequences in {options.folder}; make some with the record command")
-    report: dict[str, Any] = {"benchmark": "tracking", "limit": LIMIT, "rows": []}
+    report: dict[str, Any] = {
+        "benchmark": "tracking",
+        "limit": LIMIT,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "rows": [],
+    }
     if options.json and options.json.exists():
-        report = json.loads(options.json.read_text())
-    done = {(row["rule"], row["env"], row["seed"]) for row in report["rows"]}
-    rows = []
-    for sequence in sequences:
-        limit = limit_of(sequence)
-        for text in options.rules:
-            row = {"rule": text} | measure(text, sequence, limit)
-            rows.append(row)
-            if (text, row["env"], row["seed"]) in done:
-                report["rows"] = [
-                    r
-                    for r in report["rows"]
-                    if (r["rule"], r["env"], r["seed"]) != (text, row["env"], row["seed"])
-                ]
-            report["rows"].append(row)
-    print_rows(rows)
-    if options.json:
-        report |= {"torch": torch.__version__, "python": platform.python_version()}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        report["rows"] = json.loads(options.json.read_text())["rows"]
+    measured = {(row["rule"], row["env"], row["seed"]): row for row in report["rows"]}
+    wanted = [(text, sequence) for text in options.rules for sequence in sequences]
+    for text, sequence in wanted:
+        key = (text, sequence.env, sequence.seed)
+        if key not in measured:
+            measured[key] = {"rule": text} | measure(text, sequence, limit_of(sequence))
+            if options.json:
+                report["rows"] = list(measured.values())
+                options.json.write_text(json.dumps(report, indent=1) + "\n")
+    print_rows([measured[text, sequence.env, sequence.seed] for text, sequence in wanted])
 
 
 if __name__ == "__main__":
