@@ -20,7 +20,7 @@ Order = Literal["fused", "alternating"]
 METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 """What ``--method all`` compares; the whole table is ``registry.method_names()``."""
 
-DEFAULT_ATTACKER = "slim"
+DEFAULT_ATTACKER = "residual"
 """The shape that labels do not name."""
 
 _AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps")

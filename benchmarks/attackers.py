@@ -43,7 +43,7 @@ from l2l_gail.cli import format_table
 from l2l_gail.core import UpdateRule
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
-BATCH = 128
+BATCH = 64
 LR = 4e-3
 
 
@@ -274,7 +274,8 @@ def train_in_a_game(
 
 def frozen_classifier(settings: Settings, data: Dataset, cache: Path) -> nn.Module:
     """Return a classifier of the settings, trained now or found in the cache."""
-    path = cache / f"{data.name}-{settings.label}-eps{settings.eps:g}-{settings.epochs}.pt"
+    name = f"{data.name}-{len(data.train)}-{settings.label}-eps{settings.eps:g}-{settings.epochs}"
+    path = cache / f"{name}.pt"
     model = build_classifier(settings.model, data.classes, settings.seed)
     if not path.exists():
         with tempfile.TemporaryDirectory() as out:
@@ -298,10 +299,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-py")
     parser.add_argument("--eps", type=float, nargs="+", default=[8.0, 12.0, 16.0], help="in 1/255")
-    parser.add_argument("--steps", type=int, default=400, help="batches an attacker learns from")
+    parser.add_argument("--steps", type=int, default=300, help="batches an attacker learns from")
     parser.add_argument("--epochs", type=int, default=5, help="of the classifiers' training")
-    parser.add_argument("--train-size", type=int, default=20_000)
-    parser.add_argument("--eval-size", type=int, default=4_000)
+    parser.add_argument("--train-size", type=int, default=12_000)
+    parser.add_argument("--eval-size", type=int, default=2_000)
     parser.add_argument("--only", nargs="+", help="variants; all by default")
     parser.add_argument("--cache", type=Path, help="folder that keeps the classifiers")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
@@ -313,19 +314,21 @@ def main() -> None:
         eval_size=args.eval_size,
         check_md5=False,
     )
+    told = {"data": data.name, "train_images": len(data.train), "eval_images": len(data.test)}
+    told |= {"epochs": args.epochs, "steps": args.steps, "batch": BATCH, "lr": LR}
+    told |= {"torch": torch.__version__, "machine": platform.machine()}
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for eps in args.eps:
             settings = Settings("pgd", data.name, eps=eps, epochs=args.epochs)
             model = frozen_classifier(settings, data, args.cache or Path(scratch))
             judge_all(results, model, data, settings, args.steps, args.only)
+            if args.json:
+                args.json.write_text(
+                    json.dumps({"setup": told, "variants": results}, indent=1) + "\n"
+                )
     print(f"\n{data.name}: gain in nats; behind it the difference to FGSM and its standard error")
     print(table(results, args.eps))
-    if args.json:
-        told = {"data": data.name, "steps": args.steps, "eval_images": len(data.test)}
-        told |= {"train_images": len(data.train), "epochs": args.epochs}
-        told |= {"torch": torch.__version__, "machine": platform.processor()}
-        args.json.write_text(json.dumps({"setup": told, "variants": results}, indent=1) + "\n")
 
 
 def judge_all(

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from adv_training.attackers import SlimAttacker
+from adv_training.attackers import ResidualNet, SlimAttacker
 from adv_training.data import ImageBatch
 from adv_training.evaluate import attack
 from adv_training.game import CLEAN, UNIFORM, ImageGame, Start, in_mode
 from adv_training.methods import build_method, forward_equivalents
 from adv_training.models import MODELS, build_classifier
 from adv_training.registry import method_names
+from adv_training.rules import ResidualPerturber
 from adv_training.settings import Settings
 from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
@@ -116,9 +117,10 @@ def test_the_table_of_methods() -> None:
     assert rule("pgd", pgd_steps=10).steps == 10
     assert isinstance(rule("pgd").rule, SignDescent)
     learned = rule("grad_l2l", l2l_steps=3)
-    assert isinstance(learned.rule, ConvPerturber)
+    assert isinstance(learned.rule, ResidualPerturber)
+    assert isinstance(rule("grad_l2l", attacker="slim").rule, ConvPerturber)
     assert (learned.start, learned.steps, learned.learns) == (CLEAN, 3, True)
-    assert learned.rule.step_size == pytest.approx(EPS)
+    assert learned.rule.radius == pytest.approx(EPS)
     assert not rule("pgd").learns
 
 
@@ -205,7 +207,7 @@ def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
         ("grad_l2l", {}, None),
         ("grad_l2l", {"l2l_steps": 2}, None),
         ("grad_l2l", {"order": "alternating"}, None),
-        ("grad_l2l", {"attacker": "slim"}, None),
+        ("grad_l2l", {"attacker": "slim", "l2l_steps": 2}, None),
         ("naive_l2l", {}, None),
         ("naive_l2l", {"order": "alternating"}, None),
         ("start_l2l", {}, None),
@@ -234,9 +236,9 @@ def test_the_cost_of_a_step_is_the_table_s(name: str, changes: dict, nominal: fl
 def test_the_default_shapes_cost_what_is_said_of_them() -> None:
     classifier = build_classifier("small_cnn", 10, 0)
     flops = forward_flops(classifier, 1, 3, 32, 32)
-    share = forward_flops(SlimAttacker(), 1, 6, 32, 32) / flops
     assert flops == pytest.approx(10.2e6, rel=0.01)
-    assert 0.3 < share < 0.7
+    for attacker in (SlimAttacker(), ResidualNet()):
+        assert 0.3 < forward_flops(attacker, 1, 6, 32, 32) / flops < 0.7
     assert forward_flops(build_classifier("resnet18", 10, 0), 1, 3, 32, 32) == pytest.approx(
         1.111e9, rel=0.005
     )
@@ -302,3 +304,5 @@ def test_labels_tell_games_apart() -> None:
     assert tiny_settings("grad_l2l").folder_name == "grad_l2l"
     assert tiny_settings("grad_l2l", order="alternating").label == "grad_l2l-alternating"
     assert tiny_settings("grad_l2l", l2l_steps=2).label == "grad_l2l-2step"
+    assert tiny_settings("grad_l2l", attacker="slim").folder_name == "grad_l2l-slim"
+    assert tiny_settings("start_l2l", attacker="slim").label == "start_l2l-slim"
