@@ -11,7 +11,7 @@ from .registry import Method, method_names, register_method
 from .report import results_table
 from .settings import METHODS, Settings
 from .step import build_game, build_trainer, forward_flops, play_step
-from .training import Training, check_batch_size, check_resumed
+from .training import Training, check_batch_size, check_images, check_resumed
 
 __all__ = [
     "CLEAN",
@@ -33,6 +33,7 @@ __all__ = [
     "build_method",
     "build_trainer",
     "check_batch_size",
+    "check_images",
     "check_resumed",
     "check_sizes",
     "cross_entropy",

@@ -10,7 +10,7 @@ from l2l_gail.core import UpdateRule
 from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
 from .rules import Perturber, ResidualPerturber
 
-__all__ = ["ATTACKERS", "ResidualNet", "SlimAttacker", "build_attacker"]
+__all__ = ["ATTACKERS", "HALVING", "ResidualNet", "SlimAttacker", "build_attacker"]
 
 _GROUPS = 4
 
@@ -111,6 +111,9 @@ ATTACKERS: dict[str, type[nn.Module]] = {
     "paper_two_layer": TwoLayerAttacker,
 }
 """Shapes of the attacker, by the name that the settings give them."""
+
+HALVING = frozenset({"slim", "residual", "paper_slim"})
+"""Those that work at half resolution, and so on images with even sides."""
 
 
 def build_attacker(

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 
-__all__ = ["Dataset", "ImageBatch", "Images", "augment"]
+from .layers import Statistics
+
+__all__ = ["Dataset", "ImageBatch", "Images", "augment", "statistics_of"]
 
 _PAD = 4
 
@@ -98,12 +100,13 @@ class Dataset:
     """The three disjoint parts of a dataset.
 
     Attributes:
-        name: ``cifar10`` or ``synthetic``.
+        name: ``cifar10``, ``cifar100``, ``synthetic``, or one of your own.
         train: What the classifier learns from.
         held_out: Part of the training set that is kept back to choose the best epoch.
         test: What results are reported on.
         classes: Number of classes.
         augmented: Whether training crops and flips.
+        statistics: Mean and deviation of each channel, which classifiers normalise by.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Dataset:
     test: Images
     classes: int
     augmented: bool
+    statistics: Statistics
 
     @classmethod
     def split(
@@ -125,12 +129,27 @@ class Dataset:
         eval_size: int | None = None,
         classes: int = 10,
         augmented: bool = True,
+        statistics: Statistics | None = None,
     ) -> Dataset:
         """Keep the last ``held_out`` of the first ``train_size`` training images back.
 
+        Args:
+            name: Of the dataset; run folders carry it.
+            train: Training images.
+            test: Test images.
+            held_out: Training images kept back to choose the best epoch.
+            train_size: Training images used; ``None`` takes all.
+            eval_size: Test images used; ``None`` takes all.
+            classes: Number of classes.
+            augmented: Whether training crops and flips.
+            statistics: Mean and deviation of each channel; measured on the training images if
+                ``None``.
+
         Raises:
-            InputError: If a size asks for more images than there are, or leaves none to train on.
+            InputError: If a size asks for more images than there are, or leaves none to train on,
+                or the images are no uint8 of one shape with labels from 0 to ``classes - 1``.
         """
+        _check(train, test, classes)
         train_size = len(train) if train_size is None else train_size
         eval_size = len(test) if eval_size is None else eval_size
         if not held_out < train_size <= len(train):
@@ -142,8 +161,20 @@ class Dataset:
             raise InputError(f"--eval-size {eval_size} must be 1 to {len(test)}")
         learn = train_size - held_out
         return cls(
-            name, train[:learn], train[learn:train_size], test[:eval_size], classes, augmented
+            name,
+            train[:learn],
+            train[learn:train_size],
+            test[:eval_size],
+            classes,
+            augmented,
+            statistics or statistics_of(train[:learn]),
         )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train.pixels.shape[1:]
+        return channels, height, width
 
     def to(self, device: torch.device | str) -> Dataset:
         """Return the dataset on ``device``."""
@@ -152,6 +183,42 @@ class Dataset:
             train=self.train.to(device),
             held_out=self.held_out.to(device),
             test=self.test.to(device),
+        )
+
+
+def statistics_of(images: Images) -> Statistics:
+    """Return mean and standard deviation of each channel, in [0, 1]; a constant one has 1."""
+    counts = torch.stack([c.flatten().bincount(minlength=256) for c in images.pixels.unbind(1)])
+    value = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ value
+    std = (share @ value.square() - mean.square()).clamp_min(0).sqrt()
+    std = torch.where(std > 1e-6, std, 1.0)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _check(train: Images, test: Images, classes: int) -> None:
+    for part, images in (("training", train), ("test", test)):
+        pixels, labels = images.pixels, images.labels
+        if pixels.dtype != torch.uint8 or pixels.dim() != 4:
+            raise InputError(
+                f"the {part} images must be uint8 of shape (N, C, H, W), not "
+                f"{str(pixels.dtype).removeprefix('torch.')} of shape {tuple(pixels.shape)}"
+            )
+        if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+            raise InputError(
+                f"the {part} labels must be int64 of shape ({len(pixels)},), not "
+                f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}"
+            )
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise InputError(
+                f"the {part} labels run from {int(labels.min())} to {int(labels.max())}; with "
+                f"{classes} classes they must lie in 0 to {classes - 1}"
+            )
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise InputError(
+            f"training images have shape {tuple(train.pixels.shape[1:])} and test images "
+            f"{tuple(test.pixels.shape[1:])}; they must be alike"
         )
 
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its author's server: checked, shown, and whole or absent."""
+"""CIFAR-10 and CIFAR-100 from their author's server: checked, shown, and whole or absent."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from l2l_gail.errors import InputError
 
-from .cifar_files import BATCH_MD5, FOLDER
+from .cifar_files import BATCH_MD5, CIFAR100_MD5, FOLDER, FOLDER_100
 
-__all__ = ["URL", "download_cifar10", "reachable"]
+__all__ = ["URL", "URL_100", "download_cifar10", "download_cifar100", "reachable"]
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+URL_100 = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
 _ARCHIVE_MD5 = "c58f30108f718f92721af3b95e74349a"
+_ARCHIVE_100_MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
 _CHUNK = 1 << 20
 
 
@@ -59,8 +61,27 @@ def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIV
     Raises:
         InputError: If the transfer breaks off, the sum is another, or a file is missing.
     """
-    data_dir = Path(data_dir)
-    target = data_dir / FOLDER
+    return _download(Path(data_dir), FOLDER, tuple(BATCH_MD5), url, md5)
+
+
+def download_cifar100(
+    data_dir: str | Path, *, url: str = URL_100, md5: str = _ARCHIVE_100_MD5
+) -> Path:
+    """Fetch CIFAR-100's archive (169 MB) into ``cifar-100-python``, as :func:`download_cifar10`.
+
+    Args:
+        data_dir: Folder that will hold ``cifar-100-python``.
+        url: Where the archive lies.
+        md5: What its sum must be.
+
+    Raises:
+        InputError: Likewise.
+    """
+    return _download(Path(data_dir), FOLDER_100, tuple(CIFAR100_MD5), url, md5)
+
+
+def _download(data_dir: Path, name: str, files: tuple[str, ...], url: str, md5: str) -> Path:
+    target = data_dir / name
     if target.exists():  # an incomplete folder of an earlier, foreign attempt
         raise InputError(f"{target} is in the way and incomplete; move it and start again")
     try:
@@ -73,13 +94,13 @@ def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIV
         if digest != md5:
             raise InputError(
                 f"{url} came with md5 {digest} instead of {md5}; try again, or give --data-dir a "
-                f"folder that holds {FOLDER}"
+                f"folder that holds {name}"
             )
-        unpacked = Path(scratch) / FOLDER
+        unpacked = Path(scratch) / name
         unpacked.mkdir()
         with tarfile.open(archive) as tar:
-            for name in BATCH_MD5:
-                _extract(tar, f"{FOLDER}/{name}", unpacked / name)
+            for file in files:
+                _extract(tar, f"{name}/{file}", unpacked / file)
         unpacked.replace(target)
     return target
 
@@ -91,7 +112,7 @@ def _fetch(url: str, path: Path) -> str:
         with urllib.request.urlopen(_request(url, "GET"), timeout=30) as answer:
             length = answer.headers.get("Content-Length")
             bar = tqdm(
-                desc="CIFAR-10",
+                desc=url.rpartition("/")[2],
                 total=int(length) if length else None,
                 unit="B",
                 unit_scale=True,
@@ -114,7 +135,7 @@ def _extract(tar: tarfile.TarFile, member: str, path: Path) -> None:
     except KeyError:
         source = None
     if source is None:
-        raise InputError(f"the archive holds no {member}; it is not CIFAR-10's")
+        raise InputError(f"the archive holds no {member}; it is not CIFAR's")
     with source, path.open("wb") as file:
         shutil.copyfileobj(source, file)
 

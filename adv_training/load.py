@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,14 +12,15 @@ import torch
 
 from l2l_gail.errors import InputError
 
-from .cifar_files import find_folder, read_cifar10
+from .cifar_files import CIFAR100_MD5, FOLDER, FOLDER_100, find_folder, read_cifar10, read_cifar100
 from .data import Dataset, Images
-from .download import download_cifar10, reachable
+from .download import download_cifar10, download_cifar100, reachable
+from .layers import CIFAR10_STATISTICS, CIFAR100_STATISTICS
 from .synthetic import synthetic_dataset
 
 __all__ = ["DATA_VARIABLE", "DataName", "check_sizes", "load_dataset", "locate"]
 
-DataName = Literal["auto", "cifar10", "synthetic"]
+DataName = Literal["auto", "cifar10", "cifar100", "synthetic"]
 
 DATA_VARIABLE = "L2L_GAIL_DATA"
 """Environment variable that names the data folder where no flag does."""
@@ -28,44 +30,67 @@ _SYNTHETIC_TEST = 2_000
 _HELD_OUT = 1_000
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where a dataset can be had."""
+
+    title: str
+    folder: str
+    find: Callable[[Path], Path | None]
+    fetch: Callable[[Path], Path]
+
+
+def _find_cifar100(root: Path) -> Path | None:
+    for folder in (root, root / FOLDER_100):
+        if any((folder / name).is_file() for name in CIFAR100_MD5):
+            return folder
+    return None
+
+
+_CIFAR10 = _Source("CIFAR-10", FOLDER, find_folder, download_cifar10)
+_CIFAR100 = _Source("CIFAR-100", FOLDER_100, _find_cifar100, download_cifar100)
+
+
 def locate(
     data: DataName,
     data_dir: str | Path | None,
     *,
     has_network: Callable[[], bool] = reachable,
-    fetch: Callable[[Path], Path] = download_cifar10,
+    fetch: Callable[[Path], Path] | None = None,
 ) -> Path | None:
-    """Find CIFAR-10, downloading it if it is nowhere.
+    """Find CIFAR-10 or CIFAR-100, downloading it if it is nowhere.
 
     Args:
-        data: ``cifar10`` insists on it; ``auto`` takes it where it can be had.
+        data: ``cifar10`` and ``cifar100`` insist on it; ``auto`` takes CIFAR-10 if it can be had.
         data_dir: The user's folder; ``None`` means ``$L2L_GAIL_DATA`` or else ``data``.
         has_network: Whether a download can be tried.
-        fetch: Downloads into a folder and returns where the batches lie.
+        fetch: Downloads into a folder and returns where the files lie; the dataset's own by
+            default.
 
     Returns:
-        The folder with the batches; ``None`` for the generated set.
+        The folder with the files; ``None`` for the generated set.
 
     Raises:
-        InputError: If CIFAR-10 was asked for, by name or by a folder, and cannot be had.
+        InputError: If a dataset was asked for, by name or by a folder, and cannot be had.
     """
     if data == "synthetic":
         return None
+    source = _CIFAR100 if data == "cifar100" else _CIFAR10
     if data_dir is not None and not Path(data_dir).is_dir():
         raise InputError(
             f"--data-dir {data_dir} is no folder; give one that exists, or leave it out to "
-            "download CIFAR-10 to data/ where there is a network"
+            f"download {source.title} to data/ where there is a network"
         )
     root = Path(data_dir or os.environ.get(DATA_VARIABLE) or "data")
-    folder = find_folder(root)
+    folder = source.find(root)
     if folder is not None:
         return folder
     if has_network():
-        return fetch(root)
-    if data == "cifar10" or data_dir is not None:
+        return (fetch or source.fetch)(root)
+    if data != "auto" or data_dir is not None:
         raise InputError(
-            f"no CIFAR-10 in {root} and no network to download it; give --data-dir a folder that "
-            "holds cifar-10-batches-py, or connect to a network"
+            f"no {source.title} in {root} and no network to download it; give --data-dir a folder "
+            f"that holds {source.folder}, or connect to a network"
         )
     return None
 
@@ -77,15 +102,16 @@ def load_dataset(
     eval_size: int | None = None,
     check_md5: bool = True,
 ) -> Dataset:
-    """Read CIFAR-10 from ``folder``, or generate ``synthetic`` if there is none.
+    """Read CIFAR-10 or CIFAR-100 from ``folder``, or generate ``synthetic`` if there is none.
 
-    A tenth of the training images, at most 1,000, is held out to choose the best epoch.
+    Which of the two it is the files tell. A tenth of the training images, at most 1,000, is held
+    out to choose the best epoch.
 
     Args:
-        folder: The python batches, or ``None``.
+        folder: As :func:`locate` returns it: the one that holds the files, or ``None``.
         train_size: Training images, the held-out ones included; ``None`` takes all there are.
         eval_size: Test images; ``None`` takes all there are.
-        check_md5: Warn where a batch is not the original file.
+        check_md5: Warn where a file is not the original one.
 
     Raises:
         InputError: If a file is wrong, or a size is.
@@ -98,11 +124,19 @@ def load_dataset(
             eval_size=eval_size or _SYNTHETIC_TEST,
             held_out=_held_out(train_size),
         )
-    parts = (read_cifar10(folder, train=train, check_md5=check_md5) for train in (True, False))
+    hundred = find_folder(folder) is None and _find_cifar100(folder) is not None
+    read = read_cifar100 if hundred else read_cifar10
+    parts = (read(folder, train=train, check_md5=check_md5) for train in (True, False))
     train, test = (Images(torch.from_numpy(x), torch.from_numpy(y)) for x, y in parts)
-    held_out = _held_out(train_size or len(train))
     return Dataset.split(
-        "cifar10", train, test, held_out=held_out, train_size=train_size, eval_size=eval_size
+        "cifar100" if hundred else "cifar10",
+        train,
+        test,
+        held_out=_held_out(train_size or len(train)),
+        train_size=train_size,
+        eval_size=eval_size,
+        classes=100 if hundred else 10,
+        statistics=CIFAR100_STATISTICS if hundred else CIFAR10_STATISTICS,
     )
 
 

@@ -92,6 +92,7 @@ def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
         settings.radius,
         channels=settings.attacker_channels,
         seed=settings.seed,
+        colours=settings.colours,
         uses_gradient=uses_gradient,
     )
 

@@ -23,8 +23,8 @@ METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 DEFAULT_ATTACKER = "residual"
 """The shape that labels do not name."""
 
-_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps")
-_POSITIVE = ("eps", "lr", "attacker_lr")
+_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "colours")
+_POSITIVE = ("width", "eps", "lr", "attacker_lr")
 _FRACTIONS = ("ramp", "ema", "label_smoothing")
 
 
@@ -39,6 +39,8 @@ class Settings:
         epochs: Passes over the training images.
         batch_size: Images a step.
         model: Name of the classifier.
+        width: Factor on the classifier's width, for ``preact_resnet18``.
+        colours: Channels of the images; checked against the data.
         eps: Radius of the perturbation, in 1/255.
         pgd_steps: Inner steps of ``pgd``.
         l2l_steps: Inner steps of ``grad_l2l``.
@@ -63,6 +65,8 @@ class Settings:
     epochs: int = 5
     batch_size: int = 128
     model: str = "small_cnn"
+    width: float = 1.0
+    colours: int = 3
     eps: float = 8.0
     pgd_steps: int = 2
     l2l_steps: int = 1
@@ -87,6 +91,10 @@ class Settings:
         find_method(self.method)
         if self.model not in MODELS:
             raise InputError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        if self.width != 1.0 and self.model != "preact_resnet18":
+            raise InputError(
+                f"--width {self.width} is for --model preact_resnet18; {self.model} has one width"
+            )
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")

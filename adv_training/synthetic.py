@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .data import Dataset, Images
+from .layers import CIFAR10_STATISTICS
 
 __all__ = ["CLASSES", "synthetic_dataset", "synthetic_images"]
 
@@ -70,6 +71,7 @@ def synthetic_dataset(*, train_size: int, eval_size: int, held_out: int, seed: i
         synthetic_images(eval_size, seed=2 * seed + 1),
         held_out=held_out,
         classes=CLASSES,
+        statistics=CIFAR10_STATISTICS,
         augmented=False,  # more images cost nothing here, and a shift would break the tiles
     )
 

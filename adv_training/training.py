@@ -15,6 +15,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
+from .attackers import HALVING
 from .attacks import pgd
 from .averaging import WeightAverage
 from .data import Dataset, Images
@@ -28,7 +29,7 @@ from .rules import set_radius
 from .settings import Settings
 from .step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 
-__all__ = ["Training", "check_batch_size", "check_resumed", "one_cycle"]
+__all__ = ["Training", "check_batch_size", "check_images", "check_resumed", "one_cycle"]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
@@ -78,6 +79,7 @@ class Training:
         resume: bool = False,
     ) -> None:
         check_batch_size(settings.batch_size, dataset)
+        check_images(settings, dataset)
         self.settings = settings
         self.dataset = dataset
         self.folder = folder
@@ -87,7 +89,13 @@ class Training:
         self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
         self.method = build_method(settings)
         self.method.rule.to(device)
-        classifier = build_classifier(settings.model, dataset.classes, settings.seed).to(device)
+        classifier = build_classifier(
+            settings.model,
+            dataset.classes,
+            settings.seed,
+            statistics=dataset.statistics,
+            width=settings.width,
+        ).to(device)
         self.game = build_game(classifier, self.method, settings, self.noise)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.judged = self.average.model if self.average else classifier
@@ -242,7 +250,7 @@ class Training:
             perturbed = attack(self.judge, self.method, few)
         else:
             perturbed = pgd(self.judged, few, self.settings.radius)
-        logbook.images(few.x, perturbed, self.epoch)
+        logbook.images(_as_rgb(few.x), _as_rgb(perturbed), self.epoch)
         save_labelled(
             self.folder.path,
             self.game.classifier,
@@ -355,6 +363,26 @@ def check_batch_size(batch_size: int, dataset: Dataset) -> None:
         )
 
 
+def check_images(settings: Settings, dataset: Dataset) -> None:
+    """Refuse images that the settings are not made for.
+
+    Raises:
+        InputError: In one line.
+    """
+    colours, height, width = dataset.shape
+    if colours != settings.colours:
+        raise InputError(
+            f"the images of {dataset.name} have {colours} channels and the settings say "
+            f"{settings.colours}; give Settings(colours={colours})"
+        )
+    odd = height % 2 or width % 2
+    if odd and settings.attacker in HALVING and build_method(settings).learns:
+        raise InputError(
+            f"the attacker {settings.attacker} halves the images, and {height} x {width} is odd; "
+            "pad them, or take --attacker paper_two_layer"
+        )
+
+
 def check_resumed(settings: Settings, dataset: Dataset, folder: RunFolder) -> None:
     """Refuse to go on with a run under other settings than it began with.
 
@@ -373,6 +401,11 @@ def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """Return what must be equal for a run to be continued."""
     sizes = (len(dataset.train), len(dataset.held_out), len(dataset.test))
     return {**settings.to_dict(), "images": list(sizes)}
+
+
+def _as_rgb(x: Tensor) -> Tensor:
+    """Return images with three channels: grey ones repeated, of more than three the first."""
+    return x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
 
 
 def _clock() -> tuple[float, float]:

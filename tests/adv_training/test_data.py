@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from adv_training.data import Images, augment
+from adv_training.data import Dataset, Images, augment, statistics_of
 from adv_training.methods import build_method
 from adv_training.synthetic import synthetic_dataset, synthetic_images
+from l2l_gail.errors import InputError
 from tests.adv_training.support import generator, tiny_batch, tiny_settings
 
 
@@ -98,3 +100,43 @@ def test_batches_say_which_images_they_hold() -> None:
         assert batch.indices is not None
         assert torch.equal(batch.y, images.labels[batch.indices])
         assert torch.equal(batch.x, images.pixels[batch.indices].float() / 255)
+
+
+def odd_images(count: int = 40, colours: int = 1, side: tuple[int, int] = (9, 7)) -> Images:
+    pixels = torch.randint(0, 256, (count, colours, *side), generator=generator(3))
+    return Images(pixels.to(torch.uint8), torch.arange(count) % 4)
+
+
+def test_statistics_are_those_of_the_pixels() -> None:
+    images = odd_images(colours=2)
+    mean, std = statistics_of(images)
+    x = images.pixels.double() / 255
+    assert mean == pytest.approx(x.mean(dim=(0, 2, 3)).tolist())
+    assert std == pytest.approx(x.std(dim=(0, 2, 3), correction=0).tolist())
+    constant = Images(torch.full((3, 1, 2, 2), 51, dtype=torch.uint8), torch.zeros(3).long())
+    assert statistics_of(constant) == ((pytest.approx(0.2),), (1.0,))
+
+
+def test_a_dataset_of_any_shape_measures_its_own_statistics() -> None:
+    train, test = odd_images(), odd_images(12)
+    data = Dataset.split("mine", train, test, held_out=10, classes=4)
+    assert data.shape == (1, 9, 7)
+    assert data.statistics == statistics_of(train[:30])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "said"),
+    [
+        (torch.zeros(8, 3, 4, 4), torch.zeros(8).long(), r"uint8 of shape .* not float32"),
+        (torch.zeros(8, 4, 4).byte(), torch.zeros(8).long(), r"not uint8 of shape \(8, 4, 4\)"),
+        (torch.zeros(8, 1, 9, 7).byte(), torch.zeros(8), r"int64 of shape \(8,\), not float32"),
+        (torch.zeros(8, 1, 9, 7).byte(), torch.arange(8), r"from 0 to 7; with 4 classes"),
+        (torch.zeros(8, 3, 9, 7).byte(), torch.zeros(8).long(), r"must be alike"),
+    ],
+)
+def test_images_that_are_none_are_said_in_one_line(
+    pixels: torch.Tensor, labels: torch.Tensor, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        Dataset.split("mine", odd_images(), Images(pixels, labels), held_out=10, classes=4)
+    assert "\n" not in str(caught.value)

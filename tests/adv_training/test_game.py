@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from adv_training.attackers import ResidualNet, SlimAttacker
 from adv_training.data import ImageBatch
@@ -244,13 +244,48 @@ def test_the_default_shapes_cost_what_is_said_of_them() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+SMALL = ["small_cnn", "tiny_cnn", "preact_resnet18", "resnet18"]
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_classifiers_take_images_and_give_logits(name: str) -> None:
     model = build_classifier(name, 7, 3).eval()
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 7)
     again = build_classifier(name, 7, 3)
     pairs = zip(model.parameters(), again.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+    grey = build_classifier(name, 5, 3, statistics=((0.3,), (0.2,))).eval()
+    assert grey(torch.rand(2, 1, 20, 12)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "gflop", "millions"),
+    [("preact_resnet18", 1.111, 11.17), ("wrn28_10", 10.49, 36.48), ("wrn34_10", 13.32, 46.16)],
+)
+def test_large_classifiers_have_the_size_of_the_literature(
+    name: str, gflop: float, millions: float
+) -> None:
+    with torch.device("meta"):
+        model = MODELS[name](10)
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), counter:
+            model.eval()(torch.empty(1, 3, 32, 32))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(gflop, rel=2e-3)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=1e-3)
+
+
+def test_a_narrow_preact_resnet_is_what_two_cores_can_train() -> None:
+    model = build_classifier("preact_resnet18", 10, 0, width=1 / 8)
+    assert 15e6 < forward_flops(model, 1, 3, 32, 32) < 20e6
+    with pytest.raises(InputError, match=r"--width 0\.5 is for --model preact_resnet18"):
+        tiny_settings("pgd", width=0.5)
+
+
+def test_classifiers_normalise_by_the_statistics_of_their_data() -> None:
+    model = build_classifier("tiny_cnn", 10, 0, statistics=((0.1, 0.2, 0.3), (0.5, 0.5, 0.25)))
+    x = torch.rand(2, 3, 4, 4, generator=generator())
+    shift, scale = (torch.tensor(v).view(3, 1, 1) for v in ((0.1, 0.2, 0.3), (0.5, 0.5, 0.25)))
+    torch.testing.assert_close(model[0](x), (x - shift) / scale)
 
 
 def test_a_naive_attacker_sees_the_image_alone() -> None:

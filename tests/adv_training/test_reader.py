@@ -15,7 +15,8 @@ import pytest
 
 from adv_training import cifar_files
 from adv_training.cifar_files import BATCH_MD5, read_cifar10, read_cifar100
-from adv_training.download import download_cifar10, reachable
+from adv_training.download import download_cifar10, download_cifar100, reachable
+from adv_training.layers import CIFAR100_STATISTICS
 from adv_training.load import load_dataset, locate
 from l2l_gail.errors import InputError
 from tests.adv_training.support import write_cifar10
@@ -291,6 +292,53 @@ def test_where_the_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert locate("cifar10", there, has_network=offline) == there
     monkeypatch.setenv("L2L_GAIL_DATA", str(there))
     assert locate("auto", None, has_network=offline) == there
+
+
+@pytest.fixture
+def cifar100(tmp_path: Path) -> Path:
+    """A root that holds CIFAR-100 beside CIFAR-10."""
+    write_cifar10(tmp_path / cifar_files.FOLDER)
+    folder = tmp_path / cifar_files.FOLDER_100
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name, count in (("train", 300), ("test", 100)):
+        content = {
+            "data": rng.integers(0, 256, (count, 3072), dtype=np.uint8),
+            "fine_labels": [int(i) % 100 for i in range(count)],
+            "coarse_labels": [int(i) % 20 for i in range(count)],
+        }
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    return tmp_path
+
+
+def test_cifar100_is_found_beside_cifar10_and_has_a_hundred_classes(
+    cifar100: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = locate("cifar100", cifar100, has_network=lambda: False)
+    assert found == cifar100 / cifar_files.FOLDER_100
+    assert locate("cifar10", cifar100, has_network=lambda: False) == (cifar100 / cifar_files.FOLDER)
+    data = load_dataset(found, check_md5=False)
+    assert (data.name, data.classes, data.shape) == ("cifar100", 100, (3, 32, 32))
+    assert data.train.labels.unique().tolist() == list(range(100))
+    assert data.statistics == CIFAR100_STATISTICS
+    assert load_dataset(cifar100 / cifar_files.FOLDER, check_md5=False).name == "cifar10"
+
+
+def test_cifar100_that_cannot_be_had_is_said_and_one_that_can_is_fetched(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no CIFAR-100 in .* cifar-100-python") as caught:
+        locate("cifar100", tmp_path, has_network=lambda: False)
+    assert "\n" not in str(caught.value)
+    fetched = tmp_path / "fetched"
+    options = {"has_network": lambda: True, "fetch": lambda root: fetched}
+    assert locate("cifar100", tmp_path, **options) == fetched
+
+
+def test_download_unpacks_cifar100(tmp_path: Path, cifar100: Path) -> None:
+    path = tmp_path / "cifar100.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(cifar100 / cifar_files.FOLDER_100, arcname=cifar_files.FOLDER_100)
+    folder = download_cifar100(tmp_path / "data", url=path.as_uri(), md5=_md5(path))
+    assert sorted(p.name for p in folder.iterdir()) == ["test", "train"]
 
 
 def test_parts_are_disjoint_and_sized(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adv_training import training
-from adv_training.data import Dataset
+from adv_training.data import Dataset, Images
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
 from adv_training.settings import METHODS, Settings
@@ -280,6 +280,21 @@ def test_catastrophic_overfitting_is_said(
 def test_a_diverging_run_ends_with_one_line(tmp_path: Path, data: Dataset) -> None:
     with pytest.raises(InputError, match="lower --lr"):
         start(tmp_path, tiny_settings("standard", lr=1e30), data).run()
+
+
+def test_images_of_another_shape_train(tmp_path: Path) -> None:
+    pixels = torch.randint(0, 256, (120, 1, 9, 8), generator=torch.Generator().manual_seed(0))
+    images = Images(pixels.byte(), torch.arange(120) % 4)
+    data = Dataset.split("mine", images, images[:20], held_out=20, classes=4)
+    settings = tiny_settings("grad_l2l", colours=1, data="mine")
+    with pytest.raises(InputError, match=r"residual halves the images, and 9 x 8 is odd"):
+        start(tmp_path, settings, data)
+    with pytest.raises(InputError, match=r"have 1 channels and the settings say 3"):
+        start(tmp_path, tiny_settings("pgd", data="mine"), data)
+    settings = dataclasses.replace(settings, attacker="paper_two_layer", attacker_channels=4)
+    summary = start(tmp_path, settings, data).run()
+    assert summary["attacker_flops"] > 0
+    assert 0 <= summary["robust"] <= summary["clean"] <= 1
 
 
 def test_one_cycle_rises_and_falls() -> None:

@@ -1,0 +1,47 @@
+"""What classifiers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CIFAR10_STATISTICS", "CIFAR100_STATISTICS", "Normalise", "Statistics", "conv"]
+
+Statistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of each channel of the training images, in [0, 1]."""
+
+CIFAR10_STATISTICS: Statistics = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR100_STATISTICS: Statistics = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+
+
+class Normalise(nn.Module):
+    """Subtract each channel's mean and divide by its deviation.
+
+    Inside the model, so that every attack works on the images themselves, where epsilon is defined.
+
+    Args:
+        statistics: Mean and deviation of each channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, statistics: Statistics = CIFAR10_STATISTICS) -> None:
+        super().__init__()
+        for name, values in zip(("mean", "std"), statistics, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised images, ``(B, C, H, W)``."""
+        return (x - self.mean) / self.std
+
+
+def conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Return a convolution, its batch normalisation and a ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
