@@ -2,6 +2,7 @@
 
 from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack, attack_gain
+from .evaluate_run import EvaluateConfig, evaluate_main, evaluate_run
 from .game import CLEAN, UNIFORM, ImageGame, Start
 from .image_losses import cross_entropy, margin
 from .load import check_sizes, load_dataset, locate
@@ -9,6 +10,7 @@ from .methods import build_method, forward_equivalents
 from .models import build_classifier
 from .registry import Method, method_names, register_method
 from .report import results_table
+from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
 from .step import build_game, build_trainer, forward_flops, play_step
 from .training import Training, check_batch_size, check_images, check_resumed
@@ -18,10 +20,12 @@ __all__ = [
     "METHODS",
     "UNIFORM",
     "Dataset",
+    "EvaluateConfig",
     "ImageBatch",
     "ImageGame",
     "Images",
     "Method",
+    "RobustnessReport",
     "Settings",
     "Start",
     "Training",
@@ -37,11 +41,15 @@ __all__ = [
     "check_resumed",
     "check_sizes",
     "cross_entropy",
+    "evaluate_main",
+    "evaluate_robustness",
+    "evaluate_run",
     "forward_equivalents",
     "forward_flops",
     "load_dataset",
     "locate",
     "margin",
+    "masking_flags",
     "method_names",
     "play_step",
     "register_method",

@@ -14,7 +14,7 @@ from .data import ImageBatch
 from .game import in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
 
-__all__ = ["fgsm", "losses", "pgd", "pgd_survivors", "standing_survivors"]
+__all__ = ["fgsm", "input_gradient", "losses", "pgd", "pgd_survivors", "standing_survivors"]
 
 
 def losses(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -118,6 +118,12 @@ def pgd_survivors(
                 with torch.no_grad():
                     survives[alive] = classifier(x).argmax(1) == y
     return survives
+
+
+def input_gradient(classifier: nn.Module, batch: ImageBatch, loss: ImageLoss) -> Tensor:
+    """Return the gradient of each image's loss, ``(B, C, H, W)``, classifier in evaluation mode."""
+    with in_mode(classifier, training=False):
+        return _look(classifier, batch.x, batch.y, loss)[1]
 
 
 def standing_survivors(

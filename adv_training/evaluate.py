@@ -96,10 +96,19 @@ def accuracy(
     return Accuracy(right / len(images), withstood / len(images), stood / len(images))
 
 
-def attack(game: ImageGame, method: Method, batch: ImageBatch) -> Tensor:
-    """Return the images as the method's own rule perturbs them, ``(B, C, H, W)``, detached."""
+def attack(
+    game: ImageGame, method: Method, batch: ImageBatch, *, differentiable: bool = False
+) -> Tensor:
+    """Return the images as the method's own rule perturbs them, ``(B, C, H, W)``.
+
+    Args:
+        game: Classifier and epsilon.
+        method: Whose rule, with its steps.
+        batch: Clean images and labels.
+        differentiable: Whether the result hangs on the rule's parameters; detached by default.
+    """
     start = game.init_follower(batch)
-    with torch.no_grad():
+    with torch.set_grad_enabled(differentiable):
         played = unroll(
             method.rule,
             game,

@@ -1,0 +1,173 @@
+"""``train_cifar.py evaluate RUN``: the robustness of a finished run, by a battery of attacks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from l2l_gail.cli import format_table, parse
+from l2l_gail.devices import choose_device
+from l2l_gail.errors import InputError
+from l2l_gail.runs import RunFolder, atomic_write, load_checkpoint
+
+from .autoattack import AUTOATTACKS
+from .load import load_dataset, locate
+from .methods import build_method
+from .models import build_classifier
+from .registry import Method
+from .robustness import ATTACKS, RobustnessReport, evaluate_robustness
+from .settings import Settings
+
+__all__ = ["EvaluateConfig", "evaluate_main", "evaluate_run"]
+
+Which = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Flags of ``train_cifar.py evaluate``."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run: <out>/<data>/<method>/seed<k>."""
+    which: Which = "best"
+    """The epoch that was best on held-out images, or the last one."""
+    attacks: tuple[str, ...] = ("pgd20", "standing", "fine_tuned")
+    """Any of pgd20, standing, learned, fine_tuned and, with the extra [eval], apgd_ce, apgd_t,
+    square, autoattack."""
+    eval_size: int = 1000
+    """Test images, the first ones."""
+    eps: float | None = None
+    """Radius in 1/255; the run's own by default."""
+    square_queries: int = 5000
+    """Forward passes that Square may spend on each image."""
+    data_dir: Path | None = None
+    """Folder with the data; else $L2L_GAIL_DATA, else data/."""
+    seed: int = 0
+    """Seed of the attacks."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ..., or the GPU if there is one."""
+    json: Path | None = None
+    """New file for the report."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before anything is read.
+
+        Raises:
+            InputError: One line that names the flag.
+        """
+        for name in self.attacks:
+            if name not in ATTACKS:
+                raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+        if self.eval_size < 10:
+            raise InputError(f"--eval-size {self.eval_size} must be at least 10")
+        if self.square_queries < 1:
+            raise InputError(f"--square-queries {self.square_queries} must be at least 1")
+        if self.eps is not None and not 0 < self.eps <= 255:
+            raise InputError(f"--eps {self.eps} is in 1/255: above 0 and at most 255")
+        if self.json is not None and self.json.exists():
+            raise InputError(f"--json {self.json} exists; give a new file")
+
+
+def evaluate_run(
+    config: EvaluateConfig, *, tell: Callable[[str], None] = lambda text: None
+) -> RobustnessReport:
+    """Read a run's classifier and attack it.
+
+    Args:
+        config: Which run, which attacks, how many images.
+        tell: Takes a line after each attack.
+
+    Raises:
+        InputError: If the folder holds no finished run of image training, or its data cannot be
+            had, or an attack needs what is not there.
+    """
+    settings, sizes = _settings_of(config.run)
+    device = choose_device(config.device)
+    checkpoint = load_checkpoint(config.run / "checkpoint.pt")
+    folder = locate(settings.data, config.data_dir)  # type: ignore[arg-type]
+    data = load_dataset(
+        folder,
+        train_size=sizes[0] + sizes[1],
+        eval_size=min(config.eval_size, sizes[2]) if folder is None else config.eval_size,
+        check_md5=False,
+    ).to(device)
+    classifier = build_classifier(
+        settings.model,
+        data.classes,
+        settings.seed,
+        statistics=data.statistics,
+        width=settings.width,
+    ).to(device)
+    classifier.load_state_dict(_weights(checkpoint, config.which))
+    method: Method | None = build_method(settings)
+    assert method is not None
+    if method.learns:
+        method.rule.load_state_dict(checkpoint["trainer"]["rule"])
+        method.rule.to(device)
+    elif "learned" in config.attacks:
+        raise InputError(
+            f"{config.run} trained no attacker; leave learned out of --attacks (fine_tuned makes "
+            "one of its own)"
+        )
+    return evaluate_robustness(
+        classifier,
+        data.test,
+        settings.radius if config.eps is None else config.eps / 255,
+        attacks=config.attacks,
+        method=method if method.learns else None,
+        train=data.train,
+        seed=config.seed,
+        square_queries=config.square_queries,
+        tell=tell,
+    )
+
+
+def evaluate_main(argv: list[str]) -> None:
+    """Run ``train_cifar.py evaluate``; ``argv`` is what follows that word."""
+    config = parse(
+        EvaluateConfig,
+        argv,
+        prog="train_cifar.py evaluate",
+        description="Robustness of a finished run: an image counts if every attack fails on it.",
+    )
+    report = evaluate_run(config, tell=lambda text: print(text, flush=True))
+    rows = [("clean", f"{100 * report.clean:.1f}")]
+    rows += [(name, f"{100 * value:.1f}") for name, value in report.accuracy.items()]
+    rows += [("all attacks", f"{100 * report.robust:.1f}")]
+    print(f"\n{config.run}, {config.which} epoch, {report.images} images, eps {255 * report.eps:g}")
+    print(format_table(("attack", "accuracy %"), [list(row) for row in rows]))
+    for flag in report.flags:
+        print(f"sign of masked gradients: {flag}")
+    if set(AUTOATTACKS).isdisjoint(config.attacks):
+        print('an upper bound; --attacks apgd_ce apgd_t square, with the extra "[eval]", is closer')
+    if config.json is not None:
+        told = {"run": str(config.run), "which": config.which, "seed": config.seed}
+        atomic_write(config.json, json.dumps(told | report.to_dict(), indent=1) + "\n")
+
+
+def _settings_of(run: Path) -> tuple[Settings, list[int]]:
+    """Return what a run was trained with, and how many images it had."""
+    if not (run / "summary.json").is_file():
+        raise InputError(
+            f"{run} holds no finished run (no summary.json); give <out>/<data>/<method>/seed<k>"
+        )
+    config = RunFolder(run, run.parent.parent.name, run.parent.name, 0).read_config()
+    names = {field.name for field in dataclasses.fields(Settings)}
+    if not {"method", "data", "images"} <= config.keys():
+        raise InputError(f"{run} is no run of train_cifar.py")
+    known: dict[str, Any] = {name: value for name, value in config.items() if name in names}
+    return Settings(**known), config["images"]
+
+
+def _weights(checkpoint: dict[str, Any], which: Which) -> dict[str, torch.Tensor]:
+    if which == "best":
+        return checkpoint["best"]["classifier"]
+    average = checkpoint.get("average")
+    return average["model"] if average else checkpoint["classifier"]

@@ -1,0 +1,255 @@
+"""How robust a classifier is, as far as a battery of attacks can tell, and whether to believe it.
+
+An image counts as robust if *every* attack of the battery fails on it. Robust accuracy is an upper
+bound: a classifier may only hide its gradients (Athalye et al. 2018, arXiv 1802.00420). The flags
+say where there are signs of that.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .attackers import build_attacker
+from .attacks import input_gradient, pgd_survivors, standing_survivors
+from .autoattack import AUTOATTACKS, autoattack_survivors, require_pyautoattack
+from .data import ImageBatch, Images
+from .evaluate import attack
+from .game import ImageGame, in_mode
+from .image_losses import cross_entropy, margin
+from .registry import Method
+
+__all__ = ["ATTACKS", "RobustnessReport", "evaluate_robustness", "fine_tune", "masking_flags"]
+
+ATTACKS = ("pgd20", "standing", "learned", "fine_tuned", *AUTOATTACKS)
+"""Names of attacks: those of ``evaluate``, the learned attacker, and those of AutoAttack."""
+
+_BATCH = 250
+_LARGE_EPS = 0.5
+_FLAG_IMAGES = 200
+_SHARE = 0.01
+_SMALL_STEP = 0.1 / 255
+_HALF = 0.5
+
+
+@dataclass(frozen=True)
+class RobustnessReport:
+    """What a battery of attacks found.
+
+    Attributes:
+        eps: Radius of the ball, in pixels' units of [0, 1].
+        images: Number of images.
+        clean: Accuracy on the clean images.
+        accuracy: Accuracy under each attack on its own.
+        robust: Share of images on which every attack fails.
+        flags: Signs of masked gradients, one line each; empty if there are none.
+    """
+
+    eps: float
+    images: int
+    clean: float
+    accuracy: dict[str, float]
+    robust: float
+    flags: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return dataclasses.asdict(self)
+
+
+def evaluate_robustness(
+    classifier: nn.Module,
+    images: Images,
+    eps: float,
+    *,
+    attacks: Sequence[str] = ("pgd20", "standing"),
+    method: Method | None = None,
+    train: Images | None = None,
+    seed: int = 0,
+    square_queries: int = 5_000,
+    tell: Callable[[str], None] = lambda text: None,
+) -> RobustnessReport:
+    """Attack every image with every attack of the battery.
+
+    Args:
+        classifier: Images in [0, 1] to logits; judged in evaluation mode and float32.
+        images: What to judge on.
+        eps: Radius of the ball.
+        attacks: Names of :data:`ATTACKS`.
+        method: Whose learned rule is one of the attacks (``learned``), and the start of
+            ``fine_tuned``; without one that starts from a fresh residual attacker.
+        train: Images that ``fine_tuned`` learns on; none of those that are judged.
+        seed: Seed of starts and attacks.
+        square_queries: Forward passes that Square may spend on each image.
+        tell: Takes a line after each attack.
+
+    Raises:
+        InputError: If an attack needs a library that is not installed.
+        ValueError: For an unknown attack, ``learned`` without a method that learns, or
+            ``fine_tuned`` without ``train``.
+    """
+    for name in attacks:
+        if name not in ATTACKS:
+            raise ValueError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+    if not set(AUTOATTACKS).isdisjoint(attacks):
+        require_pyautoattack()
+    if "learned" in attacks and not (method and method.learns):
+        raise ValueError("the attack 'learned' needs a method whose rule was trained")
+    if "fine_tuned" in attacks and train is None:
+        raise ValueError("the attack 'fine_tuned' needs images to learn on")
+    game = ImageGame(classifier, eps)
+    tuned = None
+    if "fine_tuned" in attacks:
+        assert train is not None
+        tuned = fine_tune(game, method if method and method.learns else None, train, seed=seed)
+    clean = _each(images, lambda batch: _right(classifier, batch.x, batch.y))
+    standing, accuracy = clean.clone(), {}
+    for name in attacks:
+        generator = torch.Generator(images.pixels.device).manual_seed(seed)
+
+        def survive(
+            batch: ImageBatch, name: str = name, generator: torch.Generator = generator
+        ) -> Tensor:
+            if name == "pgd20":
+                return pgd_survivors(classifier, batch, eps, generator=generator)
+            if name == "standing":
+                return standing_survivors(classifier, batch, eps, generator=generator)
+            if name in AUTOATTACKS:
+                return autoattack_survivors(
+                    name, classifier, batch, eps, seed=seed, square_queries=square_queries
+                )
+            player = method if name == "learned" else tuned
+            assert player is not None
+            return _right(classifier, attack(game, player, batch), batch.y)
+
+        survives = _each(images, survive) & clean
+        accuracy[name] = float(survives.double().mean())
+        standing &= survives
+        tell(f"{name}: {accuracy[name]:.1%}")
+    return RobustnessReport(
+        eps,
+        len(images),
+        float(clean.double().mean()),
+        accuracy,
+        float(standing.double().mean()),
+        masking_flags(classifier, images, accuracy, seed=seed),
+    )
+
+
+def fine_tune(
+    game: ImageGame,
+    method: Method | None,
+    images: Images,
+    *,
+    steps: int = 200,
+    lr: float = 4e-3,
+    seed: int = 0,
+) -> Method:
+    """Return a learned attacker trained on against the classifier as it is now, which stands still.
+
+    A learned attacker that was trained along has followed a moving target; an opponent who knows
+    the final classifier would go on from there.
+
+    Args:
+        game: Classifier and epsilon.
+        method: Whose rule to start from, left as it is; ``None`` starts a residual attacker.
+        images: What to learn on.
+        steps: Batches of 64.
+        lr: Learning rate (Adam), falling linearly to 0.
+        seed: Seed of the order, and of a fresh attacker.
+    """
+    if method is None:
+        colours = images.pixels.shape[1]
+        fresh = build_attacker("residual", game.eps, channels=None, seed=seed, colours=colours)
+        method = Method(fresh.to(images.pixels.device))
+    method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
+    parameters = list(method.rule.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=lr)
+    generator = torch.Generator(images.pixels.device).manual_seed(seed)
+    size, done = min(64, len(images)), 0
+    while done < steps:
+        for batch in images.shuffled(size, generator, augmented=False):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * (1 - done / steps)
+            x = attack(game, method, batch, differentiable=True)
+            with in_mode(game.classifier, training=False):
+                loss = -cross_entropy(game.classifier(x), batch.y).mean()
+            gradients = torch.autograd.grad(loss, parameters)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            done += 1
+            if done == steps:
+                break
+    return method
+
+
+def masking_flags(
+    classifier: nn.Module, images: Images, accuracy: dict[str, float], *, seed: int = 0
+) -> list[str]:
+    """Return the signs that a classifier hides its gradients, one line each.
+
+    Five checks; the first on the accuracies of attacks, the others on at most 200 images:
+
+    * Square, which sees no gradient, beats APGD-T by more than 1 % of the images. (That it beats
+      PGD-20 on cross-entropy says nothing: healthy classifiers do that.)
+    * More than 1 % of the images withstand a ball of half the range, in which any image can be
+      turned into another.
+    * Two looks at one image give different outputs.
+    * The margin's gradient is exactly zero for more than 1 % of the images.
+    * Over a step of 0.1/255 along the gradient's sign the margin changes by something else than
+      the gradient says: the relative error's median is above 1/2. Networks of smooth or piecewise
+      linear parts stay below 1/20; one that is discontinuous everywhere, such as
+      k-winners-take-all, is off by factors.
+
+    Args:
+        classifier: Images in [0, 1] to logits.
+        images: What to check on.
+        accuracy: Accuracy under attacks, by name.
+        seed: Seed of the starts.
+    """
+    flags = []
+    if {"square", "apgd_t"} <= accuracy.keys():
+        lead = accuracy["apgd_t"] - accuracy["square"]
+        if lead > _SHARE:
+            flags.append(f"Square beats APGD-T by {lead:.1%} of the images")
+    batch = images.batch(slice(0, _FLAG_IMAGES))
+    generator = torch.Generator(batch.x.device).manual_seed(seed)
+    survives = standing_survivors(classifier, batch, _LARGE_EPS, generator=generator)
+    share = float(survives.float().mean())
+    if share > _SHARE:
+        flags.append(f"{share:.1%} of the images withstand eps = {_LARGE_EPS}")
+    with in_mode(classifier, training=False), torch.no_grad():
+        first, second = classifier(batch.x), classifier(batch.x)
+    if not torch.allclose(first, second, rtol=1e-4, atol=1e-5):
+        flags.append("the classifier is random: two looks at one image differ")
+    gradient = input_gradient(classifier, batch, margin)
+    slope = gradient.abs().sum(dim=(1, 2, 3))
+    share = float((slope == 0).float().mean())
+    if share > _SHARE:
+        flags.append(f"the gradient is exactly zero for {share:.1%} of the images")
+    with in_mode(classifier, training=False), torch.no_grad():
+        near = classifier(batch.x + _SMALL_STEP * gradient.sign())
+        rise = margin(near, batch.y) - margin(classifier(batch.x), batch.y)
+    error = (rise / (_SMALL_STEP * slope) - 1).abs()[slope > 0]
+    if len(error) and float(error.median()) > _HALF:
+        flags.append(
+            f"over 0.1/255 the margin does not follow its gradient: it is off by a factor of "
+            f"{float(error.median()):.1f}"
+        )
+    return flags
+
+
+def _each(images: Images, judge: Callable[[ImageBatch], Tensor]) -> Tensor:
+    return torch.cat([judge(batch) for batch in images.batches(_BATCH)])
+
+
+def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with in_mode(classifier, training=False), torch.no_grad():
+        return classifier(x).argmax(1) == y

@@ -1,0 +1,288 @@
+"""The battery of attacks: what an attack must find, what a flag must and must not say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adv_training import robustness
+from adv_training.autoattack import autoattack_survivors
+from adv_training.data import Dataset, ImageBatch
+from adv_training.evaluate import attack_gain
+from adv_training.evaluate_run import EvaluateConfig, evaluate_main, evaluate_run
+from adv_training.game import ImageGame
+from adv_training.layers import Normalise
+from adv_training.methods import build_method
+from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
+from adv_training.synthetic import synthetic_dataset
+from adv_training.training import Training
+from l2l_gail.errors import InputError
+from l2l_gail.runs import RunFolder
+from tests.adv_training.support import EPS, Linear, generator, tiny_game, tiny_settings
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    torch.set_num_threads(1)
+    return synthetic_dataset(train_size=1600, eval_size=200, held_out=100)
+
+
+def train(model: nn.Module, data: Dataset, *, robustly: bool, epochs: int = 3) -> nn.Module:
+    """Adam against FGSM, or on clean images: seconds, and good enough to have something to lose."""
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for epoch in range(epochs):
+        for batch in data.train.shuffled(50, generator(epoch), augmented=False):
+            x = batch.x
+            if robustly:
+                point = x.clone().requires_grad_()
+                loss = F.cross_entropy(model.train()(point), batch.y)
+                (ascent,) = torch.autograd.grad(loss, point)
+                x = (x + EPS * ascent.sign()).clamp(0, 1)
+            optimizer.zero_grad()
+            F.cross_entropy(model.train()(x), batch.y).backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def robust(data: Dataset) -> nn.Module:
+    return train(tiny_game().classifier, data, robustly=True)
+
+
+@pytest.fixture(scope="module")
+def plain(data: Dataset) -> nn.Module:
+    return train(tiny_game().classifier, data, robustly=False)
+
+
+class Quantised(nn.Module):
+    """Rounds the image to 8 levels first: an honest classifier behind a gradient of zero."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model((x * 7).round() / 7)
+
+
+class WinnersTakeAll(nn.Module):
+    """Keeps the largest tenth of all activations (Xiao et al. 2019, arXiv 1905.10510)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        least = flat.topk(max(1, flat.shape[1] // 10), dim=1).values[:, -1:]
+        return (flat * (flat >= least)).view_as(x)
+
+
+class Noisy(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x) + 0.1 * torch.randn(len(x), 10)
+
+
+def k_wta_network() -> nn.Module:
+    torch.manual_seed(0)
+    blocks = [
+        nn.Sequential(nn.Conv2d(a, b, 3, s, 1), nn.BatchNorm2d(b), WinnersTakeAll())
+        for a, b, s in ((3, 16, 2), (16, 32, 1), (32, 32, 2), (32, 32, 1))
+    ]
+    return nn.Sequential(
+        Normalise(), *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10)
+    )
+
+
+@pytest.fixture(scope="module")
+def k_wta(data: Dataset) -> nn.Module:
+    return train(k_wta_network(), data, robustly=True, epochs=2)
+
+
+def test_an_image_is_robust_only_if_every_attack_fails(
+    data: Dataset, robust: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = len(data.test)
+    kept = {"pgd20": torch.arange(n) % 2 == 0, "standing": torch.arange(n) % 3 == 0}
+    for name, function in (("pgd20", "pgd_survivors"), ("standing", "standing_survivors")):
+        mask = kept[name]
+        monkeypatch.setattr(
+            robustness, function, lambda c, batch, eps, mask=mask, **options: mask[batch.indices]
+        )
+    report = evaluate_robustness(robust, data.test, EPS)
+    with torch.no_grad():
+        batch = data.test.batch(slice(None))
+        right = robust(batch.x).argmax(1) == batch.y
+    for name, mask in kept.items():
+        assert report.accuracy[name] == pytest.approx(float((mask & right).float().mean()))
+    both = kept["pgd20"] & kept["standing"] & right
+    assert report.robust == pytest.approx(float(both.float().mean()))
+    assert report.clean == pytest.approx(float(right.float().mean()))
+
+
+@pytest.mark.parametrize("kind", ["robust", "plain"])
+def test_no_flag_on_healthy_classifiers(
+    kind: str, data: Dataset, request: pytest.FixtureRequest
+) -> None:
+    report = evaluate_robustness(request.getfixturevalue(kind), data.test, EPS)
+    assert report.flags == []
+    assert report.clean > 0.5
+    assert report.robust <= min(report.accuracy.values()) <= report.clean
+
+
+def test_a_quantised_classifier_is_flagged(data: Dataset, plain: nn.Module) -> None:
+    report = evaluate_robustness(Quantised(plain), data.test, EPS)
+    assert any("exactly zero for 100.0%" in flag for flag in report.flags)
+    assert any("withstand eps = 0.5" in flag for flag in report.flags)
+
+
+def test_a_winners_take_all_classifier_is_flagged(data: Dataset, k_wta: nn.Module) -> None:
+    report = evaluate_robustness(k_wta, data.test, EPS)
+    assert report.clean > 0.5
+    assert any("does not follow its gradient" in flag for flag in report.flags)
+
+
+def test_a_random_classifier_is_flagged(data: Dataset, plain: nn.Module) -> None:
+    assert any("random" in flag for flag in masking_flags(Noisy(plain), data.test, {}))
+
+
+@pytest.mark.parametrize(("square", "fires"), [(0.30, True), (0.395, False), (0.5, False)])
+def test_square_is_a_flag_only_where_it_beats_apgd_t(
+    data: Dataset, plain: nn.Module, square: float, fires: bool
+) -> None:
+    flags = masking_flags(plain, data.test, {"apgd_t": 0.4, "square": square, "pgd20": 0.9})
+    assert any("Square beats APGD-T" in flag for flag in flags) is fires
+
+
+def test_fine_tuning_raises_the_gain_and_leaves_the_attacker_alone(
+    data: Dataset, robust: nn.Module
+) -> None:
+    game = ImageGame(robust, EPS)
+    method = build_method(tiny_settings("grad_l2l", attacker="slim"))
+    before = {k: v.clone() for k, v in method.rule.state_dict().items()}
+    weights = {k: v.clone() for k, v in robust.state_dict().items()}
+    tuned = fine_tune(game, method, data.train, steps=40)
+    gain, less = attack_gain(game, tuned, data.test), attack_gain(game, method, data.test)
+    assert gain.rule is not None
+    assert less.rule is not None
+    assert gain.rule > less.rule + 0.02
+    assert all(torch.equal(v, before[k]) for k, v in method.rule.state_dict().items())
+    assert all(torch.equal(v, weights[k]) for k, v in robust.state_dict().items())
+    assert all(p.grad is None for p in robust.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"attacks": ["pdg"]}, "unknown attack"),
+        ({"attacks": ["learned"]}, "needs a method"),
+        ({"attacks": ["fine_tuned"]}, "needs images"),
+    ],
+)
+def test_attacks_that_cannot_run_are_refused(
+    data: Dataset, plain: nn.Module, options: dict, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        evaluate_robustness(plain, data.test, EPS, **options)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    data = synthetic_dataset(train_size=200, eval_size=60, held_out=40)
+    settings = tiny_settings("grad_l2l", ema=0.9)
+    folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "synthetic", "grad_l2l", 0)
+    Training(settings, data, folder).run()
+    return folder.path
+
+
+def test_a_run_is_evaluated_from_its_folder(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "report.json"
+    attacks = ["pgd20", "standing", "learned", "fine_tuned"]
+    argv = [str(run), "--which", "last", "--eval-size", "60", "--json", str(path)]
+    evaluate_main([*argv, "--attacks", *attacks])
+    text = capsys.readouterr().out
+    told = json.loads(path.read_text())
+    assert list(told["accuracy"]) == attacks
+    summary = json.loads((run / "summary.json").read_text())
+    assert told["clean"] == summary["clean"]  # on the same 60 images, of the averaged weights
+    assert told["accuracy"]["standing"] == summary["robust"]
+    assert told["robust"] <= min(told["accuracy"].values())
+    assert "all attacks" in text
+    with pytest.raises(InputError, match="exists; give a new file"):
+        evaluate_main([*argv, "--attacks", "pgd20"])
+
+
+def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(
+    run: Path, tmp_path: Path
+) -> None:
+    for argv, said in (
+        ([str(tmp_path)], "no finished run"),
+        ([str(run), "--attacks", "pdg"], "unknown attack 'pdg'"),
+        ([str(run), "--eval-size", "3"], "--eval-size 3"),
+        ([str(run), "--eps", "0"], "--eps 0"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            evaluate_main(argv)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_library_is_said_before_any_attack(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyautoattack", None)
+    with pytest.raises(InputError, match=r"pip install \"l2l_gail\[eval\]\"") as caught:
+        evaluate_run(EvaluateConfig(run, attacks=("pgd20", "apgd_t"), eval_size=60))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["apgd_ce", "apgd_t", "square"])
+def test_autoattack_s_attacks_are_at_least_as_strong_as_the_margin_allows(name: str) -> None:
+    pytest.importorskip("pyautoattack")
+    model = Linear()
+    weight = model.weight.detach()
+    y = torch.tensor([0, 1, 0, 1, 1, 0])
+    share = torch.linspace(0.2, 2.0, len(y))
+    wanted = torch.where(y == 1, 1.0, -1.0) * share * EPS * weight.abs().sum()
+    x = (wanted / weight.square().sum()).view(-1, 1, 1, 1) * weight + 0.5
+
+    class Centred(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x - 0.5)
+
+    batch = ImageBatch(x, y)
+    state = torch.random.get_rng_state()
+    found = autoattack_survivors(name, Centred(), batch, EPS, seed=0)
+    expected = share > 1
+    if name == "square":  # comes near the corner of the ball, not into it
+        assert not bool((expected & ~found).any())
+        assert not found[0]
+    else:
+        assert torch.equal(found, expected)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_standing_measure_is_near_apgd_t(data: Dataset, robust: nn.Module) -> None:
+    pytest.importorskip("pyautoattack")
+    report = evaluate_robustness(
+        robust, data.test[:40], EPS, attacks=["standing", "apgd_ce", "apgd_t"]
+    )
+    assert abs(report.accuracy["standing"] - report.accuracy["apgd_t"]) <= 0.05
+    assert all(p.requires_grad for p in robust.parameters())
+
+
+def test_square_gives_a_winners_take_all_classifier_away(data: Dataset, k_wta: nn.Module) -> None:
+    pytest.importorskip("pyautoattack")
+    report = evaluate_robustness(
+        k_wta, data.test[:60], EPS, attacks=["apgd_t", "square"], square_queries=500
+    )
+    assert any("Square beats APGD-T" in flag for flag in report.flags)
