@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,8 +14,12 @@ from l2l_gail.core import Game, Vars
 
 from .data import ImageBatch
 from .image_losses import ImageLoss, cross_entropy
+from .weight_perturbation import worst_weights
 
-__all__ = ["CLEAN", "UNIFORM", "ImageGame", "Start", "in_mode", "project"]
+__all__ = ["CLEAN", "UNIFORM", "Classify", "ImageGame", "Start", "in_mode", "project"]
+
+Classify = Callable[[Tensor], Tensor]
+"""From images to logits."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class ImageGame(Game):
         label_smoothing: Probability that the leader's targets spread evenly over all classes. The
             follower keeps the true labels: against smoothed ones the best attack on an image that
             is classified with certainty would be to raise the certainty.
+        awp: Size of the adversarial perturbation of the weights in training, relative to each
+            weight's norm; 0 trains the weights as they are. See ``weight_perturbation``.
         generator: Source of the random start, on the images' device.
         bf16: Compute the classifier under bfloat16 autocast; the images themselves, the
             normalisation and the loss stay in float32, as a bfloat16 image is off by up to 0.5/255.
@@ -80,6 +86,7 @@ class ImageGame(Game):
         start: Start = CLEAN,
         attack_loss: ImageLoss = cross_entropy,
         label_smoothing: float = 0.0,
+        awp: float = 0.0,
         generator: torch.Generator | None = None,
         bf16: bool = False,
     ) -> None:
@@ -88,6 +95,7 @@ class ImageGame(Game):
         self.start = start
         self.attack_loss = attack_loss
         self.label_smoothing = label_smoothing
+        self.awp = awp
         self.zero_sum = attack_loss is cross_entropy
         self.generator = generator
         self.bf16 = bf16
@@ -104,14 +112,37 @@ class ImageGame(Game):
     def follower_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
         """Return minus the attack's loss, mean over the batch, classifier in evaluation mode."""
         with in_mode(self.classifier, training=False):
-            return -self.attack_loss(self._logits(follower["x"]), batch.y).mean()
+            logits = self.logits(self.classifier, follower["x"])
+            return -self.attack_loss(logits, batch.y).mean()
 
     def leader_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
-        """Return the cross-entropy, mean over the batch, classifier in training mode."""
+        """Return the training loss, classifier in training mode."""
         with in_mode(self.classifier, training=True):
-            logits = self._logits(follower["x"])
-        self.last_accuracy = (logits.detach().argmax(1) == batch.y).float().mean()
+            classify: Classify = self.classifier
+            if self.awp:
+                there = {name: tensor.detach() for name, tensor in follower.items()}
+                classify = worst_weights(
+                    self.classifier,
+                    lambda classify: self.training_loss(classify, there, batch),
+                    self.awp,
+                )
+            return self.training_loss(classify, follower, batch)
+
+    def training_loss(self, classify: Classify, follower: Vars, batch: ImageBatch) -> Tensor:
+        """Return the cross-entropy at the perturbed images, mean over the batch.
+
+        Args:
+            classify: The classifier, or the same with other weights.
+            follower: Perturbed images.
+            batch: Clean images and labels.
+        """
+        logits = self.logits(classify, follower["x"])
+        self.note_accuracy(logits, batch.y)
         return F.cross_entropy(logits, batch.y, label_smoothing=self.label_smoothing)
+
+    def note_accuracy(self, logits: Tensor, y: Tensor) -> None:
+        """Keep the accuracy at the perturbed images for whoever asks for ``last_accuracy``."""
+        self.last_accuracy = (logits.detach().argmax(1) == y).float().mean()
 
     def project(self, follower: Vars, batch: ImageBatch) -> Vars:
         """Return the nearest point of the ball around the clean images and of the box [0, 1]."""
@@ -119,9 +150,10 @@ class ImageGame(Game):
             return {"x": follower["x"].clamp(0.0, 1.0)}
         return {"x": project(follower["x"], batch.x, self.eps)}
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def logits(self, classify: Classify, x: Tensor) -> Tensor:
+        """Return the logits in float32, computed under autocast if the game says so."""
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            return self.classifier(x).float()
+            return classify(x).float()
 
 
 def project(x: Tensor, clean: Tensor, eps: float) -> Tensor:

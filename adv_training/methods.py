@@ -6,15 +6,23 @@ changing one object.  A method of your own is one more such builder, in any file
 
 from __future__ import annotations
 
+from functools import partial
+
 from l2l_gail.core import UpdateRule
 
 from .attackers import build_attacker
+from .free import FreePerturbation, SignDescentOptimizer
 from .game import UNIFORM, Start
+from .other_games import TradesGame
 from .registry import Method, find_method, register_method
 from .rules import LearnedStart, SignSteps, Stay
 from .settings import DEFAULT_ATTACKER, Settings
 
 __all__ = ["build_method", "forward_equivalents"]
+
+# At the image itself the divergence has no gradient. The authors add 0.001 N(0, 1) to it: at 8/255
+# this is a uniform noise of the same deviation.
+_BESIDE = Start(noise=0.055)
 
 
 def build_method(settings: Settings) -> Method:
@@ -29,7 +37,9 @@ def forward_equivalents(settings: Settings, attacker_share: float = 0.0) -> floa
         settings: The method and its steps.
         attacker_share: Cost of one pass through the attacker over one through the classifier.
     """
-    return find_method(settings.method).cost(settings, attacker_share)
+    entry = find_method(settings.method)
+    awp = 3.0 * entry.training_passes if settings.awp else 0.0
+    return entry.cost(settings, attacker_share) + awp
 
 
 @register_method("standard", cost=3, source="no attack")
@@ -68,6 +78,40 @@ def pgd(settings: Settings) -> Method:
     return Method(SignSteps(min(1.25, 2.5 / steps), settings.radius), steps, UNIFORM)
 
 
+@register_method(
+    "trades",
+    cost=lambda settings, share: 2.0 * settings.pgd_steps + 7.0,
+    source="Zhang et al. 2019, arXiv 1901.08573",
+    label=lambda settings: f"trades-{settings.pgd_steps}",
+    training_passes=2,
+)
+def trades(settings: Settings) -> Method:
+    """Steps that raise the divergence from the clean output; clean loss plus that in training."""
+    steps = settings.pgd_steps
+    return Method(
+        SignSteps(min(1.25, 2.5 / steps), settings.radius),
+        steps,
+        _BESIDE,
+        game=partial(TradesGame, beta=settings.trades_beta),
+    )
+
+
+@register_method(
+    "free",
+    cost=3,
+    source="Shafahi et al. 2019, arXiv 1904.12843",
+    label=lambda settings: f"free-{settings.free_replays}",
+)
+def free(settings: Settings) -> Method:
+    """Replays of each batch, one backward pass for the weights and for the perturbation."""
+    shape = (settings.batch_size, *settings.shape)
+    return Method(
+        FreePerturbation(shape, settings.radius),
+        replays=settings.free_replays,
+        meta_optimizer=lambda rule: SignDescentOptimizer(rule, rule.parameters()),
+    )
+
+
 def _learned_cost(queries: int, passes: int, settings: Settings, share: float) -> float:
     """Return the cost of a learned attacker: its queries and passes, forward and backward."""
     if settings.order == "fused":
@@ -92,7 +136,7 @@ def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
         settings.radius,
         channels=settings.attacker_channels,
         seed=settings.seed,
-        colours=settings.colours,
+        colours=settings.shape[0],
         uses_gradient=uses_gradient,
     )
 

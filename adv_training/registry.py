@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from l2l_gail.core import UpdateRule
 from l2l_gail.errors import InputError
 
-from .game import CLEAN, Start
+from .game import CLEAN, ImageGame, Start
 from .image_losses import ImageLoss, cross_entropy
 
 __all__ = ["Method", "MethodEntry", "find_method", "method_names", "register_method"]
@@ -27,6 +29,10 @@ class Method:
         attack_loss: What the perturbation raises.
         sees: What the network ``rule.net`` of a learned rule sees, in images: 2 for image and
             gradient, 1 for the image alone. Its cost is counted by it.
+        replays: Training steps on each batch in a row. With more than one, what the rule learns is
+            the perturbation of the batch at hand, and no attacker of other images.
+        game: Class of the game, or a partial of it: ``ImageGame`` or one with losses of its own.
+        meta_optimizer: From the rule to the optimizer of its parameters; Adam by default.
     """
 
     rule: UpdateRule
@@ -34,11 +40,14 @@ class Method:
     start: Start = CLEAN
     attack_loss: ImageLoss = cross_entropy
     sees: int = 2
+    replays: int = 1
+    game: Callable[..., ImageGame] = ImageGame
+    meta_optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
 
     @property
     def learns(self) -> bool:
-        """Whether the rule has parameters."""
-        return any(True for _ in self.rule.parameters())
+        """Whether the rule is an attacker with parameters."""
+        return self.replays == 1 and any(True for _ in self.rule.parameters())
 
 
 Builder = Callable[[Any], Method]
@@ -60,6 +69,8 @@ class MethodEntry:
             the cost of one pass through the attacker in the same unit.
         source: Paper.
         label: From the settings to a name that tells runs of different settings apart.
+        training_passes: Passes of the classifier that the training loss itself takes; the
+            perturbation of the weights, where it is asked for, costs as many again.
     """
 
     name: str
@@ -67,6 +78,7 @@ class MethodEntry:
     cost: Cost
     source: str
     label: Label
+    training_passes: int = 1
 
     @property
     def summary(self) -> str:
@@ -78,7 +90,12 @@ _TABLE: dict[str, MethodEntry] = {}
 
 
 def register_method(
-    name: str, *, cost: Cost | float, source: str, label: Label | None = None
+    name: str,
+    *,
+    cost: Cost | float,
+    source: str,
+    label: Label | None = None,
+    training_passes: int = 1,
 ) -> Callable[[Builder], Builder]:
     """Enter a builder of methods into the table, under ``name``.
 
@@ -88,6 +105,7 @@ def register_method(
             where the settings do not change it.
         source: Where the method comes from.
         label: Name of a run; ``name`` by default.
+        training_passes: See :class:`MethodEntry`.
 
     Raises:
         InputError: If the name is taken.
@@ -102,6 +120,7 @@ def register_method(
             cost if callable(cost) else lambda settings, share: float(cost),
             source,
             label or (lambda settings: name),
+            training_passes,
         )
         return build
 

@@ -32,12 +32,13 @@ def build_game(
         settings: Epsilon and precision.
         generator: Source of random starts, on the same device.
     """
-    return ImageGame(
+    return method.game(
         classifier,
         settings.radius,
         start=method.start,
         attack_loss=method.attack_loss,
         label_smoothing=settings.label_smoothing,
+        awp=settings.awp,
         generator=generator,
         bf16=settings.bf16,
     )
@@ -52,15 +53,17 @@ def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTra
         weight_decay=settings.weight_decay,
         nesterov=True,
     )
-    meta = None
-    if method.learns:
+    meta: torch.optim.Optimizer | None = None
+    if method.meta_optimizer is not None:
+        meta = method.meta_optimizer(method.rule)
+    elif method.learns:
         meta = torch.optim.Adam(method.rule.meta_parameter_groups(settings.attacker_lr))
     return L2LTrainer(
         game,
         method.rule,
         meta_optimizer=meta,
         leader_optimizer=leader,
-        order=settings.order,
+        order="fused" if method.replays > 1 else settings.order,
     )
 
 

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import time
+from itertools import islice
 from typing import Any
 
 import torch
@@ -150,7 +151,8 @@ class Training:
         batches = self.dataset.train.shuffled(
             settings.batch_size, self.order, augmented=self.dataset.augmented
         )
-        for i, batch in enumerate(batches, start=1):
+        replayed = (batch for batch in batches for _ in range(self.method.replays))
+        for i, batch in enumerate(islice(replayed, self.steps_per_epoch), start=1):
             # The rate in the middle of the step, so that neither the first nor the last is 0.
             done = (self.trainer.steps + 0.5) / total
             rate = self._set_rate(one_cycle(done, settings.lr))
@@ -188,7 +190,7 @@ class Training:
             "train/accuracy": float(self.game.last_accuracy),
             "train/lr": rate,
         }
-        if "meta_gradient_norm" in stats:
+        if self.method.learns and "meta_gradient_norm" in stats:
             scalars["attacker/gradient_norm"] = float(stats["meta_gradient_norm"])
         return scalars
 
@@ -303,7 +305,9 @@ class Training:
             "held_out_images": len(self.dataset.held_out),
             "eval_images": len(test),
             "params": sum(p.numel() for p in classifier.parameters()),
-            "attacker_params": sum(p.numel() for p in self.method.rule.parameters()),
+            "attacker_params": (
+                sum(p.numel() for p in self.method.rule.parameters()) if self.method.learns else 0
+            ),
             "flops": flops,
             "attacker_flops": attacker,
             "device": str(test.pixels.device),
@@ -369,12 +373,12 @@ def check_images(settings: Settings, dataset: Dataset) -> None:
     Raises:
         InputError: In one line.
     """
-    colours, height, width = dataset.shape
-    if colours != settings.colours:
+    if dataset.shape != settings.shape:
         raise InputError(
-            f"the images of {dataset.name} have {colours} channels and the settings say "
-            f"{settings.colours}; give Settings(colours={colours})"
+            f"the images of {dataset.name} are {dataset.shape} and the settings say "
+            f"{settings.shape}; give Settings(shape={dataset.shape})"
         )
+    _, height, width = settings.shape
     odd = height % 2 or width % 2
     if odd and settings.attacker in HALVING and build_method(settings).learns:
         raise InputError(

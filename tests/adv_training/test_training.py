@@ -59,7 +59,14 @@ RECIPE = {"ramp": 0.5, "ema": 0.9, "label_smoothing": 0.1, "attacker": "residual
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe"), [("pgd", {}), ("grad_l2l", {}), ("start_l2l", RECIPE), ("n_fgsm", RECIPE)]
+    ("name", "recipe"),
+    [
+        ("pgd", {}),
+        ("grad_l2l", {}),
+        ("start_l2l", RECIPE),
+        ("free", RECIPE),
+        ("trades", {"awp": 0.01}),
+    ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str, recipe: dict
@@ -286,10 +293,10 @@ def test_images_of_another_shape_train(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (120, 1, 9, 8), generator=torch.Generator().manual_seed(0))
     images = Images(pixels.byte(), torch.arange(120) % 4)
     data = Dataset.split("mine", images, images[:20], held_out=20, classes=4)
-    settings = tiny_settings("grad_l2l", colours=1, data="mine")
+    settings = tiny_settings("grad_l2l", shape=(1, 9, 8), data="mine")
     with pytest.raises(InputError, match=r"residual halves the images, and 9 x 8 is odd"):
         start(tmp_path, settings, data)
-    with pytest.raises(InputError, match=r"have 1 channels and the settings say 3"):
+    with pytest.raises(InputError, match=r"are \(1, 9, 8\) and the settings say \(3, 32, 32\)"):
         start(tmp_path, tiny_settings("pgd", data="mine"), data)
     settings = dataclasses.replace(settings, attacker="paper_two_layer", attacker_channels=4)
     summary = start(tmp_path, settings, data).run()
