@@ -8,6 +8,7 @@ from .image_losses import cross_entropy, margin
 from .load import check_sizes, load_dataset, locate
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
+from .presets import PRESETS, preset
 from .registry import Method, method_names, register_method
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
@@ -18,6 +19,7 @@ from .training import Training, check_batch_size, check_images, check_resumed
 __all__ = [
     "CLEAN",
     "METHODS",
+    "PRESETS",
     "UNIFORM",
     "Dataset",
     "EvaluateConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "masking_flags",
     "method_names",
     "play_step",
+    "preset",
     "register_method",
     "results_table",
 ]

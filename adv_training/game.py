@@ -72,7 +72,7 @@ class ImageGame(Game):
             normalisation and the loss stay in float32, as a bfloat16 image is off by up to 0.5/255.
 
     Attributes:
-        zero_sum: Whether the follower maximises what the leader minimises.
+        zero_sum: Whether the follower maximises what the leader minimises, smoothing aside.
         last_accuracy: Accuracy at the perturbed images in the last leader's loss, a 0-d tensor.
     """
 

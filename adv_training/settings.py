@@ -13,9 +13,10 @@ from .attackers import ATTACKERS
 from .models import MODELS
 from .registry import find_method
 
-__all__ = ["DEFAULT_ATTACKER", "METHODS", "Order", "Settings"]
+__all__ = ["DEFAULT_ATTACKER", "METHODS", "Order", "Schedule", "Settings"]
 
 Order = Literal["fused", "alternating"]
+Schedule = Literal["one_cycle", "steps"]
 
 METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 """What ``--method all`` compares; the whole table is ``registry.method_names()``."""
@@ -49,6 +50,9 @@ class Settings:
         l2l_steps: Inner steps of ``grad_l2l``.
         order: Whether classifier and attacker share one backward pass, or take turns.
         lr: Peak learning rate of the classifier's one-cycle schedule (SGD).
+        schedule: ``one_cycle`` rises linearly to ``lr`` over the first 30 % and falls to 0;
+            ``steps`` divides ``lr`` by ten at each of the ``milestones``.
+        milestones: Fractions of the training.
         momentum: Of SGD.
         weight_decay: Of SGD.
         attacker_lr: Learning rate of the attacker (Adam).
@@ -79,6 +83,8 @@ class Settings:
     l2l_steps: int = 1
     order: Order = "fused"
     lr: float = 0.2
+    schedule: Schedule = "one_cycle"
+    milestones: tuple[float, ...] = (0.5, 0.75)
     momentum: float = 0.9
     weight_decay: float = 5e-4
     attacker_lr: float = 4e-3
@@ -115,6 +121,13 @@ class Settings:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
         if self.eps > 255:
             raise InputError(f"--eps {self.eps} is in 1/255 and at most 255 (8 is the usual one)")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if list(self.milestones) != sorted(self.milestones) or not all(
+            0 < share < 1 for share in self.milestones
+        ):
+            raise InputError(
+                f"--milestones {self.milestones} must be fractions of the training, rising"
+            )
         for name in _FRACTIONS:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")
@@ -142,7 +155,8 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values."""
-        return dataclasses.asdict(self) | {"shape": list(self.shape)}
+        found = dataclasses.asdict(self)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 
 def _flag(name: str) -> str:

@@ -30,7 +30,14 @@ from .rules import set_radius
 from .settings import Settings
 from .step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 
-__all__ = ["Training", "check_batch_size", "check_images", "check_resumed", "one_cycle"]
+__all__ = [
+    "Training",
+    "check_batch_size",
+    "check_images",
+    "check_resumed",
+    "learning_rate",
+    "one_cycle",
+]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
@@ -53,6 +60,13 @@ def one_cycle(done: float, peak: float) -> float:
         peak: Largest learning rate.
     """
     return peak * min(done / _WARM_UP, (1.0 - done) / (1.0 - _WARM_UP))
+
+
+def learning_rate(done: float, settings: Settings) -> float:
+    """Return the classifier's learning rate after the fraction ``done`` of training."""
+    if settings.schedule == "one_cycle":
+        return one_cycle(done, settings.lr)
+    return settings.lr * 0.1 ** sum(done >= share for share in settings.milestones)
 
 
 class Training:
@@ -155,7 +169,7 @@ class Training:
         for i, batch in enumerate(islice(replayed, self.steps_per_epoch), start=1):
             # The rate in the middle of the step, so that neither the first nor the last is 0.
             done = (self.trainer.steps + 0.5) / total
-            rate = self._set_rate(one_cycle(done, settings.lr))
+            rate = self._set_rate(learning_rate(done, settings))
             if settings.ramp:
                 self._set_radius(settings.radius * min(1.0, done / settings.ramp))
             stats = play_step(self.trainer, self.method, batch)

@@ -250,3 +250,24 @@ def test_moved_is_relative_to_the_start() -> None:
         after.weight.mul_(1.5)
     assert moved(after, before) == pytest.approx(0.5)
     assert moved(before, before) == 0.0
+
+
+@pytest.mark.parametrize(("peer", "steps"), [("PGD", 20), ("FGSM", 1)])
+def test_attacks_agree_with_torchattacks(peer: str, steps: int) -> None:
+    torchattacks = pytest.importorskip("torchattacks")
+    classifier = tiny_game().classifier.eval()
+    batch = tiny_batch(100)
+    with torch.no_grad():
+        batch = ImageBatch(batch.x.contiguous(), classifier(batch.x).argmax(1))
+    eps = 0.004
+    if peer == "PGD":
+        theirs = torchattacks.PGD(classifier, eps=eps, alpha=eps / 4, steps=20, random_start=False)
+        mine = pgd(classifier, batch, eps, steps=20, step_size=eps / 4)
+    else:
+        theirs = torchattacks.FGSM(classifier, eps=eps)
+        mine = fgsm(classifier, batch, eps)
+    found = theirs(batch.x, batch.y)
+    with torch.no_grad():
+        robust = [float((classifier(x).argmax(1) == batch.y).float().mean()) for x in (mine, found)]
+    assert robust[0] == pytest.approx(robust[1], abs=0.01)
+    assert ((mine - found).abs() > 1e-5).float().mean() < 0.02

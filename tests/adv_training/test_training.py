@@ -19,9 +19,10 @@ from adv_training import training
 from adv_training.data import Dataset, Images
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
+from adv_training.presets import PRESETS, preset
 from adv_training.settings import METHODS, Settings
 from adv_training.synthetic import synthetic_dataset
-from adv_training.training import Training, one_cycle
+from adv_training.training import Training, learning_rate, one_cycle
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
@@ -310,6 +311,33 @@ def test_one_cycle_rises_and_falls() -> None:
     assert one_cycle(0.15, 0.2) == pytest.approx(0.1)
     assert one_cycle(0.65, 0.2) == pytest.approx(0.1)
     assert one_cycle(1.0, 0.2) == 0.0
+
+
+def test_steps_divide_the_rate_at_the_milestones() -> None:
+    settings = tiny_settings("pgd", schedule="steps", lr=0.1, milestones=(0.25, 0.5))
+    found = [learning_rate(done, settings) for done in (0.0, 0.2, 0.25, 0.49, 0.5, 0.99)]
+    assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    assert learning_rate(0.15, tiny_settings("pgd")) == one_cycle(0.15, 0.2)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("method", ["pgd", "grad_l2l"])
+def test_presets_train(tmp_path: Path, data: Dataset, name: str, method: str) -> None:
+    small = {"model": "tiny_cnn", "epochs": 1, "batch_size": 40, "attacker_channels": 4}
+    settings = preset(name, method, "synthetic", **small)
+    summary = start(tmp_path, settings, data).run()
+    assert summary["settings"]["lr"] == 0.1
+    assert 0 <= summary["robust"] <= summary["clean"] <= 1
+
+
+def test_presets_are_the_published_ones() -> None:
+    paper, fastat = (preset(name, "grad_l2l", "cifar10") for name in ("paper", "fastat"))
+    assert paper.radius == pytest.approx(0.031)
+    rates = [learning_rate((epoch + 0.5) / 76, paper) for epoch in (0, 29, 30, 59, 60, 75)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3])
+    assert (fastat.model, fastat.epochs, fastat.ema) == ("resnet18", 100, 0.9995)
+    with pytest.raises(InputError, match="unknown preset 'slow'; known: paper, fastat"):
+        preset("slow", "pgd", "cifar10")
 
 
 def test_the_grid_shows_clean_perturbation_and_perturbed() -> None:
