@@ -66,6 +66,8 @@ class Settings:
             method (the authors': 0.01 with ``pgd``, 0.005 with ``trades``); 0 does without.
         label_smoothing: Probability that the classifier's targets spread evenly over all classes.
         bf16: Whether training computes the classifier under bfloat16 autocast (CUDA).
+        compile: Whether training and judging run the classifier through ``torch.compile``; not with
+            ``awp``, which exchanges its weights.
     """
 
     method: str
@@ -95,6 +97,7 @@ class Settings:
     label_smoothing: float = 0.0
     awp: float = 0.0
     bf16: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -131,6 +134,8 @@ class Settings:
         for name in _FRACTIONS:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")
+        if self.compile and self.awp:
+            raise InputError("--compile and --awp do not go together; leave one of them out")
         if self.attacker not in ATTACKERS:
             raise InputError(f"unknown attacker {self.attacker!r}; known: {', '.join(ATTACKERS)}")
         multiple = 32 if self.attacker == "paper_slim" else 4

@@ -114,6 +114,9 @@ class Training:
         self.game = build_game(classifier, self.method, settings, self.noise)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.judged = self.average.model if self.average else classifier
+        if settings.compile:
+            for model in {classifier, self.judged}:
+                model.compile()  # in place: the weights keep their names
         # Judges are in float32 whatever the training is in.
         self.judge = ImageGame(self.judged, settings.radius)
         if settings.ramp:

@@ -313,6 +313,30 @@ def test_one_cycle_rises_and_falls() -> None:
     assert one_cycle(1.0, 0.2) == 0.0
 
 
+@pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
+def test_a_compiled_classifier_trains_to_the_same_weights(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real, calls = torch.nn.Module.compile, []
+
+    def without_a_compiler(self: torch.nn.Module) -> None:
+        calls.append(self)
+        real(self, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", without_a_compiler)
+    runs = [
+        start(tmp_path, tiny_settings(name, epochs=1, ema=0.9, compile=compiled), data)
+        for compiled in (False, True)
+    ]
+    for run in runs:
+        run.run()
+    assert len(calls) == 2
+    eager, compiled = (weights(run) for run in runs)
+    assert eager.keys() == compiled.keys()
+    for key, value in eager.items():
+        torch.testing.assert_close(value, compiled[key], rtol=1e-2, atol=2e-3, msg=key)
+
+
 def test_steps_divide_the_rate_at_the_milestones() -> None:
     settings = tiny_settings("pgd", schedule="steps", lr=0.1, milestones=(0.25, 0.5))
     found = [learning_rate(done, settings) for done in (0.0, 0.2, 0.25, 0.49, 0.5, 0.99)]
