@@ -15,185 +15,122 @@ The figures lie in ``benchmarks/results/runs/cifar10``.
 from __future__ import annotations
 
 import dataclasses
-import sys
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
+from tyro.conf import OmitArgPrefixes
 
 from adv_training import (
     METHODS,
-    Dataset,
+    ImageFlags,
     Settings,
     Training,
     check_batch_size,
-    check_resumed,
-    check_sizes,
     forward_equivalents,
-    load_dataset,
-    locate,
+    plan_of,
     results_table,
 )
 from l2l_gail.cli import parse, run_main
 from l2l_gail.devices import choose_device
-from l2l_gail.errors import InputError
-from l2l_gail.jobs import available_cores, run_jobs
+from l2l_gail.experiment import Plan, RunFlags, check_least, open_folders, titles
+from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.progress import Tell
 from l2l_gail.runs import RunFolder
 
 DESCRIPTION = "Adversarial training of a CNN on CIFAR-10: learned attacker, PGD, FGSM, none."
-NO_DATA = (
-    "neither CIFAR-10 nor a network: give --data-dir a folder with cifar-10-batches-py, or connect "
-    "to a network; for now, a 2-minute demonstration on synthetic data"
-)
 
 
 @dataclass(frozen=True)
 class Config:
-    """Flags; those of the same name are fields of `adv_training.Settings`."""
+    """Flags of train_cifar.py."""
 
-    data: Literal["auto", "cifar10", "synthetic"] = "auto"
-    """CIFAR-10; a small generated set; or whichever can be had, in this order."""
-    data_dir: Path | None = None
-    """Folder with the python batches; else $L2L_GAIL_DATA, else data/."""
-    method: Literal["standard", "fgsm_rs", "pgd", "grad_l2l", "all"] = "all"
-    """What attacks the classifier in training."""
-    pgd_steps: int = 2
-    """Steps of pgd; 2 cost about what grad_l2l costs."""
-    l2l_steps: int = 1
-    """Steps of grad_l2l, each with a gradient of its own."""
-    order: Literal["fused", "alternating"] = "fused"
-    """Classifier and attacker share a backward pass, or take turns (dearer)."""
-    eps: float = 8.0
-    """Largest change of a pixel, in 1/255."""
-    model: Literal["small_cnn", "tiny_cnn", "resnet18"] = "small_cnn"
-    """The classifier."""
-    epochs: int = 5
-    """Passes over the training images."""
-    batch_size: int = 128
-    """Images in a training step."""
-    lr: float = 0.2
-    """Peak learning rate of the classifier."""
-    train_size: int | None = None
-    """Use only so many training images."""
-    eval_size: int | None = None
-    """Use only so many test images."""
-    seed: int = 0
-    """Seed of weights, order, augmentation and random starts."""
+    method: str = "all"
+    """What attacks in training: standard (nothing), fgsm_rs, pgd, grad_l2l, or all of them."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ..., or the GPU if there is one."""
-    bf16: bool = False
-    """Train under bfloat16 autocast (evaluation stays in float32)."""
     workers: int = 0
-    """Methods trained at a time; 0: one a core, or 1 on a GPU."""
+    """Runs trained at a time, each in a process; 0: one a core, or 1 on a GPU."""
     threads: int = 0
     """CPU threads of each; 0: the cores shared out."""
-    out: Path = Path("runs")
-    """Root of the runs: <out>/<data>/<method>/seed<k>/."""
-    resume: bool = False
-    """Go on with the newest run of this seed instead of starting another."""
+    save_every: int = 0
+    """Training steps between two checkpoints; 0: one after each epoch."""
+    images: Annotated[ImageFlags, OmitArgPrefixes] = field(default_factory=ImageFlags)
+    settings: Annotated[Settings, OmitArgPrefixes] = field(
+        default_factory=lambda: Settings("standard", "synthetic")
+    )
+    """The game: method, data and seed are filled in for each run."""
+    runs: Annotated[RunFlags, OmitArgPrefixes] = field(default_factory=RunFlags)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of which there are none."""
+        check_least(0, workers=self.workers, threads=self.threads, save_every=self.save_every)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run, as its process gets it; a ``folder`` of ``None`` means synthetic data."""
+    """One run, as its process gets it; ``data`` of ``None`` means synthetic images."""
 
-    settings: Settings
     config: Config
-    folder: Path | None
+    settings: Settings
+    plan: Plan
+    folder: RunFolder
+    data: Path | None
     device: str
     threads: int
-    run: RunFolder
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Find the data, train and evaluate each method, print the table."""
+    """Find the data, train and evaluate each method with each seed, print the table."""
     config = parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION)
     device = choose_device(config.device)
-    check_flags(config)
-    folder = locate(config.data, config.data_dir)
-    if folder is None and config.data == "auto":
-        print(NO_DATA, flush=True)
-    data = "cifar10" if folder else "synthetic"
-    runs = all_settings(config, data)
-    dataset = check_data(config, folder)
-    folders = {
-        run.label: RunFolder.create(
-            config.out, data, run.folder_name, run.seed, resume=config.resume
-        )
-        for run in runs
-    }
-    if config.resume:
-        for run in runs:
-            check_resumed(run, dataset, folders[run.label])
+    location = config.images.locate()
+    data = "cifar10" if location else "synthetic"
+    # All read once, so that whatever is wrong with it is said before any process starts.
+    dataset = config.images.load(location, check=True)
+    check_batch_size(config.settings.batch_size, dataset)
 
-    cores = available_cores()
-    workers = min(len(runs), config.workers or (cores if device == "cpu" else 1))
-    threads = config.threads or max(1, cores // workers)
+    runs = [
+        dataclasses.replace(config.settings, method=method, data=data, seed=seed)
+        for seed in config.runs.all_seeds
+        for method in (METHODS if config.method == "all" else [config.method])
+    ]
     # The dearest first (taking an attacker for half a classifier): then no worker is left alone
     # with a long run at the end.
     runs.sort(key=lambda settings: forward_equivalents(settings, 0.5), reverse=True)
+    sizes = {"train_size": config.images.train_size, "eval_size": config.images.eval_size}
+    plans = [plan_of(settings, dataset, sizes=sizes, name=config.runs.name) for settings in runs]
+    folders = open_folders(config.runs, data, plans)
+
+    workers, cores = share_cores(len(runs), config.workers or (0 if device == "cpu" else 1))
+    threads = config.threads or cores
     jobs = {
-        f"{data} {s.label}": Job(s, config, folder, device, threads, folders[s.label]) for s in runs
+        title: Job(config, settings, plan, folder, location, device, threads)
+        for title, settings, plan, folder in zip(titles(plans), runs, plans, folders, strict=True)
     }
     results = run_jobs(train, jobs, workers=workers, threads=threads)
 
-    print(results_table(sorted(results.values(), key=lambda run: run["forward_equivalents"])))
-    print(f"\nIn TensorBoard: make board RUNS={config.out}, or without make")
-    print(f"python -m l2l_gail.compare {config.out} --board")
+    print(results_table(list(results.values())))
+    print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
+    print(f"python -m l2l_gail.compare {config.runs.out} --board")
 
 
 def train(job: Job, tell: Tell) -> dict[str, Any]:
-    """Train and evaluate one method; return what its summary.json holds."""
+    """Train and evaluate one method with one seed; return what its summary.json holds."""
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # "float32" is meant; --bf16 is the way to speed
-    config, settings = job.config, job.settings
-    dataset = load_dataset(
-        job.folder,
-        train_size=config.train_size,
-        eval_size=config.eval_size,
-        check_md5=False,
-    )
-    training = Training(settings, dataset.to(job.device), job.run, tell=tell, resume=config.resume)
-    return training.run()
-
-
-def all_settings(config: Config, data: str) -> list[Settings]:
-    """Return the settings of every method that is asked for."""
-    runs = [settings_of(config, data, method) for method in METHODS]
-    return [settings for settings in runs if config.method in (settings.method, "all")]
-
-
-def settings_of(config: Config, data: str, method: str) -> Settings:
-    """Return the settings of one method: the flags that are fields of Settings."""
-    flags = dataclasses.asdict(config) | {"data": data, "method": method}
-    names = (field.name for field in dataclasses.fields(Settings))
-    return Settings(**{name: flags[name] for name in names if name in flags})
-
-
-def check_flags(config: Config) -> None:
-    """Refuse wrong flags, before anything is downloaded.
-
-    Raises:
-        InputError: In one line.
-    """
-    if min(config.workers, config.threads) < 0:
-        raise InputError("--workers and --threads must be 0 or more")
-    check_sizes(config.train_size, config.eval_size)
-    all_settings(config, "not yet known")
-
-
-def check_data(config: Config, folder: Path | None) -> Dataset:
-    """Read all data once, so that whatever is wrong with it is said before any process starts."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        dataset = load_dataset(folder, train_size=config.train_size, eval_size=config.eval_size)
-    for warning in caught:
-        print(f"note: {warning.message}", file=sys.stderr)
-    check_batch_size(config.batch_size, dataset)
-    return dataset
+    dataset = job.config.images.load(job.data).to(job.device)
+    with job.folder.owned():
+        return Training(
+            job.settings,
+            dataset,
+            job.folder,
+            tell=tell,
+            resume=job.config.runs.resume,
+            save_every=job.config.save_every,
+            plan=job.plan,
+        ).run()
 
 
 if __name__ == "__main__":

@@ -4,17 +4,19 @@ from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack, attack_gain
 from .evaluate_run import EvaluateConfig, evaluate_main, evaluate_run
 from .game import CLEAN, UNIFORM, ImageGame, Start
+from .image_flags import ImageFlags
 from .image_losses import cross_entropy, margin
-from .load import check_sizes, load_dataset, locate
+from .load import load_dataset, locate
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
+from .plan import check_batch_size, check_images, plan_of
 from .presets import PRESETS, preset
 from .registry import Method, method_names, register_method
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
 from .step import build_game, build_trainer, forward_flops, play_step
-from .training import Training, check_batch_size, check_images, check_resumed
+from .training import Training
 
 __all__ = [
     "CLEAN",
@@ -24,6 +26,7 @@ __all__ = [
     "Dataset",
     "EvaluateConfig",
     "ImageBatch",
+    "ImageFlags",
     "ImageGame",
     "Images",
     "Method",
@@ -40,8 +43,6 @@ __all__ = [
     "build_trainer",
     "check_batch_size",
     "check_images",
-    "check_resumed",
-    "check_sizes",
     "cross_entropy",
     "evaluate_main",
     "evaluate_robustness",
@@ -53,6 +54,7 @@ __all__ = [
     "margin",
     "masking_flags",
     "method_names",
+    "plan_of",
     "play_step",
     "preset",
     "register_method",

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+
+from l2l_gail.event_files import continued_writer
 
 __all__ = ["TAGS", "Logbook", "image_grid"]
 
@@ -37,12 +38,15 @@ class Logbook:
 
     Args:
         folder: Where the event file and the PNG go.
-        first_step: What an interrupted run wrote from this step on is to be forgotten.
+        step: Training steps done so far; what an interrupted run wrote beyond is forgotten.
+        epoch: Epochs done so far, likewise.
     """
 
-    def __init__(self, folder: Path, *, first_step: int = 1) -> None:
+    def __init__(self, folder: Path, *, step: int = 0, epoch: int = 0) -> None:
         self._folder = folder
-        self._writer = SummaryWriter(str(folder), purge_step=first_step)
+        self._writer = continued_writer(
+            folder, lambda tag, x: x <= (epoch if TAGS.get(tag, "").endswith("epoch") else step)
+        )
 
     def scalars(self, values: Mapping[str, float], x: int) -> None:
         """Write scalars at ``x``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from l2l_gail.cli import format_table
@@ -33,36 +34,44 @@ moved:         distance of the attacker's weights from where they began, relativ
 
 
 def results_table(summaries: Sequence[dict[str, Any]]) -> str:
-    """Return the runs side by side, titled by their data, with a legend.
+    """Return the methods side by side, the cheapest first, titled by their data, with a legend.
+
+    A method that has several seeds has their mean, and for the accuracies the standard deviation
+    (``n - 1``) after it.
 
     Args:
-        summaries: Contents of the runs' ``summary.json``; all on the same data.
+        summaries: Contents of the runs' ``summary.json``; all on the same data, in any order.
     """
     first = summaries[0]
-    rows = [_row(summary) for summary in summaries]
-    title = f"{first['data']}, seed {first['seed']}, {first['epochs']} epochs"
+    by_method: dict[str, list[dict[str, Any]]] = {}
+    for summary in sorted(summaries, key=lambda summary: summary["forward_equivalents"]):
+        by_method.setdefault(summary["method"], []).append(summary)
+    seeds = sorted({summary["seed"] for summary in summaries})
+    named = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
+    title = f"{first['data']}, {named}, {first['epochs']} epochs"
+    rows = [_row(method, runs) for method, runs in by_method.items()]
     return f"{title}\n{format_table(_HEADER, rows)}\n{_LEGEND.format(**first)}"
 
 
-def _row(summary: dict[str, Any]) -> list[str]:
+def _row(method: str, runs: Sequence[dict[str, Any]]) -> list[str]:
+    accuracies = ("clean", "pgd20", "clean_best", "pgd20_best")
     return [
-        summary["method"],
-        _percent(summary["clean"]),
-        _percent(summary["pgd20"]),
-        _percent(summary["clean_best"]),
-        _percent(summary["pgd20_best"]),
-        f"{summary['forward_equivalents']:.1f}",
-        f"{summary['wall_s']:.0f}",
-        f"{summary['cpu_s']:.0f}",
-        _optional(summary["attack_gain_l2l"]),
-        f"{summary['attack_gain_fgsm']:.3f}",
-        _optional(summary["attacker_moved"]),
+        method,
+        *(_percent([run[key] for run in runs]) for key in accuracies),
+        _mean([run["forward_equivalents"] for run in runs], 1),
+        _mean([run["wall_s"] for run in runs], 0),
+        _mean([run["cpu_s"] for run in runs], 0),
+        _mean([run["attack_gain_l2l"] for run in runs], 3),
+        _mean([run["attack_gain_fgsm"] for run in runs], 3),
+        _mean([run["attacker_moved"] for run in runs], 3),
     ]
 
 
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
+def _percent(fractions: Sequence[float]) -> str:
+    mean = f"{100 * fmean(fractions):.1f}"
+    return mean if len(fractions) == 1 else f"{mean} ± {100 * stdev(fractions):.1f}"
 
 
-def _optional(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _mean(values: Sequence[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{fmean(known):.{digits}f}" if known else "-"

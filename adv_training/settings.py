@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from l2l_gail.errors import InputError
 from l2l_gail.runs import check_seed
@@ -29,50 +31,64 @@ _POSITIVE = ("width", "eps", "trades_beta", "lr", "attacker_lr")
 _FRACTIONS = ("ramp", "ema", "label_smoothing", "awp")
 
 
+_USED_BY = {
+    "pgd_steps": {"pgd"},
+    "l2l_steps": {"grad_l2l"},
+    "order": {"grad_l2l"},
+    "attacker_lr": {"grad_l2l"},
+    "attacker": {"grad_l2l"},
+    "attacker_channels": {"grad_l2l"},
+    "trades_beta": set(),
+    "free_replays": set(),
+}
+"""Which of the methods above have a use for a setting that not all have."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """One training run; two runs of equal settings on one CPU give equal weights, bit for bit.
+
+    All but the method, the data and the seed are flags of ``train_cifar.py``.
 
     Attributes:
         method: What moves the perturbation; a name of the table of methods.
         data: Name of the dataset.
         seed: Seed of weights, order, augmentation and random starts.
         epochs: Passes over the training images.
-        batch_size: Images a step.
-        model: Name of the classifier.
-        width: Factor on the classifier's width, for ``preact_resnet18``.
+        batch_size: Images in a training step.
+        model: The classifier: small_cnn, tiny_cnn, preact_resnet18, resnet18, wrn28_10 or
+            wrn34_10.
+        width: Factor on the classifier's width, for preact_resnet18.
         shape: Channels, height and width of the images; checked against the data.
-        eps: Radius of the perturbation, in 1/255.
-        pgd_steps: Inner steps of ``pgd`` and ``trades``.
-        trades_beta: Weight of the divergence in ``trades``.
-        free_replays: Steps of ``free`` on each batch in a row; an epoch then shows one image in so
+        eps: Largest change of a pixel, in 1/255.
+        pgd_steps: Steps of pgd and trades; 2 of pgd cost about what grad_l2l costs.
+        trades_beta: Weight of the divergence in trades.
+        free_replays: Steps of free on each batch in a row; an epoch then shows one image in so
             many, each so many times.
-        l2l_steps: Inner steps of ``grad_l2l``.
-        order: Whether classifier and attacker share one backward pass, or take turns.
-        lr: Peak learning rate of the classifier's one-cycle schedule (SGD).
-        schedule: ``one_cycle`` rises linearly to ``lr`` over the first 30 % and falls to 0;
-            ``steps`` divides ``lr`` by ten at each of the ``milestones``.
+        l2l_steps: Steps of grad_l2l, each with a gradient of its own.
+        order: Classifier and learned attacker share a backward pass, or take turns (dearer).
+        lr: Peak learning rate of the classifier.
+        schedule: one_cycle rises linearly to lr over the first 30 % and falls to 0; steps divides
+            lr by ten at each of the milestones.
         milestones: Fractions of the training.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        attacker_lr: Learning rate of the attacker (Adam).
-        attacker: Shape of the learned attacker, a name of ``attackers.ATTACKERS``.
-        attacker_channels: Width of the attacker; ``None`` takes the shape's own.
-        ramp: Fraction of the training over which epsilon grows linearly from 0; 0 has it whole from
-            the first step.
-        ema: Decay of the weights' exponential moving average, which is then what is judged; 0
-            judges the weights themselves.
-        awp: Size of the adversarial perturbation of the weights, relative to their norms, for any
-            method (the authors': 0.01 with ``pgd``, 0.005 with ``trades``); 0 does without.
-        label_smoothing: Probability that the classifier's targets spread evenly over all classes.
-        bf16: Whether training computes the classifier under bfloat16 autocast (CUDA).
-        compile: Whether training and judging run the classifier through ``torch.compile``; not with
-            ``awp``, which exchanges its weights.
+        momentum: Nesterov momentum of the classifier's SGD.
+        weight_decay: Weight decay of the classifier's SGD.
+        attacker_lr: Learning rate of the learned attacker (Adam).
+        attacker: Shape of the learned attacker: residual, slim, paper_slim, paper_wide or
+            paper_two_layer.
+        attacker_channels: Width of the learned attacker; its shape's own by default.
+        ramp: Fraction of the training over which eps grows linearly from 0; 0: whole at once.
+        ema: Decay of the weights' moving average, which is then what is judged; 0: none.
+        awp: Size of the adversarial perturbation of the weights, relative to their norms (the
+            authors': 0.01 with pgd, 0.005 with trades); 0: none.
+        label_smoothing: Probability that the targets spread evenly over all classes.
+        bf16: Train the classifier under bfloat16 autocast; evaluation stays in float32.
+        compile: Run the classifier through torch.compile; not with awp.
     """
 
-    method: str
-    data: str
-    seed: int = 0
+    method: Annotated[str, tyro.conf.Suppress]
+    data: Annotated[str, tyro.conf.Suppress]
+    seed: Annotated[int, tyro.conf.Suppress] = 0
     epochs: int = 5
     batch_size: int = 128
     model: str = "small_cnn"
@@ -122,6 +138,10 @@ class Settings:
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
+        if not 0 < self.momentum < 1:  # Nesterov's form needs some
+            raise InputError(f"--momentum {self.momentum} must be above 0 and below 1")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise InputError(f"--weight-decay {self.weight_decay} must be 0 or more and finite")
         if self.eps > 255:
             raise InputError(f"--eps {self.eps} is in 1/255 and at most 255 (8 is the usual one)")
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -153,10 +173,14 @@ class Settings:
         """The method with all that makes it another one: ``pgd-2``, ``grad_l2l-alternating``."""
         return find_method(self.method).label(self)
 
-    @property
-    def folder_name(self) -> str:
-        """Folder of the method's runs: the flag's value, or the label where it is another game."""
-        return "pgd" if self.label == "pgd-2" else self.label
+    def own(self) -> dict[str, Any]:
+        """Return what decides the run's result besides method and seed: what the method uses."""
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if name not in ("method", "seed")
+            and (self.method not in METHODS or self.method in _USED_BY.get(name, METHODS))
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values."""

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.experiment import Plan, check_record
 from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
-from .attackers import HALVING
 from .attacks import pgd
 from .averaging import WeightAverage
 from .data import Dataset, Images
@@ -26,18 +27,12 @@ from .labelled import save_labelled
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
+from .plan import check_batch_size, check_images, plan_of
 from .rules import set_radius
 from .settings import Settings
 from .step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 
-__all__ = [
-    "Training",
-    "check_batch_size",
-    "check_images",
-    "check_resumed",
-    "learning_rate",
-    "one_cycle",
-]
+__all__ = ["Training", "learning_rate", "one_cycle"]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
@@ -70,7 +65,7 @@ def learning_rate(done: float, settings: Settings) -> float:
 
 
 class Training:
-    """One run of one method, resumable after every epoch.
+    """One run of one method, resumable to the bit.
 
     Args:
         settings: What to train and how.
@@ -78,6 +73,8 @@ class Training:
         folder: Where checkpoint, summary and event files go.
         tell: Takes the news.
         resume: Go on from the folder's checkpoint, if there is one.
+        save_every: Steps between two checkpoints inside an epoch; 0 for one after each epoch alone.
+        plan: What the run notes of itself; made from the settings by default.
 
     Raises:
         InputError: If the batch is larger than the training set, or the checkpoint was written
@@ -92,9 +89,12 @@ class Training:
         *,
         tell: Tell = silent,
         resume: bool = False,
+        save_every: int = 0,
+        plan: Plan | None = None,
     ) -> None:
         check_batch_size(settings.batch_size, dataset)
         check_images(settings, dataset)
+        plan = plan or plan_of(settings, dataset)
         self.settings = settings
         self.dataset = dataset
         self.folder = folder
@@ -123,36 +123,42 @@ class Training:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
         self.trainer = build_trainer(self.game, self.method, settings)
         self.steps_per_epoch = len(dataset.train) // settings.batch_size
+        self.save_every = save_every
         self.epoch = 0
+        self._steps_into_epoch = 0
+        self._order_at_epoch = self.order.get_state()
         self.curve: dict[str, list[float]] = {"epochs": [], "clean": [], "pgd20": [], "robust": []}
         self.best: dict[str, Any] = {}
         self.overfitted: list[int] = []
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
         self._begun = _clock()
         if resume:
-            check_resumed(settings, dataset, folder)
+            check_record(folder.path, plan, resume=True)
         if resume and folder.checkpoint.exists():
             self._load()
         else:
-            folder.write_config(_identity(settings, dataset))
+            folder.write_config(plan.record)
 
     def run(self) -> dict[str, Any]:
-        """Train the remaining epochs, evaluate, write the summary, and return it."""
+        """Train the remaining epochs, evaluate, write the summary, and return it.
+
+        Raises:
+            Interrupted: After Ctrl-C or SIGTERM, with a checkpoint of where the training was.
+        """
         if self.epoch == self.settings.epochs and self.folder.finished:
             self.tell(Message("line", "is finished already"))
             return json.loads(self.folder.summary.read_text(encoding="utf-8"))
-        logbook = Logbook(self.folder.path, first_step=self.trainer.steps + 1)
+        logbook = Logbook(self.folder.path, step=self.trainer.steps, epoch=self.epoch)
         total = self.settings.epochs * self.steps_per_epoch
-        self.tell(Message("total", amount=total))
-        if self.epoch:
-            done = self.epoch * self.steps_per_epoch
-            self.tell(Message("advance", amount=done))
-            self.tell(Message("line", f"goes on after epoch {self.epoch}"))
+        self.tell(Message("total", amount=self.trainer.steps, total=total))
+        if self.trainer.steps:
+            self.tell(Message("line", f"goes on after step {self.trainer.steps} of {total}"))
         try:
-            while self.epoch < self.settings.epochs:
-                self._train_epoch(logbook)
-                self._review_epoch(logbook)
-                save_checkpoint(self.folder.checkpoint, self._state())
+            with signals_deferred() as stop:
+                while self.epoch < self.settings.epochs:
+                    self._train_epoch(logbook, stop)
+                    self._review_epoch(logbook)
+                    self._save()
             spent = self._spent_now()
             summary = self._summary()
         finally:
@@ -162,14 +168,19 @@ class Training:
         self.folder.write_summary(**summary)
         return summary
 
-    def _train_epoch(self, logbook: Logbook) -> None:
+    def _train_epoch(self, logbook: Logbook, stop: Stop) -> None:
         settings = self.settings
+        resumed = self._steps_into_epoch
+        self.order.set_state(self._order_at_epoch)
         total = settings.epochs * self.steps_per_epoch
         batches = self.dataset.train.shuffled(
             settings.batch_size, self.order, augmented=self.dataset.augmented
         )
         replayed = (batch for batch in batches for _ in range(self.method.replays))
+        told = resumed
         for i, batch in enumerate(islice(replayed, self.steps_per_epoch), start=1):
+            if i <= resumed:
+                continue  # trained on in an earlier sitting; drawn again for the generator's sake
             # The rate in the middle of the step, so that neither the first nor the last is 0.
             done = (self.trainer.steps + 0.5) / total
             rate = self._set_rate(learning_rate(done, settings))
@@ -180,8 +191,8 @@ class Training:
                 self.average.follow(self.game.classifier)
             if i % _TELL_EVERY == 0 or i == self.steps_per_epoch:
                 text = f"epoch {self.epoch + 1}, loss {float(stats['leader_loss']):.3f}"
-                amount = _TELL_EVERY if i % _TELL_EVERY == 0 else i % _TELL_EVERY
-                self.tell(Message("advance", text, amount))
+                self.tell(Message("advance", text, i - told))
+                told = i
             if i % _LOG_EVERY == 0 or i == self.steps_per_epoch:
                 logbook.scalars(self._step_scalars(stats, rate), self.trainer.steps)
                 if not math.isfinite(float(stats["leader_loss"])):
@@ -189,7 +200,14 @@ class Training:
                         f"the loss of {settings.label} left the finite numbers at step "
                         f"{self.trainer.steps}; lower --lr {settings.lr}"
                     )
+            self._steps_into_epoch = i
+            if stop() or (self.save_every and i % self.save_every == 0):
+                self._save()
+            if stop():
+                raise Interrupted(stop())
         self.epoch += 1
+        self._steps_into_epoch = 0
+        self._order_at_epoch = self.order.get_state()
 
     def _set_radius(self, radius: float) -> None:
         self.game.eps = radius
@@ -336,13 +354,17 @@ class Training:
         wall, cpu = _clock()
         return self._spent[0] + wall - self._begun[0], self._spent[1] + cpu - self._begun[1]
 
+    def _save(self) -> None:
+        save_checkpoint(self.folder.checkpoint, self._state())
+
     def _state(self) -> dict[str, Any]:
         return {
             "device": self.order.device.type,
             "classifier": self.game.classifier.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "trainer": self.trainer.state_dict(),
-            "order": self.order.get_state(),
+            "order": self._order_at_epoch,
+            "steps_into_epoch": self._steps_into_epoch,
             "noise": self.noise.get_state(),
             "epoch": self.epoch,
             "curve": self.curve,
@@ -362,66 +384,14 @@ class Training:
         if self.average:
             self.average.load_state_dict(state["average"])
         self.trainer.load_state_dict(state["trainer"])
-        self.order.set_state(state["order"])
+        self._order_at_epoch = state["order"]
+        self._steps_into_epoch = state.get("steps_into_epoch", 0)  # 0.1.0 saved whole epochs alone
         self.noise.set_state(state["noise"])
         self.epoch = state["epoch"]
         self.curve = state["curve"]
         self.best = state["best"]
         self.overfitted = state["overfitted"]
         self._spent = (state["spent"][0], state["spent"][1])
-
-
-def check_batch_size(batch_size: int, dataset: Dataset) -> None:
-    """Refuse a batch that the training images cannot fill.
-
-    Raises:
-        InputError: In one line.
-    """
-    if batch_size > len(dataset.train):
-        raise InputError(
-            f"--batch-size {batch_size} is above the {len(dataset.train)} training images; lower "
-            "it or raise --train-size"
-        )
-
-
-def check_images(settings: Settings, dataset: Dataset) -> None:
-    """Refuse images that the settings are not made for.
-
-    Raises:
-        InputError: In one line.
-    """
-    if dataset.shape != settings.shape:
-        raise InputError(
-            f"the images of {dataset.name} are {dataset.shape} and the settings say "
-            f"{settings.shape}; give Settings(shape={dataset.shape})"
-        )
-    _, height, width = settings.shape
-    odd = height % 2 or width % 2
-    if odd and settings.attacker in HALVING and build_method(settings).learns:
-        raise InputError(
-            f"the attacker {settings.attacker} halves the images, and {height} x {width} is odd; "
-            "pad them, or take --attacker paper_two_layer"
-        )
-
-
-def check_resumed(settings: Settings, dataset: Dataset, folder: RunFolder) -> None:
-    """Refuse to go on with a run under other settings than it began with.
-
-    Raises:
-        InputError: Naming the first that differs.
-    """
-    now = _identity(settings, dataset)
-    for name, before in folder.changed(now).items():
-        raise InputError(
-            f"{folder.path} was trained with {name} {before}, not {now[name]}; "
-            "resume with the same settings, or leave --resume out"
-        )
-
-
-def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """Return what must be equal for a run to be continued."""
-    sizes = (len(dataset.train), len(dataset.held_out), len(dataset.test))
-    return {**settings.to_dict(), "images": list(sizes)}
 
 
 def _as_rgb(x: Tensor) -> Tensor:

@@ -169,25 +169,26 @@ def _gail(
     demos: str | None,
 ) -> Any:
     import train_gail
+    from l2l_gail.core import Adam, CoordinateMLP
     from l2l_gail.demos import Demonstrations
-    from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig
+    from l2l_gail.gail import GAIL, DiscriminatorConfig, TaskFlags
 
     demonstrations = Demonstrations.load(demos or env_id)
     if settings == "shipped":
-        config = train_gail.Config(env=env_id, demos=demos, seed=seed, device="cpu")
-        return train_gail.make_model(config, method, environment(config.n_envs), demonstrations)
-    kind = L2LGAIL if method == "l2l_gail" else GAIL
-    return kind(
+        config = train_gail.Config(task=TaskFlags(env=env_id, demos=demos))
+        env = environment(config.n_envs)
+        return train_gail.make_model(config, method, seed, env, demonstrations)
+    return GAIL(
         "MlpPolicy",
         environment(COMMON_ENVS),
         demonstrations,
         discriminator=DiscriminatorConfig(
             hidden_sizes=(32, 32),
-            learning_rate=1e-3,
             updates_per_rollout=int(COMMON["n_disc"]),
             batch_size=int(COMMON["demo_batch_size"]),
-            penalty="none",
+            penalty=(),
         ),
+        rule=CoordinateMLP(1e-3, seed=seed) if method == "l2l_gail" else Adam(1e-3),
         n_steps=int(COMMON["rollout"]) // COMMON_ENVS,
         batch_size=int(COMMON["batch_size"]),
         n_epochs=int(COMMON["n_epochs"]),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from l2l_gail.ppo.sb3_view import SB3VecEnv
 
     from .gym_vector import GymVectorEnv
-    from .vec import batch_of_episodes, can_be_batched, make_vec
+    from .vec import batch_of_episodes, can_be_batched, learning_device, make_vec
 
 __all__ = [
     "TASKS",
@@ -25,6 +25,7 @@ __all__ = [
     "SB3VecEnv",
     "batch_of_episodes",
     "can_be_batched",
+    "learning_device",
     "make",
     "make_vec",
     "register_task",
@@ -36,6 +37,7 @@ _ON_FIRST_USE = {
     "SB3VecEnv": "l2l_gail.ppo.sb3_view",
     "batch_of_episodes": ".vec",
     "can_be_batched": ".vec",
+    "learning_device": ".vec",
     "make_vec": ".vec",
 }
 

@@ -10,15 +10,16 @@ import gymnasium
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
+from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import MakeBatch
 from l2l_gail.gym_env import check_env_id, make_env
 
 from .batched import BatchedEnv
-from .make import make
+from .make import make, simulation_device
 from .tasks import GYMNASIUM_TASKS, TASKS
 
-__all__ = ["batch_of_episodes", "can_be_batched", "make_vec"]
+__all__ = ["batch_of_episodes", "can_be_batched", "learning_device", "make_vec"]
 
 
 def make_vec(
@@ -28,6 +29,7 @@ def make_vec(
     env_kwargs: Mapping[str, Any] | None = None,
     monitor_dir: str | Path | None = None,
     device: str = "auto",
+    num_threads: int | None = None,
 ) -> VecEnv:
     """Make ``n_envs`` copies of an environment that step together in this process.
 
@@ -44,6 +46,7 @@ def make_vec(
         monitor_dir: Folder for one ``<i>.monitor.csv`` per copy, which are then stepped one by
             one; None writes no file.
         device: Where a batch is simulated, as in :func:`~envs.make.make`.
+        num_threads: CPU threads of a batch, likewise.
 
     Returns:
         Environment with observations ``(n_envs, obs_dim)`` and actions ``(n_envs, act_dim)``.
@@ -56,13 +59,28 @@ def make_vec(
         raise InputError(f"{n_envs} environments cannot be stepped: give at least 1")
     kwargs = dict(env_kwargs or {})
     if can_be_batched(env_id, kwargs) and monitor_dir is None:
-        return make(env_id, n_envs, device, seed, **kwargs).sb3()
+        return make(env_id, n_envs, device, seed, num_threads=num_threads, **kwargs).sb3()
 
     def make_one() -> gymnasium.Env:
         return make_env(env_id, kwargs)
 
     folder = None if monitor_dir is None else str(monitor_dir)
     return make_vec_env(make_one, n_envs=n_envs, seed=seed, monitor_dir=folder)
+
+
+def learning_device(env_id: str, device: str) -> str:
+    """Return where to learn: beside the simulation, which only a batch has on a GPU.
+
+    Args:
+        env_id: Registered environment.
+        device: What :func:`make_vec` is given.
+
+    Raises:
+        InputError: The device is not there.
+    """
+    if can_be_batched(env_id):
+        return simulation_device(device)
+    return choose_device("cpu" if device == "auto" else device)
 
 
 def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch | None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from l2l_gail.evaluation import MakeBatch, evaluate_policy_return
+from l2l_gail.evaluation import Evaluation, MakeBatch, Predict, evaluate_policy_return
+from l2l_gail.progress import Message, Tell
+from l2l_gail.stopping import Interrupted, Stop
 
-__all__ = ["CheckpointCallback", "TrueReturnCallback"]
+__all__ = ["CheckpointCallback", "ProgressCallback", "TrueReturnCallback"]
 
 
 class TrueReturnCallback(BaseCallback):
@@ -61,15 +63,13 @@ class TrueReturnCallback(BaseCallback):
         if not self.curve["steps"] or self.curve["steps"][-1] < self.num_timesteps:
             self.measure()
 
+    def play(self, predict: Predict, seeds: Sequence[int]) -> Evaluation:
+        """Play one episode per seed with any policy, in the environment of the measurements."""
+        return evaluate_policy_return(predict, self.env_id, seeds, self.env_kwargs, self.make_batch)
+
     def measure(self) -> None:
         """Play one episode per seed, and note and log the outcome."""
-        result = evaluate_policy_return(
-            lambda obs: self.model.predict(obs, deterministic=True)[0],
-            self.env_id,
-            self.seeds,
-            self.env_kwargs,
-            self.make_batch,
-        )
+        result = self.play(lambda obs: self.model.predict(obs, deterministic=True)[0], self.seeds)
         self.curve["steps"].append(self.num_timesteps)
         self.curve["return_mean"].append(result.mean_return)
         self.curve["length_mean"].append(result.mean_length)
@@ -80,17 +80,21 @@ class TrueReturnCallback(BaseCallback):
 
 
 class CheckpointCallback(BaseCallback):
-    """Calls a function every so many environment steps, between two rollouts.
+    """Saves every so many environment steps, and once more before a training that is to end.
+
+    Both happen between two rollouts, where a training can be gone on with to the last bit.
 
     Args:
         save: Writes the checkpoint.
         every: Environment steps between two calls.
+        stop: Says which signal has asked the training to end, if one has.
     """
 
-    def __init__(self, save: Callable[[], None], every: int) -> None:
+    def __init__(self, save: Callable[[], None], every: int, stop: Stop = lambda: 0) -> None:
         super().__init__()
         self.save = save
         self.every = every
+        self.stop = stop
         self._last: int | None = None
 
     def _on_step(self) -> bool:
@@ -99,6 +103,44 @@ class CheckpointCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self._last is None:
             self._last = self.num_timesteps
-        if self.num_timesteps - self._last >= self.every:
+        if self.stop() or self.num_timesteps - self._last >= self.every:
             self._last = self.num_timesteps
             self.save()
+        if self.stop():
+            raise Interrupted(self.stop())
+
+
+class ProgressCallback(BaseCallback):
+    """Tells how far a training is, with the last true return, after every rollout.
+
+    Args:
+        tell: Takes the news.
+        evaluation: Measures the true return.
+    """
+
+    def __init__(self, tell: Tell, evaluation: TrueReturnCallback) -> None:
+        super().__init__()
+        self.tell = tell
+        self.evaluation = evaluation
+        self._told = 0
+
+    def _on_training_start(self) -> None:
+        self._told = self.num_timesteps
+        total = self.model._total_timesteps
+        self.tell(Message("total", amount=self._told, total=total))
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._advance()
+
+    def _on_training_end(self) -> None:
+        self._advance()
+
+    def _advance(self) -> None:
+        returns = self.evaluation.curve["return_mean"]
+        text = f"true return {returns[-1]:.0f}" if returns else ""
+        if self.num_timesteps > self._told:
+            self.tell(Message("advance", text, self.num_timesteps - self._told))
+        self._told = self.num_timesteps

@@ -1,8 +1,12 @@
 """The command line of every script: flags from a dataclass, mistakes in one line, plain tables.
 
-A script declares one dataclass; the docstring below each field is that flag's help.  :func:`parse`
-turns the command line into it, :func:`run_main` gives wrong input the exit status 2 and one line on
+A script declares one dataclass; what documents a field is that flag's help.  :func:`parse` turns
+the command line into it, :func:`run_main` gives wrong input the exit status 2 and one line on
 stderr instead of a traceback.
+
+A field may be a dataclass in its turn, the library's own for instance.  Under
+``tyro.conf.OmitArgPrefixes`` its fields are flags beside the script's own, and one whose name says
+too little alone is renamed where it is declared, by ``tyro.conf.arg(name=...)``.
 """
 
 from __future__ import annotations
@@ -13,16 +17,20 @@ import difflib
 import io
 import os
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 from l2l_gail.errors import InputError, printable
+from l2l_gail.stopping import Interrupted, raise_on_sigterm
 
-__all__ = ["format_table", "parse", "run_main"]
+__all__ = ["Flag", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
 
 HELP_COLUMNS = 80
 UNWRAPPED_COLUMNS = 10_000
@@ -32,6 +40,74 @@ T = TypeVar("T")
 _ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile("[-+─╰╯]+")  # drawn in ASCII where the terminal's encoding asks for it
 _NUMERIC = re.compile(r"[-+]?[0-9]")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of a configuration.
+
+    Attributes:
+        name: As it is written, ``--discriminator-batch-size``.
+        path: Attributes that lead from the configuration to its value.
+        switch: Whether it takes no value; its opposite is ``--no-...``.
+        takes_list: Whether it takes any number of values.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    switch: bool = False
+    takes_list: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name as an identifier, ``discriminator_batch_size``."""
+        return self.name.lstrip("-").replace("-", "_")
+
+    @property
+    def spellings(self) -> list[str]:
+        """The name, and that of the opposite."""
+        opposite = re.sub(r"^--(.*\.)?", r"--\1no-", self.name)
+        return [self.name, *([opposite] if self.switch else [])]
+
+    def value(self, config: Any) -> Any:
+        """Return what the flag stands at in a configuration."""
+        for attribute in self.path:
+            config = getattr(config, attribute)
+        return config
+
+
+def flags_of(
+    config_class: type[Any], *, prefix: str = "", path: tuple[str, ...] = ()
+) -> list[Flag]:
+    """Return every flag of a configuration, those of nested dataclasses included.
+
+    Args:
+        config_class: Dataclass as :func:`parse` takes it.
+        prefix: What precedes the names of all.
+        path: Attributes that lead to this configuration from one around it.
+    """
+    found: list[Flag] = []
+    hints = get_type_hints(config_class, include_extras=True)
+    for field in dataclasses.fields(config_class):
+        marks = getattr(hints[field.name], "__metadata__", ())
+        if tyro.conf.Positional in marks or tyro.conf.Suppress in marks:
+            continue
+        kind = get_args(hints[field.name])[0] if marks else hints[field.name]
+        named = [mark.name for mark in marks if getattr(mark, "name", None)]
+        name = named[0] if named else field.name.replace("_", "-")
+        here = (*path, field.name)
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            inner = prefix if tyro.conf.OmitArgPrefixes in marks else f"{prefix}{name}."
+            found += flags_of(kind, prefix=inner, path=here)
+        else:
+            takes_list = get_origin(kind) in (tuple, list)
+            found.append(Flag(f"--{prefix}{name}", here, kind is bool, takes_list))
+    return found
+
+
+def values_by_flag(config: Any) -> dict[str, Any]:
+    """Return the value of every flag of a configuration, by the flag's name as an identifier."""
+    return {flag.key: flag.value(config) for flag in flags_of(type(config))}
 
 
 def parse(
@@ -52,7 +128,9 @@ def parse(
         InputError: An unknown flag, a value of a wrong type, a bad choice, or a configuration that
             refuses itself in ``__post_init__``; always one line.
     """
-    args = list(sys.argv[1:] if argv is None else argv)
+    flags = flags_of(config_class)
+    args = [_home_expanded(arg) for arg in (sys.argv[1:] if argv is None else argv)]
+    _check_lists_given_once(args, flags)
     asks_for_help = not {"-h", "--help"}.isdisjoint(args)
     # Messages are taken out of their box, so they must not be wrapped to fit one.
     columns = HELP_COLUMNS if asks_for_help else UNWRAPPED_COLUMNS
@@ -78,10 +156,10 @@ def parse(
             print(_wrapped(shown.read()), end="")
             raise
         raise InputError(
-            _first_sentence(complaint.getvalue(), config_class.__name__, prog)
+            _first_sentence(complaint.getvalue(), config_class.__name__, flags, prog)
         ) from None
     if unknown:
-        raise InputError(_describe_unknown(unknown, _flags(config_class), prog))
+        raise InputError(_describe_unknown(unknown, flags, prog))
     return config
 
 
@@ -93,16 +171,20 @@ def run_main(main: Callable[[], None]) -> None:
 
     Raises:
         SystemExit: With status 2 after ``InputError`` (``error: ...`` on stderr, one line), with
-            130 after Ctrl-C.  Any other exception keeps its traceback: it is a defect.
+            130 after Ctrl-C and 143 after SIGTERM; where a training was interrupted, with the
+            command that goes on with it.  Any other exception keeps its traceback: it is a defect.
     """
     try:
-        main()
+        with raise_on_sigterm():
+            main()
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Interrupted) else Interrupted()
+        hint = f"; to go on: {_resuming_command()}" if stopped.resumable else ""
+        print(f"interrupted{hint}", file=sys.stderr)
+        raise SystemExit(128 + stopped.number) from None
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -167,39 +249,46 @@ def _wrapped(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flags(config_class: type[Any], prefix: str = "--") -> list[str]:
-    """Every flag of a configuration, those of nested dataclasses (``--game.rate``) included."""
-    flags = []
-    hints = get_type_hints(config_class, include_extras=True)
-    for field in dataclasses.fields(config_class):
-        if tyro.conf.Positional in getattr(hints[field.name], "__metadata__", ()):
-            continue
-        name = prefix + field.name.replace("_", "-")
-        factory = field.default_factory
-        nested = type(field.default) if factory is dataclasses.MISSING else factory
-        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
-            flags += _flags(nested, f"{name}.")
-        else:
-            flags.append(name)
-            if isinstance(field.default, bool):
-                flags.append(f"{prefix}no-{name.removeprefix(prefix)}")
-    return flags
+def _resuming_command() -> str:
+    """This process's own command line, with ``--resume``."""
+    command = [arg for arg in sys.orig_argv if arg not in ("--resume", "--no-resume")]
+    return shlex.join([*command, "--resume"])
 
 
-def _describe_unknown(unknown: Sequence[str], flags: Sequence[str], prog: str) -> str:
+def _home_expanded(arg: str) -> str:
+    """``--out=~/runs`` as the shell would have had it in ``--out ~/runs``."""
+    name, equals, value = arg.partition("=")
+    if name.startswith("--") and value.partition("/")[0] == "~":
+        return f"{name}{equals}{Path.home()}{value[1:]}"
+    return arg
+
+
+def _check_lists_given_once(args: Sequence[str], flags: Sequence[Flag]) -> None:
+    """Refuse a list that is given in two parts, of which the parser would keep the last alone."""
+    lists = {flag.name for flag in flags if flag.takes_list}
+    seen = set()
+    for arg in args:
+        name = arg.partition("=")[0].replace("_", "-")
+        if name in lists and name in seen:
+            raise InputError(f"{name} is given twice: give all its values after one {name}")
+        seen.add(name)
+
+
+def _describe_unknown(unknown: Sequence[str], flags: Sequence[Flag], prog: str) -> str:
     """One line about the first argument that nothing takes."""
+    spellings = [spelling for flag in flags for spelling in flag.spellings]
     wrong = next((arg for arg in unknown if arg.startswith("-")), None)
     if wrong is None:
         return f"unexpected argument {unknown[0]!r}, see {prog} --help"
     name = wrong.split("=", 1)[0]
     # `-seed` is meant as `--seed`; an underscore is as good as a dash.
     spelled = "--" + name.lstrip("-").replace("_", "-")
-    near = difflib.get_close_matches(spelled, flags, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(spelled, spellings, n=1, cutoff=0.6)
     hint = f"perhaps you meant {near[0]}" if near else f"see {prog} --help"
     return f"unknown flag {name}; {hint}"
 
 
-def _first_sentence(boxed: str, config_name: str, prog: str) -> str:
+def _first_sentence(boxed: str, config_name: str, flags: Sequence[Flag], prog: str) -> str:
     """The message of an error box: its lines up to the first rule, without the frame."""
     lines: list[str] = []
     for raw in _ANSI_STYLE.sub("", boxed).splitlines()[1:]:  # the upper edge holds a title
@@ -214,6 +303,13 @@ def _first_sentence(boxed: str, config_name: str, prog: str) -> str:
     where, colon, reason = message.removeprefix("Error parsing ").partition(": ")
     if colon and where == config_name:
         return reason  # a configuration that refuses itself says all there is to say
+    # A nested one knows its fields, not what they are called on the command line.
+    field, blank, rest = reason.partition(" ")
+    for flag in flags:
+        if colon and where == ".".join(flag.path[:-1]) and flag.path[-1] == field:
+            return f"{flag.name}{blank}{rest}"
+    if colon and any(where == ".".join(flag.path[: where.count(".") + 1]) for flag in flags):
+        return reason
     if colon and where.startswith("-"):
         return f"{where}: {reason}"
     return message[0].lower() + message[1:]

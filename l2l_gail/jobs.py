@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Display, Message, Tell
+from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
 
-__all__ = ["available_cores", "run_jobs"]
+__all__ = ["available_cores", "run_jobs", "share_cores"]
 
 Work: TypeAlias = Callable[[Any, Tell], Any]
 """Does one job, telling its news, and returns its result; picklable where processes are used."""
@@ -27,6 +31,18 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def share_cores(jobs: int, workers: int) -> tuple[int, int]:
+    """Return how many jobs to do at a time, and how many cores each has.
+
+    Args:
+        jobs: Number of jobs.
+        workers: How many at a time, at most; 0 for as many as there are cores.
+    """
+    cores = available_cores()
+    workers = min(jobs, workers or cores)
+    return workers, max(1, cores // workers)
 
 
 def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int) -> dict[str, Any]:
@@ -46,115 +62,162 @@ def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int)
     Raises:
         InputError: If a job ended with one; the others are finished first.
         RuntimeError: If a job failed otherwise; the others are finished first.
+        Interrupted: After Ctrl-C or SIGTERM, once every job that ran has ended in its own way.
         ValueError: If ``workers`` or ``threads`` is below 1.
     """
     if workers < 1 or threads < 1:
         raise ValueError(f"workers and threads must be at least 1, not {workers} and {threads}")
     display = Display(jobs)
+    outcome = _Outcome(display)
     try:
         if workers == 1 or len(jobs) == 1:
-            return _run_in_turn(work, jobs, display)
-        with _thread_limit(threads):
-            return _run_parallel(work, jobs, workers, display)
+            _run_in_turn(work, jobs, outcome)
+        else:
+            with _thread_limit(threads):
+                _run_parallel(work, jobs, workers, outcome)
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        raise Interrupted(number, resumable=True) from None
     finally:
         display.close()
+    outcome.raise_first(jobs)
+    return {label: outcome.results[label] for label in jobs}
 
 
-def _run_in_turn(work: Work, jobs: Mapping[str, Any], display: Display) -> dict[str, Any]:
-    results: dict[str, Any] = {}
-    failures: dict[str, tuple[bool, str]] = {}
+@dataclass
+class _Outcome:
+    """What has become of the jobs so far."""
+
+    display: Display
+    results: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    interrupted: int = 0
+
+    def __contains__(self, label: str) -> bool:
+        return label in self.results or label in self.failures
+
+    def take(self, label: str, kind: str, content: Any) -> None:
+        """Note one word of a job: its news, its result, or how it failed."""
+        if kind == "news":
+            self.display.show(label, content)
+        elif kind == "result":
+            self.results[label] = content
+            self.display.done(label)
+        elif kind == "interrupted":
+            self.interrupted = content
+        else:
+            self.failures[label] = (kind == "wrong input", content)
+            self.display.show(label, Message("line", f"failed: {content.strip()}"))
+            self.display.done(label)
+
+    def raise_first(self, jobs: Mapping[str, Any]) -> None:
+        """Raise what the first job in order that failed has failed with."""
+        for label in jobs:
+            if label in self.failures:
+                wrong_input, text = self.failures[label]
+                last_line = f"{label}: {text.strip().splitlines()[-1]}"
+                raise InputError(last_line) if wrong_input else RuntimeError(last_line)
+
+
+def _run_in_turn(work: Work, jobs: Mapping[str, Any], outcome: _Outcome) -> None:
     for label, job in jobs.items():
         try:
-            results[label] = work(job, display.tell(label))
+            outcome.take(label, "result", work(job, outcome.display.tell(label)))
         except InputError as error:
-            failures[label] = (True, str(error))
+            outcome.take(label, "wrong input", str(error))
         except Exception:  # as in a process of its own: the others go on
-            failures[label] = (False, traceback.format_exc())
-        if label in failures:
-            display.show(label, Message("line", f"failed: {failures[label][1].strip()}"))
-    _raise_first(jobs, failures)
-    return results
+            outcome.take(label, "failure", traceback.format_exc())
 
 
-def _raise_first(jobs: Mapping[str, Any], failures: Mapping[str, tuple[bool, str]]) -> None:
-    for label in jobs:
-        if label in failures:
-            wrong_input, text = failures[label]
-            last_line = f"{label}: {text.strip().splitlines()[-1]}"
-            raise InputError(last_line) if wrong_input else RuntimeError(last_line)
+def _run_parallel(work: Work, jobs: Mapping[str, Any], workers: int, outcome: _Outcome) -> None:
+    waiting = list(jobs.items())
+    # A pipe for each: one that is killed in the middle of a word leaves the others theirs.
+    running: dict[str, tuple[BaseProcess, Connection]] = {}
+    asked = 0  # by which signal to end
+    with signals_deferred() as stop:
+        try:
+            while running or (waiting and not asked):
+                while waiting and len(running) < workers and not asked:
+                    label, job = waiting.pop(0)
+                    running[label] = _start(work, label, job)
+                if stop() and not asked:
+                    asked = stop()
+                    for process, _ in running.values():
+                        process.terminate()
+                wait([pipe for _, pipe in running.values()], timeout=_POLL_SECONDS)
+                for label, (process, pipe) in list(running.items()):
+                    ended = not process.is_alive()  # judged first, so that a last word counts
+                    for kind, content in _words(pipe):
+                        outcome.take(label, kind, content)
+                    if ended:
+                        running.pop(label)
+                        _bury(label, process, pipe, asked, outcome)
+        finally:
+            for process, pipe in running.values():
+                process.kill()
+                process.join()
+                pipe.close()
+    if asked:
+        raise Interrupted(asked)
+    if outcome.interrupted:  # a child of its own, by somebody else
+        raise Interrupted(outcome.interrupted)
 
 
-def _run_parallel(
-    work: Work, jobs: Mapping[str, Any], workers: int, display: Display
-) -> dict[str, Any]:
+def _start(work: Work, label: str, job: Any) -> tuple[BaseProcess, Connection]:
+    """Start a job in a process of its own, and return its end of the pipe to read from."""
     # Spawned, not forked: a forked child would inherit torch's threads in an unknown state.
     context = multiprocessing.get_context("spawn")
-    news = context.Queue()
-    waiting = list(jobs.items())
-    running: dict[str, BaseProcess] = {}
-    results: dict[str, Any] = {}
-    failures: dict[str, tuple[bool, str]] = {}
+    news, own_end = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(work, job, own_end), name=label, daemon=True)
+    # A terminal sends Ctrl-C to children too. They leave it to the parent, from their first moment.
+    resource_tracker.ensure_running()  # by itself it would start within, and unblock the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                label, job = waiting.pop(0)
-                running[label] = context.Process(
-                    target=_child, args=(work, label, job, news), name=label, daemon=True
-                )
-                running[label].start()
-            gone = [label for label, process in running.items() if not process.is_alive()]
-            for label, kind, content in _drain(news):
-                if kind == "news":
-                    display.show(label, content)
-                elif kind == "result":
-                    results[label] = content
-                else:
-                    failures[label] = (kind == "wrong input", content)
-                    display.show(label, Message("line", f"failed: {content.strip()}"))
-            # Judged after the queue was emptied, so that a last word still counts.
-            for label in gone:
-                process = running.pop(label)
-                process.join()
-                if label not in results and label not in failures:
-                    text = f"the process ended with status {process.exitcode}"
-                    failures[label] = (False, text)
-                    display.show(label, Message("line", f"failed: {text}"))
+        process.start()
     finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.join()
-    _raise_first(jobs, failures)
-    return {label: results[label] for label in jobs}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        own_end.close()
+    return process, news
 
 
-def _child(work: Work, label: str, job: Any, news: Any) -> None:
-    """Do one job in a process of its own, and bring news, result or failure to the parent."""
-    parent = multiprocessing.parent_process()
-
-    def tell(message: Message) -> None:
-        if parent is not None and not parent.is_alive():
-            os._exit(1)  # nobody is left to report to: a killed parent leaves no worker behind
-        news.put((label, "news", message))
-
+def _words(pipe: Connection) -> Iterator[tuple[str, Any]]:
+    """Yield what a child has said, without waiting for more."""
     try:
-        news.put((label, "result", work(job, tell)))
-    except InputError as error:
-        news.put((label, "wrong input", str(error)))
-    except KeyboardInterrupt:
-        return  # the parent got the same signal, and speaks for all
-    except Exception:  # the parent decides; it must hear of any failure
-        news.put((label, "failure", traceback.format_exc()))
-
-
-def _drain(news: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield what is in the queue, waiting a moment for the first."""
-    try:
-        yield news.get(timeout=_POLL_SECONDS)
-        while True:
-            yield news.get_nowait()
-    except queue.Empty:
+        while pipe.poll():
+            yield pipe.recv()
+    except (EOFError, OSError):  # ended, perhaps in the middle of a word
         return
+
+
+def _bury(
+    label: str, process: BaseProcess, pipe: Connection, asked: int, outcome: _Outcome
+) -> None:
+    """Settle what has become of the job of a process that has ended."""
+    process.join()
+    pipe.close()
+    if label not in outcome and not asked and not outcome.interrupted:
+        text = f"the process ended with status {process.exitcode}"
+        outcome.take(label, "failure", text)
+
+
+def _child(work: Work, job: Any, pipe: Connection) -> None:
+    """Do one job in a process of its own, and bring news, result or failure to the parent."""
+
+    def say(kind: str, content: Any) -> None:
+        try:
+            pipe.send((kind, content))
+        except OSError:
+            os._exit(1)  # nobody is left to report to: a killed parent leaves no worker behind
+
+    try:
+        with raise_on_sigterm():
+            say("result", work(job, lambda message: say("news", message)))
+    except InputError as error:
+        say("wrong input", str(error))
+    except Interrupted as error:
+        say("interrupted", error.number)
+    except Exception:  # the parent decides; it must hear of any failure
+        say("failure", traceback.format_exc())
 
 
 @contextmanager

@@ -10,12 +10,13 @@ never half of one.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.metadata
-import json
 import platform
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, check_seal, open_regular, read_json, read_tensors
+from l2l_gail.files.json_text import to_json
 from l2l_gail.files.tensors import dump_tensors
 from l2l_gail.files.writing import keep_a_copy
 from l2l_gail.version import __version__
@@ -36,6 +38,7 @@ __all__ = [
     "find_runs",
     "load_checkpoint",
     "previous_checkpoint",
+    "run_folders",
     "save_checkpoint",
     "versions",
 ]
@@ -198,8 +201,8 @@ class RunFolder:
                 or cannot be written.
         """
         check_seed(seed)
-        group, method = _folder_name(group, "group"), _folder_name(method, "method")
-        parent = Path(out) / group / method
+        parent = cls.group_path(out, group, method)
+        group, method = parent.parent.name, parent.name
         try:
             parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -208,11 +211,12 @@ class RunFolder:
                 "give another --out"
             ) from None
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InputError(f"cannot write in {parent} ({reason}): give another --out") from None
+            raise _unwritable(parent, error) from None
         attempts = _attempts(parent, seed)
         if resume and attempts:
-            return cls(attempts[max(attempts)], group, method, seed)
+            folder = cls(attempts[max(attempts)], group, method, seed)
+            with folder.owned():  # by another process, or in a place where nothing can be written
+                return folder
         attempt = max(attempts, default=0) + 1
         while True:
             path = parent / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
@@ -220,8 +224,57 @@ class RunFolder:
                 path.mkdir()
             except FileExistsError:  # another process took this name in the meantime
                 attempt += 1
+            except OSError as error:
+                raise _unwritable(parent, error) from None
             else:
                 return cls(path, group, method, seed)
+
+    @staticmethod
+    def group_path(out: str | Path, group: str, method: str) -> Path:
+        """Return the folder of all runs of a method; it need not exist.
+
+        Raises:
+            InputError: An empty group or method.
+        """
+        root = Path(out).expanduser()
+        return root / _folder_name(group, "group") / _folder_name(method, "method")
+
+    @classmethod
+    def of(cls, path: Path) -> RunFolder:
+        """Return the run that lies in a folder.
+
+        Raises:
+            InputError: The folder's name is not that of a run.
+        """
+        match = _SEED_FOLDER.fullmatch(path.name)
+        if match is None:
+            raise InputError(f"{path} is no run: its name should be seed<k>")
+        return cls(path, path.parent.parent.name, path.parent.name, int(match["seed"]))
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Have the folder to oneself inside: no other process trains in it.
+
+        The lock is the system's and ends with the process, however that ends.
+
+        Raises:
+            InputError: Another process has it, or the folder cannot be written.
+        """
+        try:
+            lock = open(self.path / ".lock", "w")  # closed below, whatever happens
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{self.path} is being trained by another process: wait for it, or leave "
+                    "--resume out for a run of its own"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
 
     @property
     def checkpoint(self) -> Path:
@@ -247,7 +300,7 @@ class RunFolder:
         Raises:
             InputError: A value is NaN or infinite.
         """
-        atomic_write(self.path / "config.json", _to_json(config, "config.json"))
+        atomic_write(self.path / "config.json", to_json(config, "config.json"))
 
     def read_config(self) -> dict[str, Any]:
         """Read ``config.json``.
@@ -256,22 +309,6 @@ class RunFolder:
             InputError: The file is missing or damaged.
         """
         return _read_json(self.path / "config.json")
-
-    def changed(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Compare settings with those the run began with.
-
-        Args:
-            config: What would be written as ``config.json`` now.
-
-        Returns:
-            By name, the recorded value of each setting that is another one now; none if the run
-            has recorded no settings yet.
-        """
-        if not (self.path / "config.json").exists():
-            return {}
-        before = self.read_config()
-        now = json.loads(_to_json(config, "config.json"))
-        return {name: before.get(name) for name in now if before.get(name) != now[name]}
 
     def write_summary(self, **fields: Any) -> None:
         """Write ``summary.json``, atomically; this is what makes the run a finished one.
@@ -283,7 +320,7 @@ class RunFolder:
             InputError: A value is NaN or infinite.
         """
         fields.setdefault("versions", versions())
-        atomic_write(self.summary, _to_json(fields, "summary.json"))
+        atomic_write(self.summary, to_json(fields, "summary.json"))
 
 
 @dataclass(frozen=True)
@@ -309,7 +346,7 @@ def find_runs(root: str | Path) -> list[Run]:
     Raises:
         InputError: ``root`` is no folder, or a summary is damaged.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: give the one that holds the runs")
     newest: dict[tuple[Path, int], tuple[int, Path]] = {}
@@ -328,6 +365,18 @@ def find_runs(root: str | Path) -> list[Run]:
     return runs
 
 
+def run_folders(parent: Path) -> list[Path]:
+    """Return the folders of all runs of a method, finished or not; none if there is no folder."""
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if _SEED_FOLDER.fullmatch(path.name))
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    reason = error.strerror or type(error).__name__
+    return InputError(f"cannot write in {path} ({reason}): give another --out")
+
+
 def _attempts(parent: Path, seed: int) -> dict[int, Path]:
     """The existing folders of a seed, by their number (``seed0`` is 1, ``seed0-2`` is 2)."""
     found = {}
@@ -344,29 +393,6 @@ def _folder_name(name: str, what: str) -> str:
     if not safe.strip("."):
         raise InputError(f"the {what} {name!r} gives no folder name: use letters and digits")
     return safe
-
-
-def _to_json(fields: Mapping[str, Any], what: str) -> str:
-    """Indented JSON, keys in the order given; NaN and infinite values are refused by name."""
-    for key, value in fields.items():
-        try:
-            json.dumps(value, allow_nan=False, default=_plain)
-        except ValueError:
-            raise InputError(
-                f"{what}: {key!r} holds a NaN or infinite value: the run diverged, "
-                "lower its learning rate"
-            ) from None
-    return json.dumps(dict(fields), indent=2, allow_nan=False, default=_plain) + "\n"
-
-
-def _plain(value: object) -> object:
-    """What :mod:`json` cannot write itself: paths, and numpy or torch numbers and arrays."""
-    if isinstance(value, Path):
-        return str(value)
-    tolist = getattr(value, "tolist", None)
-    if tolist is None:
-        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-    return tolist()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

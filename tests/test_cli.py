@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -16,6 +18,10 @@ from l2l_gail.errors import InputError
 class Game:
     rate: float = 3e-4
     """Learning rate of the inner player."""
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise InputError("rate must be positive")
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ def test_help_fits_eighty_columns_and_shows_every_default(monkeypatch, capsys) -
 
 
 SCRIPT = """
+import os
+import signal
 from l2l_gail.cli import run_main
 from l2l_gail.errors import InputError
 
@@ -108,6 +116,7 @@ run_main(main)
         ("pass", 0, ""),
         ("raise InputError('no\\nsuch file')", 2, "error: no such file\n"),
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); signal.pause()", 143, "interrupted\n"),
     ],
 )
 def test_exit_status(body: str, status: int, stderr: str) -> None:
@@ -115,6 +124,35 @@ def test_exit_status(body: str, status: int, stderr: str) -> None:
         [sys.executable, "-c", SCRIPT.format(body=body)], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_an_interrupted_training_says_the_command_that_goes_on(tmp_path: Path) -> None:
+    script = tmp_path / "a script.py"
+    body = "from l2l_gail.stopping import Interrupted; raise Interrupted(15, resumable=True)"
+    script.write_text(SCRIPT.format(body=body))
+    command = [sys.executable, str(script), "--seed", "3"]
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert done.returncode == 143
+    assert done.stderr == f"interrupted; to go on: {shlex.join([*command, '--resume'])}\n"
+
+
+def test_a_list_that_is_given_twice_is_refused() -> None:
+    for second in ("--env-kwargs", "--env_kwargs", "--env-kwargs=b=2"):
+        with pytest.raises(InputError, match="--env-kwargs is given twice: give all"):
+            parse_config("--env-kwargs", "a=1", second, "b=2")
+    assert parse_config("--seed", "1", "--seed", "2").seed == 2
+
+
+def test_a_tilde_behind_an_equals_sign_is_home() -> None:
+    assert parse_config("--env=~/x").env == f"{Path.home()}/x"
+    assert parse_config("--env=a~/x").env == "a~/x"
+    assert parse_config("--env=~user").env == "~user"
+
+
+def test_a_nested_configuration_that_refuses_itself_names_the_flag() -> None:
+    with pytest.raises(InputError, match=r"^--game\.rate must be positive$"):
+        parse_config("--game.rate", "-1")
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -18,6 +18,7 @@ SMALL = {
     *FILES,
     *("l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices", "l2l_gail.version"),
     *("l2l_gail.experiment", "l2l_gail.jobs", "l2l_gail.progress"),
+    *("l2l_gail.stopping", "l2l_gail.event_files"),
 }
 """Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,14 @@ import pytest
 
 import train_cifar
 from adv_training.download import reachable
-from l2l_gail import jobs
+from l2l_gail.cli import flags_of
 from l2l_gail.core import L2LTrainer
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
-from l2l_gail.jobs import run_jobs
-from l2l_gail.progress import Message, Tell
 from tests.adv_training.support import write_cifar10
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = ["--model", "tiny_cnn", "--epochs", "1", "--batch-size", "50", "--train-size", "300"]
+TINY = "--model tiny_cnn --epochs 1 --batch-size 50 --train-size 300 --name tiny".split()
 SHORT = ["--data", "synthetic", *TINY, "--eval-size", "60"]
 
 
@@ -66,7 +62,7 @@ def test_help_fits_80_columns_and_explains_every_flag(
     ):
         assert f"{flag} " in text or f"{flag}," in text
     flowing = " ".join(text.replace("│", " ").split())
-    assert flowing.count("(default: ") == len(train_cifar.Config.__dataclass_fields__)
+    assert flowing.count("(default: ") == len(flags_of(train_cifar.Config))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +111,7 @@ def test_without_data_and_network_the_first_line_names_both_ways_out(
     for word in ("--data-dir", "network", "synthetic"):
         assert word in lines[0]
     assert lines[1].startswith("synthetic, seed 0")
-    assert (tmp_path / "runs/synthetic/standard/seed0/summary.json").is_file()
+    assert (tmp_path / "runs/synthetic/standard+tiny/seed0/summary.json").is_file()
 
 
 def test_a_folder_with_altered_files_is_used_and_noted(
@@ -123,11 +119,12 @@ def test_a_folder_with_altered_files_is_used_and_noted(
 ) -> None:
     folder = write_cifar10(tmp_path / "data", per_file=40)
     args = ["--data-dir", str(folder), "--out", str(tmp_path / "runs"), "--method", "standard"]
+    args += ["--name", "tiny"]
     train_cifar.main([*args, "--model", "tiny_cnn", "--epochs", "1", "--batch-size", "50"])
     captured = capsys.readouterr()
     assert captured.err.count("md5 differs") == 2  # training files, test file
     assert "cifar10, seed 0" in captured.out
-    assert (tmp_path / "runs/cifar10/standard/seed0/summary.json").is_file()
+    assert (tmp_path / "runs/cifar10/standard+tiny/seed0/summary.json").is_file()
 
 
 def test_the_script_goes_through_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,10 +145,10 @@ def test_the_script_goes_through_the_core(tmp_path: Path, monkeypatch: pytest.Mo
     steps = 4 * (270 // 50)
     assert seen == {"step": steps, "unroll": steps}
     assert sorted(p.parent.parent.name for p in tmp_path.rglob("summary.json")) == [
-        "fgsm_rs",
-        "grad_l2l",
-        "pgd",
-        "standard",
+        "fgsm_rs+tiny",
+        "grad_l2l+tiny",
+        "pgd+tiny",
+        "standard+tiny",
     ]
 
 
@@ -163,8 +160,8 @@ def test_two_methods_side_by_side_and_resumed(tmp_path: Path) -> None:
     methods = [line.split()[0] for line in lines[3:7]]
     assert methods == ["standard", "fgsm_rs", "pgd-2", "grad_l2l"]
     assert lines[-1] == f"python -m l2l_gail.compare {tmp_path / 'runs'} --board"
-    assert "synthetic pgd-2" in done.stderr
-    summaries = {p.parent.parent.name: p for p in tmp_path.rglob("summary.json")}
+    assert "pgd      " in done.stderr
+    summaries = {p.parent.parent.name.split("+")[0]: p for p in tmp_path.rglob("summary.json")}
     assert len(summaries) == 4
     pgd = json.loads(summaries["pgd"].read_text())
     assert pgd["method"] == "pgd-2"
@@ -173,59 +170,12 @@ def test_two_methods_side_by_side_and_resumed(tmp_path: Path) -> None:
     # The same in this process gives the same numbers: nothing hangs on being a process apart.
     alone = ["--method", "pgd", "--threads", "1", "--out", str(tmp_path / "again")]
     train_cifar.main([*SHORT, *alone])
-    again = json.loads((tmp_path / "again/synthetic/pgd/seed0/summary.json").read_text())
+    again = json.loads((tmp_path / "again/synthetic/pgd+tiny/seed0/summary.json").read_text())
     assert {k: again[k] for k in ("clean", "pgd20", "curve")} == {
         k: pgd[k] for k in ("clean", "pgd20", "curve")
     }
     train_cifar.main([*args[:-4], "--resume", "--workers", "1", "--threads", "1"])
     assert {p: p.read_bytes() for p in tmp_path.glob("runs/**/summary.json")} == before
-
-
-def _job(job: str, tell: Tell) -> str:
-    tell(Message("line", f"news of {job}"))
-    if job == "wrong":
-        raise InputError("this input is wrong")
-    if job == "broken":
-        raise ZeroDivisionError("of this job")
-    if job == "killed":
-        os.kill(os.getpid(), 9)
-    return job.upper()
-
-
-def test_jobs_in_processes_bring_results_news_and_failures(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    found = run_jobs(_job, {"a": "one", "b": "two", "c": "three"}, workers=2, threads=1)
-    assert found == {"a": "ONE", "b": "TWO", "c": "THREE"}
-    assert "news of three" in capsys.readouterr().err
-
-
-def test_failing_jobs_are_said_after_the_others_are_done(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(InputError, match=r"^first: this input is wrong$"):
-        run_jobs(
-            _job,
-            {"first": "wrong", "second": "broken", "third": "killed", "good": "fine"},
-            workers=2,
-            threads=1,
-        )
-    shown = capsys.readouterr().err
-    assert shown.count("failed: ") == 3
-    assert "ZeroDivisionError: of this job" in shown
-    assert "the process ended with status -9" in shown
-    assert "news of fine" in shown
-
-
-def test_in_one_process_too_the_others_are_done_first(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError, match=r"^first: ZeroDivisionError: of this job$"):
-        run_jobs(_job, {"first": "broken", "good": "fine"}, workers=1, threads=1)
-    shown = capsys.readouterr().err
-    assert "ZeroDivisionError: of this job" in shown
-    assert "news of fine" in shown
-    for limits in ({"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
-            run_jobs(_job, {"good": "fine"}, **limits)
 
 
 @pytest.mark.parametrize(
@@ -246,20 +196,28 @@ def test_wrong_flags_are_said_before_anything_starts(flags: str, word: str) -> N
 
 def test_other_settings_are_refused_before_any_method_is_trained(tmp_path: Path) -> None:
     train_cifar.main([*TINY, "--method", "standard", "--out", str(tmp_path)])
-    with pytest.raises(InputError, match="was trained with lr"):
+    with pytest.raises(InputError, match="begun with other --lr: "):
         train_cifar.main([*TINY, "--out", str(tmp_path), "--resume", "--lr", "0.07"])
-    assert not list(tmp_path.glob("synthetic/pgd/*/summary.json"))
+    assert not list(tmp_path.glob("synthetic/pgd*/*/summary.json"))
 
 
-def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(news: Any) -> Any:
-        raise KeyboardInterrupt
+def test_several_seeds_make_one_table_of_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [*SHORT, "--method", "standard", "--out", str(tmp_path), "--threads", "1"]
+    train_cifar.main([*args, "--seeds", "0,2", "--workers", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "synthetic, mean of seeds 0, 2, 1 epochs"
+    assert [line.split()[0] for line in lines[3:4]] == ["standard"]
+    assert "±" in lines[3]
+    found = sorted(path.parent.name for path in tmp_path.rglob("summary.json"))
+    assert found == ["seed0", "seed2"]
 
-    monkeypatch.setattr(jobs, "_drain", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs(_sleep, {"a": "a", "b": "b"}, workers=2, threads=1)
-    assert multiprocessing.active_children() == []
 
-
-def _sleep(job: str, tell: Tell) -> None:
-    time.sleep(60)
+def test_what_differs_is_a_group_of_its_own(tmp_path: Path) -> None:
+    args = [*SHORT[: SHORT.index("--name")], *SHORT[SHORT.index("--name") + 2 :]]
+    train_cifar.main([*args, "--method", "pgd", "--pgd-steps", "1", "--out", str(tmp_path)])
+    (summary,) = tmp_path.rglob("summary.json")
+    assert summary.parent.parent.name == (
+        "pgd+epochs=1+batch_size=50+model=tiny_cnn+pgd_steps=1+train_size=300+eval_size=60"
+    )

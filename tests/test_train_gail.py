@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import l2l_gail.core.trainer as core_trainer
 import train_gail
-from l2l_gail.cli import run_main
+from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.cli import flags_of, run_main
 from l2l_gail.core import L2LTrainer
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import random_policy
+from l2l_gail.gail import DiscriminatorConfig, MethodFlags, RuleTraining
 from l2l_gail.gail.tags import TAGS
-from l2l_gail.runs import find_runs
+from l2l_gail.runs import find_runs, load_checkpoint
+from l2l_gail.stopping import Interrupted
 from tests.gail.support import ENV_ID, walk_demos
 
 KEYS = (
@@ -36,7 +40,7 @@ def short(tmp_path: Path) -> list[str]:
     walk_demos().save(tmp_path / "walk.npz")
     return (
         f"--env {ENV_ID} --demos {tmp_path / 'walk.npz'} --n-envs 2 --n-steps 16 "
-        f"--total-timesteps 64 --eval-every 32 --out {tmp_path / 'runs'}"
+        f"--total-timesteps 64 --eval-every 32 --name short --out {tmp_path / 'runs'}"
     ).split()
 
 
@@ -54,7 +58,7 @@ def test_both_methods_are_trained_compared_and_written_down(
     for row in ("gail", "l2l_gail", "expert", "behaviour cloning", "random", "make board"):
         assert row in printed
     runs = find_runs(tmp_path / "runs")
-    assert [run.folder.method for run in runs] == ["gail", "l2l_gail"]
+    assert [run.folder.method for run in runs] == ["gail+short", "l2l_gail+short"]
     for run in runs:
         assert [key for key in KEYS if key not in run.summary] == []
         assert run.summary["steps"] == 64
@@ -64,7 +68,7 @@ def test_both_methods_are_trained_compared_and_written_down(
         assert (run.folder.path / "model.zip").is_file()
         own = {tag for tag in tags_of(run.folder.path) if tag.split("/")[0] not in SB3_GROUPS}
         learned = {tag for tag in TAGS if tag.startswith("rule/")}
-        assert own == (set(TAGS) if run.folder.method == "l2l_gail" else set(TAGS) - learned)
+        assert own == (set(TAGS) if run.folder.method == "l2l_gail+short" else set(TAGS) - learned)
 
 
 SB3_GROUPS = {"rollout", "time", "train"}
@@ -101,7 +105,7 @@ def test_the_script_goes_through_the_core(
 def test_a_second_run_gets_a_folder_of_its_own(short: list[str], tmp_path: Path) -> None:
     for _ in range(2):
         train_gail.main([*short, "--method", "gail"])
-    folder = tmp_path / "runs" / "tests-Walk-v0" / "gail"
+    folder = tmp_path / "runs" / "tests-Walk-v0" / "gail+short"
     assert sorted(path.name for path in folder.iterdir()) == ["seed0", "seed0-2"]
     first, second = (
         json.loads((folder / name / "summary.json").read_text()) for name in ("seed0", "seed0-2")
@@ -113,7 +117,7 @@ def test_a_second_run_gets_a_folder_of_its_own(short: list[str], tmp_path: Path)
 def test_an_interrupted_run_goes_on_where_it_was(
     short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "runs" / "tests-Walk-v0" / "l2l_gail" / "seed0"
+    folder = tmp_path / "runs" / "tests-Walk-v0" / "l2l_gail+short" / "seed0"
     half = [*short, "--method", "l2l_gail", "--total-timesteps", "32"]
     train_gail.main(half)
     (folder / "summary.json").unlink()  # as if killed before the end
@@ -136,7 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
 def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: Path) -> None:
     train_gail.main([*short, "--method", "gail"])
-    with pytest.raises(InputError, match="begun with other --learning-rate, --updates"):
+    with pytest.raises(InputError, match="begun with other --updates, --learning-rate: "):
         train_gail.main(
             [*short, "--method", "gail", "--resume", "--learning-rate", "0.5", "--updates", "9"]
         )
@@ -148,15 +152,25 @@ def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: P
     assert [event.step for event in events.Scalars("disc/loss")] == [32, 64, 96]
 
 
-def test_variants_are_methods_of_their_own(short: list[str], tmp_path: Path) -> None:
+def test_what_differs_is_a_group_of_its_own(short: list[str], tmp_path: Path) -> None:
+    unnamed = short[: short.index("--name")] + short[short.index("--out") :]
     flags = "--update-rule optimistic_adam --matched-effort --learned step --meta-every 2".split()
-    train_gail.main([*short, *flags])
-    runs = find_runs(tmp_path / "runs")
-    names = ["gail_matched_optimistic_adam", "l2l_gail_step"]
-    assert [run.summary["method"] for run in runs] == names
-    config = train_gail.Config(updates=10, matched_effort=True, meta_every=2)
-    assert train_gail.discriminator_config(config, "gail").updates_per_rollout == 15
-    assert train_gail.discriminator_config(config, "l2l_gail").updates_per_rollout == 10
+    train_gail.main([*unnamed, *flags])
+    names = [run.summary["method"] for run in find_runs(tmp_path / "runs")]
+    usual = "n_envs=2+eval_every=32+demos=walk+n_steps=16"
+    matched = "update_rule=optimistic_adam+matched_effort=True+meta_every=2"
+    assert names[0] == f"gail+{usual}+{matched}"
+    assert names[1] == f"l2l_gail+{usual}+learned=step+meta_every=2"
+
+
+def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() -> None:
+    flags = MethodFlags(matched_effort=True, training=RuleTraining(meta_every=2))
+    usual = DiscriminatorConfig(updates_per_rollout=10)
+    updates = [
+        flags.gail_kwargs(method, 0, usual)["discriminator"].updates_per_rollout
+        for method in ("gail", "l2l_gail", "no_demos")
+    ]
+    assert updates == [15, 10, 10]
 
 
 @pytest.mark.parametrize(
@@ -172,8 +186,25 @@ def test_variants_are_methods_of_their_own(short: list[str], tmp_path: Path) -> 
         (["--n-envs", "0"], "--n-envs"),
         (["--demo-episodes", "9"], "9 episodes"),
         (["--env-kwargs", "nonsense"], "nonsense"),
-        (["--meta-every", "0"], "meta_every"),
-        (["--learning-rate", "-1"], "learning_rate"),
+        (["--meta-every", "0"], "--meta-every must"),
+        (["--learning-rate", "-1"], "--learning-rate must"),
+        (["--discriminator-batch-size", "0"], "--discriminator-batch-size must"),
+        (["--policy-learning-rate", "0"], "--policy-learning-rate must be above 0"),
+        (["--n-envs", "1", "--n-steps", "1"], "at least 2 steps"),
+        (["--batch-size", "1"], "--batch-size must be at least 2"),
+        (["--gamma", "1.5"], "--gamma must be from 0 to 1"),
+        (["--update-rule", "adan"], "did you mean 'adam'"),
+        (["--rule-args", "beta=1"], "beta"),
+        (["--learned-args", "hidden=1", "hidden=2"], "is not a rule"),
+        (["--penalty", "r3"], "r3"),
+        (["--seeds", "4-2"], "--seeds 4-2 falls"),
+        (["--seeds", "1,2", "2"], "--seeds holds 2 twice"),
+        (["--seeds", "0-x"], "--seeds '0-x'"),
+        (["--seeds", "0-3", "--seed", "1"], "give one of them"),
+        (["--name", "a/b"], "--name 'a/b'"),
+        (["--workers", "-1"], "--workers must be 0 or more"),
+        (["--save-every", "0"], "--save-every must be at least 1"),
+        (["--env-kwargs", "a=1", "--env-kwargs", "b=2"], "--env-kwargs is given twice"),
         (["--seed", "-1"], "--seed"),
         (["--env-kwargs", "no_such_argument=1"], "no_such_argument"),
     ],
@@ -198,7 +229,10 @@ def test_help_fits_80_columns_and_states_defaults(capsys: pytest.CaptureFixture[
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    assert text.count("(default:") == len(train_gail.Config.__dataclass_fields__)
+    flags = flags_of(train_gail.Config)
+    assert text.count("(default:") == len(flags)
+    for flag in flags:
+        assert f" {flag.name}" in text
 
 
 def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
@@ -224,9 +258,85 @@ def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
 def test_no_demos_is_the_control_with_a_constant_reward(short: list[str], tmp_path: Path) -> None:
     train_gail.main([*short, "--method", "no_demos"])
     (run,) = find_runs(tmp_path / "runs")
-    assert run.summary["method"] == "no_demos"
+    assert run.summary["method"] == "no_demos+short"
     events = EventAccumulator(str(run.folder.path))
     events.Reload()
     rewards = [event.value for event in events.Scalars("gail/reward_mean")]
     assert rewards == [1.0] * len(rewards)
     assert torch.get_num_threads() == 1
+
+
+HOPPER = (
+    "--method l2l_gail --n-envs 4 --n-steps 32 --total-timesteps 640 --eval-every 256 --name short"
+).split()
+
+
+def outcome(folder: Path) -> tuple[Any, ...]:
+    """What a run has come to: returns, curve, weights and optimizers, points in TensorBoard."""
+    summary = json.loads((folder / "summary.json").read_text())
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    points = {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if not tag.startswith("time/")
+    }
+    keys = ("eval_returns", "curve", "bc_return", "steps")
+    weights = load_checkpoint(folder / "checkpoint.pt")["parameters"]
+    return {key: summary[key] for key in keys}, points, weights
+
+
+def assert_same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_gail.main([*HOPPER, "--out", str(tmp_path / "whole")])
+    measure = TrueReturnCallback.measure
+
+    def interrupted(self: TrueReturnCallback) -> None:
+        measure(self)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrueReturnCallback, "measure", interrupted)
+        with pytest.raises(Interrupted) as caught:
+            train_gail.main([*HOPPER, "--out", str(tmp_path / "cut")])
+    assert (caught.value.number, caught.value.resumable) == (signal.SIGTERM, True)
+    whole, cut = (
+        tmp_path / name / "Hopper-v5" / "l2l_gail+short" / "seed0" for name in ("whole", "cut")
+    )
+    assert load_checkpoint(cut / "checkpoint.pt")["steps"] == 256
+    assert not (cut / "summary.json").exists()
+    train_gail.main([*HOPPER, "--out", str(tmp_path / "cut"), "--resume"])
+    assert_same(outcome(cut), outcome(whole))
+    assert len(list(cut.glob("events.out.tfevents.*"))) == 1
+
+
+def test_several_seeds_in_processes_are_what_they_are_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*HOPPER, "--out", str(tmp_path / "together")]
+    train_gail.main([*flags, "--seeds", "3-4", "--workers", "2"])
+    shown = capfd.readouterr()
+    assert "l2l_gail seed 4" in shown.err
+    assert "l2l_gail+short      2" in shown.out
+    train_gail.main([*HOPPER, "--seed", "4", "--out", str(tmp_path / "alone")])
+    together, alone = (
+        tmp_path / name / "Hopper-v5" / "l2l_gail+short" / "seed4" for name in ("together", "alone")
+    )
+    assert_same(outcome(together), outcome(alone))

@@ -109,6 +109,8 @@ def parse_rule(text: str) -> UpdateRule:
         if None in [keyword.arg for keyword in call.keywords]:  # **something
             raise ValueError("a keyword without a name")
         config = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        if len(config) < len(call.keywords):
+            raise ValueError("a keyword twice")
     except (SyntaxError, ValueError) as error:
         raise InputError(
             f"{text!r} is not a rule; write a name and its arguments, such as 'adam:lr=3e-4', "

@@ -4,11 +4,13 @@ from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
+from l2l_gail.gail.flags import MethodFlags, TaskFlags
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.l2l_gail import L2LGAIL
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
+from l2l_gail.gail.references import measure_references
 from l2l_gail.gail.rewards import REWARDS, reward_of_logits
 from l2l_gail.gail.run import TrainingRun
 
@@ -21,11 +23,14 @@ __all__ = [
     "Discriminator",
     "DiscriminatorConfig",
     "DiscriminatorGame",
+    "MethodFlags",
     "ModuleDiscriminator",
     "RuleTraining",
     "TanhDiscriminator",
+    "TaskFlags",
     "TrainingRun",
     "TransitionBatch",
     "behaviour_cloning",
+    "measure_references",
     "reward_of_logits",
 ]

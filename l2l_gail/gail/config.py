@@ -6,6 +6,9 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail.losses import LOSSES
@@ -37,9 +40,9 @@ class DiscriminatorConfig:
         InputError: A value that no training could use.
     """
 
-    hidden_sizes: tuple[int, ...] = (100, 100)
-    updates_per_rollout: int = 10
-    batch_size: int = 512
+    hidden_sizes: Annotated[tuple[int, ...], arg(name="discriminator-hidden-sizes")] = (100, 100)
+    updates_per_rollout: Annotated[int, arg(name="updates")] = 10
+    batch_size: Annotated[int, arg(name="discriminator-batch-size")] = 512
     loss: str = "binary_cross_entropy"
     penalty: tuple[str, ...] = ("gradient_penalty",)
     penalty_weight: float = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
-from torch.utils.tensorboard import SummaryWriter
 
-from l2l_gail.callbacks import CheckpointCallback, TrueReturnCallback
+from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
+from l2l_gail.event_files import continued_writer
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
+from l2l_gail.progress import Tell, silent
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 from l2l_gail.snapshots import SnapshotCallback
+from l2l_gail.stopping import signals_deferred
 
 __all__ = ["TrainingRun"]
 
@@ -79,18 +81,19 @@ class TrainingRun:
         self.model.ep_success_buffer = deque(maxlen=window)
         return True
 
-    def train(
-        self, total_timesteps: int, *, save_every: int = 50_000, progress_bar: bool = False
-    ) -> None:
+    def train(self, total_timesteps: int, *, save_every: int = 50_000, tell: Tell = silent) -> None:
         """Train until ``total_timesteps`` environment steps have been taken in all.
 
         Args:
             total_timesteps: Steps of the whole run, those before a resumption included.
             save_every: Steps between two checkpoints.
-            progress_bar: Whether to show a bar with the time left.
+            tell: Takes the news of how far it is.
+
+        Raises:
+            Interrupted: After Ctrl-C or SIGTERM, with a checkpoint of where the training was.
         """
         begun = self.model.num_timesteps
-        events = _EventFile(self.folder.path, first_step=begun + 1)
+        events = _EventFile(self.folder.path, last_step=begun)
         self.model.set_logger(Logger(str(self.folder.path), [events]))
         for tag, value, excluded in self.logged:
             self.model.logger.record(tag, value, exclude=tuple(excluded))
@@ -101,19 +104,42 @@ class TrainingRun:
             self.wall_s, self.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
             self._save_checkpoint()
 
-        self.model.learn(
-            total_timesteps - begun,
-            callback=[
-                self.evaluation,
-                SnapshotCallback(self.folder.path, total_timesteps),
-                CheckpointCallback(save, save_every),
-            ],
-            reset_num_timesteps=begun == 0,
-            progress_bar=progress_bar,
-        )
-        save()
-        self.model.logger.close()
+        try:
+            with signals_deferred() as stop:
+                self.model.learn(
+                    total_timesteps - begun,
+                    callback=[
+                        self.evaluation,
+                        SnapshotCallback(self.folder.path, total_timesteps),
+                        ProgressCallback(tell, self.evaluation),
+                        CheckpointCallback(save, save_every, stop),
+                    ],
+                    reset_num_timesteps=begun == 0,
+                )
+                save()
+        finally:
+            self.model.logger.close()
         self.model.save(self.folder.path / "model.zip")
+
+    def summary(self, seeds: Sequence[int], references: Mapping[str, float]) -> dict[str, Any]:
+        """Measure the policy as it is now, one episode per seed, and return what the run reports.
+
+        Args:
+            seeds: Reset seeds, others than those of the learning curve.
+            references: Returns of other policies to report beside.
+        """
+        model = self.model
+        final = self.evaluation.play(lambda obs: model.predict(obs, deterministic=True)[0], seeds)
+        return {
+            "steps": model.num_timesteps,
+            "eval_returns": final.returns,
+            "eval_lengths": final.lengths,
+            "eval_seeds": list(seeds),
+            **references,
+            "wall_s": self.wall_s,
+            "cpu_s": self.cpu_s,
+            "curve": self.evaluation.curve,
+        }
 
     def _save_checkpoint(self) -> None:
         state = {
@@ -152,10 +178,10 @@ class TrainingRun:
 
 
 class _EventFile(TensorBoardOutputFormat):
-    """SB3's TensorBoard output; what a killed run wrote after its checkpoint is to be forgotten."""
+    """SB3's TensorBoard output; what a killed run wrote after its checkpoint is forgotten."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        self.writer = SummaryWriter(str(folder), purge_step=first_step)
+    def __init__(self, folder: Path, last_step: int) -> None:
+        self.writer = continued_writer(folder, lambda tag, step: step <= last_step)
         self._is_closed = False
 
 

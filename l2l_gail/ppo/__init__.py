@@ -2,6 +2,7 @@
 
 from l2l_gail.ppo.algorithm import TensorPPO
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
+from l2l_gail.ppo.config import PPOConfig
 from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.from_vec_env import FromVecEnv, as_tensor_env, tensor_env_of
 from l2l_gail.ppo.policy import NormalizedPolicy, NormalizeObservations, ObservationStatistics
@@ -12,6 +13,7 @@ __all__ = [
     "NormalizeObservations",
     "NormalizedPolicy",
     "ObservationStatistics",
+    "PPOConfig",
     "SB3VecEnv",
     "TensorEnv",
     "TensorPPO",

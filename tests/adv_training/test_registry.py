@@ -37,7 +37,7 @@ def test_a_method_from_outside_is_one_like_any_other() -> None:
     assert "twice" in method_names()
     assert build_method(settings).steps == 2
     assert forward_equivalents(settings, 0.5) == 4.5
-    assert settings.label == settings.folder_name == "twice-8"
+    assert settings.label == "twice-8"
     assert find_method("twice").summary == "Stay, twice."
     with pytest.raises(InputError, match="'twice' is registered already"):
         register_method("twice", cost=1, source="elsewhere")

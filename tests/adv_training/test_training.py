@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from adv_training import training
 from adv_training.data import Dataset, Images
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
+from adv_training.plan import plan_of
 from adv_training.presets import PRESETS, preset
 from adv_training.settings import METHODS, Settings
 from adv_training.synthetic import synthetic_dataset
@@ -26,6 +28,7 @@ from adv_training.training import Training, learning_rate, one_cycle
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
+from l2l_gail.stopping import Interrupted
 from tests.adv_training.support import tiny_batch, tiny_game, tiny_settings
 
 
@@ -41,9 +44,8 @@ def data() -> Dataset:
 
 def start(tmp_path: Path, settings: Settings, data: Dataset, **options: Any) -> Training:
     resume = options.get("resume", False)
-    folder = RunFolder.create(
-        tmp_path, "synthetic", settings.folder_name, settings.seed, resume=resume
-    )
+    label = plan_of(settings, data, name="test").label
+    folder = RunFolder.create(tmp_path, "synthetic", label, settings.seed, resume=resume)
     return Training(settings, data, folder, **options)
 
 
@@ -84,8 +86,14 @@ def test_a_killed_run_goes_on_bit_for_bit(
             raise Killed
         review(run, logbook)
 
+    def dies_after_the_second_review(run: Training, logbook: Logbook) -> None:
+        review(run, logbook)
+        if run.epoch == 2:  # reviewed and logged, and not yet saved
+            raise Killed
+
+    dies = dies_after_the_second_review if name == "grad_l2l" else dies_in_the_second_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_review_epoch", dies_in_the_second_epoch)
+        patch.setattr(Training, "_review_epoch", dies)
         with pytest.raises(Killed):
             broken.run()
     torch.manual_seed(99)  # nothing may hang on the global state
@@ -102,6 +110,50 @@ def test_a_killed_run_goes_on_bit_for_bit(
         k: v for k, v in expected.items() if k not in spent
     }
     assert found["cpu_s"] > 0
+    points = [tensorboard_points(run.folder.path) for run in (whole, resumed)]
+    assert points[0] == points[1]  # none twice, none missing
+
+
+@pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
+def test_a_signal_in_the_middle_of_an_epoch_saves_and_the_run_goes_on_bit_for_bit(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = tiny_settings(name, epochs=2)
+    whole = start(tmp_path / "whole", settings, data)
+    expected = whole.run()
+    step = training.play_step
+
+    def interrupted(trainer: Any, *args: Any) -> Any:
+        if trainer.steps == 7:  # the eighth of ten steps, the third of the second epoch
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer, *args)
+
+    cut = start(tmp_path / "cut", settings, data, save_every=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "play_step", interrupted)
+        with pytest.raises(Interrupted):
+            cut.run()
+    resumed = start(tmp_path / "cut", settings, data, resume=True)
+    assert (resumed.epoch, resumed.trainer.steps) == (1, 8)
+    found = resumed.run()
+    one, other = weights(whole), weights(resumed)
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert found["curve"] == expected["curve"]
+    points = [tensorboard_points(run.folder.path) for run in (whole, resumed)]
+    assert points[0] == points[1]
+
+
+def tensorboard_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    images = {
+        tag: [(e.step, len(e.encoded_image_string)) for e in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
+    return images | {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
 
 
 def test_equal_seeds_give_equal_runs_and_others_do_not(tmp_path: Path, data: Dataset) -> None:
@@ -159,7 +211,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> N
         assert summary["forward_equivalents"] == forward_equivalents(settings, share)
     assert [r.folder.path for r in find_runs(tmp_path)] == [run.folder.path]
 
-    total = next(m.amount for m in told if m.kind == "total")
+    total = next(m.total for m in told if m.kind == "total")
     assert total == 2 * (160 // 32)
     assert sum(m.amount for m in told if m.kind == "advance") == total
 
@@ -182,7 +234,7 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, data: Dataset) -> None:
 
 def test_resuming_under_other_settings_is_refused(tmp_path: Path, data: Dataset) -> None:
     start(tmp_path, tiny_settings("standard", epochs=1), data).run()
-    with pytest.raises(InputError, match=r"trained with lr 0\.2, not 0\.1"):
+    with pytest.raises(InputError, match="begun with other --lr: "):
         start(tmp_path, tiny_settings("standard", epochs=1, lr=0.1), data, resume=True)
     with pytest.raises(InputError, match="batch-size 500"):
         start(tmp_path, tiny_settings("standard", batch_size=500), data)

@@ -134,7 +134,10 @@ def test_rule_is_read_from_a_word(text: str, name: str, config: dict[str, Any]) 
 
 @pytest.mark.parametrize(
     "text",
-    ["adam:3e-4", "adam:lr", "adam:lr=", "adam:lr=__import__('os')", "adam:**{'lr': 1}", "adam:)("],
+    [
+        *("adam:3e-4", "adam:lr", "adam:lr=", "adam:lr=__import__('os')", "adam:**{'lr': 1}"),
+        *("adam:)(", "adam:lr=1,lr=2"),
+    ],
 )
 def test_word_that_is_no_rule_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match="is not a rule; write a name and its arguments") as caught:

@@ -1,0 +1,75 @@
+"""What a run of adversarial training is, before it is made: its name, its record, its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from l2l_gail.errors import InputError
+from l2l_gail.experiment import Plan
+
+from .attackers import HALVING
+from .data import Dataset
+from .methods import build_method
+from .settings import Settings
+
+__all__ = ["check_batch_size", "check_images", "plan_of"]
+
+
+def check_batch_size(batch_size: int, dataset: Dataset) -> None:
+    """Refuse a batch that the training images cannot fill.
+
+    Raises:
+        InputError: In one line.
+    """
+    if batch_size > len(dataset.train):
+        raise InputError(
+            f"--batch-size {batch_size} is above the {len(dataset.train)} training images; lower "
+            "it or raise --train-size"
+        )
+
+
+def check_images(settings: Settings, dataset: Dataset) -> None:
+    """Refuse images that the settings are not made for.
+
+    Raises:
+        InputError: In one line.
+    """
+    if dataset.shape != settings.shape:
+        raise InputError(
+            f"the images of {dataset.name} are {dataset.shape} and the settings say "
+            f"{settings.shape}; give Settings(shape={dataset.shape})"
+        )
+    _, height, width = settings.shape
+    odd = height % 2 or width % 2
+    if odd and settings.attacker in HALVING and build_method(settings).learns:
+        raise InputError(
+            f"the attacker {settings.attacker} halves the images, and {height} x {width} is odd; "
+            "pad them, or take --attacker paper_two_layer"
+        )
+
+
+def plan_of(
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    sizes: Mapping[str, int | None] | None = None,
+    name: str | None = None,
+) -> Plan:
+    """Return what a run of these settings is, in names and records.
+
+    Args:
+        settings: The settings.
+        dataset: The images, of which the numbers are noted.
+        sizes: What was asked for of them, by flag; ``None`` for all there are.
+        name: Name of the run's group, in place of what its settings give.
+    """
+    counted = {"data.images": [len(dataset.train), len(dataset.held_out), len(dataset.test)]}
+    asked = dict(sizes or {})
+    return Plan(
+        settings.method,
+        settings.seed,
+        settings=settings.own() | asked | counted,
+        defaults=Settings(settings.method, settings.data).own() | dict.fromkeys(asked) | counted,
+        name=name,
+        before={"attacker": "slim"},  # in 0.1.0, which had no other
+    )

@@ -1,0 +1,255 @@
+"""What both training scripts do alike: seeds, names of runs, their folders, the check of a resume.
+
+A run is decided by its settings: every flag but those that say where it lies, how long it goes on
+and how many run at a time.  Runs that differ in any of them are never one group.  A group is a
+folder, named by the method and by what is not at its default (``l2l_gail+learned=step``), or by
+``--name``; and a run is not put beside others that were begun with other settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from l2l_gail.cli import values_by_flag
+from l2l_gail.errors import InputError
+from l2l_gail.runs import RunFolder, check_seed, run_folders
+
+__all__ = [
+    "Plan",
+    "RunFlags",
+    "check_least",
+    "check_record",
+    "open_folders",
+    "parse_seeds",
+    "titles",
+]
+
+_LONGEST_LABEL = 150
+_MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """Which runs to make, and where they lie: the same flags in every script."""
+
+    seed: int = 0
+    """Seed of everything."""
+    seeds: tuple[str, ...] = ()
+    """Several seeds instead of one, as 0-4 or 0,3,7."""
+    name: str | None = None
+    """Name of this group of runs, in place of what its settings give."""
+    out: Path = Path("runs")
+    """Root of the runs: <out>/<env or data>/<method>/seed<k>/."""
+    resume: bool = False
+    """Go on with the newest run of each seed instead of starting another."""
+
+    def __post_init__(self) -> None:
+        """Refuse seeds and names that there cannot be.
+
+        Raises:
+            InputError: In one line.
+        """
+        check_seed(self.seed)
+        if self.seeds and self.seed != type(self).seed:
+            raise InputError("--seed and --seeds are both given: give one of them")
+        parse_seeds(self.seeds)
+        if self.name is not None and not re.fullmatch(r"[\w.=+-]*\w[\w.=+-]*", self.name):
+            raise InputError(
+                f"--name {self.name!r} is part of a folder's name: use letters, digits and .-_=+"
+            )
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds to train."""
+        return parse_seeds(self.seeds) or [self.seed]
+
+
+def parse_seeds(texts: Iterable[str]) -> list[int]:
+    """Read seeds: numbers and ranges, ``0-4`` with both ends, separated by commas or blanks.
+
+    Raises:
+        InputError: Something else, a seed twice, a range that falls, or more than 10,000 seeds.
+    """
+    seeds: list[int] = []
+    for part in (part for text in texts for part in text.replace(",", " ").split()):
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
+        if match is None:
+            raise InputError(f"--seeds {part!r}: give numbers and ranges, as 0-4 or 0,3,7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise InputError(f"--seeds {part} falls: write {last}-{first}")
+        if len(seeds) + last - first >= _MOST_SEEDS:
+            raise InputError(f"--seeds {part}: at most {_MOST_SEEDS:,} seeds at once")
+        seeds += range(first, last + 1)
+        check_seed(last)
+    twice = (
+        {seed for seed in seeds if seeds.count(seed) > 1} if len(set(seeds)) < len(seeds) else ()
+    )
+    if twice:
+        raise InputError(f"--seeds holds {min(twice)} twice")
+    return seeds
+
+
+def check_least(least: int, **counts: int) -> None:
+    """Refuse numbers that are too small, named as the flags that they are.
+
+    Raises:
+        InputError: In one line.
+    """
+    for name, count in counts.items():
+        if count < least:
+            more = "0 or more" if least == 0 else f"at least {least}"
+            raise InputError(f"--{name.replace('_', '-')} must be {more}, not {count}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is to be made.
+
+    Attributes:
+        method: What trains.
+        seed: Its seed.
+        settings: All that decides its result besides, by flag. What a flag stands for, a file's
+            content for instance, goes by the flag's name, a dot, and more.
+        defaults: The same at the script's defaults, for the name; and for what an older version
+            has not recorded, since it did not have the flag.
+        name: Name of the run's group, if it is not to come from the settings.
+        unused: Settings that do not decide the result; they are dropped.
+        before: What a setting stood at before it was one, where that is not its default now.
+    """
+
+    method: str
+    seed: int
+    settings: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    name: str | None = None
+    unused: Collection[str] = ()
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Leave out what does not decide the result; the flags of :class:`RunFlags` never do."""
+        left_out = {*self.unused, *values_by_flag(RunFlags())}
+        for name in ("settings", "defaults"):
+            kept = {k: v for k, v in getattr(self, name).items() if k not in left_out}
+            object.__setattr__(self, name, kept)
+
+    @property
+    def label(self) -> str:
+        """Name of the run's group, in folders and tables."""
+        if self.name is not None:
+            return f"{self.method}+{self.name}"
+        now, usual = _plain(self.settings), _plain(self.defaults)
+        parts = [f"{key}={_text(now[key])}" for key in now if now[key] != usual.get(key)]
+        label = "+".join([self.method, *parts])
+        if len(label) <= _LONGEST_LABEL:
+            return label
+        digest = hashlib.sha256(label.encode()).hexdigest()[:8]
+        return f"{label[: _LONGEST_LABEL - 9]}+{digest}"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the run notes of itself: its settings and its seed."""
+        return {**self.settings, "seed": self.seed}
+
+    def differences(self, record: Mapping[str, Any] | None) -> list[str]:
+        """Return the flags in which a run with this record, if it has one, was begun otherwise."""
+        if record is None:
+            return []
+        now, usual = _plain(self.settings), _plain({**self.defaults, **self.before})
+        keys = [key for key in now if record.get(key, usual.get(key)) != now[key]]
+        return list(dict.fromkeys("--" + key.split(".")[0].replace("_", "-") for key in keys))
+
+
+def titles(plans: Sequence[Plan]) -> list[str]:
+    """Return a short name for each run of one command, which differ in method and seed alone."""
+    several = len({plan.seed for plan in plans}) > 1
+    return [plan.method + f" seed {plan.seed}" * several for plan in plans]
+
+
+def open_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> list[RunFolder]:
+    """Make the folders of new runs, or find those of runs to go on with.
+
+    Args:
+        flags: Where they lie, and whether they are to be gone on with.
+        group: Environment id or name of the data.
+        plans: The runs.
+
+    Returns:
+        A folder for each plan.
+
+    Raises:
+        InputError: A run would lie among runs with other settings, or would be gone on with under
+            other settings than it was begun with, before any folder is made; or another process
+            trains in a folder.
+    """
+    for label in dict.fromkeys(plan.label for plan in plans):
+        plan = next(plan for plan in plans if plan.label == label)
+        own = RunFolder.group_path(flags.out, group, label)
+        folders = run_folders(own)
+        for folder in folders:
+            check_record(folder, plan, resume=flags.resume)
+        if flags.resume and not folders:
+            _check_kin(own, plan)
+    return [
+        RunFolder.create(flags.out, group, plan.label, plan.seed, resume=flags.resume)
+        for plan in plans
+    ]
+
+
+def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
+    """Refuse to go on with a run, or to put another beside it, under other settings than its own.
+
+    Args:
+        folder: Folder of a run; one that has not noted its settings yet fits any.
+        plan: What is to be made.
+        resume: Whether it is to go on in this folder.
+
+    Raises:
+        InputError: Naming the flags that differ.
+    """
+    changed = plan.differences(_record_of(folder))
+    if changed and resume:
+        raise InputError(
+            f"{folder} was begun with other {', '.join(changed)}: give the same to resume it, or "
+            "leave --resume out for a run of its own"
+        )
+    if changed:
+        raise InputError(
+            f"{folder} was begun with other {', '.join(changed)}, and runs that differ are no "
+            "group: give these a --name, or another --out"
+        )
+
+
+def _check_kin(own: Path, plan: Plan) -> None:
+    """Refuse to begin a run where one of the same method with other settings is likely meant."""
+    kin = re.compile(re.escape(plan.method) + r"(?:[+_-].*)?")
+    siblings = own.parent.iterdir() if own.parent.is_dir() else []
+    for other in sorted(path for path in siblings if kin.fullmatch(path.name)):
+        for folder in run_folders(other):
+            changed = plan.differences(_record_of(folder)) or ["--name"]
+            raise InputError(
+                f"nothing to resume in {own}; {folder} was begun with other {', '.join(changed)}: "
+                "give the same, or leave --resume out for a run of its own"
+            )
+
+
+def _record_of(folder: Path) -> dict[str, Any] | None:
+    """What a run has noted of itself, if it has come so far."""
+    return RunFolder.of(folder).read_config() if (folder / "config.json").exists() else None
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are read back from JSON."""
+    return json.loads(json.dumps(dict(settings), default=str))
+
+
+def _text(value: Any) -> str:
+    """A setting in a folder's name."""
+    joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return re.sub(r"[^\w.=-]+", "-", joined).strip("-") or "none"

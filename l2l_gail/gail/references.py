@@ -1,0 +1,43 @@
+"""What a training is measured against: the expert, behaviour cloning, and random actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gymnasium import spaces
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.evaluation import Evaluation, Predict, random_policy
+from l2l_gail.gail.behaviour_cloning import behaviour_cloning
+from l2l_gail.gail.gail import GAIL
+
+__all__ = ["measure_references"]
+
+
+def measure_references(
+    model: GAIL, demos: Demonstrations, evaluate: Callable[[Predict], Evaluation], *, altered: bool
+) -> dict[str, float]:
+    """Return the true returns of the expert, of behaviour cloning and of random actions.
+
+    Args:
+        model: A fresh model, whose policy is cloned from the demonstrations and spoilt by it.
+        demos: The demonstrations.
+        evaluate: Plays a policy's evaluation episodes.
+        altered: Whether the environment has arguments of its own, so that what was measured with
+            the demonstrations does not hold for it.
+
+    Returns:
+        ``expert_return``, ``random_return`` and ``bc_return``.
+    """
+    seed = model.seed or 0
+    behaviour_cloning(model.policy, demos, seed=seed)
+    cloned = evaluate(lambda obs: model.predict(obs, deterministic=True)[0])
+    expert, random = (None, None) if altered else (demos.expert_return, demos.random_return)
+    if random is None:
+        assert isinstance(model.action_space, spaces.Box)
+        random = evaluate(random_policy(model.action_space, seed)).mean_return
+    return {
+        "expert_return": float(demos.returns.mean()) if expert is None else expert,
+        "random_return": random,
+        "bc_return": cloned.mean_return,
+    }

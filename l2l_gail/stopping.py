@@ -1,0 +1,80 @@
+"""Ctrl-C and SIGTERM while something trains: end between two steps, with everything saved."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn, TypeAlias
+
+__all__ = ["Interrupted", "Stop", "raise_on_sigterm", "signals_deferred"]
+
+Stop: TypeAlias = Callable[[], int]
+"""Says which signal has asked to end; 0 as long as none has."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work ended on a signal.
+
+    Args:
+        number: The signal.
+        resumable: Whether it can be gone on with by the same command and ``--resume``.
+    """
+
+    def __init__(self, number: int = signal.SIGINT, *, resumable: bool = False) -> None:
+        super().__init__()
+        self.number = number
+        self.resumable = resumable
+
+
+@contextmanager
+def signals_deferred() -> Iterator[Stop]:
+    """Let the work inside end where it can be gone on with, not where the signal finds it.
+
+    The first Ctrl-C or SIGTERM is only noted, and the yielded function tells of it: the work asks
+    between two steps, saves, and raises :class:`Interrupted`.  The second raises that at once,
+    wherever the work is.  Signals that the process ignores stay ignored; in a thread other than
+    the main one, which never sees a signal, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise Interrupted(number)
+        received.append(number)
+        if multiprocessing.parent_process() is None:  # which speaks for its children
+            print("ending after this step; once more to end at once", file=sys.stderr, flush=True)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, note)
+        yield lambda: received[0] if received else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Have SIGTERM raise :class:`Interrupted` inside, as Ctrl-C raises ``KeyboardInterrupt``."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

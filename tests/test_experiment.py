@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import train_cifar
+import train_gail
+from l2l_gail.cli import flags_of, parse, values_by_flag
+from l2l_gail.errors import InputError
+from l2l_gail.experiment import Plan, RunFlags, check_record, open_folders, parse_seeds, titles
+from l2l_gail.runs import RunFolder
+
+DEFAULTS = {"rate": 0.1, "sizes": (8, 8), "order": "fused", "data.sha": "a"}
+
+
+def plan(method: str = "gail", seed: int = 0, name: str | None = None, **changed: Any) -> Plan:
+    return Plan(method, seed, DEFAULTS | changed, DEFAULTS, name)
+
+
+def begin(flags: RunFlags, *plans: Plan) -> list[RunFolder]:
+    folders = open_folders(flags, "Hopper-v5", plans)
+    for folder, each in zip(folders, plans, strict=True):
+        folder.write_config(each.record)
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("texts", "seeds"),
+    [
+        (["0-4"], [0, 1, 2, 3, 4]),
+        (["0,3,7"], [0, 3, 7]),
+        (["5", "1-2"], [5, 1, 2]),
+        (["7-7,9"], [7, 9]),
+        ([], []),
+    ],
+)
+def test_seeds_are_numbers_and_ranges(texts: list[str], seeds: list[int]) -> None:
+    assert parse_seeds(texts) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["4-2", "a", "-1", "1-", "0-20000", "1,1", "99999999999", "0-4000000000", "1.5", "1--2"]
+)
+def test_what_are_no_seeds_is_one_line(text: str) -> None:
+    with pytest.raises(InputError, match="seed") as caught:
+        parse_seeds([text])
+    assert "\n" not in str(caught.value)
+
+
+def test_one_seed_or_several() -> None:
+    assert RunFlags(seed=3).all_seeds == [3]
+    assert RunFlags(seeds=("0-2",)).all_seeds == [0, 1, 2]
+    with pytest.raises(InputError, match="give one of them"):
+        RunFlags(seed=3, seeds=("0-2",))
+    for name in ("", "a/b", "..", "a b"):
+        with pytest.raises(InputError, match="--name"):
+            RunFlags(name=name)
+
+
+def test_a_label_is_the_method_and_all_that_differs() -> None:
+    assert plan().label == "gail"
+    assert plan(rate=1e-3, sizes=(64, 32)).label == "gail+rate=0.001+sizes=64-32"
+    assert plan(rate=1e-3, name="slow").label == "gail+slow"
+    long = [plan(order="x" * 200 + end).label for end in "ab"]
+    assert long[0] != long[1]
+    assert max(map(len, long)) <= 150
+    assert Plan("gail", 0, {"a": 1, "seed": 9}, {"a": 1, "seed": 0}, unused=()).label == "gail"
+    assert Plan("gail", 0, {"a": 2}, {"a": 1}, unused=("a",)).label == "gail"
+
+
+def test_titles_tell_the_runs_of_one_command_apart() -> None:
+    assert titles([plan("gail"), plan("l2l")]) == ["gail", "l2l"]
+    assert titles([plan(seed=0), plan(seed=1)]) == ["gail seed 0", "gail seed 1"]
+
+
+def test_runs_that_differ_are_groups_of_their_own(tmp_path: Path) -> None:
+    flags = RunFlags(out=tmp_path)
+    paths = [folder.path for folder in begin(flags, plan(), plan(seed=1), plan(rate=0.2))]
+    group = tmp_path / "Hopper-v5"
+    assert paths == [group / "gail/seed0", group / "gail/seed1", group / "gail+rate=0.2/seed0"]
+
+
+def test_a_run_is_not_put_beside_one_with_other_settings(tmp_path: Path) -> None:
+    named = RunFlags(out=tmp_path, name="mine")
+    begin(named, plan(name="mine"))
+    with pytest.raises(InputError, match="begun with other --rate, and runs that differ are no"):
+        begin(named, plan(name="mine", seed=1, rate=0.2))
+    content = Plan("gail", 1, DEFAULTS | {"data.sha": "b"}, DEFAULTS | {"data.sha": "b"}, "mine")
+    with pytest.raises(InputError, match="begun with other --data, and runs that"):
+        begin(named, content)
+    assert [path.name for path in (tmp_path / "Hopper-v5/gail+mine").iterdir()] == ["seed0"]
+
+
+def test_a_resumed_run_needs_the_settings_that_it_began_with(tmp_path: Path) -> None:
+    (first,) = begin(RunFlags(out=tmp_path), plan(rate=0.2))
+    resuming = RunFlags(out=tmp_path, resume=True)
+    assert begin(resuming, plan(rate=0.2)) == [first]
+    with pytest.raises(InputError, match=r"nothing to resume in .* begun with other --rate: "):
+        begin(resuming, plan(rate=0.3))
+    with pytest.raises(InputError, match="begun with other --rate: "):
+        check_record(first.path, plan(rate=0.3), resume=True)
+    assert [path.name for path in (tmp_path / "Hopper-v5").iterdir()] == ["gail+rate=0.2"]
+
+
+def test_resuming_begins_seeds_that_were_never_begun(tmp_path: Path) -> None:
+    begin(RunFlags(out=tmp_path), plan(seed=0))
+    (folder,) = begin(RunFlags(out=tmp_path, resume=True), plan(seed=1))
+    assert folder.path.name == "seed1"
+    (other,) = begin(RunFlags(out=tmp_path, resume=True), plan("l2l_gail"))
+    assert other.path.name == "seed0"
+
+
+def test_a_setting_that_an_older_version_did_not_have_stood_at_its_default(tmp_path: Path) -> None:
+    (folder,) = begin(RunFlags(out=tmp_path), plan())
+    record = folder.read_config()
+    del record["order"]
+    folder.write_config(record | {"gone": 1})
+    assert begin(RunFlags(out=tmp_path, resume=True), plan()) == [folder]
+    with pytest.raises(InputError, match="--order"):
+        check_record(folder.path, plan(order="alternating"), resume=True)
+
+
+def test_a_folder_that_another_process_trains_in_is_not_resumed(tmp_path: Path) -> None:
+    (folder,) = begin(RunFlags(out=tmp_path), plan())
+    with (
+        folder.owned(),
+        pytest.raises(InputError, match="being trained by another process"),
+    ):
+        begin(RunFlags(out=tmp_path, resume=True), plan())
+    begin(RunFlags(out=tmp_path, resume=True), plan())
+
+
+# What was a flag before its settings were nested, and where its value is to be found since.
+OLD_GAIL = """
+env=Ant-v5:task.env env-kwargs=a=1:task.env_kwargs demos=x.npz:task.demos demo-episodes=2:task.demo_episodes
+method=gail:method total-timesteps=7:total_timesteps n-envs=3:n_envs n-steps=5:ppo.n_steps
+batch-size=9:ppo.batch_size discriminator-batch-size=11:discriminator.batch_size
+learning-rate=0.5:rule.learning_rate penalty-weight=2.0:discriminator.penalty_weight
+updates=4:discriminator.updates_per_rollout update-rule=sgd:rule.update_rule
+matched-effort=True:rule.matched_effort learned=step:rule.learned meta-every=3:rule.training.meta_every
+reward=airl:discriminator.reward warm-start-steps=6:warm_start_steps eval-every=8:eval_every
+seed=2:runs.seed device=auto:device threads=2:threads out=o:runs.out resume=True:runs.resume
+"""  # noqa: E501
+OLD_CIFAR = """
+data=synthetic:images.data data-dir=d:images.data_dir method=pgd:method pgd-steps=3:settings.pgd_steps
+l2l-steps=2:settings.l2l_steps order=alternating:settings.order eps=4.0:settings.eps
+model=tiny_cnn:settings.model epochs=2:settings.epochs batch-size=9:settings.batch_size lr=0.5:settings.lr
+train-size=20:images.train_size eval-size=30:images.eval_size seed=2:runs.seed device=cpu:device
+bf16=True:settings.bf16 workers=2:workers threads=1:threads out=o:runs.out resume=True:runs.resume
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("config_class", "flags"), [(train_gail.Config, OLD_GAIL), (train_cifar.Config, OLD_CIFAR)]
+)
+def test_every_flag_of_version_0_1_0_means_what_it_meant(config_class: type, flags: str) -> None:
+    for word in flags.split():
+        flag, _, path = word.rpartition(":")
+        name, _, value = flag.partition("=")
+        args = [f"--{name}"] if value == "True" else [f"--{name}", value]
+        config = parse(config_class, args, prog="p", description="d")
+        usual: Any = config_class()
+        found: Any = config
+        for attribute in path.split("."):
+            found, usual = getattr(found, attribute), getattr(usual, attribute)
+        assert found != usual, flag
+        assert str(found[0] if isinstance(found, tuple) else found) == value, flag
+
+
+def defaults_of(config: Any) -> dict[str, Any]:
+    """Every field of a configuration and of those nested in it, by its path."""
+    found = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        nested = defaults_of(value) if dataclasses.is_dataclass(value) else {"": value}
+        found |= {f"{field.name}.{path}".rstrip("."): leaf for path, leaf in nested.items()}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("config_class", "filled_in"),
+    [
+        (train_gail.Config, set()),
+        (train_cifar.Config, {"settings.method", "settings.data", "settings.seed"}),
+    ],
+)
+def test_every_field_of_the_library_is_a_flag(config_class: type, filled_in: set[str]) -> None:
+    flags = flags_of(config_class)
+    assert {".".join(flag.path) for flag in flags} == set(defaults_of(config_class())) - filled_in
+    assert len({flag.name for flag in flags}) == len(flags)
+    assert not [flag.name for flag in flags if "." in flag.name]
+    for flag in flags:
+        value = flag.value(config_class())
+        args = [flag.name, *map(str, value)] if flag.takes_list else [flag.name, str(value)]
+        if flag.switch:
+            args = [flag.spellings[int(not value)]]
+        config = parse(config_class, args, prog="p", description="d")
+        assert config == config_class(), flag.name
+
+
+def test_a_config_json_has_the_names_of_the_flags() -> None:
+    values = json.loads(json.dumps(values_by_flag(train_gail.Config()), default=str))
+    assert values["discriminator_batch_size"] == 256
+    assert values["updates"] == 10
+    assert values["policy_hidden_sizes"] == [64, 64]

@@ -1,0 +1,175 @@
+"""Jobs in processes: results, failures, signals, and a child that dies in the middle of a word."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l2l_gail import jobs
+from l2l_gail.errors import InputError
+from l2l_gail.jobs import run_jobs, share_cores
+from l2l_gail.progress import Display, Message, Tell
+from l2l_gail.stopping import Interrupted, signals_deferred
+
+
+def _job(job: str, tell: Tell) -> str:
+    tell(Message("line", f"news of {job}"))
+    if job == "wrong":
+        raise InputError("this input is wrong")
+    if job == "broken":
+        raise ZeroDivisionError("of this job")
+    if job == "killed":
+        os.kill(os.getpid(), 9)
+    return job.upper()
+
+
+def test_jobs_in_processes_bring_results_news_and_failures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = run_jobs(_job, {"a": "one", "b": "two", "c": "three"}, workers=2, threads=1)
+    assert found == {"a": "ONE", "b": "TWO", "c": "THREE"}
+    assert "news of three" in capsys.readouterr().err
+
+
+def test_failing_jobs_are_said_after_the_others_are_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(InputError, match=r"^first: this input is wrong$"):
+        run_jobs(
+            _job,
+            {"first": "wrong", "second": "broken", "third": "killed", "good": "fine"},
+            workers=2,
+            threads=1,
+        )
+    shown = capsys.readouterr().err
+    assert shown.count("failed: ") == 3
+    assert "ZeroDivisionError: of this job" in shown
+    assert "the process ended with status -9" in shown
+    assert "news of fine" in shown
+
+
+def test_in_one_process_too_the_others_are_done_first(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match=r"^first: ZeroDivisionError: of this job$"):
+        run_jobs(_job, {"first": "broken", "good": "fine"}, workers=1, threads=1)
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: of this job" in shown
+    assert "news of fine" in shown
+    for limits in ({"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            run_jobs(_job, {"good": "fine"}, **limits)
+
+
+def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(pipes: Any, timeout: float) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "wait", interrupted)
+    with pytest.raises(Interrupted):
+        run_jobs(_sleep, {"a": "a", "b": "b"}, workers=2, threads=1)
+    assert multiprocessing.active_children() == []
+
+
+def _sleep(job: str, tell: Tell) -> None:
+    time.sleep(60)
+
+
+def _long_word(job: str, tell: Tell) -> str:
+    if job == "killed":
+        threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        while True:  # news longer than a pipe takes at once
+            tell(Message("line", "x" * 1_000_000))
+    return job
+
+
+def test_a_job_that_is_killed_while_it_tells_its_news_hangs_nobody() -> None:
+    with pytest.raises(RuntimeError, match="killed: the process ended with status -9"):
+        run_jobs(_long_word, {"killed": "killed", "b": "b", "c": "c"}, workers=2, threads=1)
+
+
+def _save_when_asked(folder: Path, tell: Tell) -> None:
+    with signals_deferred() as stop:
+        (folder / "begun").touch()
+        while not stop():
+            time.sleep(0.05)
+        (folder / "saved").write_text(str(stop()))
+        raise Interrupted(stop())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_has_every_job_that_runs_save_and_none_begin(tmp_path: Path, number: int) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+
+    def send() -> None:
+        while not all((folder / "begun").exists() for folder in folders[:2]):
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send).start()
+    with pytest.raises(Interrupted) as caught:
+        run_jobs(_save_when_asked, {f.name: f for f in folders}, workers=2, threads=1)
+    assert (caught.value.number, caught.value.resumable) == (number, True)
+    assert [sorted(path.name for path in folder.iterdir()) for folder in folders] == [
+        ["begun", "saved"],
+        ["begun", "saved"],
+        [],
+    ]
+    assert multiprocessing.active_children() == []
+
+
+def test_the_first_signal_is_noted_and_the_second_ends_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with signals_deferred() as stop:
+        assert stop() == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop() == signal.SIGTERM
+        assert "once more to end at once" in capsys.readouterr().err
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    found = []
+
+    def ask() -> None:
+        with signals_deferred() as stop:
+            found.append((stop(), signal.getsignal(signal.SIGINT)))
+
+    handler = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert found == [(0, handler)]
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "available_cores", lambda: 8)
+    assert share_cores(4, 0) == (4, 2)
+    assert share_cores(20, 0) == (8, 1)
+    assert share_cores(20, 3) == (3, 2)
+    assert share_cores(1, 0) == (1, 8)
+    assert share_cores(20, 16) == (16, 1)
+
+
+def test_without_a_terminal_each_tenth_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Display(["gail", "l2l"])
+    tell = display.tell("l2l")
+    tell(Message("total", amount=50, total=200))  # gone on with
+    for text in ("", "true return 7", "true return 8"):
+        tell(Message("advance", text, amount=15))
+    display.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "l2l   30 %",
+        "l2l   40 %, true return 7",
+    ]
