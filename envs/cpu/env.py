@@ -108,7 +108,7 @@ class CpuEnv(BatchedEnv):
         self._return += reward
         truncated = self._length >= self.max_episode_steps
         done = terminated | truncated
-        info = _tensors(terms)
+        info = _tensors(terms, apart_from=(final_obs, reward, terminated))
         info["final_obs"] = torch.from_numpy(final_obs)
         info["_final_obs"] = torch.from_numpy(done)
         info["episode_return"] = torch.from_numpy(self._return.copy())
@@ -241,12 +241,13 @@ class CpuEnv(BatchedEnv):
         return None if before is None else before.copy()
 
 
-def _tensors(terms: dict[str, np.ndarray]) -> Info:
+def _tensors(terms: dict[str, np.ndarray], apart_from: Sequence[np.ndarray]) -> Info:
     """Return a task's terms as tensors that share no memory.
 
-    Views of the simulation's state are copied, and so is an array that has two names.
+    Views of the simulation's state are copied, and so is an array that has two names or is returned
+    elsewhere.
     """
-    given: set[int] = set()
+    given = {id(array) for array in apart_from}
     info = {}
     for name, value in terms.items():
         own = value.base is None and id(value) not in given

@@ -56,7 +56,9 @@ class Puck(NoisyStart):
         height = f.sensordata[:, 2]
         distance = self.distance_weight * xp.abs(f.qpos[:, 0])
         moved = f.xpos[:, self.body_ids["puck"], 0] - before
-        return height - distance, height < 0.2, {"height": height, "speed": moved / self.dt}
+        reward = height - distance
+        terms = {"height": height, "speed": moved / self.dt, "reward_all": reward}
+        return reward, height < 0.2, terms
 
     def reset_info(self, xp: Any, f: Any) -> dict[str, Any]:
         return {"height": f.sensordata[:, 2]}

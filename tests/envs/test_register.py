@@ -72,8 +72,10 @@ def test_a_batch_equals_gymnasiums_single_environments_to_the_last_bit(
         assert same_bits(terminated, step.terminated)
         assert same_bits(truncated, step.truncated)
         assert same_bits(info["final_obs"], step.final_obs)
-        for name in ("height", "speed"):
+        for name in ("height", "speed", "reward_all"):
             assert same_bits(info[name], np.array([each[name] for each in step.infos]))
+        returned = [obs, reward, terminated, truncated, *info.values()]
+        assert len({tensor.data_ptr() for tensor in returned}) == len(returned)
         terminations += int(terminated.sum())
         truncations += int(truncated.sum())
     assert terminations > 3
