@@ -163,9 +163,12 @@ def _open(
     if backend is None:
         return plain, _sketch, "sketch"
     os.environ.setdefault("MUJOCO_GL", backend)  # Gymnasium asks it when it draws first
+    cameras = _cameras(plain)
     plain.close()
-    width, height = SIZE
-    env = gymnasium.make(env_id, render_mode="rgb_array", width=width, height=height, **kwargs)
+    view: dict[str, Any] = dict(zip(("width", "height"), SIZE, strict=True))
+    if "track" in cameras:  # follows the body, which soon leaves any other view
+        view["camera_name"] = "track"
+    env = gymnasium.make(env_id, render_mode="rgb_array", **(view | kwargs))
     quality = env.unwrapped.model.vis.quality  # type: ignore[attr-defined]
     quality.shadowsize = quality.offsamples = 0  # ten times faster in software
     return env, _render, backend
@@ -173,6 +176,11 @@ def _open(
 
 def _is_mujoco(env: gymnasium.Env) -> bool:
     return hasattr(env.unwrapped, "model") and hasattr(env.unwrapped, "data")
+
+
+def _cameras(env: gymnasium.Env) -> list[str]:
+    model = env.unwrapped.model  # type: ignore[attr-defined]
+    return [model.camera(place).name for place in range(model.ncam)]
 
 
 def _play(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import nn
 
 from envs import make_vec
 from l2l_gail import rendering
+from l2l_gail.comparison import boards_of, collect, compare, find
+from l2l_gail.comparison.media import videos
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
@@ -21,6 +24,7 @@ from l2l_gail.play import main, record, video_file
 from l2l_gail.rendering import SIZE, as_gif, film_policy
 from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import MOMENTS, SnapshotCallback, has_policy, load_policy
+from tests.comparison.support import events, gail_run
 
 ENV = "Hopper-v5"
 
@@ -248,3 +252,46 @@ def test_an_environment_that_is_no_box_of_mujoco_draws_itself() -> None:
     finally:
         del gymnasium.registry["tests/Dot-v0"]
     assert (film.drawn_with, film.episode_return, len(film.frames)) == ("the environment", 3.0, 4)
+
+
+def test_the_camera_follows_where_the_model_has_one_that_does(monkeypatch) -> None:
+    if rendering.usable_backend() is None:
+        pytest.skip("nothing draws with OpenGL here")
+    opened = {}
+    make = gymnasium.make
+
+    def noted(env_id: str, **kwargs):
+        opened.update(kwargs)
+        return make(env_id, **kwargs)
+
+    monkeypatch.setattr(rendering.gymnasium, "make", noted)
+    env, _, _ = rendering._open("Hopper-v5", {})
+    env.close()
+    assert opened["camera_name"] == "track"
+
+
+def test_the_comparison_records_the_median_run_of_each_method(trained, monkeypatch) -> None:
+    monkeypatch.setattr(rendering, "usable_backend", lambda: None)
+    root = trained[1].parents[2]
+    for seed, final in ((0, 200.0), (1, 100.0), (2, 300.0)):
+        gail_run(root, "l2l_gail", seed, final, config={"env": ENV})
+    run = root / ENV / "l2l_gail" / "seed0"
+    shutil.copytree(trained[1] / "policies", run / "policies")
+    shutil.copy(trained[1] / "model.zip", run)
+    compare(root, record_videos=True)
+    assert all(video_file(run, moment).is_file() for moment in MOMENTS)
+    tags = events(root / "comparison" / ENV / "overview").Tags()["images"]
+    wanted = [f"8 policies/l2l_gail, {k} {moment}" for k, moment in enumerate(MOMENTS, 1)]
+    assert [tag for tag in tags if tag.startswith("8 policies")] == wanted
+    assert not (root / ENV / "l2l_gail" / "seed1" / "videos").exists()
+
+
+def test_the_comparison_imports_no_module_that_a_run_names(trained, monkeypatch) -> None:
+    root = trained[1].parents[2]
+    gail_run(root, "own", 0, 200.0, config={"env": f"antigravity:{ENV}"})
+    run = root / ENV / "own" / "seed0"
+    shutil.copy(trained[1] / "model.zip", run)
+    monkeypatch.setattr("l2l_gail.play.record", lambda *_: pytest.fail("recorded"))
+    found = find(root).finished
+    boards = boards_of(collect([one for one in found if one.folder.method == "own"])[0])
+    assert videos(boards, record=True) == ({}, [])

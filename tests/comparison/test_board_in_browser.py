@@ -74,7 +74,7 @@ def keep(page: Page, name: str) -> Image.Image:
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if folder := os.environ.get("L2L_GAIL_SCREENSHOTS"):
         path = Path(folder) / f"{name}.png"
-        image.quantize(128).save(path, optimize=True)
+        image.quantize(255).save(path, optimize=True)
         assert path.stat().st_size < 200_000
     return image
 
