@@ -7,6 +7,7 @@ bootstrap band over seeds (Agarwal et al. 2021, https://arxiv.org/abs/2108.13264
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -38,16 +39,28 @@ def profile(scores: ArrayLike, thresholds: Floats) -> Floats:
     return above
 
 
-def draw_profiles(board: Board) -> Figure | None:
-    """Draw the performance profiles of a board; None unless some method has several seeds."""
-    scores = {}
-    for method in board.methods:
-        found = _final_scores(method)
-        if found is not None and len(found) > 1:
-            scores[method.method] = np.array(found)
-    if not scores:
-        return None
-    figure, axes = new_chart("performance profile, 95 % band over seeds", board.title)
+def draw_profiles(board: Board) -> dict[str, Figure]:
+    """Draw the performance profiles of a board.
+
+    Returns:
+        By what to add to a title, a picture for each length of runs that some method with several
+        seeds has.
+    """
+    found = {}
+    for note, alike in board.section.alike:
+        scores = {}
+        for method in board.methods:
+            finals = _final_scores(method) if method in alike else None
+            if finals is not None and len(finals) > 1:
+                scores[method.method] = np.array(finals)
+        if scores:
+            found[note] = _draw_profile(board, note, scores)
+    return found
+
+
+def _draw_profile(board: Board, note: str, scores: Mapping[str, Floats]) -> Figure:
+    """The profiles of some methods in one chart."""
+    figure, axes = new_chart("performance profile, 95 % band over seeds", board.title + note)
     every = np.concatenate(list(scores.values()))
     thresholds = np.linspace(min(0.0, every.min()), max(every.max() * 1.05, 0.05), 201)
     generator = np.random.default_rng(0)

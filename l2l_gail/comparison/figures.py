@@ -7,7 +7,7 @@ seeds.  A method with a single seed has no band, and its legend says so.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +17,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from l2l_gail.comparison.boards import Board
 from l2l_gail.comparison.reading import TRACES
-from l2l_gail.comparison.results import Curve, MethodResult
-from l2l_gail.comparison.scores import SCORES, estimate_of
+from l2l_gail.comparison.results import Curve, Estimate, MethodResult
+from l2l_gail.comparison.scores import SCORES, Score, estimate_of
 
 __all__ = ["add_legend_below", "board_figures", "draw_figure", "new_chart", "score_figures"]
 
@@ -88,33 +88,45 @@ def board_figures(board: Board) -> dict[str, Figure]:
 
 
 def score_figures(boards: Sequence[Board]) -> dict[str, Figure]:
-    """Draw the scores of all finished methods of a section, a row a method, a picture a score."""
+    """Draw the scores of all finished methods of a section, a row a method, a picture a score.
+
+    What can only be compared between runs of one length has a picture for each length.
+    """
     section = boards[0].section
     colours = {name: colour for board in boards for name, colour in board.colours.items()}
     found = {}
     for letter, score in zip("abcdefgh", SCORES[section.kind], strict=False):
-        rows = [(m, e) for m in section.finished if (e := estimate_of(m, score)) is not None]
-        if not rows:
-            continue
-        better = "more is better" if score.more_is_better else "less is better"
-        figure, axes = new_chart(
-            f"{score.name} ({better})",
-            section.title,
-            height=max(2.2, 1.2 + 0.34 * len(rows)),
-            left=1.75,
-        )
-        for row, (method, estimate) in enumerate(rows):
-            colour = colours[method.method]
-            axes.plot(estimate.value, row, "o", color=colour, markersize=8)
-            if estimate.interval is not None:
-                axes.plot(estimate.interval, [row, row], color=colour, linewidth=5, alpha=0.4)
-        labels = [textwrap.fill(method.method, 22) for method, _ in rows]
-        axes.set_yticks(range(len(rows)), labels, fontsize="medium" if len(rows) < 9 else "small")
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.margins(x=0.08)
-        found[f"5 scores (pictures)/{letter} {score.name}"] = figure
+        alike = section.alike if score.of_a_length else [("", section.finished)]
+        for note, methods in alike:
+            rows = [(m, e) for m in methods if (e := estimate_of(m, score)) is not None]
+            if rows:
+                name = f"{score.name}{note}"
+                figure = _draw_score(score, section.title + note, rows, colours)
+                found[f"5 scores (pictures)/{letter} {name}"] = figure
     return found
+
+
+def _draw_score(
+    score: Score,
+    place: str,
+    rows: Sequence[tuple[MethodResult, Estimate]],
+    colours: Mapping[str, str],
+) -> Figure:
+    """One score: a point and its interval for each method."""
+    better = "more is better" if score.more_is_better else "less is better"
+    height = max(2.2, 1.2 + 0.34 * len(rows))
+    figure, axes = new_chart(f"{score.name} ({better})", place, height, left=1.75)
+    for row, (method, estimate) in enumerate(rows):
+        colour = colours[method.method]
+        axes.plot(estimate.value, row, "o", color=colour, markersize=8)
+        if estimate.interval is not None:
+            axes.plot(estimate.interval, [row, row], color=colour, linewidth=5, alpha=0.4)
+    labels = [textwrap.fill(method.method, 22) for method, _ in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize="medium" if len(rows) < 9 else "small")
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.margins(x=0.08)
+    return figure
 
 
 def new_chart(

@@ -29,7 +29,7 @@ ADVERSARIAL_FILE = "adversarial.npz"
 ``before`` and ``after`` (n,), the true class and the classifier's; ``classes``, their names."""
 
 _IMAGES = 4  # side by side, with letters that can be read in a card
-_RECORDING_S = 20.0  # for all videos of a comparison together
+_RECORDING_S = 10.0  # for all videos of a comparison together
 
 
 def median_run(method: MethodResult) -> Run:

@@ -297,6 +297,16 @@ class Section:
             for length in lengths
         }
 
+    @property
+    def alike(self) -> list[tuple[str, tuple[MethodResult, ...]]]:
+        """Finished methods that may be set against each other, and what to add to a title."""
+        unit = X_KEY[self.kind]
+        lengths = self.by_length
+        return [
+            ("" if len(lengths) == 1 else f", runs of {length:,} {unit}", methods)
+            for length, methods in lengths.items()
+        ]
+
     @cached_property
     def sources(self) -> dict[str, tuple[MethodResult, ...]]:
         """Methods by what their reference returns were measured with: environment, demonstrations.

@@ -47,11 +47,13 @@ class Score:
         name: What it is, unit included.
         more_is_better: Else less is.
         values: The numbers, one a seed; None where the method has none.
+        of_a_length: Whether it can be compared between runs of one length only.
     """
 
     name: str
     more_is_better: bool
     values: Callable[[MethodResult], list[float] | None]
+    of_a_length: bool = False
 
 
 def estimate_of(method: MethodResult, score: Score) -> Estimate | None:
@@ -230,9 +232,9 @@ def _numbers(key: str, scale: float = 1.0) -> Callable[[MethodResult], list[floa
 SCORES: dict[str, tuple[Score, ...]] = {
     "gail": (
         Score("true return of the last policy", True, _numbers("eval_returns")),
-        Score("area under the normalised curve", True, lambda m: m.normalised_areas or None),
-        Score("tail std (normalised)", False, _of_seeds(stats.tail_std)),
-        Score("max drawdown (normalised)", False, _of_seeds(stats.max_drawdown)),
+        Score("area under the normalised curve", True, lambda m: m.normalised_areas or None, True),
+        Score("tail std (normalised)", False, _of_seeds(stats.tail_std), True),
+        Score("max drawdown (normalised)", False, _of_seeds(stats.max_drawdown), True),
         Score("training seconds", False, _numbers("wall_s")),
     ),
     "cifar": (

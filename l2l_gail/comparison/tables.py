@@ -78,13 +78,13 @@ def section_tables(section: Section) -> list[Table]:
     """
     if section.kind == "cifar":
         tables = [_cifar_table(section)]
-        for note, methods in _alike(section):
+        for note, methods in section.alike:
             robust = {method.method: method.numbers("pgd20") for method in methods}
             tables += _improvement_tables(section, robust, f"higher PGD-20{note}")
         return tables
     tables = [_gail_table(section)]
     improvements = []
-    for note, methods in _alike(section):
+    for note, methods in section.alike:
         finals = {method.method: method.numbers("eval_returns") for method in methods}
         improvements += _improvement_tables(section, finals, f"higher final return{note}")
         with_curves = [method for method in methods if method.normalised_returns]
@@ -140,15 +140,6 @@ def section_notes(section: Section) -> list[str]:
     for name, values in _differing_settings(section).items():
         notes.append(f"**Not the same setting in all runs**: {name} is {' or '.join(values)}.")
     return [printable(note) for note in notes]
-
-
-def _alike(section: Section) -> list[tuple[str, tuple[MethodResult, ...]]]:
-    """Methods that may be set against each other, and what to add to a title about them."""
-    lengths = section.by_length
-    if len(lengths) == 1:
-        return [("", methods) for methods in lengths.values()]
-    unit = X_KEY[section.kind]
-    return [(f", runs of {length:,} {unit}", methods) for length, methods in lengths.items()]
 
 
 def _differing_settings(section: Section) -> dict[str, list[str]]:

@@ -87,9 +87,8 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
 def _board_pictures(board: Board) -> list[Picture]:
     """Pictures of the methods on one board."""
     figures = board_figures(board)
-    profiles = draw_profiles(board)
-    if profiles is not None:
-        figures["5 scores (pictures)/x performance profile"] = profiles
+    for note, profiles in draw_profiles(board).items():
+        figures[f"5 scores (pictures)/x performance profile{note}"] = profiles
     return [_encode(tag, figure) for tag, figure in figures.items()]
 
 

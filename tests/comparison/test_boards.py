@@ -16,7 +16,8 @@ from l2l_gail import stats
 from l2l_gail.compare import compare
 from l2l_gail.comparison import boards_of
 from l2l_gail.comparison.boards import OVERVIEW, PALETTE, REFERENCES
-from l2l_gail.comparison.figures import board_figures
+from l2l_gail.comparison.distributions import draw_profiles, profile
+from l2l_gail.comparison.figures import board_figures, score_figures
 from l2l_gail.comparison.media import adversarial_pictures, median_run
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.scores import CURVES
@@ -284,8 +285,6 @@ def test_adversarial_images_come_with_classes_where_their_run_noted_them(runs: P
 
 
 def test_a_profile_is_the_share_of_runs_above() -> None:
-    from l2l_gail.comparison.distributions import profile
-
     shares = profile([0.2, 0.4, 0.4, 1.0], np.array([0.0, 0.2, 0.3, 0.4, 0.9, 1.0]))
     assert shares.tolist() == [1.0, 0.75, 0.75, 0.25, 0.25, 0.0]
     assert all(before >= after for before, after in pairwise(shares))
@@ -317,3 +316,17 @@ def test_training_notes_the_classes_of_its_adversarial_images(tmp_path: Path) ->
         assert file["clean"][0, 0, 0].tolist() == [51, 51, 51]
         assert file["perturbed"].shape == (2, 4, 4, 3)
         assert file["classes"].tolist() == ["0", "1"]
+
+
+def test_pictures_set_only_runs_of_one_length_against_each_other(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000, steps=8000)
+        gail_run(tmp_path, "l2l_gail", seed, 2000)
+    boards = boards_of(sections_of(tmp_path)["Hopper-v5"])
+    drawn = {
+        tag: [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        for tag, figure in score_figures(boards).items()
+    }
+    areas = {tag.split(", ")[1]: rows for tag, rows in drawn.items() if "area" in tag}
+    assert areas == {"runs of 40,000 steps": ["l2l_gail"], "runs of 8,000 steps": ["gail"]}
+    assert sorted(draw_profiles(boards[0])) == [", runs of 40,000 steps", ", runs of 8,000 steps"]
