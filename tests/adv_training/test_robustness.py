@@ -286,3 +286,11 @@ def test_square_gives_a_winners_take_all_classifier_away(data: Dataset, k_wta: n
         k_wta, data.test[:60], EPS, attacks=["apgd_t", "square"], square_queries=500
     )
     assert any("Square beats APGD-T" in flag for flag in report.flags)
+
+
+def test_the_standard_ensemble_runs_and_finds_what_is_easy(data: Dataset, plain: nn.Module) -> None:
+    pytest.importorskip("pyautoattack")
+    batch = data.test.batch(slice(0, 8))
+    found = autoattack_survivors("autoattack", plain, batch, 0.1, seed=0)
+    assert found.shape == (8,)
+    assert not bool(found.any())
