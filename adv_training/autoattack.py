@@ -103,14 +103,12 @@ def _run(
     if name == "square":
         attack = SquareAttack(classifier, n_queries=square_queries, resc_schedule=False, **common)
         return attack.perturb(x, y)
-    if name == "apgd_t" and classes > 2:
-        # The targeted DLR loss needs four classes; with three, cross-entropy has to do.
-        if classes > 3:
-            targets = min(_TARGETS, classes - 1)
-            targeted = APGDAttack_targeted(
-                classifier, n_iter=_STEPS, n_target_classes=targets, **common
-            )
-            return targeted.perturb(x, y)
+    if name == "apgd_t" and classes > 3:  # the targeted DLR loss needs four; else cross-entropy
+        targets = min(_TARGETS, classes - 1)
+        targeted = APGDAttack_targeted(
+            classifier, n_iter=_STEPS, n_target_classes=targets, **common
+        )
+        return targeted.perturb(x, y)
     if name == "autoattack":
         ensemble = AutoAttack(classifier, version="standard", **common)
         return ensemble.run_standard_evaluation(x, y, batch_size=len(x))[0]

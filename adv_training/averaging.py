@@ -16,8 +16,7 @@ class WeightAverage:
 
     ``w <- d w + (1 - d) w_now`` after every step, with ``d = min(decay, (1 + t) / (10 + t))`` at
     step ``t``: a short training would otherwise be judged by its first epochs. It lifts every
-    method of adversarial training (Izmailov et al. 2018, arXiv 1803.05407; Gowal et al. 2020,
-    arXiv 2010.03593, section 4.3).
+    method of adversarial training (Gowal et al. 2020, arXiv 2010.03593).
 
     Args:
         model: What to follow.

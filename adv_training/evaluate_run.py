@@ -21,13 +21,14 @@ from .autoattack import AUTOATTACKS
 from .load import load_dataset, locate
 from .methods import build_method
 from .models import build_classifier
-from .registry import Method
 from .robustness import ATTACKS, RobustnessReport, evaluate_robustness
+from .rules import set_radius
 from .settings import Settings
 
 __all__ = ["EvaluateConfig", "evaluate_main", "evaluate_run"]
 
 Which = Literal["best", "last"]
+_READABLE = ("cifar10", "cifar100", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def evaluate_run(
             had, or an attack needs what is not there.
     """
     settings, sizes = _settings_of(config.run)
+    if settings.data not in _READABLE:
+        raise InputError(
+            f"{config.run} was trained on {settings.data}, which cannot be read from here; known: "
+            f"{', '.join(_READABLE)} (from Python: adv_training.evaluate_robustness)"
+        )
     device = choose_device(config.device)
     checkpoint = load_checkpoint(config.run / "checkpoint.pt")
     folder = locate(settings.data, config.data_dir)  # type: ignore[arg-type]
@@ -98,6 +104,8 @@ def evaluate_run(
         eval_size=min(config.eval_size, sizes[2]) if folder is None else config.eval_size,
         check_md5=False,
     ).to(device)
+    if data.name != settings.data:
+        raise InputError(f"{folder} holds {data.name}, and the run was trained on {settings.data}")
     classifier = build_classifier(
         settings.model,
         data.classes,
@@ -106,11 +114,13 @@ def evaluate_run(
         width=settings.width,
     ).to(device)
     classifier.load_state_dict(_weights(checkpoint, config.which))
-    method: Method | None = build_method(settings)
-    assert method is not None
+    eps = settings.radius if config.eps is None else config.eps / 255
+    method = build_method(settings)
     if method.learns:
         method.rule.load_state_dict(checkpoint["trainer"]["rule"])
         method.rule.to(device)
+        if config.eps is not None:
+            set_radius(method.rule, eps)
     elif "learned" in config.attacks:
         raise InputError(
             f"{config.run} trained no attacker; leave learned out of --attacks (fine_tuned makes "
@@ -119,7 +129,7 @@ def evaluate_run(
     return evaluate_robustness(
         classifier,
         data.test,
-        settings.radius if config.eps is None else config.eps / 255,
+        eps,
         attacks=config.attacks,
         method=method if method.learns else None,
         train=data.train,
@@ -163,6 +173,7 @@ def _settings_of(run: Path) -> tuple[Settings, list[int]]:
     if not {"method", "data", "images"} <= config.keys():
         raise InputError(f"{run} is no run of train_cifar.py")
     known: dict[str, Any] = {name: value for name, value in config.items() if name in names}
+    known.setdefault("attacker", "slim")  # what there was before there was a choice
     return Settings(**known), config["images"]
 
 

@@ -17,7 +17,7 @@ __all__ = ["TradesGame"]
 
 
 class TradesGame(ImageGame):
-    """TRADES (Zhang et al. 2019, arXiv 1901.08573, equation 5).
+    """TRADES (Zhang et al. 2019, arXiv 1901.08573).
 
     With ``p`` the softmax of the logits, the perturbation raises ``KL(p(x) || p(x'))``, which knows
     no labels, and the classifier lowers ``l(f(x), y) + beta KL(p(x) || p(x'))``.

@@ -17,7 +17,7 @@ def worst_weights(
     """Return the model with weights moved uphill (AWP, Wu et al. 2020, arXiv 2004.05884).
 
     Each convolution and matrix ``w`` becomes ``w + gamma ||w|| g / ||g||`` with ``g`` the loss's
-    gradient there (their equation 8 with one step); biases and normalisations stay. The shift is
+    gradient there, in one step; biases and normalisations stay. The shift is
     data: a gradient through the returned function is the one at the moved weights, and belongs to
     the model's own. Batch statistics move only where the returned function is called. Unlike the
     authors' code, weight decay then acts on the weights themselves and not on the moved ones.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from adv_training.evaluate_run import EvaluateConfig, evaluate_main, evaluate_ru
 from adv_training.game import ImageGame
 from adv_training.layers import Normalise
 from adv_training.methods import build_method
+from adv_training.registry import Method
 from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
@@ -220,6 +222,31 @@ def test_a_run_is_evaluated_from_its_folder(
     assert "all attacks" in text
     with pytest.raises(InputError, match="exists; give a new file"):
         evaluate_main([*argv, "--attacks", "pgd20"])
+
+
+def test_a_run_on_data_of_one_s_own_cannot_be_read_back(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "mine" / "grad_l2l" / "seed0")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"data": "mine"}))
+    with pytest.raises(InputError, match="trained on mine, which cannot be read") as caught:
+        evaluate_run(EvaluateConfig(copy))
+    assert "\n" not in str(caught.value)
+
+
+def test_another_epsilon_holds_for_the_learned_attacker_too(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    real = robustness.attack
+
+    def watched(game: ImageGame, method: Method, batch: ImageBatch, **options: bool) -> Tensor:
+        x = real(game, method, batch, **options)
+        seen.append(float((x - batch.x).abs().max()))
+        return x
+
+    monkeypatch.setattr(robustness, "attack", watched)
+    evaluate_run(EvaluateConfig(run, attacks=("learned",), eval_size=60, eps=32.0))
+    assert 16 / 255 < max(seen) <= 32 / 255 + 1e-6
 
 
 def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(
