@@ -32,11 +32,11 @@ def atomic_write(path: str | Path, data: bytes | str, *, make_folder: bool = Tru
     """
     path = Path(path)
     content = data.encode("utf-8") if isinstance(data, str) else data
-    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_behind(path)
+        _remove_left_behind(path.parent)
         # Not to be opened if it is there, be it a link: the name is ours alone.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -62,7 +62,7 @@ def keep_a_copy(path: Path, copy: Path) -> None:
     Raises:
         InputError: The folder cannot be written.
     """
-    temporary = copy.with_name(f"{_prefix(copy)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(copy)
     try:
         try:
             os.link(path, temporary)
@@ -84,21 +84,27 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _prefix(path: Path) -> str:
-    """How the temporary files of ``path`` begin, on this machine."""
-    host = re.sub(r"\W", "", socket.gethostname())[:20]
-    return f".{path.name[:120]}.{host}-"
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that tells who writes there: this machine, this process."""
+    return path.with_name(
+        f".{path.name[:120]}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    )
 
 
-def _remove_left_behind(path: Path) -> None:
-    pattern = re.compile(re.escape(_prefix(path)) + r"(\d{1,9})-[0-9a-f]{8}\.tmp")
-    with os.scandir(path.parent) as entries:
+def _machine() -> str:
+    return re.sub(r"\W", "", socket.gethostname())[:20]
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Remove what processes of this machine were writing here when they were killed."""
+    pattern = re.compile(rf"\..+\.{_machine()}-(\d{{1,9}})-[0-9a-f]{{8}}\.tmp")
+    with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.endswith(".tmp")]
     for name in names:
         match = pattern.fullmatch(name)
         if match is not None and not _alive(int(match[1])):
             with contextlib.suppress(OSError):
-                path.with_name(name).unlink()
+                (folder / name).unlink()
 
 
 def _alive(process: int) -> bool:

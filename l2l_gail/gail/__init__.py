@@ -7,6 +7,7 @@ from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, Tanh
 from l2l_gail.gail.flags import MethodFlags, TaskFlags
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
+from l2l_gail.gail.health import HealthCallback
 from l2l_gail.gail.l2l_gail import L2LGAIL
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
@@ -24,6 +25,7 @@ __all__ = [
     "DiscriminatorConfig",
     "DiscriminatorGame",
     "MethodFlags",
+    "HealthCallback",
     "ModuleDiscriminator",
     "RuleTraining",
     "TanhDiscriminator",

@@ -17,6 +17,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
 from l2l_gail.event_files import continued_writer
 from l2l_gail.gail.gail import GAIL
+from l2l_gail.gail.health import HealthCallback
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.progress import Tell, silent
@@ -109,6 +110,7 @@ class TrainingRun:
                 self.model.learn(
                     total_timesteps - begun,
                     callback=[
+                        HealthCallback(),  # first: what comes after it never sees a NaN
                         self.evaluation,
                         SnapshotCallback(self.folder.path, total_timesteps),
                         ProgressCallback(tell, self.evaluation),

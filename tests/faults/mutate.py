@@ -221,7 +221,7 @@ def change_archive(
     elif kind == 1:
         members[rng.choice(("x" * 300, "../x", name.upper(), "\x1b[2J", name + "/"))] = b"x"
     elif kind == 2:
-        members[name] = rng.choice((b"", bytes(200 << 20), rng.randbytes(100)))
+        members[name] = rng.choice((b"", bytes(64 << 20), rng.randbytes(100)))
         return packed(members, rng, method=zipfile.ZIP_DEFLATED)
     else:
         change = next((c for end, c in changes.items() if name.endswith(end)), change_bytes)

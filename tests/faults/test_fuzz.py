@@ -42,6 +42,6 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_fuzzer_sees_what_it_looks_for(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fuzz.PLANTED, fault)
-    monkeypatch.setattr(fuzz, "SECONDS", 3.0)
+    monkeypatch.setattr(fuzz, "PATIENCE", 10.0)
     results = fuzz.fuzz([("anything", 0), ("anything", 1)], workers=1)
     assert [kind for _, _, kind, _ in results] == [FAULTS[fault]] * 2

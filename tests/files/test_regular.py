@@ -104,10 +104,13 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
     assert left.name.startswith(".checkpoint.pt.")
     alive = tmp_path / left.name.replace(left.name.split("-")[-2], str(os.getppid()))
     alive.write_bytes(b"")
+    other = tmp_path / left.name.replace("checkpoint.pt", "model.zip")  # killed over another file
+    other.write_bytes(b"")
     (tmp_path / ".checkpoint.pt.elsewhere-1-00000000.tmp").write_bytes(b"")
     (tmp_path / ".other.pt.tmp").write_bytes(b"")
     atomic_write(path, b"new")
     assert not left.exists()
+    assert not other.exists()
     assert alive.exists(), "of a process that runs"
     assert len(list(tmp_path.iterdir())) == 4
     assert path.read_bytes() == b"new"
