@@ -73,10 +73,15 @@ class TrueReturnCallback(BaseCallback):
         self.curve["steps"].append(self.num_timesteps)
         self.curve["return_mean"].append(result.mean_return)
         self.curve["length_mean"].append(result.mean_length)
-        self.logger.record("eval/return_mean", result.mean_return)
-        self.logger.record("eval/return_std", result.std_return)
-        self.logger.record("eval/length_mean", result.mean_length)
-        self.logger.dump(self.num_timesteps)
+        values = {
+            "eval/return_mean": result.mean_return,
+            "eval/return_std": result.std_return,
+            "eval/length_mean": result.mean_length,
+        }
+        # Not by the logger's own dump: it would write the last update's tags here and now, at a
+        # step that already has the points of the update before.
+        for output in self.logger.output_formats:
+            output.write(values, dict.fromkeys(values, ()), self.num_timesteps)
 
 
 class CheckpointCallback(BaseCallback):
