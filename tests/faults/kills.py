@@ -34,8 +34,8 @@ GAMES = {
         "--batch-size 64 --updates 2 --eval-every 1024 --save-every 512 --threads 1"
     ),
     "cifar": (
-        "train_cifar --method grad_l2l --data synthetic --model tiny_cnn --train-size 200 "
-        "--eval-size 40 --epochs 4 --batch-size 32 --pgd-steps 2 --threads 1"
+        "train_cifar --method grad_l2l --data synthetic --model tiny_cnn --train-size 128 "
+        "--eval-size 20 --epochs 3 --batch-size 32 --pgd-steps 2 --threads 1"
     ),
 }
 """Small trainings of both scripts, as module and arguments."""
