@@ -15,10 +15,9 @@ Keys of a configuration:
 ``eval_every``      steps between two evaluations of ten deterministic episodes
 ``envs``, ``seeds`` lists
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
-                    ``RuleTraining``), ``discriminator`` (of ``DiscriminatorConfig``), ``ppo``
-                    (arguments of PPO)
-``settings.NAME``   ``discriminator``, ``ppo``, ``training``, ``every`` (keep each n-th demonstrated
-                    transition)
+                    ``RuleTraining``), ``trainer`` (of ``L2LTrainer``), ``discriminator`` (of
+                    ``DiscriminatorConfig``), ``ppo`` (arguments of PPO)
+``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
 
@@ -53,7 +52,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
-CHANGES = ("training", "discriminator", "ppo")
+CHANGES = ("training", "trainer", "discriminator", "ppo")
 
 
 @dataclass(frozen=True)

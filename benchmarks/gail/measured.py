@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from stable_baselines3.common.utils import LinearSchedule
 from torch import Tensor
 
 from envs import make
 from envs.batched import BatchedEnv
 from l2l_gail.callbacks import TrueReturnCallback
-from l2l_gail.core import Vars, build_rule
+from l2l_gail.core import L2LTrainer, UpdateRule, Vars, build_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.gail import GAIL, DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.batch import TransitionBatch
@@ -48,6 +49,22 @@ class MeasuredGAIL(GAIL):
         gradients: Gradients of the discriminator's loss that were taken, meta-gradients included.
         probe_s: CPU seconds of measuring.
     """
+
+    trainer_options: ClassVar[dict[str, Any]] = {}
+    """Arguments of the core's trainer that ``RuleTraining`` has no name for."""
+
+    def _make_trainer(self, rule: UpdateRule) -> tuple[L2LTrainer, float]:
+        trainer, holdout_fraction = super()._make_trainer(rule)
+        if self.trainer_options:
+            trainer = L2LTrainer(
+                trainer.game,
+                rule,
+                meta_optimizer=trainer.meta_optimizer,
+                persistent=True,
+                meta_every=trainer.meta_every,
+                **self.trainer_options,
+            )
+        return trainer, holdout_fraction
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -105,21 +122,23 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
 
     Args:
         cell: ``env``, ``seed``, ``steps``, ``eval_every``, ``rule``, ``arguments``, and the changes
-            ``training``, ``discriminator``, ``ppo`` and ``every`` (of the demonstrated
-            transitions).
+            ``training``, ``trainer``, ``discriminator``, ``ppo`` and ``every`` (of the demonstrated
+            transitions). PPO's ``learning_rate`` is a number, or ``start`` and ``end`` of a line.
         demonstrations: One episode of the environment's expert.
     """
     every = cell.get("every", 1)
     demonstrations = thin(demonstrations, every) if every > 1 else demonstrations
     ppo = dict(_PPO_DEFAULTS | cell.get("ppo", {}))
     n_envs = ppo.pop("n_envs", _N_ENVS)
+    if isinstance(rate := ppo.get("learning_rate"), dict):
+        ppo["learning_rate"] = LinearSchedule(rate["start"], rate["end"], 1.0)
     env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1)
-    arguments = dict(cell["arguments"])
-    model = MeasuredGAIL(
+    options = cell.get("trainer", {})
+    model = type("Trial", (MeasuredGAIL,), {"trainer_options": options})(
         "MlpPolicy",
         env.sb3(),
         demonstrations,
-        rule=build_rule(cell["rule"], **arguments),
+        rule=build_rule(cell["rule"], **cell["arguments"]),
         rule_training=RuleTraining(**cell["training"]) if "training" in cell else None,
         discriminator=DiscriminatorConfig(
             **_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})
