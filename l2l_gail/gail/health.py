@@ -40,7 +40,8 @@ class HealthCallback(BaseCallback):
         for what, name in (("rewards", "reward"), ("new_obs", "observation")):
             value = self.locals.get(what)
             for part in value.values() if isinstance(value, dict) else (value,):
-                if part is not None and not np.isfinite(part).all():
+                # A device's values are looked at after the rollout: here each would be waited for.
+                if isinstance(part, np.ndarray) and not np.isfinite(part).all():
                     raise self._failure(f"{name} of the environment", "environment")
         return True
 
@@ -49,6 +50,9 @@ class HealthCallback(BaseCallback):
         self._check_discriminator()
 
     def _on_rollout_end(self) -> None:
+        observations = getattr(self._gail().rollout_buffer, "observations", None)
+        if isinstance(observations, Tensor) and not bool(observations.isfinite().all()):
+            raise self._failure("observation of the environment", "environment")
         self._check_discriminator()
         rewards = getattr(self._gail().rollout_buffer, "rewards", None)
         if rewards is not None and not bool(torch.as_tensor(rewards).isfinite().all()):
