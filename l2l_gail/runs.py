@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.metadata
+import os
 import platform
 import re
 import warnings
@@ -347,7 +348,7 @@ def find_runs(root: str | Path) -> list[Run]:
         InputError: ``root`` is no folder, or a summary is damaged.
     """
     root = Path(root).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise InputError(f"{root} is not a folder: give the one that holds the runs")
     newest: dict[tuple[Path, int], tuple[int, Path]] = {}
     for summary in root.resolve().rglob("summary.json"):

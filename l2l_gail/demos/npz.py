@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import zipfile
 from collections.abc import Collection, Mapping
@@ -139,7 +140,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         ValueError: An array holds Python objects.
     """
     path = Path(path)
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise InputError(f"{path} exists and is not overwritten: give another name, or remove it")
     for name, array in arrays.items():
         if array.dtype.hasobject:

@@ -206,7 +206,7 @@ def _check_writable(out: Path, *beside: Path) -> None:
     if out.suffix != ".npz":
         raise InputError(f"--out {out} does not end in .npz: give a name that does")
     for path in (out, *beside):
-        if path.exists():
+        if os.path.lexists(path):
             raise InputError(f"{path} exists and is not overwritten: give another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ functions belong behind a flag that says so.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def load_sb3_model(
         InputError: The file is missing, damaged, not of that class, or of other spaces.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"no model at {path}: give the .zip that SB3's save() wrote")
     try:
         name = _guess(path) if algorithm == "auto" else algorithm
@@ -128,7 +129,7 @@ def load_vecnormalize(path: str | Path) -> Normalization | None:
         InputError: The file is missing, damaged, or no ``VecNormalize`` of flat observations.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"no statistics at {path}: give the file that VecNormalize.save() wrote")
     try:
         with path.open("rb") as file:

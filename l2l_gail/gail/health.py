@@ -78,15 +78,18 @@ class HealthCallback(BaseCallback):
         self._check("rule", _named("state", trainer.state))
 
     def _check(self, part: str, tensors: Iterator[tuple[str, Tensor]]) -> None:
-        named = [(name, tensor.detach()) for name, tensor in tensors if tensor.is_floating_point()]
-        if not named:
-            return
-        # One number for all, NaN exactly if an entry is not finite; which one, only then.
-        flat = torch.cat([tensor.reshape(-1).float() for _, tensor in named])
-        if bool((0.0 * flat).sum().isfinite()):
-            return
-        name = next(name for name, tensor in named if not bool(tensor.isfinite().all()))
-        raise self._failure(f"{part}'s {name!r}", part)
+        by_device: dict[torch.device, list[tuple[str, Tensor]]] = {}
+        for name, tensor in tensors:  # an optimizer counts its steps on the CPU
+            if tensor.is_floating_point():
+                by_device.setdefault(tensor.device, []).append((name, tensor.detach()))
+        for named in by_device.values():
+            # One number for all, NaN if an entry is not finite; which one, only then.
+            flat = torch.cat([tensor.reshape(-1).float() for _, tensor in named])
+            if bool((0.0 * flat).sum().isfinite()):
+                continue
+            for name, tensor in named:
+                if not bool(tensor.isfinite().all()):
+                    raise self._failure(f"{part}'s {name!r}", part)
 
     def _failure(self, what: str, part: str) -> InputError:
         return InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -94,7 +95,7 @@ def saved_file(path: Any) -> Iterator[Path]:
     """Give the file to read: the one that is named, or a copy of what an open file holds."""
     if not isinstance(path, io.IOBase):
         exact = Path(path)
-        yield exact if exact.is_file() else _with_suffix(path)
+        yield exact if os.path.isfile(exact) else _with_suffix(path)
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.zip"
