@@ -262,10 +262,12 @@ class RunFolder:
             InputError: Another process has it, or the folder cannot be written.
         """
         try:
-            lock = open(self.path / ".lock", "w")  # closed below, whatever happens
+            # Neither through a link to somebody's file, nor waiting for a pipe.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(self.path / ".lock", flags, 0o666)
         except OSError as error:
             raise _unwritable(self.path, error) from None
-        with lock:
+        with os.fdopen(handle, "rb", buffering=0) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -4,6 +4,8 @@ import errno
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +241,40 @@ def test_versions_name_what_decides_a_result() -> None:
     found = versions()
     assert {"python", "l2l_gail", "torch", "numpy", "gymnasium", "mujoco"} <= set(found)
     assert found["numpy"] == np.__version__
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 0)
+    (tmp_path / "precious").write_text("mine")
+    (folder.path / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="cannot write in"), folder.owned():
+        pass
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_run_that_another_process_trains_is_refused_until_that_ends(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "g", "m", 0)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time\n"
+            "from pathlib import Path\n"
+            "from l2l_gail.runs import RunFolder\n"
+            "with RunFolder(Path(sys.argv[1]), 'g', 'm', 0).owned():\n"
+            "    print('owned', flush=True)\n"
+            "    time.sleep(60)\n",
+            str(folder.path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "owned\n"
+        with pytest.raises(InputError, match="is being trained by another process"):
+            RunFolder.create(tmp_path, "g", "m", 0, resume=True)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert RunFolder.create(tmp_path, "g", "m", 0, resume=True) == folder
