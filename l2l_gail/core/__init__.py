@@ -6,6 +6,7 @@ Imports torch only, and knows neither images nor reinforcement learning.
 from l2l_gail.core.checkpoint import load_rule, rule_from_dict, rule_to_dict, save_rule
 from l2l_gail.core.conv_perturber import ConvPerturber, normalise_gradient
 from l2l_gail.core.coordinate_mlp import CoordinateMLP
+from l2l_gail.core.evolution import EvolutionStrategy
 from l2l_gail.core.game import Game
 from l2l_gail.core.gated_momentum import GatedMomentum
 from l2l_gail.core.matrix_rule import MatrixRule, Muon
@@ -23,6 +24,7 @@ __all__ = [
     "Adam",
     "ConvPerturber",
     "CoordinateMLP",
+    "EvolutionStrategy",
     "Extragradient",
     "FieldOracle",
     "Game",
