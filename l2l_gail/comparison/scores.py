@@ -141,14 +141,14 @@ def _passes(method: MethodResult) -> float | None:
 CURVES: dict[str, tuple[CurveTag, ...]] = {
     "gail": (
         CurveTag("1 true return/a IQM over seeds", "interquartile mean over seeds", _iqm("return")),
-        CurveTag("1 true return/e low end of 95% CI", "of the IQM", _end("return", 0)),
-        CurveTag("1 true return/f high end of 95% CI", "of the IQM", _end("return", 1)),
+        CurveTag("1 true return/c episode length", "IQM over seeds", _iqm("length")),
         CurveTag(
             "1 true return/d normalised",
             "IQM of (R - R_random) / (R_expert - R_random)",
             _normalised(lambda curves: stats.iqm(curves, axis=0)),
         ),
-        CurveTag("1 true return/c episode length", "IQM over seeds", _iqm("length")),
+        CurveTag("1 true return/e low end of 95% CI", "of the IQM", _end("return", 0)),
+        CurveTag("1 true return/f high end of 95% CI", "of the IQM", _end("return", 1)),
         CurveTag(
             "2 stability/a worst seed, normalised",
             "smallest normalised return of any seed",
@@ -182,9 +182,9 @@ CURVES: dict[str, tuple[CurveTag, ...]] = {
     ),
     "cifar": (
         CurveTag("1 accuracy/a PGD-20, IQM over seeds", "on held-out images", _iqm("pgd20")),
+        CurveTag("1 accuracy/c clean, IQM over seeds", "on held-out images", _iqm("clean")),
         CurveTag("1 accuracy/d PGD-20, low end of 95% CI", "of the IQM", _end("pgd20", 0)),
         CurveTag("1 accuracy/e PGD-20, high end of 95% CI", "of the IQM", _end("pgd20", 1)),
-        CurveTag("1 accuracy/c clean, IQM over seeds", "on held-out images", _iqm("clean")),
         CurveTag(
             "2 stability/a worst seed, PGD-20",
             "smallest accuracy of any seed",

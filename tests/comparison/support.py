@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,6 @@ def log(folder: RunFolder, series: dict[str, list[float]]) -> None:
 
 def age(folder: RunFolder, seconds: float) -> None:
     """Make a run's files look as if nothing had been written for so long."""
-    import os
-
     then = time.time() - seconds
     for path in folder.path.iterdir():
         os.utime(path, (then, then))
