@@ -1,0 +1,44 @@
+"""``docs/adversarial.md`` against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adv_training.attackers import ATTACKERS
+from adv_training.methods import forward_equivalents
+from adv_training.models import MODELS
+from adv_training.presets import PRESETS
+from adv_training.registry import find_method, method_names
+from adv_training.robustness import ATTACKS
+from tests.adv_training.support import tiny_settings
+
+TEXT = (Path(__file__).parents[2] / "docs" / "adversarial.md").read_text(encoding="utf-8")
+
+
+def test_the_blocks_of_code_run() -> None:
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "docs/adversarial.md", "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in method_names() if find_method(n).build.__module__ == "adv_training.methods"]
+)
+def test_the_table_names_every_method_with_its_cost(name: str) -> None:
+    (row,) = re.findall(rf"^\| `{name}` \|.*$", TEXT, flags=re.MULTILINE)
+    cost = re.split(r"(?<!\\)\|", row)[4].strip()
+    settings = tiny_settings(name, pgd_steps=3, l2l_steps=3)
+    formula = re.sub(r"(\d|k)(?=[ka])", r"\1*", cost)
+    claimed = eval(formula, {"k": 3, "a": 0.25})
+    assert claimed == pytest.approx(forward_equivalents(settings, 0.25))
+
+
+def test_everything_that_can_be_chosen_is_named() -> None:
+    known = {n for n in MODELS if n != "tiny_cnn"} | set(ATTACKERS) | set(ATTACKS) | set(PRESETS)
+    missing = [name for name in sorted(known) if not re.search(rf"[` ]{name}[` ,]", TEXT)]
+    assert not missing
