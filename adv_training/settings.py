@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -144,6 +144,9 @@ class Settings:
             raise InputError(f"--weight-decay {self.weight_decay} must be 0 or more and finite")
         if self.eps > 255:
             raise InputError(f"--eps {self.eps} is in 1/255 and at most 255 (8 is the usual one)")
+        for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be one of {choices}")
         object.__setattr__(self, "milestones", tuple(self.milestones))
         if list(self.milestones) != sorted(self.milestones) or not all(
             0 < share < 1 for share in self.milestones

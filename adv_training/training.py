@@ -29,10 +29,11 @@ from .methods import build_method, forward_equivalents
 from .models import build_classifier
 from .plan import check_batch_size, check_images, plan_of
 from .rules import set_radius
+from .schedule import learning_rate
 from .settings import Settings
 from .step import attacker_flops, build_game, build_trainer, forward_flops, play_step
 
-__all__ = ["Training", "learning_rate", "one_cycle"]
+__all__ = ["Training"]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
@@ -40,28 +41,6 @@ _GRID_IMAGES = 8
 _WATCHED = 200
 _TRAP_GAP = 0.2
 _TRAP_FLOOR = 0.05
-_WARM_UP = 0.3
-
-
-def one_cycle(done: float, peak: float) -> float:
-    """Return the learning rate after the fraction ``done`` of training.
-
-    Linear from 0 to ``peak`` over the first 30 %, then linear to 0: the cyclic schedule of Wong et
-    al. 2020 (arXiv 2001.03994).  A function of progress alone, so a resumed run needs no schedule
-    state.
-
-    Args:
-        done: Fraction of the training, in [0, 1].
-        peak: Largest learning rate.
-    """
-    return peak * min(done / _WARM_UP, (1.0 - done) / (1.0 - _WARM_UP))
-
-
-def learning_rate(done: float, settings: Settings) -> float:
-    """Return the classifier's learning rate after the fraction ``done`` of training."""
-    if settings.schedule == "one_cycle":
-        return one_cycle(done, settings.lr)
-    return settings.lr * 0.1 ** sum(done >= share for share in settings.milestones)
 
 
 class Training:

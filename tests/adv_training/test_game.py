@@ -328,6 +328,8 @@ def test_bf16_keeps_losses_in_float32() -> None:
         ({"ramp": 1.5}, "--ramp 1.5"),
         ({"milestones": (0.5, 0.2)}, "--milestones .* rising"),
         ({"milestones": (0.5, 30.0)}, "--milestones .* fractions"),
+        ({"schedule": "cosine"}, "--schedule 'cosine' must be one of"),
+        ({"order": "both"}, "--order 'both' must be one of"),
         ({"shape": (3, 32)}, "--shape .* channels, height and width"),
         ({"ema": -0.1}, "--ema -0.1"),
         ({"label_smoothing": 1.0}, "--label-smoothing 1.0"),

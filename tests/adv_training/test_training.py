@@ -22,9 +22,10 @@ from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
 from adv_training.plan import plan_of
 from adv_training.presets import PRESETS, preset
+from adv_training.schedule import learning_rate, one_cycle
 from adv_training.settings import METHODS, Settings
 from adv_training.synthetic import synthetic_dataset
-from adv_training.training import Training, learning_rate, one_cycle
+from adv_training.training import Training
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
