@@ -85,7 +85,11 @@ def write_board(
         events = EventFile(folder / folder_name(method.method), started + next(runs), name)
         _write_method(events, method, with_ends=_has_band(board))
         # The same keys and metrics for every run, or the HParams tab hides what differs.
-        metrics = [curve.tag for curve in CURVES[board.section.kind] if _is_metric(curve.tag)]
+        metrics = [
+            curve.tag
+            for curve in CURVES[board.section.kind]
+            if _is_metric(curve.tag) and any(curve.series(one) for one in board.methods)
+        ]
         for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
             events.summary(summary)
         events.close()

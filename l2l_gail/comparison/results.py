@@ -38,7 +38,7 @@ SYNTHETIC = "synthetic"
 
 _CURVES: dict[Kind, dict[str, str]] = {
     "gail": {"return": "return_mean", "length": "length_mean"},
-    "cifar": {"clean": "clean", "pgd20": "pgd20"},
+    "cifar": {"clean": "clean", "pgd20": "pgd20", "robust": "robust"},
 }
 X_KEY: dict[Kind, str] = {"gail": "steps", "cifar": "epochs"}
 """What x counts, by its key in a summary."""
@@ -245,16 +245,16 @@ class MethodResult:
         if all("discriminator_gradients" in run.summary for run in self.runs):
             gradients = self.numbers("discriminator_gradients") / self.numbers("steps")
             return float(gradients.mean())
-        try:
-            updates, meta_every = (int(self.settings[k]) for k in ("updates", "meta_every"))
-            rollout = int(self.settings["n_envs"]) * int(self.settings["n_steps"])
-        except (KeyError, TypeError, ValueError):
-            return None
         if self.base.startswith("no_demos"):
             return 0.0
-        if self.base.startswith("l2l_gail") or self.settings.get("matched_effort"):
-            updates += updates // meta_every
-        return updates / rollout
+        learns = self.base.startswith("l2l_gail") or "meta_learning_rate" in self.settings
+        try:
+            updates = int(self.settings["updates"])
+            if learns or self.settings.get("matched_effort"):
+                updates += updates // int(self.settings["meta_every"])
+            return updates / (int(self.settings["n_envs"]) * int(self.settings["n_steps"]))
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            return None
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,11 @@ CURVES: dict[str, tuple[CurveTag, ...]] = {
         CurveTag("1 accuracy/d PGD-20, low end of 95% CI", "of the IQM", _end("pgd20", 0)),
         CurveTag("1 accuracy/e PGD-20, high end of 95% CI", "of the IQM", _end("pgd20", 1)),
         CurveTag(
+            "1 accuracy/f robust, IQM over seeds",
+            "under the standing measure, where runs have it",
+            _iqm("robust"),
+        ),
+        CurveTag(
             "2 stability/a worst seed, PGD-20",
             "smallest accuracy of any seed",
             _of_accuracy(lambda curves: curves.min(axis=0)),
@@ -229,6 +234,13 @@ def _numbers(key: str, scale: float = 1.0) -> Callable[[MethodResult], list[floa
     return lambda method: (scale * method.numbers(key)).tolist()
 
 
+def _robust(method: MethodResult) -> list[float] | None:
+    """Accuracies under the standing measure, which runs of older versions do not have."""
+    if any(run.summary.get("robust") is None for run in method.runs):
+        return None
+    return (100 * method.numbers("robust")).tolist()
+
+
 SCORES: dict[str, tuple[Score, ...]] = {
     "gail": (
         Score("true return of the last policy", True, _numbers("eval_returns")),
@@ -239,6 +251,7 @@ SCORES: dict[str, tuple[Score, ...]] = {
     ),
     "cifar": (
         Score("PGD-20 accuracy (%)", True, _numbers("pgd20", 100)),
+        Score("robust accuracy (%)", True, _robust),
         Score("clean accuracy (%)", True, _numbers("clean", 100)),
         Score("forward-equivalents", False, _numbers("forward_equivalents")),
         Score("training seconds", False, _numbers("wall_s")),

@@ -14,14 +14,14 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from l2l_gail import stats
 from l2l_gail.compare import compare
-from l2l_gail.comparison import boards_of
+from l2l_gail.comparison import boards_of, find
 from l2l_gail.comparison.boards import OVERVIEW, PALETTE, REFERENCES
 from l2l_gail.comparison.distributions import draw_profiles, profile
 from l2l_gail.comparison.figures import board_figures, score_figures
 from l2l_gail.comparison.media import adversarial_pictures, median_run
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.scores import CURVES
-from tests.comparison.support import STEPS, events, gail_run, log, sections_of
+from tests.comparison.support import STEPS, cifar_run, events, gail_run, log, sections_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -330,3 +330,27 @@ def test_pictures_set_only_runs_of_one_length_against_each_other(tmp_path: Path)
     areas = {tag.split(", ")[1]: rows for tag, rows in drawn.items() if "area" in tag}
     assert areas == {"runs of 40,000 steps": ["l2l_gail"], "runs of 8,000 steps": ["gail"]}
     assert sorted(draw_profiles(boards[0])) == [", runs of 40,000 steps", ", runs of 8,000 steps"]
+
+
+def test_the_standing_measure_is_shown_where_runs_have_it(tmp_path: Path) -> None:
+    folder = cifar_run(tmp_path, "cifar10", "pgd", 0, 0.3)
+    summary = find(tmp_path).finished[0].summary
+    curve = summary["curve"] | {"robust": [0.1, 0.25]}
+    folder.write_summary(**(summary | {"robust": 0.25, "curve": curve}))
+    compare(tmp_path)
+    points = events(board(tmp_path, "cifar10") / "pgd").Scalars(
+        "1 accuracy/f robust, IQM over seeds"
+    )
+    assert [point.value for point in points] == pytest.approx([0.1, 0.25])
+    images = events(board(tmp_path, "cifar10") / OVERVIEW).Tags()["images"]
+    assert "5 scores (pictures)/b robust accuracy (%)" in images
+
+
+def test_gradients_are_counted_from_what_a_run_recorded(tmp_path: Path) -> None:
+    plain = {"meta_every": None, "learning_rate": 1.0}
+    gail_run(tmp_path, "gail", 0, 1000, config=plain)
+    gail_run(tmp_path, "own", 0, 1000, config={"meta_learning_rate": 0.01, "meta_every": 5})
+    gail_run(tmp_path, "told", 0, 1000, discriminator_gradients=400)
+    rollout = 64 * 32
+    efforts = {m.method: m.effort_per_x for m in sections_of(tmp_path)["Hopper-v5"].methods}
+    assert efforts == {"gail": 10 / rollout, "own": 12 / rollout, "told": 400 / STEPS[-1]}
