@@ -21,7 +21,15 @@ from l2l_gail.comparison.figures import board_figures, score_figures
 from l2l_gail.comparison.media import adversarial_pictures, median_run
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.scores import CURVES
-from tests.comparison.support import STEPS, cifar_run, events, gail_run, log, sections_of
+from tests.comparison.support import (
+    STEPS,
+    cifar_run,
+    events,
+    gail_run,
+    log,
+    sections_of,
+    table_cells,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -344,6 +352,8 @@ def test_the_standing_measure_is_shown_where_runs_have_it(tmp_path: Path) -> Non
     assert [point.value for point in points] == pytest.approx([0.1, 0.25])
     images = events(board(tmp_path, "cifar10") / OVERVIEW).Tags()["images"]
     assert "5 scores (pictures)/b robust accuracy (%)" in images
+    cells = table_cells(tmp_path, "cifar10")["pgd"]
+    assert cells["robust % [95% CI]"] == "25.0 (1 seed, no interval)"
 
 
 def test_gradients_are_counted_from_what_a_run_recorded(tmp_path: Path) -> None:
