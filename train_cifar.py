@@ -15,6 +15,7 @@ The figures lie in ``benchmarks/results/runs/cifar10``.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,8 +65,15 @@ class Config:
     runs: Annotated[RunFlags, OmitArgPrefixes] = field(default_factory=RunFlags)
 
     def __post_init__(self) -> None:
-        """Refuse numbers of which there are none."""
+        """Refuse numbers of which there are none, and methods that there are not."""
         check_least(0, workers=self.workers, threads=self.threads, save_every=self.save_every)
+        for method in self.methods:
+            dataclasses.replace(self.settings, method=method)
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """The methods to train."""
+        return METHODS if self.method == "all" else [self.method]
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     runs = [
         dataclasses.replace(config.settings, method=method, data=data, seed=seed)
         for seed in config.runs.all_seeds
-        for method in (METHODS if config.method == "all" else [config.method])
+        for method in config.methods
     ]
     # The dearest first (taking an attacker for half a classifier): then no worker is left alone
     # with a long run at the end.

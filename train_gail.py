@@ -66,7 +66,7 @@ class Config:
     device: str = "cpu"
     """Of simulation and learning: cpu, cuda (not yet tried on one), or auto."""
     workers: int = 0
-    """Runs trained at a time, each in a process; 0: one a core for --seeds, else 1."""
+    """Runs trained at a time, each in a process; 0: one a core with --seeds on a CPU, else 1."""
     threads: int = 1
     """CPU threads of torch; more than 1 slows small networks down."""
     task: Annotated[TaskFlags, OmitArgPrefixes] = field(default_factory=TaskFlags)
@@ -106,7 +106,8 @@ def main(argv: list[str] | None = None) -> None:
     folders = open_folders(config.runs, config.task.env, plans)
     expert = f"{demos.n_episodes} demonstrations with a mean return of {demos.returns.mean():.0f}"
     print(f"{config.task.env}: {expert}, {config.total_timesteps:,} steps a run", flush=True)
-    workers, cores = share_cores(len(plans), config.workers or int(len(seeds) == 1))
+    one = len(seeds) == 1 or plans[0].settings["device"] != "cpu"
+    workers, cores = share_cores(len(plans), config.workers or int(one))
     jobs = {
         title: Job(config, plan, folder, demos, cores if workers > 1 else None)
         for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
@@ -129,13 +130,13 @@ def train(job: Job, tell: Tell) -> None:
     run = TrainingRun(model, folder, true_return(config))
     with closing(env), folder.owned():
         tell(Message("line", f"in {folder.path}, simulated on {place}"))
-        if config.runs.resume and folder.checkpoint.exists():
+        if config.runs.resume and folder.has_checkpoint:
             episodes = "within the episodes" if run.resume() else "in new episodes"
             tell(Message("line", f"goes on at step {model.num_timesteps:,} {episodes}"))
         else:
             folder.write_config(plan.record)
         if folder.finished and model.num_timesteps >= config.total_timesteps:
-            return
+            return tell(Message("line", "is finished already"))
         run.train(config.total_timesteps, save_every=config.save_every, tell=tell)
         folder.write_summary(
             kind="gail",

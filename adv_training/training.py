@@ -113,7 +113,7 @@ class Training:
         self._begun = _clock()
         if resume:
             check_record(folder.path, plan, resume=True)
-        if resume and folder.checkpoint.exists():
+        if resume and folder.has_checkpoint:
             self._load()
         else:
             folder.write_config(plan.record)

@@ -32,15 +32,17 @@ def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryW
     file_writer = writer._get_file_writer()
     seen: set[tuple[str, int]] = set()
     for path in earlier:
+        found: set[tuple[str, int]] = set()
         for record in RawEventFileLoader(str(path)).Load():
             event = Event.FromString(record)
-            points = [(value, (value.tag, event.step)) for value in event.summary.value]
-            kept = [value for value, at in points if at not in seen and keep(*at)]
-            seen.update(at for _, at in points if keep(*at))
+            kept = [value for value in event.summary.value if keep(value.tag, event.step)]
+            kept = [value for value in kept if (value.tag, event.step) not in seen]
+            found.update((value.tag, event.step) for value in kept)
             del event.summary.value[:]
             event.summary.value.extend(kept)
             if kept:
                 file_writer.add_event(event, event.step, event.wall_time)
+        seen |= found  # two files hold a point alike where a copying like this one was cut off
     writer.flush()
     for path in earlier:
         path.unlink()

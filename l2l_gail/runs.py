@@ -285,6 +285,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint to go on from, be it the one before the last."""
+        return self.checkpoint.exists() or previous_checkpoint(self.checkpoint).exists()
+
+    @property
     def summary(self) -> Path:
         """The summary's path; the file exists once the run is finished."""
         return self.path / "summary.json"

@@ -26,20 +26,22 @@ class DiscriminatorConfig:
         hidden_sizes: Widths of the tanh layers.
         updates_per_rollout: Gradient steps after each rollout.
         batch_size: Samples per class and step: so many of the expert and so many of the policy.
-        loss: The loss on its logits, a name of :data:`l2l_gail.gail.losses.LOSSES`.
-        penalty: Penalties on its input gradient, which add up: names of
-            :data:`l2l_gail.gail.penalties.PENALTIES`.
+        loss: The loss on its logits, a name of ``losses.LOSSES``: binary_cross_entropy,
+            least_squares or relativistic.
+        penalty: Penalties on its input gradient, which add up, names of ``penalties.PENALTIES``:
+            gradient_penalty, r1, r2 or none.
         penalty_weight: Weight of the penalties.
         entropy_weight: Weight of the Bernoulli entropy of ``D``, as a bonus (Ho & Ermon 2016).
         controller_weight: ``k`` of C-GAIL's term ``k/2 E (D - 1/2)^2`` (Luo et al. 2024,
             arXiv 2402.16349).
-        reward: The policy's reward as a function of the logit, a name of
-            :data:`l2l_gail.gail.rewards.REWARDS`. ``constant`` is the no-demonstrations control.
+        reward: The policy's reward as a function of the logit, a name of ``rewards.REWARDS``: gail,
+            airl, fairl or dail; constant is the control without demonstrations.
 
     Raises:
         InputError: A value that no training could use.
     """
 
+    # Renamed on the command line where the field's name says too little beside those of PPO.
     hidden_sizes: Annotated[tuple[int, ...], arg(name="discriminator-hidden-sizes")] = (100, 100)
     updates_per_rollout: Annotated[int, arg(name="updates")] = 10
     batch_size: Annotated[int, arg(name="discriminator-batch-size")] = 512
