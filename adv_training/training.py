@@ -14,8 +14,9 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Plan, check_record
+from l2l_gail.files import fitting
 from l2l_gail.progress import Message, Tell, silent
-from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.runs import OTHER_VERSION, RunFolder, load_checkpoint, save_checkpoint
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 from .attacks import pgd
@@ -354,11 +355,15 @@ class Training:
 
     def _load(self) -> None:
         state = load_checkpoint(self.folder.checkpoint)
-        if state["device"] != self.order.device.type:
+        if state.get("device") != self.order.device.type:
             raise InputError(
-                f"{self.folder.path} was trained on {state['device']}, whose random states do not "
-                f"fit {self.order.device.type}; resume it there, or leave --resume out"
+                f"{self.folder.path} was trained on {state.get('device')}, whose random states do "
+                f"not fit {self.order.device.type}; resume it there, or leave --resume out"
             )
+        with fitting(self.folder.checkpoint, OTHER_VERSION):
+            self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
         self.game.classifier.load_state_dict(state["classifier"])
         if self.average:
             self.average.load_state_dict(state["average"])

@@ -48,6 +48,11 @@ CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
 CHECKPOINT_VERSION = 1
 
 _SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
+OTHER_VERSION = (
+    "go on with the l2l_gail and the settings that wrote it, or start again without --resume"
+)
+"""What to do with a checkpoint that is whole but does not fit."""
+
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 

@@ -1,6 +1,7 @@
 """Files of this library: written whole, sealed with a checksum, and read as if written by a foe."""
 
 from l2l_gail.files.archive import open_archive, read_member
+from l2l_gail.files.fitting import fitting
 from l2l_gail.files.regular import open_regular, read_json, read_text
 from l2l_gail.files.seal import check_seal, seal
 from l2l_gail.files.tensors import load_tensors, read_tensors, save_tensors
@@ -9,6 +10,7 @@ from l2l_gail.files.writing import atomic_write
 __all__ = [
     "atomic_write",
     "check_seal",
+    "fitting",
     "load_tensors",
     "open_archive",
     "open_regular",

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from l2l_gail.core import Adam, L2LTrainer, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
+from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.fit import env_spec, warn_of_observations, warn_of_reward, warn_of_units
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.saving import fitting, plain_fields, saved_file, write_model
+from l2l_gail.gail.saving import plain_fields, saved_file, write_model
 from l2l_gail.gail.updates import DiscriminatorUpdates
 from l2l_gail.ppo import (
     NormalizedPolicy,

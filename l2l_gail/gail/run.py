@@ -16,12 +16,13 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
 from l2l_gail.event_files import continued_writer
+from l2l_gail.files import fitting
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.health import HealthCallback
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.progress import Tell, silent
-from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.runs import OTHER_VERSION, RunFolder, load_checkpoint, save_checkpoint
 from l2l_gail.snapshots import SnapshotCallback
 from l2l_gail.stopping import signals_deferred
 
@@ -60,9 +61,13 @@ class TrainingRun:
             starts new episodes, with seeds of its own.
 
         Raises:
-            InputError: If the checkpoint is damaged or of another version.
+            InputError: If the checkpoint is damaged, or of another version or other settings.
         """
         state = load_checkpoint(self.folder.checkpoint)
+        with fitting(self.folder.checkpoint, OTHER_VERSION):
+            return self._restore(state)
+
+    def _restore(self, state: dict[str, Any]) -> bool:
         self.model.set_parameters(state["parameters"], device=self.model.device)
         self.model.num_timesteps = state["steps"]
         self.model._n_updates = state["policy_epochs"]

@@ -27,7 +27,7 @@ from l2l_gail.gail.saved_fields import check_saved
 from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
 from l2l_gail.saved_models import SavedModel, read_model
 
-__all__ = ["fitting", "plain_fields", "saved_file", "write_model"]
+__all__ = ["plain_fields", "saved_file", "write_model"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,6 @@ class _SavedLearnedRule:
     learn_step: bool = True
     holdout_fraction: float = 0.25
 
-
-_MISFITS = (
-    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
-    *(RuntimeError, AssertionError, MemoryError),
-)
 
 _KNOWN: dict[tuple[str, str], type] = {
     **{
@@ -101,22 +96,6 @@ def saved_file(path: Any) -> Iterator[Path]:
         copy = Path(folder) / "model.zip"
         copy.write_bytes(path.read())
         yield copy
-
-
-@contextlib.contextmanager
-def fitting(path: Path) -> Iterator[None]:
-    """Say in one line what does not fit while a model is built from an archive.
-
-    Raises:
-        InputError: In place of whatever Stable-Baselines3 or torch raise.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except _MISFITS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} cannot be loaded: {reason:.500}") from error
 
 
 def _with_suffix(path: Any) -> Path:

@@ -13,8 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import envs
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, TrainingRun
-from l2l_gail.runs import RunFolder
+from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 from tests.gail.support import walk_envs
 from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, assert_trained_alike, make
 
@@ -109,3 +110,19 @@ def test_a_state_of_other_environments_is_not_forced_on_these(tmp_path: Path) ->
     assert not other.resume()
     other.train(2 * N_ENVS * N_STEPS)
     assert other.model.num_timesteps >= 2 * N_ENVS * N_STEPS
+
+
+@pytest.mark.parametrize("lost", ["parameters", "policy_epochs", "curve", "random"])
+def test_a_checkpoint_that_lacks_something_is_refused_in_one_line(
+    lost: str, tmp_path: Path
+) -> None:
+    folder = RunFolder.create(tmp_path, "env", "old", 0)
+    run = hopper_run(GAIL, "MlpPolicy", folder, None)
+    run.train(N_ENVS * N_STEPS)
+    state = load_checkpoint(folder.checkpoint)
+    del state[lost]
+    save_checkpoint(folder.checkpoint, state)
+    again = hopper_run(GAIL, "MlpPolicy", folder, None)
+    with pytest.raises(InputError, match=f"it lacks '{lost}'; .* without --resume") as caught:
+        again.resume()
+    assert "\n" not in str(caught.value)

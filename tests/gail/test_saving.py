@@ -174,7 +174,7 @@ def test_common_settings_need_no_unpickling(tmp_path: Path) -> None:
             "larger",
         ),
         ("rule_spec", {"rule": "no such rule", "config": {}}, "rule cannot be built"),
-        ("observation_space", None, "cannot be loaded"),
+        ("observation_space", None, "does not fit this version"),
     ],
 )
 def test_settings_that_cannot_be_true_are_refused_before_they_cost_anything(

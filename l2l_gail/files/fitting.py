@@ -1,0 +1,42 @@
+"""Building something from a file's content, with one line for whatever does not fit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from l2l_gail.errors import InputError
+
+__all__ = ["fitting"]
+
+_MISFITS = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(RuntimeError, AssertionError, MemoryError),
+)
+
+
+@contextlib.contextmanager
+def fitting(path: str | Path, way_out: str = "") -> Iterator[None]:
+    """Say in one line what does not fit while something is built from a file that is whole.
+
+    A file of another version, or of other settings, lacks a key here and has another shape there;
+    torch and Stable-Baselines3 say so in their own ways.
+
+    Args:
+        path: The file.
+        way_out: What to do; nothing is added if empty.
+
+    Raises:
+        InputError: In place of what was raised inside, if that speaks of content.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _MISFITS as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
+        advice = f"; {way_out}" if way_out else ""
+        raise InputError(f"{path} does not fit this version: {reason:.500}{advice}") from error
