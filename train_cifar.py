@@ -15,6 +15,7 @@ The figures lie in ``benchmarks/results/runs/cifar10``.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from adv_training import (
     Settings,
     Training,
     check_batch_size,
+    evaluate_main,
     forward_equivalents,
     plan_of,
     results_table,
@@ -90,13 +92,19 @@ class Job:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Find the data, train and evaluate each method with each seed, print the table."""
+    """Find the data, train and evaluate each method with each seed, print the table.
+
+    ``train_cifar.py evaluate RUN`` attacks a finished run instead.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["evaluate"]:
+        return evaluate_main(argv[1:])
     config = parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION)
     device = choose_device(config.device)
     location = config.images.locate()
-    data = "cifar10" if location else "synthetic"
     # All read once, so that whatever is wrong with it is said before any process starts.
     dataset = config.images.load(location, check=True)
+    data = dataset.name
     check_batch_size(config.settings.batch_size, dataset)
 
     runs = [

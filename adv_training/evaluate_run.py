@@ -15,7 +15,8 @@ import tyro
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
-from l2l_gail.runs import RunFolder, atomic_write, load_checkpoint
+from l2l_gail.files import read_json
+from l2l_gail.runs import atomic_write, load_checkpoint
 
 from .autoattack import AUTOATTACKS
 from .load import load_dataset, locate
@@ -164,17 +165,18 @@ def evaluate_main(argv: list[str]) -> None:
 
 def _settings_of(run: Path) -> tuple[Settings, list[int]]:
     """Return what a run was trained with, and how many images it had."""
-    if not (run / "summary.json").is_file():
-        raise InputError(
-            f"{run} holds no finished run (no summary.json); give <out>/<data>/<method>/seed<k>"
-        )
-    config = RunFolder(run, run.parent.parent.name, run.parent.name, 0).read_config()
-    names = {field.name for field in dataclasses.fields(Settings)}
-    if not {"method", "data", "images"} <= config.keys():
+    summary = read_json(
+        run / "summary.json",
+        way_out="train again",
+        missing=f"{run} holds no finished run (no summary.json); give the folder of one seed",
+    )
+    known = summary.get("settings")
+    if summary.get("kind") != "cifar" or not isinstance(known, dict):
         raise InputError(f"{run} is no run of train_cifar.py")
-    known: dict[str, Any] = {name: value for name, value in config.items() if name in names}
+    names = {field.name for field in dataclasses.fields(Settings)}
     known.setdefault("attacker", "slim")  # what there was before there was a choice
-    return Settings(**known), config["images"]
+    sizes = [summary[f"{part}_images"] for part in ("train", "held_out", "eval")]
+    return Settings(**{name: value for name, value in known.items() if name in names}), sizes
 
 
 def _weights(checkpoint: dict[str, Any], which: Which) -> dict[str, torch.Tensor]:

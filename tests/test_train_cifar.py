@@ -221,3 +221,14 @@ def test_what_differs_is_a_group_of_its_own(tmp_path: Path) -> None:
     assert summary.parent.parent.name == (
         "pgd+epochs=1+batch_size=50+model=tiny_cnn+pgd_steps=1+train_size=300+eval_size=60"
     )
+
+
+def test_a_finished_run_is_evaluated_by_the_same_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_cifar.main([*SHORT, "--method", "grad_l2l", "--out", str(tmp_path)])
+    (summary,) = tmp_path.rglob("summary.json")
+    train_cifar.main(["evaluate", str(summary.parent), "--eval-size", "60"])
+    text = capsys.readouterr().out
+    assert "all attacks" in text
+    assert "fine_tuned" in text

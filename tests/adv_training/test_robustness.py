@@ -226,8 +226,9 @@ def test_a_run_is_evaluated_from_its_folder(
 
 def test_a_run_on_data_of_one_s_own_cannot_be_read_back(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "mine" / "grad_l2l" / "seed0")
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"data": "mine"}))
+    summary = json.loads((copy / "summary.json").read_text())
+    summary["settings"]["data"] = "mine"
+    (copy / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(InputError, match="trained on mine, which cannot be read") as caught:
         evaluate_run(EvaluateConfig(copy))
     assert "\n" not in str(caught.value)
