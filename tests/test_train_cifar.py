@@ -228,7 +228,8 @@ def test_a_finished_run_is_evaluated_by_the_same_script(
 ) -> None:
     train_cifar.main([*SHORT, "--method", "grad_l2l", "--out", str(tmp_path)])
     (summary,) = tmp_path.rglob("summary.json")
-    train_cifar.main(["evaluate", str(summary.parent), "--eval-size", "60"])
+    flags = ("--eval-size", "60", "--attacks", "standing", "learned")
+    train_cifar.main(["evaluate", str(summary.parent), *flags])
     text = capsys.readouterr().out
     assert "all attacks" in text
-    assert "fine_tuned" in text
+    assert "learned" in text
