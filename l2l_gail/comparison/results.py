@@ -358,6 +358,8 @@ class Section:
 def _seed_curve(run: Run, kind: Kind, key: str) -> tuple[Floats, Floats] | None:
     """Steps and values of one seed; None where its summary has no such curve."""
     curve = run.summary.get("curve") or {}
+    if not isinstance(curve, dict):
+        raise InputError(f"{run.folder.summary}: its curve is no object: run that seed again")
     if not curve.get(X_KEY[kind]) or not curve.get(key):
         return None
     x = as_floats(run, f"curve.{X_KEY[kind]}", curve[X_KEY[kind]])

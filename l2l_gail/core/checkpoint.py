@@ -80,7 +80,14 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
         for tensor in weights.values():
             rule.to(tensor.dtype)  # a rule that worked in float64 still does
         rule.load_state_dict(weights)
-    except (TypeError, AttributeError, ArithmeticError, RuntimeError, ValueError) as error:
+    except (
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the {name} checkpoint does not fit this version: {reason}") from error
     return rule

@@ -70,6 +70,9 @@ def keep_a_copy(path: Path, copy: Path) -> None:
             path.replace(copy)
         else:
             temporary.replace(copy)
+            # Two names of one file are both left as they are by a rename: so it is where a process
+            # was killed between this copy and the file's replacement.
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise _not_written(copy, error) from error
 

@@ -172,6 +172,7 @@ def without(key: str) -> dict[str, Any]:
         (with_changes(state_dict={"w1": torch.tensor(math.nan)}), "no finite weights"),
         (with_changes(rule=["adam"]), "holds no name"),
         (with_changes(config=[("lr", 1e-3)]), "no configuration"),
+        (with_changes(config={"lr": 1e-3, "betas": {}}), "does not fit this version"),
         (with_changes(config={"lr": 1e-3, "hidden": 10**9}), "does not fit this version.*w1"),
     ],
 )

@@ -163,6 +163,8 @@ def test_a_copy_is_kept_where_links_are_known_and_where_not(tmp_path, monkeypatc
     path.write_text("old")
     keep_a_copy(path, copy)
     assert (path.read_text(), copy.read_text()) == ("old", "old")
+    keep_a_copy(path, copy)  # now two names of one file, which a rename would leave as they are
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "a-previous"]
 
     def no_links(*paths: object) -> None:
         raise PermissionError(1, "Operation not permitted")
