@@ -27,6 +27,7 @@ from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields, saved_file, write_model
 from l2l_gail.gail.updates import DiscriminatorUpdates
+from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
     NormalizedPolicy,
     ObservationStatistics,
@@ -98,6 +99,7 @@ class GAIL(TensorPPO):
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
     ) -> None:
+        handle_mujoco_warnings()  # of environments that nobody else watches
         super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)
         self.demonstrations = _read(demonstrations)
         self.rule: UpdateRule | None = rule
