@@ -6,11 +6,14 @@
 In the document a table stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``, NAME being
 a folder of ``benchmarks/results/gail`` and one of the views below: ``settings.cells``.
 
+The views are the functions of :data:`VIEWS`. Their figures:
+
 ======== ===========================================================================================
 A        mean over training of the stochastic policy's true return
 E        area under the evaluations of the deterministic policy, divided by the steps
 last     the last evaluation
-tail     mean of the worst 20 % of the last ten evaluations (of all, where there are fewer)
+tail     mean of the worst 20 % of the last ten evaluations (of the last half, where there are fewer
+         than twenty)
 ======== ===========================================================================================
 
 Intervals are 95 % percentile bootstraps over seeds, drawn inside each cell. With three seeds or
@@ -20,8 +23,10 @@ fewer they are too narrow; the number of seeds stands beside each figure.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -39,6 +44,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.stats import area_under_curve  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "gail"
+CONFIGS = Path(__file__).resolve().parent / "configs"
 DOCUMENT = ROOT / "docs" / "results.md"
 RESAMPLES = 10_000
 BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
@@ -78,8 +84,7 @@ class Grid:
             InputError: There are none.
         """
         grid = cls()
-        for file in sorted(folder.glob("*.json")):
-            record = json.loads(file.read_text())
+        for record in in_order(folder):
             grid.records[record["env"], record["setting"], record["method"]].append(record)
         if not grid.records:
             raise InputError(f"no records in {folder}: run benchmarks/gail/grid.py first")
@@ -94,6 +99,22 @@ class Grid:
     def values(self, key: tuple[str, str, str], measure: Callable[[Any], float]) -> Floats:
         """Return a measure of one cell, seed by seed."""
         return np.array([measure(record) for record in self.records.get(key, [])])
+
+
+def in_order(folder: Path) -> list[dict[str, Any]]:
+    """Return a folder's records in the order of its configuration, where there is one."""
+    records = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    file = CONFIGS / f"{folder.name}.toml"
+    if not file.exists():
+        return records
+    grid = tomllib.loads(file.read_text())
+    order = [*grid["envs"], *grid.get("settings", {}), *grid["methods"]]
+    place = {name: i for i, name in enumerate(order)}
+
+    def key(record: dict[str, Any]) -> list[int]:
+        return [place.get(record[name], len(place)) for name in ("env", "setting", "method")]
+
+    return sorted(records, key=key)
 
 
 def return_in_training(record: dict[str, Any]) -> float:
@@ -113,9 +134,10 @@ def last(record: dict[str, Any]) -> float:
 
 
 def tail(record: dict[str, Any]) -> float:
-    """Return the mean of the worst fifth of the last ten evaluations."""
-    ten = np.sort(record["evaluations"]["return_mean"][-10:])
-    return float(ten[: max(1, len(ten) // 5)].mean())
+    """Return the mean of the worst fifth of the last ten evaluations, or of the last half."""
+    curve = record["evaluations"]["return_mean"]
+    late = np.sort(curve[-min(10, math.ceil(len(curve) / 2)) :])
+    return float(late[: max(1, len(late) // 5)].mean())
 
 
 def number(name: str) -> Callable[[dict[str, Any]], float]:
@@ -257,9 +279,30 @@ def flatness(grid: Grid) -> str:
 
 
 def with_interval(value: float, draws: Floats, digits: int) -> str:
-    """Return a figure and its bootstrap interval in words."""
+    """Return a figure and its bootstrap interval in words; no interval from single seeds."""
     low, high = interval(draws)
+    if low == high:
+        return f"{value:.{digits}f}"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def differences(grid: Grid) -> str:
+    """Each method less the first one, in every environment: A, E and tail with intervals."""
+    reference, *others = grid.names(2)
+    rows = []
+    for env, setting in dict.fromkeys(key[:2] for key in grid.records):
+        for method in others:
+            if not all((env, setting, m) in grid.records for m in (reference, method)):
+                continue
+            row = [env, setting, f"{method} less {reference}"]
+            for measure in (return_in_training, area, tail):
+                mine, theirs = (
+                    grid.values((env, setting, m), measure) for m in (method, reference)
+                )
+                draws = resampled_means(mine, 0) - resampled_means(theirs, 1)
+                row.append(with_interval(mine.mean() - theirs.mean(), draws, 0))
+            rows.append(row)
+    return markdown(["environment", "setting", "difference", "A", "E", "tail"], rows)
 
 
 def steps(grid: Grid) -> str:
@@ -289,6 +332,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "methods": methods,
     "cells": cells,
     "flatness": flatness,
+    "differences": differences,
     "steps": steps,
 }
 

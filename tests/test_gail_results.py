@@ -1,0 +1,85 @@
+"""The tables of docs/results.md against the records that they are made from."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from l2l_gail.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "benchmarks" / "gail" / "configs").glob("*.toml"))
+
+
+def load(name: str) -> ModuleType:
+    path = list(sys.path)
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / "gail" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    sys.path[:] = path
+    return module
+
+
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
+    return load("report")
+
+
+@pytest.fixture(scope="module")
+def grid() -> ModuleType:
+    return load("grid")
+
+
+def test_every_table_of_the_document_is_what_its_records_give(report: ModuleType) -> None:
+    text = report.DOCUMENT.read_text()
+    blocks = list(report.BLOCK.finditer(text))
+    assert len(blocks) > 5
+    for block in blocks:
+        assert block[0] == f"{block[1]}{report.table(block[2], report.RESULTS)}{block[3]}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_record_was_made_by_its_configuration(path: Path, grid: ModuleType) -> None:
+    configuration = tomllib.loads(path.read_text())
+    assert configuration["name"] == path.stem
+    cells = dict(grid.cells(configuration))
+    records = sorted((grid.RESULTS / path.stem).glob("*.json"))
+    assert records
+    for file in records:
+        grid.check_same(file, cells[file.stem])
+
+
+def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: ModuleType) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps({"seed": 0, "steps": 5}))
+    with pytest.raises(InputError, match="other steps"):
+        grid.check_same(file, {"seed": 0, "steps": 6})
+
+
+def test_the_tail_is_the_worst_of_the_late_evaluations(report: ModuleType) -> None:
+    def tail(curve: list[float]) -> float:
+        return report.tail({"evaluations": {"return_mean": curve}})
+
+    assert tail([0.0, 0.0, 5.0, 3.0, 4.0]) == 3.0
+    assert tail([-9.0] * 20 + [8.0, 1.0, 9.0, 3.0, *[7.0] * 6]) == 2.0
+
+
+def test_an_interval_of_means_covers_the_mean_and_narrows_with_seeds(report: ModuleType) -> None:
+    values = np.random.default_rng(0).normal(5.0, 1.0, 40)
+    few = report.interval(report.resampled_means(values[:10], 0))
+    many = report.interval(report.resampled_means(values, 0))
+    assert few[0] < values[:10].mean() < few[1]
+    assert many[0] < values.mean() < many[1]
+    assert many[1] - many[0] < few[1] - few[0]
+    # Close to the normal interval, 1.96 standard errors to either side.
+    assert many[1] - many[0] == pytest.approx(2 * 1.96 * values.std() / np.sqrt(40), rel=0.1)
