@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,76 +10,35 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 import l2l_gail.core.trainer as core_trainer
 from l2l_gail.core import (
-    Adam,
     CoordinateMLP,
     L2LTrainer,
     OptimisticAdam,
     Oracle,
-    UpdateRule,
-    build_rule,
-    register_rule,
-    rule_name,
 )
-from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
     GAIL,
     L2LGAIL,
-    DiscriminatorConfig,
     RuleTraining,
     TanhDiscriminator,
     behaviour_cloning,
 )
+from tests.gail.models import (
+    ROLLOUT,
+    SMALL,
+    assert_same_weights,
+    default_rule,
+    make,
+    more,
+    weights_of,
+)
 from tests.gail.support import ENV_ID, TIME_LIMIT, walk_demos, walk_envs
-
-SMALL = DiscriminatorConfig(hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16)
-ROLLOUT = 2 * 16
-
-
-def _more(**changes: Any) -> DiscriminatorConfig:
-    return dataclasses.replace(SMALL, **changes)
-
-
-def make(cls: type[GAIL] = GAIL, n_steps: int = 16, **kwargs: Any) -> GAIL:
-    """A small model; it seeds torch's global generator, so train it before making another."""
-    kwargs.setdefault("discriminator", SMALL)
-    kwargs.setdefault("rule", default_rule(cls))
-    return cls(
-        "MlpPolicy",
-        walk_envs(),
-        walk_demos(),
-        n_steps=n_steps,
-        batch_size=16,
-        n_epochs=2,
-        seed=0,
-        device="cpu",
-        **kwargs,
-    )
-
-
-def default_rule(cls: type[GAIL], lr: float = 1e-3) -> UpdateRule:
-    return CoordinateMLP(lr, seed=0) if cls is L2LGAIL else Adam(lr)
-
-
-def weights_of(model: GAIL) -> dict[str, torch.Tensor]:
-    return {
-        **{f"policy.{k}": v for k, v in model.policy.state_dict().items()},
-        **{f"disc.{k}": v for k, v in model.discriminator.state_dict().items()},
-    }
-
-
-def assert_same_weights(a: GAIL, b: GAIL) -> None:
-    left, right = weights_of(a), weights_of(b)
-    assert left.keys() == right.keys()
-    differing = [name for name in left if not torch.equal(left[name], right[name])]
-    assert differing == []
 
 
 def test_time_limit_bootstraps_the_learned_reward_not_the_environments() -> None:
@@ -202,13 +160,13 @@ def test_twice_the_updates_spend_as_many_gradients_as_the_learned_rule(
     make(L2LGAIL).learn(ROLLOUT)
     by_the_rule = spent.pop("gradients")
     spent["gradients"] = 0
-    make(GAIL, discriminator=_more(updates_per_rollout=6)).learn(ROLLOUT)
+    make(GAIL, discriminator=more(updates_per_rollout=6)).learn(ROLLOUT)
     assert spent["gradients"] == by_the_rule == 6
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
-    model = make(cls, discriminator=_more(updates_per_rollout=60), rule=default_rule(cls, 1e-2))
+    model = make(cls, discriminator=more(updates_per_rollout=60), rule=default_rule(cls, 1e-2))
     updates = model.discriminator_updates
     generator = torch.Generator().manual_seed(0)
     expert = torch.randn(64, 3, generator=generator) + torch.tensor([1.0, 0.0, 0.0])
@@ -223,7 +181,7 @@ def test_updates_improve_the_discriminator(cls: type[GAIL]) -> None:
 
 
 def test_no_demos_pays_one_a_step() -> None:
-    model = make(discriminator=_more(reward="constant"))
+    model = make(discriminator=more(reward="constant"))
     _, callback = model._setup_learn(1)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
     buffer = model.rollout_buffer
@@ -331,7 +289,7 @@ def test_load_takes_what_the_constructor_takes(tmp_path: Path) -> None:
         tmp_path / "model",
         env=walk_envs(),
         demonstrations=tmp_path / "walk.npz",
-        discriminator=_more(updates_per_rollout=5),
+        discriminator=more(updates_per_rollout=5),
         rule_training=RuleTraining(meta_every=2),
         device="cpu",
     )
@@ -387,7 +345,7 @@ def test_foreign_parameters_are_refused() -> None:
     optimistic = make(rule=OptimisticAdam(1e-3))
     with pytest.raises(ValueError, match="OptimisticAdam"):
         optimistic.set_parameters(adam.get_parameters())
-    wider = make(discriminator=_more(hidden_sizes=(9, 8)))
+    wider = make(discriminator=more(hidden_sizes=(9, 8)))
     saved = adam.discriminator_updates.state_dict()
     with pytest.raises(ValueError, match="shapes"):
         wider.discriminator_updates.load_state_dict(saved)
@@ -400,147 +358,3 @@ def test_unfit_spaces_and_policies_are_refused_at_once() -> None:
         make(use_sde=True, warm_start_steps=5)
     with pytest.raises(InputError, match="observation space"):
         GAIL("MlpPolicy", "FrozenLake-v1", walk_demos())
-
-
-def test_a_learned_rule_with_nothing_to_be_trained_on_is_refused() -> None:
-    with pytest.raises(InputError, match="holdout_fraction"):
-        make(L2LGAIL, rule_training=RuleTraining(holdout_fraction=0.0))
-
-
-def test_the_rule_is_an_object_and_the_given_one_is_not_touched() -> None:
-    rule = CoordinateMLP(1e-3, seed=0)
-    model = make(GAIL, rule=rule).learn(2 * ROLLOUT)
-    assert_same_weights(model, make(L2LGAIL).learn(2 * ROLLOUT))
-    assert rule.log_step.item() == 0.0
-    assert model.rule.log_step.item() != 0.0
-
-
-@pytest.mark.parametrize(
-    "rule",
-    ["sgd", "adam", "optimistic_adam", "extragradient", "prodigy", "coordinate_mlp"],
-)
-def test_any_rule_of_the_core_trains_is_saved_and_loaded(rule: str, tmp_path: Path) -> None:
-    model = make(GAIL, rule=build_rule(rule, lr=1e-3)).learn(ROLLOUT)
-    before = make(GAIL, rule=build_rule(rule, lr=1e-3))
-    assert not torch.equal(
-        weights_of(model)["disc.layers.0.weight"], weights_of(before)["disc.layers.0.weight"]
-    )
-    model.save(tmp_path / "model")
-    again = GAIL.load(
-        tmp_path / "model", env=walk_envs(), demonstrations=walk_demos(), device="cpu"
-    )
-    assert rule_name(again.rule) == rule
-    assert_same_weights(again, model)
-    for left, right in zip(
-        again.discriminator_updates.trainer.state.values(),
-        model.discriminator_updates.trainer.state.values(),
-        strict=True,
-    ):
-        torch.testing.assert_close(left, right, rtol=0, atol=0)
-
-
-class Halving(UpdateRule):
-    """Someone's own rule: gradient descent whose rate halves at every step."""
-
-    def __init__(self, lr: float) -> None:
-        super().__init__(lr=lr)
-        self.lr = lr
-
-    def init(self, variables: Any) -> Any:
-        return {"t": 0}
-
-    def forward(self, variables: Any, oracle: Oracle, state: Any) -> Any:
-        rate = self.lr * 0.5 ** state["t"]
-        gradient = oracle(variables)
-        moved = {name: tensor - rate * gradient[name] for name, tensor in variables.items()}
-        return moved, {"t": state["t"] + 1}
-
-
-def test_a_rule_of_ones_own_is_saved_once_it_has_a_name(tmp_path: Path) -> None:
-    model = make(GAIL, rule=Halving(0.1)).learn(ROLLOUT)
-    assert model.discriminator_updates.trainer.state == {"t": 3}
-    with pytest.raises(InputError, match="register_rule"):
-        model.save(tmp_path / "model")
-    assert not (tmp_path / "model.zip").exists()
-    register_rule("halving", Halving)
-    model.save(tmp_path / "model")
-    again = GAIL.load(tmp_path / "model", device="cpu")
-    assert isinstance(again.rule, Halving)
-    assert again.rule.lr == 0.1
-    assert again.discriminator_updates.trainer.state == {"t": 3}
-
-
-class Bilinear(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.form = torch.nn.Bilinear(2, 1, 1)
-
-    def forward(self, obs: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
-        return self.form(obs, acts)
-
-
-@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
-def test_a_discriminator_of_ones_own_trains_and_is_saved(cls: type[GAIL], tmp_path: Path) -> None:
-    network = Bilinear()
-    untouched = network.form.weight.clone()
-    model = make(cls, discriminator_network=network).learn(2 * ROLLOUT)
-    assert torch.equal(network.form.weight, untouched)
-    assert not torch.equal(model.discriminator.network.form.weight, untouched)
-    model.save(tmp_path / "model")
-    again = cls.load(tmp_path / "model", discriminator_network=network, device="cpu")
-    assert_same_weights(again, model)
-
-
-def demos_like_walk(**changes: Any) -> Demonstrations:
-    demos = walk_demos()
-    names = [field.name for field in dataclasses.fields(demos)]
-    return Demonstrations(**{name: getattr(demos, name) for name in names} | changes)
-
-
-def in_units(unit: float) -> GAIL:
-    demos = walk_demos()
-    scaled = demos_like_walk(obs=demos.obs * unit, next_obs=demos.next_obs * unit)
-    return GAIL("MlpPolicy", walk_envs(), scaled, n_steps=16, batch_size=16, seed=0, device="cpu")
-
-
-@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-6])
-def test_observations_in_small_units_are_seen_as_well(unit: float) -> None:
-    model, demos = in_units(unit), walk_demos()
-    features = model.policy.features_extractor(torch.as_tensor(demos.obs * unit))
-    assert features.std(0, correction=0).min().item() == pytest.approx(1.0, abs=0.01)
-
-
-def test_an_entry_too_small_to_be_seen_beside_the_others_is_named() -> None:
-    demos = walk_demos()
-    mixed = demos.obs * np.array([1e-6, 1.0], np.float32)
-    with pytest.warns(UserWarning, match=r"1 of 2 observation entries \(the first: 0\)"):
-        GAIL("MlpPolicy", walk_envs(), demos_like_walk(obs=mixed), n_steps=16, batch_size=16)
-
-
-def test_a_reward_that_pays_for_not_finishing_is_warned_of() -> None:
-    ends = walk_demos().truncated
-    finishing = demos_like_walk(terminals=ends, truncated=np.zeros_like(ends))
-    kwargs = {"n_steps": 16, "batch_size": 16}
-    with pytest.warns(UserWarning, match="--reward airl"):
-        GAIL("MlpPolicy", walk_envs(), finishing, **kwargs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        GAIL("MlpPolicy", walk_envs(), finishing, discriminator=_more(reward="airl"), **kwargs)
-        GAIL("MlpPolicy", walk_envs(), walk_demos(), **kwargs)
-
-
-def test_observations_that_a_wrapper_has_changed_are_warned_of() -> None:
-    class Scaled(gymnasium.ObservationWrapper):
-        def observation(self, observation: np.ndarray) -> np.ndarray:
-            return observation * np.float32(1000.0)
-
-    env = make_vec_env(ENV_ID, 2, seed=0, wrapper_class=Scaled)
-    model = GAIL("MlpPolicy", env, walk_demos(), n_steps=16, batch_size=16, seed=0)
-    with pytest.warns(UserWarning, match="wrapper"):
-        model.learn(ROLLOUT)
-
-
-def test_other_arguments_of_the_environment_are_warned_of() -> None:
-    demos = demos_like_walk(env_kwargs={"gravity": 3.0})
-    with pytest.warns(UserWarning, match="gravity 3.0 there and not given here"):
-        GAIL("MlpPolicy", walk_envs(), demos, n_steps=16, batch_size=16)

@@ -1,0 +1,78 @@
+"""What speaks against a training is said before it begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.env_util import make_vec_env
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.gail import (
+    GAIL,
+)
+from tests.gail.models import (
+    ROLLOUT,
+    more,
+)
+from tests.gail.support import ENV_ID, walk_demos, walk_envs
+
+
+def demos_like_walk(**changes: Any) -> Demonstrations:
+    demos = walk_demos()
+    names = [field.name for field in dataclasses.fields(demos)]
+    return Demonstrations(**{name: getattr(demos, name) for name in names} | changes)
+
+
+def in_units(unit: float) -> GAIL:
+    demos = walk_demos()
+    scaled = demos_like_walk(obs=demos.obs * unit, next_obs=demos.next_obs * unit)
+    return GAIL("MlpPolicy", walk_envs(), scaled, n_steps=16, batch_size=16, seed=0, device="cpu")
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-6])
+def test_observations_in_small_units_are_seen_as_well(unit: float) -> None:
+    model, demos = in_units(unit), walk_demos()
+    features = model.policy.features_extractor(torch.as_tensor(demos.obs * unit))
+    assert features.std(0, correction=0).min().item() == pytest.approx(1.0, abs=0.01)
+
+
+def test_an_entry_too_small_to_be_seen_beside_the_others_is_named() -> None:
+    demos = walk_demos()
+    mixed = demos.obs * np.array([1e-6, 1.0], np.float32)
+    with pytest.warns(UserWarning, match=r"1 of 2 observation entries \(the first: 0\)"):
+        GAIL("MlpPolicy", walk_envs(), demos_like_walk(obs=mixed), n_steps=16, batch_size=16)
+
+
+def test_a_reward_that_pays_for_not_finishing_is_warned_of() -> None:
+    ends = walk_demos().truncated
+    finishing = demos_like_walk(terminals=ends, truncated=np.zeros_like(ends))
+    kwargs = {"n_steps": 16, "batch_size": 16}
+    with pytest.warns(UserWarning, match="--reward airl"):
+        GAIL("MlpPolicy", walk_envs(), finishing, **kwargs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GAIL("MlpPolicy", walk_envs(), finishing, discriminator=more(reward="airl"), **kwargs)
+        GAIL("MlpPolicy", walk_envs(), walk_demos(), **kwargs)
+
+
+def test_observations_that_a_wrapper_has_changed_are_warned_of() -> None:
+    class Scaled(gymnasium.ObservationWrapper):
+        def observation(self, observation: np.ndarray) -> np.ndarray:
+            return observation * np.float32(1000.0)
+
+    env = make_vec_env(ENV_ID, 2, seed=0, wrapper_class=Scaled)
+    model = GAIL("MlpPolicy", env, walk_demos(), n_steps=16, batch_size=16, seed=0)
+    with pytest.warns(UserWarning, match="wrapper"):
+        model.learn(ROLLOUT)
+
+
+def test_other_arguments_of_the_environment_are_warned_of() -> None:
+    demos = demos_like_walk(env_kwargs={"gravity": 3.0})
+    with pytest.warns(UserWarning, match="gravity 3.0 there and not given here"):
+        GAIL("MlpPolicy", walk_envs(), demos, n_steps=16, batch_size=16)

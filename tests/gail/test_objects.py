@@ -1,0 +1,120 @@
+"""Rules and discriminators as objects, a user's own among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from l2l_gail.core import (
+    CoordinateMLP,
+    Oracle,
+    UpdateRule,
+    build_rule,
+    register_rule,
+    rule_name,
+)
+from l2l_gail.errors import InputError
+from l2l_gail.gail import (
+    GAIL,
+    L2LGAIL,
+    RuleTraining,
+)
+from tests.gail.models import (
+    ROLLOUT,
+    assert_same_weights,
+    make,
+    weights_of,
+)
+from tests.gail.support import walk_demos, walk_envs
+
+
+def test_a_learned_rule_with_nothing_to_be_trained_on_is_refused() -> None:
+    with pytest.raises(InputError, match="holdout_fraction"):
+        make(L2LGAIL, rule_training=RuleTraining(holdout_fraction=0.0))
+
+
+def test_the_rule_is_an_object_and_the_given_one_is_not_touched() -> None:
+    rule = CoordinateMLP(1e-3, seed=0)
+    model = make(GAIL, rule=rule).learn(2 * ROLLOUT)
+    assert_same_weights(model, make(L2LGAIL).learn(2 * ROLLOUT))
+    assert rule.log_step.item() == 0.0
+    assert model.rule.log_step.item() != 0.0
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["sgd", "adam", "optimistic_adam", "extragradient", "prodigy", "coordinate_mlp"],
+)
+def test_any_rule_of_the_core_trains_is_saved_and_loaded(rule: str, tmp_path: Path) -> None:
+    model = make(GAIL, rule=build_rule(rule, lr=1e-3)).learn(ROLLOUT)
+    before = make(GAIL, rule=build_rule(rule, lr=1e-3))
+    assert not torch.equal(
+        weights_of(model)["disc.layers.0.weight"], weights_of(before)["disc.layers.0.weight"]
+    )
+    model.save(tmp_path / "model")
+    again = GAIL.load(
+        tmp_path / "model", env=walk_envs(), demonstrations=walk_demos(), device="cpu"
+    )
+    assert rule_name(again.rule) == rule
+    assert_same_weights(again, model)
+    for left, right in zip(
+        again.discriminator_updates.trainer.state.values(),
+        model.discriminator_updates.trainer.state.values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+
+
+class Halving(UpdateRule):
+    """Someone's own rule: gradient descent whose rate halves at every step."""
+
+    def __init__(self, lr: float) -> None:
+        super().__init__(lr=lr)
+        self.lr = lr
+
+    def init(self, variables: Any) -> Any:
+        return {"t": 0}
+
+    def forward(self, variables: Any, oracle: Oracle, state: Any) -> Any:
+        rate = self.lr * 0.5 ** state["t"]
+        gradient = oracle(variables)
+        moved = {name: tensor - rate * gradient[name] for name, tensor in variables.items()}
+        return moved, {"t": state["t"] + 1}
+
+
+def test_a_rule_of_ones_own_is_saved_once_it_has_a_name(tmp_path: Path) -> None:
+    model = make(GAIL, rule=Halving(0.1)).learn(ROLLOUT)
+    assert model.discriminator_updates.trainer.state == {"t": 3}
+    with pytest.raises(InputError, match="register_rule"):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model.zip").exists()
+    register_rule("halving", Halving)
+    model.save(tmp_path / "model")
+    again = GAIL.load(tmp_path / "model", device="cpu")
+    assert isinstance(again.rule, Halving)
+    assert again.rule.lr == 0.1
+    assert again.discriminator_updates.trainer.state == {"t": 3}
+
+
+class Bilinear(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.form = torch.nn.Bilinear(2, 1, 1)
+
+    def forward(self, obs: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+        return self.form(obs, acts)
+
+
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+def test_a_discriminator_of_ones_own_trains_and_is_saved(cls: type[GAIL], tmp_path: Path) -> None:
+    network = Bilinear()
+    untouched = network.form.weight.clone()
+    model = make(cls, discriminator_network=network).learn(2 * ROLLOUT)
+    assert torch.equal(network.form.weight, untouched)
+    assert not torch.equal(model.discriminator.network.form.weight, untouched)
+    model.save(tmp_path / "model")
+    again = cls.load(tmp_path / "model", discriminator_network=network, device="cpu")
+    assert_same_weights(again, model)
