@@ -169,7 +169,7 @@ def references(config: Config, seed: int, demos: Demonstrations) -> dict[str, fl
     kwargs = config.task.kwargs
     with closing(make_vec(config.task.env, config.n_envs, seed, kwargs, device="cpu")) as env:
         model = make_model(config, "gail", seed, env, demos)
-    play = partial(true_return(config).play, seeds=EVALUATION_SEEDS)
+    play = partial(true_return(config).evaluate, seeds=EVALUATION_SEEDS)
     return measure_references(model, demos, play, altered=bool(kwargs))
 
 

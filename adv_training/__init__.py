@@ -15,7 +15,7 @@ from .registry import Method, method_names, register_method
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
-from .step import build_game, build_trainer, forward_flops, play_step
+from .step import build_game, build_trainer, forward_flops, train_step
 from .training import Training
 
 __all__ = [
@@ -55,8 +55,8 @@ __all__ = [
     "masking_flags",
     "method_names",
     "plan_of",
-    "play_step",
     "preset",
     "register_method",
     "results_table",
+    "train_step",
 ]

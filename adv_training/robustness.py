@@ -79,7 +79,7 @@ def evaluate_robustness(
 
     Args:
         classifier: Images in [0, 1] to logits; judged in evaluation mode and float32.
-        images: What to judge on.
+        images: What to survives on.
         eps: Radius of the ball.
         attacks: Names of :data:`ATTACKS`.
         method: Whose learned rule is one of the attacks (``learned``), and the start of
@@ -246,8 +246,8 @@ def masking_flags(
     return flags
 
 
-def _each(images: Images, judge: Callable[[ImageBatch], Tensor]) -> Tensor:
-    return torch.cat([judge(batch) for batch in images.batches(_BATCH)])
+def _each(images: Images, survives: Callable[[ImageBatch], Tensor]) -> Tensor:
+    return torch.cat([survives(batch) for batch in images.batches(_BATCH)])
 
 
 def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:

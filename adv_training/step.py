@@ -15,7 +15,7 @@ from .game import ImageGame
 from .registry import Method
 from .settings import Settings
 
-__all__ = ["attacker_flops", "build_game", "build_trainer", "forward_flops", "play_step"]
+__all__ = ["attacker_flops", "build_game", "build_trainer", "forward_flops", "train_step"]
 
 
 def build_game(
@@ -67,7 +67,7 @@ def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTra
     )
 
 
-def play_step(trainer: L2LTrainer, method: Method, batch: ImageBatch) -> dict[str, torch.Tensor]:
+def train_step(trainer: L2LTrainer, method: Method, batch: ImageBatch) -> dict[str, torch.Tensor]:
     """Play one training step, all inner steps on one batch; see ``L2LTrainer.step``."""
     inner: list[Any] = [batch] + [None] * (method.steps - 1)
     return trainer.step(inner)

@@ -32,7 +32,7 @@ from .plan import check_batch_size, check_images, plan_of
 from .rules import set_radius
 from .schedule import learning_rate
 from .settings import Settings
-from .step import attacker_flops, build_game, build_trainer, forward_flops, play_step
+from .step import attacker_flops, build_game, build_trainer, forward_flops, train_step
 
 __all__ = ["Training"]
 
@@ -93,12 +93,12 @@ class Training:
         ).to(device)
         self.game = build_game(classifier, self.method, settings, self.noise)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
-        self.judged = self.average.model if self.average else classifier
+        self.evaluated = self.average.model if self.average else classifier
         if settings.compile:
-            for model in {classifier, self.judged}:
+            for model in {classifier, self.evaluated}:
                 model.compile()  # in place: the weights keep their names
         # Judges are in float32 whatever the training is in.
-        self.judge = ImageGame(self.judged, settings.radius)
+        self.evaluation_game = ImageGame(self.evaluated, settings.radius)
         if settings.ramp:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
         self.trainer = build_trainer(self.game, self.method, settings)
@@ -166,7 +166,7 @@ class Training:
             rate = self._set_rate(learning_rate(done, settings))
             if settings.ramp:
                 self._set_radius(settings.radius * min(1.0, done / settings.ramp))
-            stats = play_step(self.trainer, self.method, batch)
+            stats = train_step(self.trainer, self.method, batch)
             if self.average:
                 self.average.follow(self.game.classifier)
             if i % _TELL_EVERY == 0 or i == self.steps_per_epoch:
@@ -214,7 +214,7 @@ class Training:
         if self.settings.ramp:
             self._set_radius(self.settings.radius)  # the attacker is judged in the whole ball
         held_out = self.dataset.held_out
-        found = self._judge(held_out)
+        found = self._measure(held_out)
         self.curve["epochs"].append(self.epoch)
         self.curve["clean"].append(found.clean)
         self.curve["pgd20"].append(found.pgd20)
@@ -222,7 +222,7 @@ class Training:
         # Robust accuracy is no goal of standard training: its least trained epoch has the most.
         score = found.clean if self.settings.method == "standard" else found.robust
         if not self.best or score >= self.best["score"]:  # of two equal ones the longer trained
-            weights = copy.deepcopy(self.judged.state_dict())
+            weights = copy.deepcopy(self.evaluated.state_dict())
             self.best = {"epoch": self.epoch, "score": score, "classifier": weights}
         few = held_out.batch(slice(0, _WATCHED))
         watch = torch.Generator(few.x.device).manual_seed(self.settings.seed)
@@ -237,7 +237,7 @@ class Training:
             "health/catastrophic_overfitting": float(trapped),
         }
         if self.method.learns:
-            gain = attack_gain(self.judge, self.method, held_out[:_WATCHED])
+            gain = attack_gain(self.evaluation_game, self.method, held_out[:_WATCHED])
             assert gain.rule is not None
             scalars["attacker/gain"], scalars["attacker/gain_fgsm"] = gain.rule, gain.fgsm
             scalars["attacker/moved"] = moved(self.method.rule, build_method(self.settings).rule)
@@ -264,9 +264,9 @@ class Training:
         """Show the learned attacker's images, or PGD-20's where none is learned."""
         few = self.dataset.test.batch(slice(0, _GRID_IMAGES))
         if self.method.learns:
-            perturbed = attack(self.judge, self.method, few)
+            perturbed = attack(self.evaluation_game, self.method, few)
         else:
-            perturbed = pgd(self.judged, few, self.settings.radius)
+            perturbed = pgd(self.evaluated, few, self.settings.radius)
         logbook.images(_as_rgb(few.x), _as_rgb(perturbed), self.epoch)
         save_labelled(
             self.folder.path,
@@ -277,20 +277,20 @@ class Training:
             classes=self.dataset.classes,
         )
 
-    def _judge(self, images: Images) -> Accuracy:
-        return accuracy(self.judged, images, self.settings.radius, seed=self.settings.seed)
+    def _measure(self, images: Images) -> Accuracy:
+        return accuracy(self.evaluated, images, self.settings.radius, seed=self.settings.seed)
 
     def _summary(self) -> dict[str, Any]:
         """Evaluate the last and the best classifier on the test images."""
-        classifier, test = self.judged, self.dataset.test
+        classifier, test = self.evaluated, self.dataset.test
         self.tell(Message("line", f"evaluates on {len(test)} test images"))
-        last = self._judge(test)
-        gain = attack_gain(self.judge, self.method, test)
+        last = self._measure(test)
+        gain = attack_gain(self.evaluation_game, self.method, test)
         best = last
         if self.best["epoch"] != self.epoch:
             weights = copy.deepcopy(classifier.state_dict())
             classifier.load_state_dict(self.best["classifier"])
-            best = self._judge(test)
+            best = self._measure(test)
             classifier.load_state_dict(weights)
         shape = tuple(test.pixels.shape[1:])
         flops = forward_flops(classifier, 1, *shape)

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from adv_training import Dataset, Images, Settings, Training, build_game, build_trainer, play_step
+from adv_training import Dataset, Images, Settings, Training, build_game, build_trainer, train_step
 from adv_training.attackers import ResidualNet, build_attacker
 from adv_training.game import in_mode, project
 from adv_training.image_losses import ImageLoss, cross_entropy, margin
@@ -266,7 +266,7 @@ def train_in_a_game(
     generator = torch.Generator().manual_seed(1)
     while trainer.steps < steps:
         for batch in images.shuffled(BATCH, generator, augmented=True):
-            play_step(trainer, method, batch)
+            train_step(trainer, method, batch)
             if trainer.steps == steps:
                 break
     return ByRule(method.rule)

@@ -63,13 +63,15 @@ class TrueReturnCallback(BaseCallback):
         if not self.curve["steps"] or self.curve["steps"][-1] < self.num_timesteps:
             self.measure()
 
-    def play(self, predict: Predict, seeds: Sequence[int]) -> Evaluation:
+    def evaluate(self, predict: Predict, seeds: Sequence[int]) -> Evaluation:
         """Play one episode per seed with any policy, in the environment of the measurements."""
         return evaluate_policy_return(predict, self.env_id, seeds, self.env_kwargs, self.make_batch)
 
     def measure(self) -> None:
         """Play one episode per seed, and note and log the outcome."""
-        result = self.play(lambda obs: self.model.predict(obs, deterministic=True)[0], self.seeds)
+        result = self.evaluate(
+            lambda obs: self.model.predict(obs, deterministic=True)[0], self.seeds
+        )
         self.curve["steps"].append(self.num_timesteps)
         self.curve["return_mean"].append(result.mean_return)
         self.curve["length_mean"].append(result.mean_length)

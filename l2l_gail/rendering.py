@@ -114,7 +114,7 @@ def film_policy(
         raise InputError(f"environment {env_id!r} cannot be drawn: {error}") from error
     try:
         with counted_mujoco_warnings(env_id):
-            return _play(predict, env, draw, how, seed=seed, steps=steps, every=every)
+            return _one_episode(predict, env, draw, how, seed=seed, steps=steps, every=every)
     finally:
         env.close()
 
@@ -183,7 +183,7 @@ def _cameras(env: gymnasium.Env) -> list[str]:
     return [model.camera(place).name for place in range(model.ncam)]
 
 
-def _play(
+def _one_episode(
     predict: Predict,
     env: gymnasium.Env,
     draw: Callable[[gymnasium.Env], Frame],

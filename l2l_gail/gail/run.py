@@ -136,7 +136,9 @@ class TrainingRun:
             references: Returns of other policies to report beside.
         """
         model = self.model
-        final = self.evaluation.play(lambda obs: model.predict(obs, deterministic=True)[0], seeds)
+        final = self.evaluation.evaluate(
+            lambda obs: model.predict(obs, deterministic=True)[0], seeds
+        )
         return {
             "steps": model.num_timesteps,
             "eval_returns": final.returns,

@@ -20,7 +20,7 @@ from adv_training.models import MODELS, build_classifier
 from adv_training.registry import method_names
 from adv_training.rules import ResidualPerturber
 from adv_training.settings import Settings
-from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, play_step
+from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, train_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
@@ -77,7 +77,7 @@ def test_the_statistics_after_a_step_are_those_of_the_perturbed_batch(name: str)
     perturbed = attack(game, method, batch)
     game.generator = generator(4)
     expected.train()(perturbed)
-    play_step(trainer, method, batch)
+    train_step(trainer, method, batch)
     for mine, other in zip(game.classifier.buffers(), expected.buffers(), strict=True):
         torch.testing.assert_close(mine, other)
 
@@ -140,7 +140,7 @@ def test_every_method_goes_through_the_core(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(L2LTrainer, "step", watched_step)
     monkeypatch.setattr(core_trainer, "unroll", watched_unroll)
     trainer, method, _ = set_up(tiny_settings(name, pgd_steps=3, batch_size=16))
-    play_step(trainer, method, tiny_batch())
+    train_step(trainer, method, tiny_batch())
     steps = 3 if name in ("pgd", "trades") else 1
     assert seen == ["step", f"unroll {steps}"]
 
@@ -166,7 +166,7 @@ def test_a_fused_step_equals_two_gradients_with_the_sign_turned() -> None:
     expected_phi = torch.autograd.grad(-loss(), list(net.parameters()))
     norm = torch.stack([g.norm() for g in expected_phi]).norm()
 
-    stats = play_step(trainer, method, batch)
+    stats = train_step(trainer, method, batch)
     torch.testing.assert_close(stats["meta_gradient_norm"], norm, rtol=1e-3, atol=1e-6)
     leader = torch.optim.SGD(reference.parameters(), lr=settings.lr, momentum=0.9, nesterov=True)
     meta = torch.optim.Adam(net.parameters(), lr=settings.attacker_lr)
@@ -192,7 +192,7 @@ def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
     with torch.no_grad():
         for seed in range(10):
             game.classifier.train()(tiny_batch(64, seed=50 + seed).x)
-    losses = [float(play_step(trainer, method, tiny_batch(32))["leader_loss"]) for _ in range(40)]
+    losses = [float(train_step(trainer, method, tiny_batch(32))["leader_loss"]) for _ in range(40)]
     assert losses[-1] > losses[0] + 0.05
 
 
@@ -226,7 +226,7 @@ def test_the_cost_of_a_step_is_the_table_s(name: str, changes: dict, nominal: fl
     one = forward_flops(game.classifier, 1, 3, 32, 32)
     share = (attacker_flops(method, 3, 32, 32) or 0) / one
     with Flops() as flops:
-        play_step(trainer, method, batch)
+        train_step(trainer, method, batch)
     counted = flops.total / (2 * one)
     claimed = forward_equivalents(settings, share)
     if nominal is not None:

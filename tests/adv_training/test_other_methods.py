@@ -14,7 +14,7 @@ from adv_training.methods import build_method
 from adv_training.other_games import TradesGame
 from adv_training.registry import Method
 from adv_training.settings import Settings
-from adv_training.step import build_game, build_trainer, play_step
+from adv_training.step import build_game, build_trainer, train_step
 from l2l_gail.core import L2LTrainer
 from tests.adv_training.support import EPS, generator, tiny_batch, tiny_game, tiny_settings
 
@@ -68,7 +68,7 @@ def test_a_step_of_trades_is_the_paper_s() -> None:
     apart = (p * (p.log() - perturbed.log_softmax(1))).sum(1).mean()
     (F.cross_entropy(clean, batch.y) + 4.0 * apart).backward()
     optimizer.step()
-    play_step(trainer, method, batch)
+    train_step(trainer, method, batch)
     assert_alike(classifier, reference)
 
 
@@ -103,7 +103,7 @@ def test_a_step_under_weight_perturbation_takes_the_gradient_at_the_moved_weight
         p.grad = g
     optimizer.step()
     copy_statistics(reference, moved)
-    play_step(trainer, method, batch)
+    train_step(trainer, method, batch)
     assert_alike(classifier, reference)
 
 
@@ -118,7 +118,7 @@ def test_weight_perturbation_reaches_trades_and_a_learned_attacker() -> None:
         found = []
         for awp in (0.0, 0.05):
             trainer, method, classifier = player(tiny_settings(name, awp=awp))
-            play_step(trainer, method, tiny_batch())
+            train_step(trainer, method, tiny_batch())
             found.append(torch.cat([p.detach().flatten() for p in classifier.parameters()]))
         assert not torch.equal(*found)
         assert bool(found[1].isfinite().all())
@@ -135,7 +135,7 @@ def test_free_is_the_plain_loop_over_replays_and_carries_its_perturbation() -> N
     for seed in (0, 1):
         batch = tiny_batch(16, seed=seed)
         for _ in range(2):
-            play_step(trainer, method, batch)
+            train_step(trainer, method, batch)
             shift = delta.clone().requires_grad_()
             x = (batch.x + shift).clamp(batch.x - EPS, batch.x + EPS).clamp(0, 1)
             optimizer.zero_grad()
@@ -166,7 +166,7 @@ def test_follower_and_start_stay_in_ball_and_box(name: str) -> None:
 
     trainer.game.training_loss = watched  # type: ignore[method-assign]
     for _ in range(2):
-        play_step(trainer, method, batch)
+        train_step(trainer, method, batch)
     for x in seen:
         assert (x - batch.x).abs().max() <= EPS + 1e-6
         assert 0 <= x.min() <= x.max() <= 1

@@ -122,7 +122,7 @@ def test_a_signal_in_the_middle_of_an_epoch_saves_and_the_run_goes_on_bit_for_bi
     settings = tiny_settings(name, epochs=2)
     whole = start(tmp_path / "whole", settings, data)
     expected = whole.run()
-    step = training.play_step
+    step = training.train_step
 
     def interrupted(trainer: Any, *args: Any) -> Any:
         if trainer.steps == 7:  # the eighth of ten steps, the third of the second epoch
@@ -131,7 +131,7 @@ def test_a_signal_in_the_middle_of_an_epoch_saves_and_the_run_goes_on_bit_for_bi
 
     cut = start(tmp_path / "cut", settings, data, save_every=3)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "play_step", interrupted)
+        patch.setattr(training, "train_step", interrupted)
         with pytest.raises(Interrupted):
             cut.run()
     resumed = start(tmp_path / "cut", settings, data, resume=True)
@@ -285,13 +285,13 @@ def test_epsilon_grows_over_the_ramp_and_judges_see_the_whole_ball(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[float, float]] = []
-    real = training.play_step
+    real = training.train_step
 
     def watched(trainer: Any, method: Any, batch: Any) -> Any:
         seen.append((trainer.game.eps, method.rule.lr))
         return real(trainer, method, batch)
 
-    monkeypatch.setattr(training, "play_step", watched)
+    monkeypatch.setattr(training, "train_step", watched)
     settings = tiny_settings("fgsm_rs", epochs=2, ramp=0.5)
     run = start(tmp_path, settings, data)
     run.run()
@@ -299,7 +299,7 @@ def test_epsilon_grows_over_the_ramp_and_judges_see_the_whole_ball(
     expected = np.minimum(1.0, (np.arange(10) + 0.5) / 10 / 0.5)
     np.testing.assert_allclose(radii, expected)
     np.testing.assert_allclose([step for _, step in seen], 1.25 * radii * settings.radius)
-    assert run.judge.eps == settings.radius
+    assert run.evaluation_game.eps == settings.radius
 
 
 def test_the_average_is_what_is_judged_and_kept(tmp_path: Path, data: Dataset) -> None:
