@@ -222,7 +222,8 @@ def cells(grid: Grid) -> str:
             for method in grid.names(2):
                 values = found.get(method)
                 text = "" if values is None else f"{values.mean():.0f}"
-                row.append(f"**{text}**" if values is not None and values.mean() == best else text)
+                leads = values is not None and len(found) > 1 and values.mean() == best
+                row.append(f"**{text}**" if leads else text)
             rows.append(row)
         parts.append(f"**{env}**\n\n" + markdown(["setting", "seeds", *grid.names(2)], rows))
     return "\n".join(parts)
@@ -299,8 +300,10 @@ def differences(grid: Grid) -> str:
                 mine, theirs = (
                     grid.values((env, setting, m), measure) for m in (method, reference)
                 )
+                gap = mine.mean() - theirs.mean()
                 draws = resampled_means(mine, 0) - resampled_means(theirs, 1)
-                row.append(with_interval(mine.mean() - theirs.mean(), draws, 0))
+                alone = min(len(mine), len(theirs)) == 1
+                row.append(f"{gap:.0f}" if alone else with_interval(gap, draws, 0))
             rows.append(row)
     return markdown(["environment", "setting", "difference", "A", "E", "tail"], rows)
 
