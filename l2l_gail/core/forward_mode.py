@@ -11,6 +11,10 @@ curvature included: ``dF/dz`` sees how the gradient changes with the follower (a
 product). It is real-time recurrent learning (Williams & Zipser 1989), for learning rates in
 Franceschi et al. 2017 (arXiv 1703.01785). The cost grows with the number of scalars, so that it is
 for a few: steps and momenta, not networks.
+
+Where a step's length does not depend on the gradient's, as in Muon, a high rate lets the follower
+bounce around its optimum: the tangents grow without bound, and the rule runs away. From such a
+start reverse mode tracks better, and is cheaper.
 """
 
 from __future__ import annotations
