@@ -21,10 +21,10 @@ from l2l_gail.runs import atomic_write, load_checkpoint
 from .autoattack import AUTOATTACKS
 from .load import load_dataset, locate
 from .methods import build_method
-from .models import build_classifier
 from .robustness import ATTACKS, RobustnessReport, evaluate_robustness
 from .rules import set_radius
 from .settings import Settings
+from .step import classifier_for
 
 __all__ = ["EvaluateConfig", "evaluate_main", "evaluate_run"]
 
@@ -107,13 +107,7 @@ def evaluate_run(
     ).to(device)
     if data.name != settings.data:
         raise InputError(f"{folder} holds {data.name}, and the run was trained on {settings.data}")
-    classifier = build_classifier(
-        settings.model,
-        data.classes,
-        settings.seed,
-        statistics=data.statistics,
-        width=settings.width,
-    ).to(device)
+    classifier = classifier_for(settings, data).to(device)
     classifier.load_state_dict(_weights(checkpoint, config.which))
     eps = settings.radius if config.eps is None else config.eps / 255
     method = build_method(settings)

@@ -10,12 +10,31 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from l2l_gail.core import L2LTrainer
 
-from .data import ImageBatch
+from .data import Dataset, ImageBatch
 from .game import ImageGame
+from .models import build_classifier
 from .registry import Method
 from .settings import Settings
 
-__all__ = ["attacker_flops", "build_game", "build_trainer", "forward_flops", "train_step"]
+__all__ = [
+    "attacker_flops",
+    "build_game",
+    "build_trainer",
+    "classifier_for",
+    "forward_flops",
+    "train_step",
+]
+
+
+def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
+    """Return the classifier of the settings for a data set, its weights drawn from the seed."""
+    return build_classifier(
+        settings.model,
+        dataset.classes,
+        settings.seed,
+        statistics=dataset.statistics,
+        width=settings.width,
+    )
 
 
 def build_game(

@@ -27,12 +27,18 @@ from .game import ImageGame
 from .labelled import save_labelled
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
-from .models import build_classifier
 from .plan import check_batch_size, check_images, plan_of
 from .rules import set_radius
 from .schedule import learning_rate
 from .settings import Settings
-from .step import attacker_flops, build_game, build_trainer, forward_flops, train_step
+from .step import (
+    attacker_flops,
+    build_game,
+    build_trainer,
+    classifier_for,
+    forward_flops,
+    train_step,
+)
 
 __all__ = ["Training"]
 
@@ -84,13 +90,7 @@ class Training:
         self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
         self.method = build_method(settings)
         self.method.rule.to(device)
-        classifier = build_classifier(
-            settings.model,
-            dataset.classes,
-            settings.seed,
-            statistics=dataset.statistics,
-            width=settings.width,
-        ).to(device)
+        classifier = classifier_for(settings, dataset).to(device)
         self.game = build_game(classifier, self.method, settings, self.noise)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier

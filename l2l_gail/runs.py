@@ -32,6 +32,7 @@ from l2l_gail.files.writing import keep_a_copy
 from l2l_gail.version import __version__
 
 __all__ = [
+    "SEED_FOLDER",
     "Run",
     "RunFolder",
     "atomic_write",
@@ -47,7 +48,7 @@ __all__ = [
 CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
 CHECKPOINT_VERSION = 1
 
-_SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
+SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
 OTHER_VERSION = (
     "go on with the l2l_gail and the settings that wrote it, or start again without --resume"
 )
@@ -252,7 +253,7 @@ class RunFolder:
         Raises:
             InputError: The folder's name is not that of a run.
         """
-        match = _SEED_FOLDER.fullmatch(path.name)
+        match = SEED_FOLDER.fullmatch(path.name)
         if match is None:
             raise InputError(f"{path} is no run: its name should be seed<k>")
         return cls(path, path.parent.parent.name, path.parent.name, int(match["seed"]))
@@ -364,7 +365,7 @@ def find_runs(root: str | Path) -> list[Run]:
         raise InputError(f"{root} is not a folder: give the one that holds the runs")
     newest: dict[tuple[Path, int], tuple[int, Path]] = {}
     for summary in root.resolve().rglob("summary.json"):
-        match = _SEED_FOLDER.fullmatch(summary.parent.name)
+        match = SEED_FOLDER.fullmatch(summary.parent.name)
         if match is None:
             continue
         attempt = int(match["attempt"] or 1)
@@ -382,7 +383,7 @@ def run_folders(parent: Path) -> list[Path]:
     """Return the folders of all runs of a method, finished or not; none if there is no folder."""
     if not parent.is_dir():
         return []
-    return sorted(path for path in parent.iterdir() if _SEED_FOLDER.fullmatch(path.name))
+    return sorted(path for path in parent.iterdir() if SEED_FOLDER.fullmatch(path.name))
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
@@ -394,7 +395,7 @@ def _attempts(parent: Path, seed: int) -> dict[int, Path]:
     """The existing folders of a seed, by their number (``seed0`` is 1, ``seed0-2`` is 2)."""
     found = {}
     for path in parent.iterdir():
-        match = _SEED_FOLDER.fullmatch(path.name)
+        match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and int(match["seed"]) == seed:
             found[int(match["attempt"] or 1)] = path
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from typing import Any
 
 from l2l_gail.comparison.event_files import read_scalars
 from l2l_gail.errors import InputError
-from l2l_gail.runs import Run, RunFolder
+from l2l_gail.files import read_json
+from l2l_gail.runs import SEED_FOLDER, Run, RunFolder
 from l2l_gail.stats import Floats
 
 __all__ = ["GOING_S", "Found", "Unfinished", "find", "run_files", "settings_of", "traces_of"]
@@ -26,7 +26,6 @@ __all__ = ["GOING_S", "Found", "Unfinished", "find", "run_files", "settings_of",
 GOING_S = 600.0
 """Seconds without a write after which an unfinished run counts as broken off."""
 
-_SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
 _NOT_SETTINGS = frozenset("seed out resume threads workers name progress total_timesteps".split())
 _LOGGED_CURVES = {
     "gail": ("steps", {"return_mean": "eval/return_mean", "length_mean": "eval/length_mean"}),
@@ -161,7 +160,7 @@ def _run_folders(root: Path) -> Iterator[tuple[RunFolder, int]]:
             continue
         seen.add(real)
         folders.sort()
-        match = _SEED_FOLDER.fullmatch(path.name)
+        match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and {"summary.json", "config.json"} & set(files):
             folders.clear()
             folder = RunFolder(path, path.parent.parent.name, path.parent.name, int(match["seed"]))
@@ -201,15 +200,5 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # JSON and Unicode errors are both of this class
-        raise InputError(
-            f"{path} is damaged: move its folder away or run that seed again"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): is it yours?") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object: move its folder away")
-    return content
+    """A JSON object from a file of a run."""
+    return read_json(path, way_out="move its folder away or run that seed again")

@@ -205,7 +205,14 @@ class GAIL(TensorPPO):
                 None if spec is None else spec.kwargs,
             )
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[int, BaseCallback]:
         self._check_fit()
         if self.demonstrations is None:
             raise InputError(
@@ -222,9 +229,11 @@ class GAIL(TensorPPO):
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
-        fresh = self._last_obs is None or kwargs.get("reset_num_timesteps", True)
-        prepared = super()._setup_learn(*args, **kwargs)
-        if fresh:
+        resets = reset_num_timesteps or self._last_obs is None
+        prepared = super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, *args, **kwargs
+        )
+        if resets:
             assert isinstance(self._last_obs, np.ndarray)
             warn_of_observations(self.demonstrations, self._last_obs)
         return prepared

@@ -18,6 +18,7 @@ from l2l_gail.gail import (
 )
 from tests.gail.models import (
     ROLLOUT,
+    make,
     more,
 )
 from tests.gail.support import ENV_ID, walk_demos, walk_envs
@@ -76,3 +77,15 @@ def test_other_arguments_of_the_environment_are_warned_of() -> None:
     demos = demos_like_walk(env_kwargs={"gravity": 3.0})
     with pytest.warns(UserWarning, match="gravity 3.0 there and not given here"):
         GAIL("MlpPolicy", walk_envs(), demos, n_steps=16, batch_size=16)
+
+
+def test_observations_in_the_middle_of_an_episode_are_not_held_against_a_wrapper() -> None:
+    model = make().learn(ROLLOUT)
+    model._last_obs = model._last_obs + 1e6  # wherever the policy has gone
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model._setup_learn(1, None, False)
+    model._last_obs = None  # so the environments are reset
+    model.env.reset = lambda: np.full((2, 2), 1e6, np.float32)
+    with pytest.warns(UserWarning, match="wrapper"):
+        model._setup_learn(1, None, False)
