@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from l2l_gail.errors import InputError
 
-__all__ = ["LARGEST", "check_episodes", "check_steps"]
+__all__ = ["LARGEST", "check_episodes", "check_steps", "check_together"]
 
 LARGEST = 1e15
 """Largest size of a value: its square, summed over all steps, must stay finite in float32."""
@@ -17,7 +19,7 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
 
     Args:
         steps: ``obs (T, obs_dim)``, ``acts (T, act_dim)``, ``rews (T,)``,
-            ``next_obs (T, obs_dim)``, ``terminals (T,)``, ``truncated (T,)``.
+            ``next_obs (T, obs_dim)``, ``terminals (T,)``, ``truncated (T,)``; those that are known.
 
     Raises:
         InputError: Not numbers, another number of dimensions, no steps, unequal lengths, NaN,
@@ -59,11 +61,33 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
                 f"demonstrations: {name!r} has a value of size {largest:.3g}, no more than "
                 f"{LARGEST:g} can be learned from; leave that episode out, or give other units"
             )
-    if steps["obs"].shape != steps["next_obs"].shape:
+    if "next_obs" in steps and steps["obs"].shape != steps["next_obs"].shape:
         raise InputError(
             f"demonstrations: 'obs' is {steps['obs'].shape[1]} wide and 'next_obs' "
             f"{steps['next_obs'].shape[1]}; both are observations of one environment"
         )
+
+
+def check_together(steps: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> None:
+    """Check that the arrays of two episodes, or of two sets of them, can stand in one.
+
+    Args:
+        steps: Arrays with one row per step, by name.
+        others: Likewise; what comes first.
+
+    Raises:
+        InputError: One has an array that the other lacks, or one of another width.
+    """
+    if steps.keys() != others.keys():
+        name = min(steps.keys() ^ others.keys())
+        where = "is here, and not before" if name in steps else "was before, and is not here"
+        raise InputError(f"{name!r} {where}: give it for all, or for none")
+    for name, array in steps.items():
+        if array.shape[1:] != others[name].shape[1:]:
+            raise InputError(
+                f"{name!r} has shape {array.shape} here, {others[name].shape} before: all are of "
+                "one environment"
+            )
 
 
 def check_episodes(

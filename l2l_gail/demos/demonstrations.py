@@ -1,57 +1,43 @@
-"""Demonstrations: a frozen record of expert episodes, and its file format.
+"""Demonstrations: a frozen record of expert episodes.
 
-The file is an ``.npz`` archive without pickle:
-
-=================== ==================== ================================================
-array               shape, dtype         meaning
-=================== ==================== ================================================
-``obs``             (T, obs_dim) float   observation before the action, raw units
-``acts``            (T, act_dim) float32 the action, in units of the action space
-``rews``            (T,) float           the environment's own reward
-``next_obs``        (T, obs_dim) float   observation after the action, of the same episode
-``terminals``       (T,) bool            the episode ended in a terminal state
-``truncated``       (T,) bool, optional  the episode ended at its time limit
-``episode_starts``  (E,) int             index of each episode's first step
-``episode_lengths`` (E,) int             steps of each episode
-``env_id``          () str, optional     Gymnasium id of the environment
-``env_kwargs``      () str, optional     its keyword arguments, a JSON object
-``random_return``   () float, optional   mean return of uniformly random actions
-``expert_return``   () float, optional   mean return of the policy that was recorded
-=================== ==================== ================================================
-
-A time limit is not a terminal state: with ``truncated`` in the file, ``terminals`` is true for true
-termination only, and no step is both. A file without ``truncated`` comes from a recorder that did
-not tell the two apart; there a terminal at the environment's time limit (1,000 steps, if the
-environment is unknown) is read as a truncation. The object in memory always tells them apart.
+A time limit is not a terminal state, and the object in memory always tells the two apart: where a
+file does not, an end at the environment's time limit (1,000 steps, if the environment is unknown)
+is read as the time limit's. The file's layout is in :mod:`l2l_gail.demos.own_file`, those of other
+libraries are in :mod:`l2l_gail.demos.foreign`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import gymnasium
 import numpy as np
+from numpy.typing import ArrayLike
 
 from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
-from l2l_gail.demos.embedded import embedded, embedded_path
 from l2l_gail.demos.endings import Endings
-from l2l_gail.demos.fit import bare_id, check_fit, plain_kwargs, unfamiliar
-from l2l_gail.demos.npz import read_arrays, write_arrays
+from l2l_gail.demos.episodes import (
+    EPISODE_ARRAYS,
+    MAY_BE_MISSING,
+    STEP_ARRAYS,
+    join,
+    select,
+    split,
+    stack,
+    thin,
+)  # fmt: skip
+from l2l_gail.demos.fit import check_fit, plain_kwargs, unfamiliar
+from l2l_gail.demos.own_file import time_limit, write_record
+from l2l_gail.demos.sources import read_source
 from l2l_gail.errors import InputError
 
 __all__ = ["Demonstrations"]
 
-_STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
-_EPISODE_ARRAYS = ("episode_starts", "episode_lengths")
-_SCALARS = ("env_id", "env_kwargs", "random_return", "expert_return")
-_DEFAULT_TIME_LIMIT = 1000
-_LONGEST_ID = 200
+_WORDS = {"acts": "actions", "rews": "rewards", "next_obs": "observations after the actions"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,9 +46,9 @@ class Demonstrations:
 
     Attributes:
         obs: Observations, ``(T, obs_dim)`` float32 or float64, raw units.
-        acts: Actions, ``(T, act_dim)`` float32.
-        rews: The environment's rewards, ``(T,)`` float.
-        next_obs: Observations after the actions, ``(T, obs_dim)``.
+        acts: Actions, ``(T, act_dim)`` float32; None where only states were recorded.
+        rews: The environment's rewards, ``(T,)`` float; None if not known.
+        next_obs: Observations after the actions, ``(T, obs_dim)``; None if not known.
         terminals: Episode ended in a true terminal state, ``(T,)`` bool.
         truncated: Episode ended at its time limit, ``(T,)`` bool.
         episode_starts: Index of each first step, ``(E,)`` int64.
@@ -78,9 +64,9 @@ class Demonstrations:
     """
 
     obs: np.ndarray
-    acts: np.ndarray
-    rews: np.ndarray
-    next_obs: np.ndarray
+    acts: np.ndarray | None
+    rews: np.ndarray | None
+    next_obs: np.ndarray | None
     terminals: np.ndarray
     truncated: np.ndarray
     episode_starts: np.ndarray
@@ -92,14 +78,17 @@ class Demonstrations:
 
     def __post_init__(self) -> None:
         """Check every array and bring it to the dtype that the class documents."""
-        steps = {name: np.asarray(getattr(self, name)) for name in _STEP_ARRAYS}
+        given = {name: getattr(self, name) for name in STEP_ARRAYS}
+        missing = [name for name in MAY_BE_MISSING if given[name] is None]
+        steps = {name: np.asarray(given[name]) for name in STEP_ARRAYS if name not in missing}
         check_steps(steps)
-        table = {name: np.asarray(getattr(self, name)) for name in _EPISODE_ARRAYS}
+        table = {name: np.asarray(getattr(self, name)) for name in EPISODE_ARRAYS}
         for name in ("terminals", "truncated"):
             steps[name] = steps[name].astype(bool)
-        steps["acts"] = steps["acts"].astype(np.float32, copy=False)
+        if "acts" in steps:
+            steps["acts"] = steps["acts"].astype(np.float32, copy=False)
         for name in ("obs", "rews", "next_obs"):
-            if steps[name].dtype not in (np.float32, np.float64):
+            if name in steps and steps[name].dtype not in (np.float32, np.float64):
                 steps[name] = steps[name].astype(np.float64)
         check_episodes(
             table["episode_starts"],
@@ -107,7 +96,7 @@ class Demonstrations:
             steps["terminals"],
             steps["truncated"],
         )
-        for name in _EPISODE_ARRAYS:
+        for name in EPISODE_ARRAYS:
             table[name] = table[name].astype(np.int64, copy=False)
         for name, array in (steps | table).items():
             object.__setattr__(self, name, array)
@@ -119,42 +108,106 @@ class Demonstrations:
                 raise InputError(f"demonstrations: {name!r} is {value}; measure it again")
 
     @classmethod
-    def load(cls, source: str | Path) -> Demonstrations:
+    def load(cls, source: str | Path) -> Self:
         """Read demonstrations.
 
         Args:
-            source: Path of an ``.npz`` file, or the name of an embedded set (``"Hopper-v5"``).
+            source: An embedded set (``"Hopper-v5"``); or the path of an ``.npz`` file of this
+                library or of `imitation`, of a folder that `imitation` saved, of an HDF5 file of
+                Minari or D4RL; or the id of a Minari dataset on this machine
+                (``"mujoco/hopper/expert-v0"``). What kind it is, its content tells.
 
         Raises:
-            InputError: In one line: a missing, damaged or wrong file, or unsound arrays.
+            InputError: In one line: a missing, damaged or wrong file, unsound arrays, or a package
+                that reads them is not installed.
         """
-        if isinstance(source, str) and source in embedded():
-            path = embedded_path(source)
-        else:
-            path = Path(source)
-            if not path.suffix and not os.path.exists(path):  # false, too, where one may not look
-                raise InputError(
-                    f"no demonstrations at {str(source)!r}: give an .npz file, or an embedded "
-                    f"set ({', '.join(embedded()) or 'none'})"
-                )
-        required = (*(name for name in _STEP_ARRAYS if name != "truncated"), *_EPISODE_ARRAYS)
-        arrays = read_arrays(path, required=required, optional=("truncated", *_SCALARS))
+        name, record = read_source(source)
         try:
-            env_id = _id(arrays.pop("env_id", None))
-            env_kwargs = _kwargs(arrays.pop("env_kwargs", None))
-            random_return = _number("random_return", arrays.pop("random_return", None))
-            expert_return = _number("expert_return", arrays.pop("expert_return", None))
-            if "truncated" not in arrays:
-                arrays |= _split_ends(arrays, _time_limit(env_id))
-            return cls(
-                **arrays,
-                env_id=env_id,
-                env_kwargs=env_kwargs,
-                random_return=random_return,
-                expert_return=expert_return,
-            )
+            return cls(**record)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{name}: {error}") from None
+
+    @classmethod
+    def from_episodes(
+        cls,
+        episodes: Iterable[Any],
+        *,
+        env_id: str | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+        random_return: float | None = None,
+        expert_return: float | None = None,
+    ) -> Self:
+        """Make demonstrations of episodes in memory.
+
+        Args:
+            episodes: Each a mapping of arrays, or an object that has them as attributes, such as
+                the trajectories of `imitation` and the episodes of Minari, whose names are
+                understood: ``obs`` alone is needed. It has one row per step, or one more, the state
+                after the last; ``acts``, ``rews`` and ``next_obs`` have one row per step.
+                Without all of these, ``obs`` are the states that followed one another.
+                ``terminals`` and ``truncated`` are flags per step or one for the episode, which is
+                cut off where neither is given. ``terminal`` is an end of either kind, as
+                `imitation` has it: the time limit's after as many steps, see the module.
+            env_id: See the class, as for what follows.
+            env_kwargs: Likewise.
+            random_return: Likewise.
+            expert_return: Likewise.
+
+        Raises:
+            InputError: What is given does not fit, with the number of the episode.
+        """
+        return cls(
+            **stack(episodes, time_limit(env_id)),
+            env_id=env_id,
+            env_kwargs=None if env_kwargs is None else plain_kwargs(env_kwargs),
+            random_return=random_return,
+            expert_return=expert_return,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        obs: ArrayLike,
+        acts: ArrayLike | None = None,
+        *,
+        episode_lengths: ArrayLike,
+        rews: ArrayLike | None = None,
+        next_obs: ArrayLike | None = None,
+        terminals: ArrayLike | None = None,
+        truncated: ArrayLike | None = None,
+        **of_all: Any,
+    ) -> Self:
+        """Make demonstrations of the arrays of all steps, episode after episode.
+
+        Args:
+            obs: Observations, ``(T, obs_dim)``.
+            acts: Actions, ``(T, act_dim)``.
+            episode_lengths: Steps of each episode, ``(E,)``, in all ``T``.
+            rews: Rewards, ``(T,)``.
+            next_obs: Observations after the actions, ``(T, obs_dim)``.
+            terminals: Flags of true termination, ``(T,)``.
+            truncated: Flags of the time limit, ``(T,)``.
+            **of_all: What :meth:`from_episodes` takes besides the episodes.
+
+        Raises:
+            InputError: What is given does not fit.
+        """
+        arrays = {
+            "obs": obs, "acts": acts, "rews": rews, "next_obs": next_obs,
+            "terminals": terminals, "truncated": truncated,
+        }  # fmt: skip
+        return cls.from_episodes(split(arrays, episode_lengths), **of_all)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Demonstrations]) -> Self:
+        """Put several sets of one environment after one another.
+
+        What is not the same in all parts, such as ``expert_return``, is left out.
+
+        Raises:
+            InputError: None at all, of different environments, or with different arrays.
+        """
+        return cls(**join([vars(part) for part in parts]))
 
     def save(self, path: str | Path) -> None:
         """Write the file that :meth:`load` reads, in one step.
@@ -165,13 +218,7 @@ class Demonstrations:
         Raises:
             InputError: The file exists.
         """
-        arrays = {name: getattr(self, name) for name in (*_STEP_ARRAYS, *_EPISODE_ARRAYS)}
-        for name in _SCALARS:
-            value = getattr(self, name)
-            if value is not None:
-                text = json.dumps(value, sort_keys=True) if name == "env_kwargs" else value
-                arrays[name] = np.asarray(text)
-        write_arrays(path, arrays)
+        write_record(path, vars(self))
 
     def check_env(
         self,
@@ -213,7 +260,42 @@ class Demonstrations:
         """
         return unfamiliar(self, observations)
 
-    def head(self, n_episodes: int) -> Demonstrations:
+    def needed(self, name: Literal["acts", "rews", "next_obs"], what_for: str) -> np.ndarray:
+        """An array that not all demonstrations have.
+
+        Args:
+            name: The array.
+            what_for: What cannot do without it, for the line that says so.
+
+        Raises:
+            InputError: It is missing.
+        """
+        array: np.ndarray | None = getattr(self, name)
+        if array is None:
+            raise InputError(
+                f"{what_for} needs {_WORDS[name]}, and the demonstrations have none: give "
+                f"demonstrations with {name!r}"
+            )
+        return array
+
+    def state_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each state and the one after it, ``(n, obs_dim)`` each.
+
+        Where ``next_obs`` is not known it is the next row of the episode, and ``n`` is short of
+        the steps by the last one of each episode.
+
+        Raises:
+            InputError: There are none: every episode is a single step.
+        """
+        if self.next_obs is not None:
+            return self.obs, self.next_obs
+        followed = np.ones(len(self), dtype=bool)
+        followed[self.episode_starts + self.episode_lengths - 1] = False
+        if not followed.any():
+            raise InputError("the demonstrations have no two states one after the other")
+        return self.obs[followed], self.obs[1:][followed[:-1]]
+
+    def head(self, n_episodes: int) -> Self:
         """The first episodes.
 
         Args:
@@ -226,17 +308,56 @@ class Demonstrations:
             raise InputError(
                 f"{n_episodes} episodes asked for; the demonstrations have {self.n_episodes}"
             )
-        end = int(self.episode_lengths[:n_episodes].sum())
-        return Demonstrations(
-            **{name: getattr(self, name)[:end] for name in _STEP_ARRAYS},
-            **{name: getattr(self, name)[:n_episodes] for name in _EPISODE_ARRAYS},
-            **{name: getattr(self, name) for name in _SCALARS},
-        )
+        return self[:n_episodes]
+
+    def __getitem__(self, episodes: int | slice | Sequence[int] | np.ndarray) -> Self:
+        """Some of the episodes: ``demos[3]``, ``demos[2:5]``, ``demos[[0, 4]]``.
+
+        Raises:
+            IndexError: There is no such episode.
+            InputError: The choice is empty.
+        """
+        numbers = np.arange(self.n_episodes)[episodes]
+        chosen = np.atleast_1d(numbers)
+        if len(chosen) == 0:
+            raise InputError(f"none of the {self.n_episodes} episodes is chosen; choose one")
+        return type(self)(**select(vars(self), chosen))
+
+    def __iter__(self) -> Iterator[Self]:
+        """The episodes, each by itself."""
+        return (self[number] for number in range(self.n_episodes))
+
+    def subsample(self, every: int, *, seed: int | None = None) -> Self:
+        """Every so many-th step of each episode, as Ho & Ermon 2016 do with 20 (arXiv 1606.03476).
+
+        Neighbours in time are nearly copies: fewer steps of more episodes show more.
+        ``rews`` of a step kept is the sum until the next one, so returns stay as they are, and
+        the last step kept carries the mark of how the episode ended.
+
+        Args:
+            every: Distance between two kept steps, from 1 on.
+            seed: Of where in the first ``every`` steps each episode begins; at its first step if
+                None.
+
+        Raises:
+            InputError: ``every`` is no such number.
+        """
+        if every < 1:
+            raise InputError(f"every {every} steps: give 1 or more")
+        offsets = np.zeros(self.n_episodes, dtype=np.int64)
+        if seed is not None:
+            offsets = np.random.default_rng(seed).integers(every, size=self.n_episodes)
+        return type(self)(**thin(vars(self), every, offsets))
 
     @property
     def returns(self) -> np.ndarray:
-        """Undiscounted return of each episode, ``(E,)`` float64."""
-        return np.add.reduceat(self.rews.astype(np.float64), self.episode_starts)
+        """Undiscounted return of each episode, ``(E,)`` float64.
+
+        Raises:
+            InputError: The rewards are not known.
+        """
+        rews = self.needed("rews", "a return")
+        return np.add.reduceat(rews.astype(np.float64), self.episode_starts)
 
     @property
     def endings(self) -> Endings:
@@ -253,7 +374,9 @@ class Demonstrations:
         The same for the same content, whatever file it came from and how that was packed.
         """
         digest = hashlib.sha256()
-        for name in (*_STEP_ARRAYS, *_EPISODE_ARRAYS):
+        for name in (*STEP_ARRAYS, *EPISODE_ARRAYS):
+            if getattr(self, name) is None:
+                continue
             array = np.ascontiguousarray(getattr(self, name))
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
@@ -280,72 +403,13 @@ class Demonstrations:
 
     def __repr__(self) -> str:
         """Shapes and returns in one line."""
-        returns = self.returns
+        acts, returns = "none", "not known"
+        if self.acts is not None:
+            acts = str(self.acts.shape)
+        if self.rews is not None:
+            values = self.returns
+            returns = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
         return (
             f"Demonstrations(env_id={self.env_id!r}, episodes={self.n_episodes}, "
-            f"obs={self.obs.shape} {self.obs.dtype}, acts={self.acts.shape}, "
-            f"return={returns.mean():.1f} ({returns.min():.1f} to {returns.max():.1f}))"
+            f"obs={self.obs.shape} {self.obs.dtype}, acts={acts}, return={returns})"
         )
-
-
-def _time_limit(env_id: str | None) -> int:
-    """The registered limit of an environment in steps; 1,000 where none is known."""
-    spec = gymnasium.registry.get(bare_id(env_id)) if env_id else None
-    return (spec.max_episode_steps if spec else None) or _DEFAULT_TIME_LIMIT
-
-
-def _split_ends(arrays: dict[str, np.ndarray], time_limit: int) -> dict[str, np.ndarray]:
-    """Tell time limits from terminal states in a file that marks both as terminals.
-
-    Returns:
-        ``terminals`` and ``truncated``. Arrays that do not fit are returned as they are: the
-        checks that follow say what is wrong with them.
-    """
-    terminals, lengths = arrays["terminals"], arrays["episode_lengths"]
-    truncated = np.zeros(terminals.shape, dtype=bool)
-    if lengths.ndim == 1 and lengths.dtype.kind in "iu" and terminals.dtype.kind in "fiub":
-        last = np.cumsum(lengths)[lengths == time_limit] - 1
-        last = last[(last >= 0) & (last < len(terminals))] if terminals.ndim == 1 else last[:0]
-        truncated[last] = terminals[last].astype(bool)
-        terminals = np.where(truncated, np.zeros_like(terminals), terminals)
-    return {"terminals": terminals, "truncated": truncated}
-
-
-def _text(name: str, array: np.ndarray) -> str:
-    """The string in a scalar array."""
-    if array.shape != () or array.dtype.kind != "U":
-        raise InputError(f"demonstrations: {name!r} is no text; save it as a single string")
-    try:
-        return str(array[()])
-    except (ValueError, SystemError):  # numbers that are no characters
-        raise InputError(f"demonstrations: {name!r} is no text; leave it out") from None
-
-
-def _id(array: np.ndarray | None) -> str | None:
-    if array is None:
-        return None
-    text = _text("env_id", array)
-    if not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
-        raise InputError("demonstrations: 'env_id' is no id of an environment; leave it out")
-    return text
-
-
-def _kwargs(array: np.ndarray | None) -> dict[str, Any] | None:
-    if array is None:
-        return None
-    try:
-        kwargs = plain_kwargs(json.loads(_text("env_kwargs", array)))
-    except (ValueError, RecursionError, AttributeError):
-        kwargs = None
-    if kwargs is None:
-        raise InputError("demonstrations: 'env_kwargs' is no JSON object; leave it out")
-    return kwargs
-
-
-def _number(name: str, array: np.ndarray | None) -> float | None:
-    """The number in a scalar array."""
-    if array is None:
-        return None
-    if array.shape != () or array.dtype.kind not in "fiu":
-        raise InputError(f"demonstrations: {name!r} is no single number")
-    return float(array[()])

@@ -28,8 +28,8 @@ class Recorded(Protocol):
         """Observations ``(T, obs_dim)``."""
 
     @property
-    def acts(self) -> np.ndarray:
-        """Actions ``(T, act_dim)``."""
+    def acts(self) -> np.ndarray | None:
+        """Actions ``(T, act_dim)``, if known."""
 
     @property
     def env_id(self) -> str | None:
@@ -73,7 +73,7 @@ def check_fit(
         ("observations", demos.obs, observation_space),
         ("actions", demos.acts, action_space),
     ):
-        if space.shape != array.shape[1:]:
+        if array is not None and space.shape != array.shape[1:]:
             raise InputError(
                 f"the demonstrations have {what} of width {array.shape[1]}, {name} of shape "
                 f"{space.shape}: give demonstrations of the same environment and arguments"
@@ -112,7 +112,7 @@ def _told(kwargs: Mapping[str, Any], key: str) -> str:
 
 def _warn_of_actions(demos: Recorded, name: str, space: gymnasium.Space[Any]) -> None:
     """An expert that was recorded before clipping is beyond the bounds now and then, not mostly."""
-    if not isinstance(space, Box):
+    if not isinstance(space, Box) or demos.acts is None:
         return
     share = float(np.mean((demos.acts < space.low) | (demos.acts > space.high)))
     if share > _MOST_BEYOND:

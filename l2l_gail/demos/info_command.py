@@ -24,7 +24,8 @@ class InfoConfig:
     """What to look at."""
 
     file: Positional[str]
-    """an .npz file of demonstrations, or the name of an embedded set (Hopper-v5)"""
+    """a file or folder of demonstrations, the name of an embedded set (Hopper-v5), or the id of a
+    Minari dataset"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,22 +49,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def describe(demos: Demonstrations) -> str:
     """A few lines of plain text about demonstrations."""
-    low, high, source = _bounds(demos)
-    beyond = (demos.acts < low) | (demos.acts > high)
-    clipped = (demos.acts <= low) | (demos.acts >= high)
     rows = [
         ("environment", demos.env_id or "not stated"),
         ("its arguments", _arguments(demos)),
         ("episodes, steps", f"{demos.n_episodes}, {len(demos)}"),
         ("observations", f"{demos.obs.shape[1]} wide, {demos.obs.dtype}"),
-        ("actions", f"{demos.acts.shape[1]} wide"),
-        ("action entries at a bound", f"{clipped.mean():.1%} ({source})"),
-        ("action entries beyond a bound", f"{beyond.mean():.1%}"),
-        ("steps with one at a bound", f"{clipped.any(axis=1).mean():.1%}"),
+        *_actions(demos),
         ("expert return, 50 episodes", _optional(demos.expert_return)),
         ("random return, 50 episodes", _optional(demos.random_return)),
     ]
     episodes = []
+    known = demos.rews is not None
+    returns = [f"{value:.1f}" for value in demos.returns] if known else ["-"] * demos.n_episodes
     for index, (start, length) in enumerate(
         zip(demos.episode_starts, demos.episode_lengths, strict=True)
     ):
@@ -71,7 +68,7 @@ def describe(demos: Demonstrations) -> str:
         end = "terminal" if demos.terminals[last] else "time limit"
         if not (demos.terminals[last] or demos.truncated[last]):
             end = "cut off"
-        episodes.append((str(index), f"{demos.returns[index]:.1f}", str(length), end))
+        episodes.append((str(index), returns[index], str(length), end))
     return "\n\n".join(
         [
             format_table(("demonstrations", ""), rows),
@@ -80,18 +77,33 @@ def describe(demos: Demonstrations) -> str:
     )
 
 
-def _bounds(demos: Demonstrations) -> tuple[np.ndarray, np.ndarray, str]:
+def _actions(demos: Demonstrations) -> list[tuple[str, str]]:
+    """How wide the actions are, and how many are at a bound or beyond it."""
+    if demos.acts is None:
+        return [("actions", "none: states alone")]
+    low, high, source = _bounds(demos.env_id, demos.acts.shape[1:])
+    beyond = (demos.acts < low) | (demos.acts > high)
+    clipped = (demos.acts <= low) | (demos.acts >= high)
+    return [
+        ("actions", f"{demos.acts.shape[1]} wide"),
+        ("action entries at a bound", f"{clipped.mean():.1%} ({source})"),
+        ("action entries beyond a bound", f"{beyond.mean():.1%}"),
+        ("steps with one at a bound", f"{clipped.any(axis=1).mean():.1%}"),
+    ]
+
+
+def _bounds(env_id: str | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, str]:
     """The bounds of the action space; those of most tasks where the environment is unknown."""
     # A name out of a file is looked up among those that are registered; it never imports a module.
-    name = demos.env_id.rpartition(":")[2] if demos.env_id else None
+    name = env_id.rpartition(":")[2] if env_id else None
     if name in gymnasium.registry:
         with contextlib.suppress(InputError):  # what it needs is not installed here
             env = make_env(name)
             space = env.action_space
             env.close()
-            if isinstance(space, Box) and space.shape == demos.acts.shape[1:]:
+            if isinstance(space, Box) and space.shape == shape:
                 return space.low, space.high, "bounds of the environment"
-    one = np.ones(demos.acts.shape[1], dtype=np.float32)
+    one = np.ones(shape, dtype=np.float32)
     return -one, one, "bounds taken as -1 and 1"
 
 

@@ -14,13 +14,14 @@ import re
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, check_seal, open_archive, open_regular, read_member, seal
 
-__all__ = ["read_arrays", "write_arrays"]
+__all__ = ["read_archive", "read_arrays", "write_arrays"]
 
 _WAY_OUT = "copy it again, or make it again"
 _SUFFIX = ".npy"
@@ -59,24 +60,42 @@ def read_arrays(
             )
         if start.startswith(b"\x93NUMPY"):
             raise InputError(f"{path} holds a single array: give an .npz file of named arrays")
-        check_seal(file, str(path), _WAY_OUT)
-        with open_archive(file, str(path), _WAY_OUT) as archive:
-            members = {name.removesuffix(_SUFFIX): name for name in archive.namelist()}
-            missing = sorted(set(required) - set(members))
-            if missing:
-                raise InputError(
-                    f"{path} has no array {', '.join(map(repr, missing))}; "
-                    f"it has {', '.join(sorted(members)) or 'none at all'}"
-                )
-            wanted = members if optional is None else {*required, *optional}
-            return {
-                name: _read_one(archive, member, name, path)
-                for name, member in members.items()
-                if name in wanted
-            }
+        return read_archive(file, str(path), required=required, optional=optional)
 
 
-def _read_one(archive: zipfile.ZipFile, member: str, name: str, path: Path) -> np.ndarray:
+def read_archive(
+    file: BinaryIO,
+    path: str,
+    *,
+    required: Collection[str] = (),
+    optional: Collection[str] | None = None,
+) -> dict[str, np.ndarray]:
+    """Read arrays by name from an open ``.npz`` file; see :func:`read_arrays`.
+
+    Args:
+        file: The open file.
+        path: What to call it.
+        required: Arrays that must be there.
+        optional: Arrays that are read where they exist; None reads everything in the file.
+    """
+    check_seal(file, path, _WAY_OUT)
+    with open_archive(file, path, _WAY_OUT) as archive:
+        members = {name.removesuffix(_SUFFIX): name for name in archive.namelist()}
+        missing = sorted(set(required) - set(members))
+        if missing:
+            raise InputError(
+                f"{path} has no array {', '.join(map(repr, missing))}; "
+                f"it has {', '.join(sorted(members)) or 'none at all'}"
+            )
+        wanted = members if optional is None else {*required, *optional}
+        return {
+            name: _read_one(archive, member, name, path)
+            for name, member in members.items()
+            if name in wanted
+        }
+
+
+def _read_one(archive: zipfile.ZipFile, member: str, name: str, path: str) -> np.ndarray:
     if not member.endswith(_SUFFIX):
         raise InputError(f"{path}: {name!r} is not an array: save it with numpy.savez")
     try:

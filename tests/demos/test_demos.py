@@ -181,8 +181,8 @@ WRONG_ARRAYS = {
         "no steps",
     ),
     "missing array": (
-        lambda a: {k: v for k, v in a.items() if k != "next_obs"},
-        "no array 'next_obs'",
+        lambda a: {k: v for k, v in a.items() if k != "terminals"},
+        "no array 'terminals'.*there are acts, episode_lengths",
     ),
     "next_obs of another width": (
         lambda a: a | {"next_obs": a["next_obs"][:, :3]},

@@ -1,0 +1,260 @@
+"""Episodes in memory: stacked into one record, chosen from, joined, thinned out.
+
+A record here is the constructor arguments of
+:class:`~l2l_gail.demos.demonstrations.Demonstrations`, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from l2l_gail.demos.checks import check_together
+from l2l_gail.errors import InputError
+
+__all__ = [
+    "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
+    "join", "select", "split", "stack", "thin",
+]  # fmt: skip
+
+STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
+EPISODE_ARRAYS = ("episode_starts", "episode_lengths")
+SCALARS = ("env_id", "env_kwargs", "random_return", "expert_return")
+MAY_BE_MISSING = ("acts", "rews", "next_obs")
+
+# The same things in the words of Gymnasium, Minari, D4RL and imitation.
+_WORDS = {
+    "obs": ("obs", "observations"),
+    "acts": ("acts", "actions"),
+    "rews": ("rews", "rewards"),
+    "next_obs": ("next_obs", "next_observations"),
+    "terminals": ("terminals", "terminations", "terminated"),
+    "truncated": ("truncated", "truncations", "timeouts"),
+    "terminal": ("terminal",),
+}
+_FLAGS = ("terminals", "truncated", "terminal")
+_PASSED_OVER = ("infos", "id", "seed", "options")
+
+
+def stack(episodes: Iterable[Any], time_limit: int) -> dict[str, Any]:
+    """Put episodes one after another; see :meth:`Demonstrations.from_episodes`.
+
+    Args:
+        episodes: Mappings or objects with the arrays of one episode each.
+        time_limit: Steps after which an end of unknown kind is taken to be the time limit's.
+
+    Raises:
+        InputError: In one line, with the episode's number.
+    """
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in STEP_ARRAYS}
+    if isinstance(episodes, Mapping):
+        episodes = [episodes]
+    first: dict[str, np.ndarray] = {}
+    for number, episode in enumerate(episodes):
+        try:
+            arrays = _arrays_of(episode, time_limit)
+            check_together(arrays, first or arrays)
+        except InputError as error:
+            raise InputError(f"episode {number}: {error}") from None
+        first = first or arrays
+        for name, array in arrays.items():
+            columns[name].append(array)
+    if not first:
+        raise InputError("demonstrations: no episodes; give at least one")
+    lengths = np.array([len(array) for array in columns["obs"]], dtype=np.int64)
+    stacked = {name: np.concatenate(parts) if parts else None for name, parts in columns.items()}
+    return stacked | _table(lengths)
+
+
+def split(
+    arrays: Mapping[str, Any], lengths: Any, *, may_be_empty: bool = False
+) -> list[dict[str, Any]]:
+    """Cut arrays of all steps, ``(T, ...)``, into episodes of the given lengths.
+
+    Args:
+        arrays: Arrays by name; those that are None are left out.
+        lengths: Rows of each episode, ``(E,)``, in all ``T``.
+        may_be_empty: Let a length be 0, for who checks the episodes themselves.
+
+    Raises:
+        InputError: The lengths are not such whole numbers.
+    """
+    lengths = np.atleast_1d(np.asarray(lengths))
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1 - may_be_empty).any():
+        raise InputError("episode_lengths must be whole numbers, one per episode, from 1 on")
+    lengths = lengths.astype(np.int64)
+    given = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        if array.ndim == 0 or len(array) != lengths.sum():
+            raise InputError(
+                f"{name!r} has shape {array.shape}, and episode_lengths sum to {lengths.sum()}: "
+                "one row per step is needed"
+            )
+    ends = np.cumsum(lengths)
+    return [
+        {name: array[end - length : end] for name, array in given.items()}
+        for end, length in zip(ends, lengths, strict=True)
+    ]
+
+
+def select(record: Mapping[str, Any], chosen: Sequence[int] | np.ndarray) -> dict[str, Any]:
+    """The episodes with these numbers, in this order."""
+    starts, lengths = record["episode_starts"][chosen], record["episode_lengths"][chosen]
+    rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
+    return {**record, **_rows(record, rows), **_table(lengths)}
+
+
+def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Records one after another; a scalar that is not the same in all of them is left out.
+
+    Raises:
+        InputError: None at all, or of different environments, widths or contents.
+    """
+    if not records:
+        raise InputError("no demonstrations to concatenate; give at least one")
+    for name in ("env_id", "env_kwargs"):
+        known = [record[name] for record in records if record[name] is not None]
+        if any(value != known[0] for value in known):
+            raise InputError(
+                f"demonstrations of different environments ({name} {known[0]!r} and "
+                f"{next(value for value in known if value != known[0])!r}) are not one set"
+            )
+    steps = [
+        {name: record[name] for name in STEP_ARRAYS if record[name] is not None}
+        for record in records
+    ]
+    for number, arrays in enumerate(steps):
+        try:
+            check_together(arrays, steps[0])
+        except InputError as error:
+            raise InputError(f"part {number}: {error}") from None
+    joined = {
+        name: np.concatenate([arrays[name] for arrays in steps]) if name in steps[0] else None
+        for name in STEP_ARRAYS
+    }
+    scalars = {name: _common([record[name] for record in records]) for name in SCALARS}
+    lengths = np.concatenate([record["episode_lengths"] for record in records])
+    return joined | _table(lengths) | scalars
+
+
+def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str, Any]:
+    """Every so many-th step of each episode; see :meth:`Demonstrations.subsample`.
+
+    Args:
+        record: The record.
+        every: Distance between two kept steps.
+        offsets: The first kept step of each episode, ``(E,)``.
+    """
+    starts, lengths = record["episode_starts"], record["episode_lengths"]
+    next_obs = record["next_obs"]
+    if next_obs is None:  # told by the step after, which is there only before the thinning
+        next_obs = np.concatenate([record["obs"][1:], record["obs"][-1:]])
+        usable = lengths - 1
+        if (usable < 1).any():
+            raise InputError(
+                f"episode {int(np.argmax(usable < 1))} has one step and no next observation: leave "
+                "it out"
+            )
+    else:
+        usable = lengths
+    kept = [
+        np.arange(start + min(offset, length - 1), start + length, every)
+        for start, length, offset in zip(starts, usable, offsets, strict=True)
+    ]
+    rows, counts = np.concatenate(kept), np.array([len(each) for each in kept])
+    thinned = {**record, **_rows({**record, "next_obs": next_obs}, rows), **_table(counts)}
+    first, last = thinned["episode_starts"], thinned["episode_starts"] + counts - 1
+    if record["rews"] is not None:
+        # What is paid until the next kept step; before the first one, with it.
+        begins = rows.copy()
+        begins[first] = starts
+        thinned["rews"] = np.add.reduceat(record["rews"].astype(np.float64), begins)
+    ends = starts + lengths - 1
+    for name in ("terminals", "truncated"):
+        thinned[name] = np.zeros(len(rows), dtype=bool)
+        thinned[name][last] = record[name][ends]
+    return thinned
+
+
+def _arrays_of(episode: Any, time_limit: int) -> dict[str, np.ndarray]:
+    """The arrays of one episode under this library's names, one row per step."""
+    given = _given(episode)
+    if "obs" not in given:
+        raise InputError("there are no observations; give 'obs', one row per step")
+    obs = given["obs"]
+    counted = next((name for name in MAY_BE_MISSING if name in given), None)
+    steps = len(obs) - 1 if counted is None else len(given[counted])
+    if steps < 1:
+        raise InputError("there are no steps; one is at least two states, or a state and an action")
+    arrays = {name: given[name] for name in ("obs", *MAY_BE_MISSING) if name in given}
+    if "next_obs" not in arrays and len(obs) == steps + 1:
+        arrays |= {"obs": obs[:-1], "next_obs": obs[1:]}
+    for name, array in arrays.items():
+        if len(array) != steps:
+            raise InputError(
+                f"{name!r} has {len(array)} rows and {counted!r} {steps}; one per step is needed, "
+                "in 'obs' one more where the state after the last step is known"
+            )
+    for name in _FLAGS[:2]:
+        arrays[name] = _flags(name, given.get(name), steps)
+    if "terminal" in given:
+        kind = "truncated" if steps == time_limit else "terminals"
+        arrays[kind] = _flags("terminal", given["terminal"], steps)
+    return arrays
+
+
+def _given(episode: Any) -> dict[str, np.ndarray]:
+    found = {}
+    if isinstance(episode, Mapping):
+        known = {word for words in _WORDS.values() for word in words}
+        unknown = [key for key in episode if key not in known and key not in _PASSED_OVER]
+        if unknown:
+            raise InputError(
+                f"unknown name {str(unknown[0])!r}; an episode has {', '.join(_WORDS)}"
+            )
+    for name, words in _WORDS.items():
+        for word in words:
+            value = episode.get(word) if isinstance(episode, Mapping) else None
+            if not isinstance(episode, Mapping):
+                value = getattr(episode, word, None)
+            if value is None:
+                continue
+            found[name] = _array(word, value)
+    return found
+
+
+def _array(word: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{word!r} is no array of numbers ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{word!r} has dtype {array.dtype}; give numbers, one row per step")
+    if array.ndim == 0 and not any(word in _WORDS[name] for name in _FLAGS):
+        raise InputError(f"{word!r} is a single number; give one row per step")
+    return array
+
+
+def _flags(name: str, given: np.ndarray | None, steps: int) -> np.ndarray:
+    """Flags ``(steps,)`` from such, or from one for the whole episode, which its last step gets."""
+    if given is not None and given.ndim:
+        if given.shape != (steps,):
+            raise InputError(f"{name!r} has shape {given.shape}; ({steps},) or one flag is needed")
+        return given
+    flags = np.zeros(steps, dtype=bool)
+    flags[-1] = given is not None and bool(given)
+    return flags
+
+
+def _table(lengths: np.ndarray) -> dict[str, np.ndarray]:
+    return {"episode_starts": np.cumsum(lengths) - lengths, "episode_lengths": lengths}
+
+
+def _rows(record: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    return {n: None if record[n] is None else record[n][rows] for n in STEP_ARRAYS}
+
+
+def _common(values: list[Any]) -> Any:
+    return values[0] if all(value == values[0] for value in values) else None

@@ -1,0 +1,178 @@
+"""Other libraries' demonstrations: what their arrays mean, in the words of this one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2l_gail.demos.apart import read_apart
+from l2l_gail.demos.episodes import split, stack
+from l2l_gail.demos.fit import plain_kwargs
+from l2l_gail.demos.own_file import DEFAULT_TIME_LIMIT, check_id
+from l2l_gail.errors import InputError
+from l2l_gail.files import read_json
+
+__all__ = ["IMITATION_ARRAYS", "imitation_record", "read_hdf5", "read_huggingface"]
+
+IMITATION_ARRAYS = ("obs", "acts", "rews", "terminal", "indices")
+"""Arrays of an ``.npz`` file of `imitation`; a sixth, ``infos``, holds pickled objects."""
+
+_WAY_OUT = "copy it again, or save it again"
+
+
+def read_hdf5(path: Path) -> dict[str, Any]:
+    """The record in an HDF5 file of Minari or D4RL.
+
+    Minari (https://minari.farama.org): a group for each episode, with one observation more than
+    steps. Environment and arguments come from the ``metadata.json`` beside it.
+    D4RL (Fu et al. 2020, arXiv 2004.07219): arrays of all steps, cut at ``terminals`` and
+    ``timeouts``; ``next_observations`` are not in every file.
+
+    Raises:
+        InputError: See :func:`~l2l_gail.demos.apart.read_apart`; or the arrays do not fit.
+    """
+    arrays = read_apart("hdf5", path, [path])
+    try:
+        if str(arrays.pop("layout", "")) == "minari":
+            return _minari_record(arrays, path.with_name("metadata.json"))
+        return _d4rl_record(arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _minari_record(arrays: dict[str, np.ndarray], metadata: Path) -> dict[str, Any]:
+    spec = str(arrays.pop("env_spec", ""))
+    if metadata.is_file():
+        spec = str(read_json(metadata, way_out=_WAY_OUT).get("env_spec") or "")
+    names = [name for name in arrays if f"{name}_lengths" in arrays]
+    by_name = {
+        name: split({name: arrays[name]}, arrays[f"{name}_lengths"], may_be_empty=True)
+        for name in names
+    }
+    episodes = [
+        {name: parts[number][name] for name, parts in by_name.items()}
+        for number in range(max((len(parts) for parts in by_name.values()), default=0))
+    ]
+    return stack(episodes, DEFAULT_TIME_LIMIT) | _environment(spec)
+
+
+def _environment(spec: str) -> dict[str, Any]:
+    """Id and arguments of a serialised specification of Gymnasium; nothing if it is none."""
+    try:
+        content = json.loads(spec) if spec else {}
+    except (ValueError, RecursionError):
+        content = {}
+    if not isinstance(content, dict) or not isinstance(content.get("id"), str):
+        return {}
+    kwargs = content.get("kwargs")
+    return {
+        "env_id": check_id(content["id"]),
+        "env_kwargs": plain_kwargs(kwargs) if isinstance(kwargs, dict) else None,
+    }
+
+
+def _d4rl_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    for name in ("terminals", "timeouts"):
+        flags = arrays.get(name)
+        if flags is None:
+            raise InputError(
+                f"it has no {name!r}, so where its episodes end is not known; cut it with "
+                "Demonstrations.from_arrays(..., episode_lengths=...)"
+            )
+        if flags.ndim != 1 or len(flags) != len(arrays["observations"]) or len(flags) == 0:
+            raise InputError(f"{name!r} has shape {flags.shape}; one flag per step is needed")
+        arrays[name] = flags.astype(bool)
+    # Where both are set, the state that was reached is terminal.
+    arrays["timeouts"] &= ~arrays["terminals"]
+    ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"]) + 1
+    if len(ends) == 0 or ends[-1] != len(arrays["terminals"]):
+        ends = np.append(ends, len(arrays["terminals"]))
+    return stack(split(arrays, np.diff(ends, prepend=0)), DEFAULT_TIME_LIMIT)
+
+
+def imitation_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The record in the arrays of an ``.npz`` file of `imitation`.
+
+    All trajectories follow one another, with one observation more than steps in each; ``indices``
+    are the steps that all but the first begin at. ``terminal`` is an end of either kind.
+
+    Raises:
+        InputError: The arrays do not fit.
+    """
+    begins, terminal = arrays["indices"], arrays["terminal"]
+    lengths = _lengths_between(begins, len(arrays["acts"]))
+    if terminal.shape != lengths.shape:
+        raise InputError(f"'terminal' has shape {terminal.shape}; {lengths.shape} is needed")
+    parts = split({name: arrays[name] for name in ("acts", "rews") if name in arrays}, lengths)
+    states = split({"obs": arrays["obs"]}, lengths + 1)
+    return stack(
+        [part | state | {"terminal": end}
+         for part, state, end in zip(parts, states, terminal, strict=True)],
+        DEFAULT_TIME_LIMIT,
+    )  # fmt: skip
+
+
+def _lengths_between(begins: np.ndarray, steps: int) -> np.ndarray:
+    if begins.ndim != 1 or begins.dtype.kind not in "iu" or (begins > steps).any():
+        raise InputError("'indices' are no steps at which trajectories begin")
+    lengths = np.diff(begins.astype(np.int64), prepend=0, append=steps)
+    if (lengths < 1).any():
+        raise InputError("'indices' do not rise: each trajectory has a step at least")
+    return lengths
+
+
+def read_huggingface(folder: Path) -> dict[str, Any]:
+    """The record in a folder to which `imitation` has saved trajectories, with `datasets`.
+
+    Raises:
+        InputError: It holds something else; see :func:`~l2l_gail.demos.apart.read_apart`, too.
+    """
+    state = read_json(folder / "state.json", way_out=_WAY_OUT)
+    files = state.get("_data_files")
+    files = files if isinstance(files, list) else []
+    names = [file.get("filename") for file in files if isinstance(file, dict)]
+    inside = [name for name in names if isinstance(name, str) and Path(name).name == name]
+    if not inside or len(inside) != len(files):
+        raise InputError(f"{folder}: its state.json names no files of it; {_WAY_OUT}")
+    if state.get("_indices_files"):
+        raise InputError(
+            f"{folder} is a selection of its rows: save it again after dataset.flatten_indices()"
+        )
+    arrays = read_apart("arrow", folder, [folder / name for name in inside])
+    try:
+        return stack(_trajectories(arrays), DEFAULT_TIME_LIMIT)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+
+
+def _trajectories(arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Trajectories from columns of nested lists, whose numbers lie one after another."""
+    missing = [name for name in ("obs", "acts", "terminal") if name not in arrays]
+    if missing:
+        raise InputError(
+            f"it has no column {missing[0]!r}, so it is no set of imitation's trajectories"
+        )
+    parts: dict[str, list[dict[str, np.ndarray]]] = {}
+    for name, depth in (("obs", 2), ("acts", 2), ("rews", 1)):
+        if name not in arrays:
+            continue
+        if f"{name}_lengths_{depth - 1}" not in arrays or f"{name}_lengths_{depth}" in arrays:
+            raise InputError(f"{name!r} is not {depth} lists deep; only flat {name!r} are read")
+        column, lengths = arrays[name], arrays[f"{name}_lengths_0"]
+        if depth == 2:
+            widths = arrays[f"{name}_lengths_1"]
+            if len(widths) == 0 or (widths != widths[0]).any() or widths[0] < 1:
+                raise InputError(f"{name!r} has rows of different widths, or none")
+            column = column.reshape(len(widths), int(widths[0]))
+        parts[name] = split({name: column}, lengths, may_be_empty=True)
+    terminal = arrays["terminal"]
+    counts = {name: len(each) for name, each in parts.items()}
+    if set(counts.values()) != {len(terminal)}:
+        raise InputError("its columns have different numbers of rows")
+    return [
+        {"terminal": terminal[row]} | {name: each[row][name] for name, each in parts.items()}
+        for row in range(len(terminal))
+    ]

@@ -1,0 +1,159 @@
+"""The file of this library, and what its arrays say of themselves.
+
+The file is an ``.npz`` archive without pickle:
+
+=================== ==================== ================================================
+array               shape, dtype         meaning
+=================== ==================== ================================================
+``obs``             (T, obs_dim) float   observation before the action, raw units
+``acts``            (T, act_dim) float32 the action, in units of the action space; optional
+``rews``            (T,) float           the environment's own reward; optional
+``next_obs``        (T, obs_dim) float   observation after the action, same episode; optional
+``terminals``       (T,) bool            the episode ended in a terminal state
+``truncated``       (T,) bool, optional  the episode ended at its time limit
+``episode_starts``  (E,) int             index of each episode's first step
+``episode_lengths`` (E,) int             steps of each episode
+``env_id``          () str, optional     Gymnasium id of the environment
+``env_kwargs``      () str, optional     its keyword arguments, a JSON object
+``random_return``   () float, optional   mean return of uniformly random actions
+``expert_return``   () float, optional   mean return of the policy that was recorded
+=================== ==================== ================================================
+
+A time limit is not a terminal state: with ``truncated`` in the file, ``terminals`` is true for true
+termination only, and no step is both. A file without ``truncated`` comes from a recorder that did
+not tell the two apart; there a terminal at the environment's time limit (1,000 steps, if the
+environment is unknown) is read as a truncation.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from l2l_gail.demos.episodes import EPISODE_ARRAYS, MAY_BE_MISSING, SCALARS, STEP_ARRAYS
+from l2l_gail.demos.fit import bare_id, plain_kwargs
+from l2l_gail.demos.npz import write_arrays
+from l2l_gail.errors import InputError
+
+__all__ = ["DEFAULT_TIME_LIMIT", "check_id", "record_of", "time_limit", "write_record"]
+
+_REQUIRED = ("obs", "terminals", *EPISODE_ARRAYS)
+DEFAULT_TIME_LIMIT = 1000
+"""Steps after which an end of unknown kind is the time limit's, where the task is unknown."""
+
+_LONGEST_ID = 200
+
+
+def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The constructor arguments of ``Demonstrations`` in the arrays of a file.
+
+    Raises:
+        InputError: An array is missing, or a scalar is not what it should be.
+    """
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        raise InputError(
+            f"no array {missing[0]!r}; there are {', '.join(sorted(arrays))}. A file has "
+            f"{', '.join(_REQUIRED)}, mostly {', '.join(MAY_BE_MISSING)} too"
+        )
+    env_id = _id(arrays.get("env_id"))
+    record: dict[str, Any] = {
+        **{name: arrays.get(name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)},
+        "env_id": env_id,
+        "env_kwargs": _kwargs(arrays.get("env_kwargs")),
+        "random_return": _number("random_return", arrays.get("random_return")),
+        "expert_return": _number("expert_return", arrays.get("expert_return")),
+    }
+    if "truncated" not in arrays:
+        record |= _split_ends(arrays, time_limit(env_id))
+    return record
+
+
+def write_record(path: str | Path, record: dict[str, Any]) -> None:
+    """Write what :func:`record_of` reads; see :meth:`Demonstrations.save`."""
+    arrays = {
+        name: record[name]
+        for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)
+        if name not in MAY_BE_MISSING or record[name] is not None
+    }
+    for name in SCALARS:
+        value = record[name]
+        if value is not None:
+            text = json.dumps(value, sort_keys=True) if name == "env_kwargs" else value
+            arrays[name] = np.asarray(text)
+    write_arrays(path, arrays)
+
+
+def time_limit(env_id: str | None) -> int:
+    """The registered limit of an environment in steps; 1,000 where none is known."""
+    spec = gymnasium.registry.get(bare_id(env_id)) if env_id else None
+    return (spec.max_episode_steps if spec else None) or DEFAULT_TIME_LIMIT
+
+
+def _split_ends(arrays: dict[str, np.ndarray], time_limit: int) -> dict[str, np.ndarray]:
+    """Tell time limits from terminal states in a file that marks both as terminals.
+
+    Returns:
+        ``terminals`` and ``truncated``. Arrays that do not fit are returned as they are: the
+        checks that follow say what is wrong with them.
+    """
+    terminals, lengths = arrays["terminals"], arrays["episode_lengths"]
+    truncated = np.zeros(terminals.shape, dtype=bool)
+    if lengths.ndim == 1 and lengths.dtype.kind in "iu" and terminals.dtype.kind in "fiub":
+        last = np.cumsum(lengths)[lengths == time_limit] - 1
+        last = last[(last >= 0) & (last < len(terminals))] if terminals.ndim == 1 else last[:0]
+        truncated[last] = terminals[last].astype(bool)
+        terminals = np.where(truncated, np.zeros_like(terminals), terminals)
+    return {"terminals": terminals, "truncated": truncated}
+
+
+def _text(name: str, array: np.ndarray) -> str:
+    """The string in a scalar array."""
+    if array.shape != () or array.dtype.kind != "U":
+        raise InputError(f"demonstrations: {name!r} is no text; save it as a single string")
+    try:
+        return str(array[()])
+    except (ValueError, SystemError):  # numbers that are no characters
+        raise InputError(f"demonstrations: {name!r} is no text; leave it out") from None
+
+
+def _id(array: np.ndarray | None) -> str | None:
+    if array is None:
+        return None
+    return check_id(_text("env_id", array))
+
+
+def check_id(text: str) -> str:
+    """Refuse a text that is no id of an environment.
+
+    Raises:
+        InputError: It is empty, too long or not printable.
+    """
+    if not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
+        raise InputError("demonstrations: 'env_id' is no id of an environment; leave it out")
+    return text
+
+
+def _kwargs(array: np.ndarray | None) -> dict[str, Any] | None:
+    if array is None:
+        return None
+    try:
+        kwargs = plain_kwargs(json.loads(_text("env_kwargs", array)))
+    except (ValueError, RecursionError, AttributeError):
+        kwargs = None
+    if kwargs is None:
+        raise InputError("demonstrations: 'env_kwargs' is no JSON object; leave it out")
+    return kwargs
+
+
+def _number(name: str, array: np.ndarray | None) -> float | None:
+    """The number in a scalar array."""
+    if array is None:
+        return None
+    if array.shape != () or array.dtype.kind not in "fiu":
+        raise InputError(f"demonstrations: {name!r} is no single number")
+    return float(array[()])

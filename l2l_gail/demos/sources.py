@@ -1,0 +1,117 @@
+"""Where demonstrations come from: what a name stands for, and which reader its content needs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from l2l_gail.demos.embedded import embedded, embedded_path
+from l2l_gail.demos.episodes import EPISODE_ARRAYS, SCALARS, STEP_ARRAYS
+from l2l_gail.demos.foreign import (
+    IMITATION_ARRAYS,
+    imitation_record,
+    read_hdf5,
+    read_huggingface,
+)  # fmt: skip
+from l2l_gail.demos.npz import read_arrays
+from l2l_gail.demos.own_file import record_of
+from l2l_gail.errors import InputError
+from l2l_gail.files import open_regular
+
+__all__ = ["read_source"]
+
+_READ = (
+    "what is read: .npz of this library and of imitation, folders that imitation saved, HDF5 of "
+    "Minari and D4RL; anything else by Demonstrations.from_episodes"
+)
+_MINARI_ID = re.compile(r"(?:[\w-]+/){0,8}[\w-]+-v\d{1,6}")
+_MINARI_FILE = "main_data.hdf5"
+_OTHERS = {
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "a single Arrow file",
+    b"\x80": "a pickle, which runs code when it is read",
+}
+"""Formats that are known and not read, by their first bytes."""
+
+
+def read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
+    """Read demonstrations.
+
+    Args:
+        source: See :meth:`Demonstrations.load`.
+
+    Returns:
+        What to call them, and the constructor arguments of ``Demonstrations``.
+
+    Raises:
+        InputError: In one line.
+    """
+    path = _path_of(source)
+    if os.path.isdir(path):
+        return str(path), _read_folder(path)
+    missing = f"{path} does not exist: give the path of a file or folder of demonstrations"
+    with open_regular(path, missing=missing) as file:
+        start = file.read(8)
+    if start == b"\x89HDF\r\n\x1a\n":
+        return str(path), read_hdf5(path)
+    for mark, what in _OTHERS.items():
+        if start.startswith(mark):
+            raise InputError(f"{path} is {what}; {_READ}")
+    return str(path), _read_npz(path)
+
+
+def _path_of(source: str | Path) -> Path:
+    if isinstance(source, str) and source in embedded():
+        return embedded_path(source)
+    path = Path(source)
+    if os.path.exists(path):  # false, too, where one may not look
+        return path
+    if _MINARI_ID.fullmatch(str(source)):
+        root = os.environ.get("MINARI_DATASETS_PATH")
+        folder = (Path(root) if root else Path.home() / ".minari" / "datasets") / source
+        if folder.is_dir():
+            return folder
+        raise InputError(
+            f"no demonstrations at {str(source)!r}: there is no such file, no embedded set of that "
+            f"name ({', '.join(embedded()) or 'none'}), and no Minari dataset of it in "
+            f"{folder.parent}; to get one: minari download {source}"
+        )
+    if not path.suffix:
+        raise InputError(
+            f"no demonstrations at {str(source)!r}: give a file or a folder, an embedded set "
+            f"({', '.join(embedded()) or 'none'}), or the id of a Minari dataset"
+        )
+    return path
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
+    for inside in (folder / _MINARI_FILE, folder / "data" / _MINARI_FILE):
+        if inside.is_file():
+            return read_hdf5(inside)
+    if (folder / "state.json").is_file():
+        return read_huggingface(folder)
+    what = "a folder of another kind"
+    if (folder / "meta" / "info.json").is_file():
+        what = "a folder of LeRobot"
+    elif (folder / "metadata.json").is_file() or (folder / "data" / "metadata.json").is_file():
+        what = "a folder of Minari without main_data.hdf5"
+    elif (folder / "dataset_dict.json").is_file():
+        what = "a folder of several datasets; give one of the folders in it"
+    raise InputError(f"{folder} is {what}; {_READ}")
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *SCALARS)
+    arrays = read_arrays(path, required=("obs",), optional={*own, *IMITATION_ARRAYS})
+    imitations = {"acts", "terminal", "indices"} <= arrays.keys()
+    if imitations and not {"terminals", *EPISODE_ARRAYS} & arrays.keys():
+        try:
+            return imitation_record(arrays)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    try:
+        return record_of(arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

@@ -1,0 +1,277 @@
+"""Demonstrations from memory: made of episodes, chosen from, joined, thinned out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.demos.info_command import describe
+from l2l_gail.errors import InputError
+from tests.demos.test_demos import make_arrays
+
+
+def episode(steps: int, number: int = 0) -> dict[str, np.ndarray]:
+    """An episode whose states count up from a hundred times its number, the last one included."""
+    states = 100.0 * number + np.arange(2 * (steps + 1)).reshape(-1, 2)
+    return {"obs": states, "acts": np.full((steps, 1), number / 10), "rews": np.arange(steps) + 1.0}
+
+
+def same(one: Demonstrations, other: Demonstrations) -> bool:
+    pairs = [
+        (getattr(one, field.name), getattr(other, field.name))
+        for field in dataclasses.fields(Demonstrations)
+    ]
+    return all(
+        np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+        for a, b in pairs
+    )  # fmt: skip
+
+
+class TestFromEpisodes:
+    def test_observations_and_actions_are_enough(self) -> None:
+        demos = Demonstrations.from_episodes(
+            [{"obs": np.zeros((3, 4)), "acts": np.ones((3, 2))},
+             {"obs": [[1, 1, 1, 1]], "acts": [[0, 1]]}]
+        )  # fmt: skip
+        assert demos.episode_lengths.tolist() == [3, 1]
+        assert demos.episode_starts.tolist() == [0, 3]
+        assert (demos.obs.shape, demos.acts.shape) == ((4, 4), (4, 2))
+        assert demos.rews is None
+        assert demos.next_obs is None
+        assert demos.endings.cut_off == 2
+
+    def test_one_observation_more_is_the_state_after_the_last_step(self) -> None:
+        demos = Demonstrations.from_episodes([episode(3), episode(2, 1)])
+        np.testing.assert_array_equal(demos.obs[:, 0], [0, 2, 4, 100, 102])
+        np.testing.assert_array_equal(demos.next_obs[:, 0], [2, 4, 6, 102, 104])
+        np.testing.assert_array_equal(demos.returns, [6, 3])
+
+    def test_states_alone_make_one_step_less_than_there_are_states(self) -> None:
+        demos = Demonstrations.from_episodes([{"obs": [[0.0], [1.0], [2.0]]}])
+        assert demos.acts is None
+        np.testing.assert_array_equal(demos.obs, [[0], [1]])
+        np.testing.assert_array_equal(demos.next_obs, [[1], [2]])
+
+    def test_one_mapping_is_one_episode(self) -> None:
+        assert same(
+            Demonstrations.from_episodes(episode(3)), Demonstrations.from_episodes([episode(3)])
+        )
+
+    def test_ends_are_flags_of_steps_or_one_of_the_episode(self) -> None:
+        flags = np.array([False, False, True])
+        demos = Demonstrations.from_episodes(
+            [episode(3) | {"terminals": True}, episode(3) | {"truncated": flags}, episode(3)]
+        )
+        np.testing.assert_array_equal(np.flatnonzero(demos.terminals), [2])
+        np.testing.assert_array_equal(np.flatnonzero(demos.truncated), [5])
+        assert demos.endings.cut_off == 1
+
+    @pytest.mark.parametrize(("steps", "limit"), [(50, True), (49, False)])
+    def test_an_end_of_unknown_kind_is_the_time_limit_after_as_many_steps(
+        self, steps: int, limit: bool
+    ) -> None:
+        demos = Demonstrations.from_episodes(
+            [episode(steps) | {"terminal": True}], env_id="Reacher-v5"
+        )
+        assert demos.truncated[-1] == limit
+        assert demos.terminals[-1] != limit
+
+    def test_the_words_of_other_libraries_are_understood(self) -> None:
+        own = Demonstrations.from_episodes([episode(3) | {"terminals": True}])
+        minari = SimpleNamespace(
+            observations=episode(3)["obs"], actions=episode(3)["acts"], rewards=episode(3)["rews"],
+            terminations=np.array([0, 0, 1], bool), truncations=np.zeros(3, bool), infos={}, id=3,
+        )  # fmt: skip
+        assert same(Demonstrations.from_episodes([minari]), own)
+        mapping = {"observations": minari.observations, "actions": minari.actions,
+                   "rewards": minari.rewards, "terminated": True}  # fmt: skip
+        assert same(Demonstrations.from_episodes([mapping]), own)
+
+    def test_arrays_of_all_steps_are_cut_at_the_lengths(self) -> None:
+        arrays = make_arrays(3, 5)
+        names = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
+        made = Demonstrations.from_arrays(
+            **{name: arrays[name] for name in names}, episode_lengths=[3, 5], env_id="Hopper-v5"
+        )
+        assert same(made, Demonstrations(**arrays, env_id="Hopper-v5"))
+
+    @pytest.mark.parametrize(
+        ("episodes", "pattern"),
+        [
+            ([], "no episodes"),
+            ([{"acts": [[1.0]]}], "episode 0: there are no observations"),
+            ([{"obs": [[1.0]], "action": [[1.0]]}], "unknown name 'action'; an episode has obs"),
+            ([{"obs": [[1.0]]}], "there are no steps"),
+            ([{"obs": [[1.0], [2.0, 3.0]]}], "'obs' is no array of numbers"),
+            ([{"obs": [["a"]]}], "'obs' has dtype"),
+            ([{"obs": 1.0}], "'obs' is a single number"),
+            ([episode(3) | {"obs": np.zeros((5, 2))}], "'obs' has 5 rows and 'acts' 3"),
+            ([episode(3), episode(2) | {"rews": [1.0]}], "episode 1: 'rews' has 1 rows"),
+            ([episode(3) | {"terminals": [True, False]}], r"'terminals' has shape \(2,\)"),
+            ([episode(3), {"obs": np.zeros((4, 2))}], "episode 1: 'acts' was before, and is not"),
+            ([episode(3), episode(3) | {"obs": np.zeros((4, 3))}], r"'next_obs'|'obs' has shape"),
+            ([episode(3) | {"obs": np.full((4, 2), np.nan)}], "NaN or infinite"),
+        ],
+    )  # fmt: skip
+    def test_what_does_not_fit_is_one_line(self, episodes: list[Any], pattern: str) -> None:
+        with pytest.raises(InputError, match=pattern) as caught:
+            Demonstrations.from_episodes(episodes)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("lengths", [[3, 4], [[3], [5]], [8.0], [8, 0], [9], [-1, 9]])
+    def test_lengths_that_are_none_are_refused(self, lengths: Any) -> None:
+        arrays = make_arrays(3, 5)
+        with pytest.raises(InputError, match="episode_lengths"):
+            Demonstrations.from_arrays(arrays["obs"], arrays["acts"], episode_lengths=lengths)
+
+
+@pytest.mark.parametrize("lacking", [(), ("rews",), ("acts",), ("acts", "rews", "next_obs")])
+def test_what_is_missing_in_memory_is_missing_in_the_file(
+    tmp_path: Path, lacking: tuple[str, ...]
+) -> None:
+    made = Demonstrations(**make_arrays(3, 5) | dict.fromkeys(lacking), expert_return=9.0)
+    made.save(tmp_path / "d.npz")
+    loaded = Demonstrations.load(tmp_path / "d.npz")
+    assert same(made, loaded)
+    assert made.digest == loaded.digest
+    with np.load(tmp_path / "d.npz") as file:
+        assert not set(lacking) & set(file.files)
+
+
+def test_what_is_missing_is_named_where_it_is_needed() -> None:
+    demos = Demonstrations.from_episodes([{"obs": [[0.0], [1.0]]}])
+    with pytest.raises(
+        InputError, match="a return needs rewards, and the demonstrations have none"
+    ):
+        demos.returns  # noqa: B018
+    with pytest.raises(InputError, match=r"cloning needs actions.*demonstrations with 'acts'"):
+        demos.needed("acts", "cloning")
+    assert "acts=none, return=not known" in repr(demos)
+    described = " ".join(describe(demos).split())
+    assert "actions none: states alone" in described
+    assert "0 - 1 cut off" in described
+
+
+def test_pairs_of_states_are_those_that_followed_one_another() -> None:
+    with_next = Demonstrations.from_episodes([episode(3), episode(2, 1)])
+    before, after = with_next.state_pairs()
+    np.testing.assert_array_equal(before, with_next.obs)
+    np.testing.assert_array_equal(after, with_next.next_obs)
+    without = dataclasses.replace(with_next, next_obs=None)
+    before, after = without.state_pairs()
+    np.testing.assert_array_equal(before[:, 0], [0, 2, 100])
+    np.testing.assert_array_equal(after[:, 0], [2, 4, 102])
+    single = Demonstrations.from_episodes([{"obs": [[0.0]], "acts": [[0.0]]}])
+    with pytest.raises(InputError, match="no two states"):
+        single.state_pairs()
+
+
+class TestChoosing:
+    demos = Demonstrations.from_episodes(
+        [episode(n, number) for number, n in enumerate((3, 1, 4, 2))], env_id="Hopper-v5"
+    )
+
+    def test_slices_are_of_episodes(self) -> None:
+        part = self.demos[1:3]
+        assert part.episode_lengths.tolist() == [1, 4]
+        np.testing.assert_array_equal(part.obs, self.demos.obs[3:8])
+        assert part.env_id == "Hopper-v5"
+        assert same(self.demos[:], self.demos)
+        assert same(self.demos[:2], self.demos.head(2))
+
+    def test_one_episode_and_any_order(self) -> None:
+        assert self.demos[-1].obs[0, 0] == 300
+        assert self.demos[[2, 0]].episode_lengths.tolist() == [4, 3]
+        assert self.demos[::-1].obs[0, 0] == 300
+        assert [len(one) for one in self.demos] == [3, 1, 4, 2]
+
+    def test_what_is_not_there_is_refused(self) -> None:
+        with pytest.raises(IndexError):
+            self.demos[4]
+        with pytest.raises(InputError, match="none of the 4 episodes"):
+            self.demos[4:]
+
+    @given(cut=st.integers(1, 3))
+    def test_parts_joined_are_the_whole(self, cut: int) -> None:
+        assert same(Demonstrations.concatenate([self.demos[:cut], self.demos[cut:]]), self.demos)
+
+    def test_what_parts_do_not_share_is_left_out(self) -> None:
+        one = dataclasses.replace(self.demos, expert_return=1.0, random_return=0.0)
+        two = dataclasses.replace(self.demos, expert_return=2.0, random_return=0.0)
+        both = Demonstrations.concatenate([one, two])
+        assert both.expert_return is None
+        assert both.random_return == 0.0
+        assert both.n_episodes == 8
+
+    @pytest.mark.parametrize(
+        ("other", "pattern"),
+        [
+            ({"env_id": "Ant-v5"}, "different environments.*'Hopper-v5' and 'Ant-v5'"),
+            ({"acts": None}, "part 1: 'acts' was before"),
+            ({"acts": np.zeros((10, 2))}, r"part 1: 'acts' has shape \(10, 2\) here"),
+        ],
+    )
+    def test_parts_that_are_not_one_set_are_refused(
+        self, other: dict[str, Any], pattern: str
+    ) -> None:
+        with pytest.raises(InputError, match=pattern):
+            Demonstrations.concatenate([self.demos, dataclasses.replace(self.demos, **other)])
+        with pytest.raises(InputError, match="give at least one"):
+            Demonstrations.concatenate([])
+
+
+class TestSubsampling:
+    def test_every_third_step_of_each_episode_is_kept(self) -> None:
+        whole = Demonstrations.from_episodes(
+            [episode(7) | {"terminals": True}, episode(3, 1) | {"truncated": True}]
+        )
+        kept = whole.subsample(3)
+        np.testing.assert_array_equal(kept.obs[:, 0], [0, 6, 12, 100])
+        np.testing.assert_array_equal(kept.next_obs[:, 0], [2, 8, 14, 102])
+        assert kept.episode_lengths.tolist() == [3, 1]
+        assert kept.terminals.tolist() == [False, False, True, False]
+        assert kept.truncated.tolist() == [False, False, False, True]
+        np.testing.assert_array_equal(kept.rews, [1 + 2 + 3, 4 + 5 + 6, 7, 1 + 2 + 3])
+
+    @given(every=st.integers(1, 9), seed=st.none() | st.integers(0, 99), n=st.integers(1, 20))
+    def test_returns_and_endings_stay(self, every: int, seed: int | None, n: int) -> None:
+        whole = Demonstrations.from_episodes([episode(n) | {"terminals": True}, episode(5, 1)])
+        kept = whole.subsample(every, seed=seed)
+        np.testing.assert_allclose(kept.returns, whole.returns)
+        assert kept.endings == whole.endings
+        rows = [int(np.flatnonzero((whole.obs == row).all(axis=1))[0]) for row in kept.obs]
+        np.testing.assert_array_equal(kept.next_obs, whole.next_obs[rows])
+        distances = {b - a for a, b in itertools.pairwise(rows) if (a < n) == (b < n)}
+        assert distances <= {every}
+        if seed is None:
+            assert rows[0] == 0
+
+    def test_a_seed_moves_the_beginning_within_the_first_steps(self) -> None:
+        whole = Demonstrations.from_episodes([episode(100, number) for number in range(50)])
+        kept = whole.subsample(20, seed=1)
+        offsets = kept.obs[kept.episode_starts, 0] % 100 // 2
+        assert offsets.min() >= 0
+        assert offsets.max() < 20
+        assert len(set(offsets)) > 10
+        assert same(kept, whole.subsample(20, seed=1))
+
+    def test_next_observations_are_told_before_the_steps_after_are_gone(self) -> None:
+        whole = Demonstrations.from_episodes([episode(7), episode(4, 1)])
+        kept = dataclasses.replace(whole, next_obs=None).subsample(3)
+        # The last of seven steps has no next state, so it cannot be kept.
+        np.testing.assert_array_equal(kept.obs[:, 0], [0, 6, 100])
+        np.testing.assert_array_equal(kept.next_obs[:, 0], [2, 8, 102])
+        np.testing.assert_array_equal(kept.returns, whole.returns)
+
+    def test_no_distance_is_refused(self) -> None:
+        with pytest.raises(InputError, match="give 1 or more"):
+            Demonstrations.from_episodes([episode(7)]).subsample(0)

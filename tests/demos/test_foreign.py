@@ -1,0 +1,453 @@
+"""Demonstrations of Minari, D4RL and imitation: what the real libraries wrote, and what is refused.
+
+``data/`` holds files that Minari and imitation wrote, see ``data/make.py``. D4RL's were written by
+calls of h5py alone, the ones below.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from l2l_gail.demos import Demonstrations, apart
+from l2l_gail.demos.__main__ import main
+from l2l_gail.errors import InputError
+from tests.demos.test_demos import refusal
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def minari(tmp_path: Path) -> Path:
+    """The folder of a Minari dataset, as it lies in Minari's own folder."""
+    pytest.importorskip("h5py")
+    folder = tmp_path / "cart" / "small-v0" / "data"
+    folder.mkdir(parents=True)
+    content = gzip.decompress((DATA / "minari" / "main_data.hdf5.gz").read_bytes())
+    (folder / "main_data.hdf5").write_bytes(content)
+    shutil.copy(DATA / "minari" / "metadata.json", folder)
+    return folder.parent
+
+
+class TestMinari:
+    def test_what_was_recorded_is_what_gymnasium_plays(self, minari: Path) -> None:
+        demos = Demonstrations.load(minari)
+        assert demos.env_id == "InvertedPendulum-v5"
+        assert demos.env_kwargs == {}
+        env = gymnasium.make("InvertedPendulum-v5")
+        obs, _ = env.reset(seed=3)
+        for row, action in enumerate(demos.acts):
+            np.testing.assert_allclose(demos.obs[row], obs, atol=1e-12)
+            obs, reward, terminated, _, _ = env.step(action)
+            np.testing.assert_allclose(demos.next_obs[row], obs, atol=1e-12)
+            assert demos.rews[row] == reward
+            assert demos.terminals[row] == terminated
+        assert len(demos) == 4
+        assert demos.truncated.tolist() == [False, False, False, True]
+        env.close()
+
+    def test_file_folder_and_id_are_one_dataset(
+        self, minari: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        digest = Demonstrations.load(minari).digest
+        assert Demonstrations.load(minari / "data").digest == digest
+        assert Demonstrations.load(minari / "data" / "main_data.hdf5").digest == digest
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(minari.parents[1]))
+        assert Demonstrations.load("cart/small-v0").digest == digest
+        with pytest.raises(InputError, match="to get one: minari download cart/other-v1"):
+            Demonstrations.load("cart/other-v1")
+
+    def test_a_file_alone_does_not_say_its_environment(self, minari: Path) -> None:
+        (minari / "data" / "metadata.json").unlink()
+        assert Demonstrations.load(minari).env_id is None
+
+    def test_an_older_file_says_its_environment_itself(self, minari: Path) -> None:
+        import h5py
+
+        (minari / "data" / "metadata.json").unlink()
+        with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+            file.attrs["env_spec"] = json.dumps({"id": "Ant-v4", "kwargs": {"healthy_reward": 2}})
+        demos = Demonstrations.load(minari)
+        assert (demos.env_id, demos.env_kwargs) == ("Ant-v4", {"healthy_reward": 2})
+
+    def test_episodes_are_in_the_order_of_their_numbers(self, minari: Path) -> None:
+        import h5py
+
+        with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+            for number in (10, 2):
+                file.copy("episode_0", f"episode_{number}")
+                file[f"episode_{number}/rewards"][:] = number
+        assert Demonstrations.load(minari).returns.tolist() == [4, 8, 40]
+
+    def test_info_describes_it(self, minari: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["info", str(minari)])
+        assert "InvertedPendulum-v5" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("spec", "expected"),
+        [("{", None), ("[" * 3000, None), ('{"id": 5}', None), ('{"id": "a"}', "a")],
+    )
+    def test_a_damaged_specification_is_passed_over(
+        self, minari: Path, spec: str, expected: str | None
+    ) -> None:
+        (minari / "data" / "metadata.json").write_text(json.dumps({"env_spec": spec}))
+        assert Demonstrations.load(minari).env_id == expected
+
+    def test_an_id_that_is_none_is_refused(self, minari: Path) -> None:
+        spec = json.dumps({"id": "\x1b[2J"})
+        (minari / "data" / "metadata.json").write_text(json.dumps({"env_spec": spec}))
+        with pytest.raises(InputError, match="no id of an environment"):
+            Demonstrations.load(minari)
+
+
+def write_d4rl(path: Path, **changes: Any) -> Path:
+    """As D4RL's scripts do: arrays of all steps, gzip, metadata in a group."""
+    h5py = pytest.importorskip("h5py")
+    states = np.arange(22, dtype=np.float32).reshape(11, 2)
+    arrays = {
+        "observations": states[:-1],
+        "next_observations": states[1:],
+        "actions": np.linspace(-1, 1, 10, dtype=np.float32)[:, None],
+        "rewards": np.arange(10, dtype=np.float32),
+        "terminals": np.arange(10) == 3,
+        "timeouts": np.arange(10) == 7,
+    } | changes
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            if array is not None:
+                file.create_dataset(name, data=array, compression="gzip")
+        file.create_dataset("metadata/algorithm", data="SAC")
+        file.create_dataset("infos/qpos", data=states)
+    return path
+
+
+class TestD4RL:
+    def test_episodes_end_at_terminals_and_timeouts(self, tmp_path: Path) -> None:
+        demos = Demonstrations.load(write_d4rl(tmp_path / "hopper_expert-v2.hdf5"))
+        assert demos.episode_lengths.tolist() == [4, 4, 2]
+        assert np.flatnonzero(demos.terminals).tolist() == [3]
+        assert np.flatnonzero(demos.truncated).tolist() == [7]
+        assert demos.endings.cut_off == 1
+        assert demos.returns.tolist() == [6, 22, 17]
+        np.testing.assert_array_equal(demos.next_obs, demos.obs + 2)
+        np.testing.assert_array_equal(demos.acts[:, 0], np.linspace(-1, 1, 10, dtype=np.float32))
+
+    def test_files_without_next_observations_are_read(self, tmp_path: Path) -> None:
+        demos = Demonstrations.load(write_d4rl(tmp_path / "d.hdf5", next_observations=None))
+        assert demos.next_obs is None
+        assert len(demos.state_pairs()[0]) == 7
+
+    def test_a_terminal_state_at_the_time_limit_is_terminal(self, tmp_path: Path) -> None:
+        path = write_d4rl(tmp_path / "d.hdf5", terminals=np.arange(10) == 7)
+        demos = Demonstrations.load(path)
+        assert np.flatnonzero(demos.terminals).tolist() == [7]
+        assert not demos.truncated.any()
+
+    @pytest.mark.parametrize(
+        ("changes", "pattern"),
+        [
+            ({"timeouts": None}, "no 'timeouts', so where its episodes end is not known"),
+            ({"terminals": np.zeros(9, bool)}, r"'terminals' has shape \(9,\)"),
+            ({"actions": np.zeros((9, 1))}, "'actions' has shape"),
+            ({"rewards": np.full(10, np.nan)}, "'rews' has 10 NaN"),
+            ({"observations": np.zeros((0, 2))}, "one flag per step"),
+            ({"actions": np.array([b"a"] * 10)}, "'actions' holds no numbers"),
+        ],
+    )
+    def test_what_does_not_fit_is_one_line(
+        self, tmp_path: Path, changes: dict[str, Any], pattern: str
+    ) -> None:
+        path = write_d4rl(tmp_path / "d.hdf5", **changes)
+        with pytest.raises(InputError, match=pattern):
+            Demonstrations.load(path)
+        refusal(path)
+
+
+def hostile(change: Callable[[Any, Any, Path], None]) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        h5py = pytest.importorskip("h5py")
+        path = write_d4rl(folder / "d.hdf5")
+        with h5py.File(path, "a") as file:
+            del file["rewards"]
+            change(h5py, file, folder)
+        return path
+
+    return make
+
+
+def _external_link(h5py: Any, file: Any, folder: Path) -> None:
+    write_d4rl(folder / "other.hdf5")
+    file["rewards"] = h5py.ExternalLink("other.hdf5", "/rewards")
+
+
+def _soft_link(h5py: Any, file: Any, folder: Path) -> None:
+    file["rewards"] = h5py.SoftLink("/actions")
+
+
+def _external_storage(h5py: Any, file: Any, folder: Path) -> None:
+    (folder / "raw").write_bytes(bytes(80))
+    file.create_dataset("rewards", (10,), "f8", external=[(str(folder / "raw"), 0, 80)])
+
+
+def _virtual(h5py: Any, file: Any, folder: Path) -> None:
+    layout = h5py.VirtualLayout((10,), "f8")
+    layout[:] = h5py.VirtualSource(str(write_d4rl(folder / "other.hdf5")), "rewards", (10,))
+    file.create_virtual_dataset("rewards", layout)
+
+
+def _huge(h5py: Any, file: Any, folder: Path) -> None:
+    file.create_dataset("rewards", (1 << 40,), "f8", chunks=(1024,), fillvalue=1.0)
+
+
+def _huge_chunk(h5py: Any, file: Any, folder: Path) -> None:
+    file.create_dataset("rewards", (10,), "f8", chunks=(1 << 28,), maxshape=(None,))
+
+
+def _filter(h5py: Any, file: Any, folder: Path) -> None:
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((10,))
+    plan.set_filter(32_015, h5py.h5z.FLAG_OPTIONAL)
+    space = h5py.h5s.create_simple((10,))
+    h5py.h5d.create(file.id, b"rewards", h5py.h5t.IEEE_F64LE, space, plan)
+
+
+def _group(h5py: Any, file: Any, folder: Path) -> None:
+    file.create_dataset("rewards/\x1b[2J", data=np.zeros(3))
+
+
+def _text_without_end(h5py: Any, file: Any, folder: Path) -> None:
+    file.create_dataset("rewards", data=["a"] * 10, dtype=h5py.string_dtype())
+
+
+def _references(h5py: Any, file: Any, folder: Path) -> None:
+    file.create_dataset("rewards", data=[file.ref] * 10, dtype=h5py.ref_dtype)
+
+
+def _records(h5py: Any, file: Any, folder: Path) -> None:
+    file.create_dataset("rewards", data=np.zeros(10, [("a", "f8")]))
+
+
+HOSTILE = {
+    _external_link: "'rewards' is a link to somewhere else",
+    _soft_link: "'rewards' is a link to somewhere else",
+    _external_storage: "'rewards' lies in other files",
+    _virtual: "'rewards' lies in other files",
+    _huge: "'rewards' would take the arrays beyond",
+    _huge_chunk: "'rewards' would take the arrays beyond",
+    _filter: "'rewards' is packed by filter 32015",
+    _group: "'rewards' is a dict",
+    _text_without_end: "'rewards' holds no numbers",
+    _references: "'rewards' holds no numbers",
+    _records: "'rewards' holds no numbers",
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE, ids=lambda change: change.__name__)
+def test_hdf5_that_reaches_out_or_claims_too_much_is_refused(tmp_path: Path, change: Any) -> None:
+    path = hostile(change)(tmp_path)
+    message = refusal(path)
+    assert HOSTILE[change] in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("signal", [9, 11])
+def test_a_reader_that_crashes_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: int
+) -> None:
+    crashing = tmp_path / "crashing.py"
+    crashing.write_text(f"import os\nos.kill(os.getpid(), {signal})\n")
+    monkeypatch.setattr(apart.foreign_arrays, "__file__", str(crashing))
+    (tmp_path / "d.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    message = refusal(tmp_path / "d.hdf5")
+    assert f"ended with status -{signal}" in message
+
+
+def test_a_package_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("h5py", "pyarrow"):
+        (tmp_path / f"{package}.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "d.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    assert "pip install h5py, or this package with the extra [minari]" in refusal(
+        tmp_path / "d.hdf5"
+    )
+    assert "the extra [imitation]" in refusal(DATA / "imitation")
+
+
+def test_hdf5_of_another_layout_is_named(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "d.hdf5", "w") as file:
+        file.create_group("data/demo_0")
+    message = refusal(tmp_path / "d.hdf5")
+    assert "neither of Minari (episode_0, ...) nor of D4RL (observations, actions)" in message
+    assert "it has 'data'" in message
+    (tmp_path / "cut.hdf5").write_bytes((tmp_path / "d.hdf5").read_bytes()[:500])
+    assert "damaged" in refusal(tmp_path / "cut.hdf5")
+
+
+class TestImitation:
+    def check(self, demos: Demonstrations) -> None:
+        """What ``data/make.py`` gave to imitation."""
+        assert demos.episode_lengths.tolist() == [4, 3, 5]
+        for number, (start, length) in enumerate(
+            zip(demos.episode_starts, demos.episode_lengths, strict=True)
+        ):
+            states = 100 * number + np.arange(3 * (length + 1)).reshape(-1, 3)
+            steps = slice(start, start + length)
+            np.testing.assert_array_equal(demos.obs[steps], states[:-1])
+            np.testing.assert_array_equal(demos.next_obs[steps], states[1:])
+            acts = (np.arange(2 * length).reshape(-1, 2) / 100 + number).astype(np.float32)
+            np.testing.assert_array_equal(demos.acts[steps], acts)
+            np.testing.assert_array_equal(demos.rews[steps], np.arange(length) + 0.5)
+        assert np.flatnonzero(demos.terminals).tolist() == [3, 11]
+        assert demos.obs.dtype == np.float32
+
+    def test_the_folder_that_it_saved_is_read(self) -> None:
+        pytest.importorskip("pyarrow")
+        self.check(Demonstrations.load(DATA / "imitation"))
+
+    def npz(self, path: Path, **changes: Any) -> Path:
+        """As imitation wrote before it used `datasets`; ``infos`` is pickled in it."""
+        lengths = (4, 3, 5)
+        arrays = {
+            "obs": np.concatenate(
+                [(100 * k + np.arange(3 * (n + 1))).reshape(-1, 3) for k, n in enumerate(lengths)]
+            ).astype(np.float32),
+            "acts": np.concatenate(
+                [np.arange(2 * n).reshape(-1, 2) / 100 + k for k, n in enumerate(lengths)]
+            ).astype(np.float32),
+            "rews": np.concatenate([np.arange(n) + 0.5 for n in lengths]),
+            "infos": np.array([{}] * 12, dtype=object),
+            "terminal": np.array([True, False, True]),
+            "indices": np.array([4, 7]),
+        } | changes
+        np.savez_compressed(path, **{k: v for k, v in arrays.items() if v is not None})
+        return path
+
+    def test_the_archive_that_it_wrote_is_read_without_its_pickles(self, tmp_path: Path) -> None:
+        self.check(Demonstrations.load(self.npz(tmp_path / "d.npz")))
+
+    def test_rewards_may_be_missing(self, tmp_path: Path) -> None:
+        assert Demonstrations.load(self.npz(tmp_path / "d.npz", rews=None)).rews is None
+
+    def test_an_end_after_1000_steps_is_the_time_limit(self, tmp_path: Path) -> None:
+        path = self.npz(
+            tmp_path / "d.npz", obs=np.zeros((1001, 3)), acts=np.zeros((1000, 1)), rews=None,
+            terminal=np.array([True]), indices=np.array([], int),
+        )  # fmt: skip
+        demos = Demonstrations.load(path)
+        assert demos.truncated[-1]
+        assert not demos.terminals.any()
+
+    @pytest.mark.parametrize(
+        ("changes", "pattern"),
+        [
+            ({"indices": np.array([7, 4])}, "'indices' do not rise"),
+            ({"indices": np.array([4, 2**63], np.uint64)}, "'indices' are no steps"),
+            ({"indices": np.array([4])}, r"'terminal' has shape \(3,\)"),
+            ({"obs": np.zeros((14, 3))}, "'obs' has shape"),
+            ({"rews": np.zeros(3)}, "'rews' has shape"),
+        ],
+    )
+    def test_what_does_not_fit_is_one_line(
+        self, tmp_path: Path, changes: dict[str, Any], pattern: str
+    ) -> None:
+        path = self.npz(tmp_path / "d.npz", **changes)
+        with pytest.raises(InputError, match=pattern):
+            Demonstrations.load(path)
+        refusal(path)
+
+    @pytest.mark.parametrize(
+        ("state", "pattern"),
+        [
+            ({"_data_files": [{"filename": "../secret"}]}, "names no files of it"),
+            ({"_data_files": [{"filename": "gone.arrow"}]}, "gone.arrow does not exist"),
+            ({"_data_files": 3}, "names no files of it"),
+            ({"_data_files": [{"filename": "d.arrow"}], "_indices_files": ["i"]}, "a selection"),
+        ],
+    )
+    def test_a_folder_that_points_elsewhere_is_refused(
+        self, tmp_path: Path, state: dict[str, Any], pattern: str
+    ) -> None:
+        (tmp_path / "state.json").write_text(json.dumps(state))
+        with pytest.raises(InputError, match=pattern):
+            Demonstrations.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("column", "values", "pattern"),
+        [
+            ("obs", [[[1.0, 2.0], [3.0]]], "rows of different widths"),
+            ("obs", [[1.0, 2.0]], "'obs' is not 2 lists deep"),
+            ("obs", [[[None, 2.0], [3.0, 1.0]]], "'obs' has missing values"),
+            ("acts", [[["a"]]], "'acts' holds 'string', no numbers"),
+            ("terminal", [1.5], None),
+            ("acts", [[[1.0], [1.0], [1.0]]], "'obs' has 2 rows and 'acts' 3"),
+            ("terminal", None, "no column 'terminal'"),
+        ],
+    )
+    def test_columns_that_do_not_fit_are_one_line(
+        self, tmp_path: Path, column: str, values: Any, pattern: str | None
+    ) -> None:
+        pa = pytest.importorskip("pyarrow")
+        columns = {"obs": [[[1.0, 2.0], [3.0, 4.0]]], "acts": [[[1.0]]], "terminal": [True]}
+        columns[column] = values
+        table = pa.table({name: v for name, v in columns.items() if v is not None})
+        with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as sink:
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+        (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "d.arrow"}]}')
+        if pattern is None:
+            assert Demonstrations.load(tmp_path).endings.terminal == 1
+            return
+        with pytest.raises(InputError, match=pattern):
+            Demonstrations.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("d.pkl", b"\x80\x04N.", "a pickle, which runs code"),
+        ("d.parquet", b"PAR1....", "a Parquet file"),
+        ("d.arrow", b"ARROW1\0\0", "a single Arrow file"),
+        ("meta/info.json", b"{}", "a folder of LeRobot"),
+        ("dataset_dict.json", b"{}", "a folder of several datasets"),
+        ("metadata.json", b"{}", "a folder of Minari without main_data.hdf5"),
+        ("a.txt", b"", None),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_is(
+    tmp_path: Path, name: str, content: bytes, what: str | None
+) -> None:
+    path = tmp_path / "given" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    given = path if path.name.startswith("d.") else tmp_path / "given"
+    message = refusal(given)
+    assert (what or "a folder of another kind") in message
+    assert "what is read: .npz of this library and of imitation" in message
+    assert "HDF5 of Minari and D4RL" in message
+
+
+def test_trajectories_of_imitation_and_episodes_of_minari_are_understood_in_memory() -> None:
+    types = pytest.importorskip("imitation.data.types")
+    trajectory = types.TrajectoryWithRew(
+        obs=np.zeros((4, 2)), acts=np.zeros((3, 1)), rews=np.ones(3), infos=None, terminal=True
+    )
+    demos = Demonstrations.from_episodes([trajectory])
+    assert demos.returns.tolist() == [3]
+    assert demos.endings.terminal == 1
+    minari = pytest.importorskip("minari")
+    episode = minari.EpisodeData(
+        id=0, observations=np.zeros((4, 2)), actions=np.zeros((3, 1)), rewards=np.ones(3),
+        terminations=np.zeros(3, bool), truncations=np.array([0, 0, 1], bool), infos={},
+    )  # fmt: skip
+    assert Demonstrations.from_episodes([episode]).endings.time_limit == 1
