@@ -34,6 +34,7 @@ from l2l_gail.gail import (
     MethodFlags,
     TaskFlags,
     TrainingRun,
+    check_demonstrated,
     measure_references,
 )
 from l2l_gail.jobs import run_jobs, share_cores
@@ -102,9 +103,12 @@ def main(argv: list[str] | None = None) -> None:
     seeds = config.runs.all_seeds
     methods = ["gail", "l2l_gail"] if config.method == "both" else [config.method]
     demos = config.task.load()
+    check_demonstrated(demos, config.discriminator.judges, config.warm_start_steps)
     plans = [plan_of(config, method, seed, demos) for seed in seeds for method in methods]
     folders = open_folders(config.runs, config.task.env, plans)
-    expert = f"{demos.n_episodes} demonstrations with a mean return of {demos.returns.mean():.0f}"
+    expert = f"{demos.n_episodes} demonstrations"
+    if demos.rews is not None:
+        expert += f" with a mean return of {demos.returns.mean():.0f}"
     print(f"{config.task.env}: {expert}, {config.total_timesteps:,} steps a run", flush=True)
     one = len(seeds) == 1 or plans[0].settings["device"] != "cpu"
     workers, cores = share_cores(len(plans), config.workers or int(one))

@@ -188,6 +188,11 @@ class MethodResult:
         aligned = {tag: Curve.align(series, points=200) for tag, series in by_tag.items()}
         return {tag: curve for tag, curve in aligned.items() if curve is not None}
 
+    @property
+    def _has_scale(self) -> bool:
+        """Whether the expert's return is known: demonstrations may come without rewards."""
+        return all(run.summary.get("expert_return") is not None for run in self.runs)
+
     @cached_property
     def normalised_returns(self) -> list[Floats] | None:
         """GAIL's training curves from 0 (random) to 1 (expert), one for each seed.
@@ -195,7 +200,7 @@ class MethodResult:
         None without a curve, or where an expert is no better than a random policy.
         """
         curve = self.curves.get("return")
-        if curve is None or not self.finished:
+        if curve is None or not self.finished or not self._has_scale:
             return None
         scales = list(
             zip(self.numbers("random_return"), self.numbers("expert_return"), strict=True)
@@ -216,6 +221,8 @@ class MethodResult:
     @property
     def normalised_finals(self) -> list[float] | None:
         """Each seed's final return from 0 (random) to 1 (expert); None where it has no scale."""
+        if not self._has_scale:
+            return None
         columns = (self.numbers(key) for key in ("eval_returns", "random_return", "expert_return"))
         finals = []
         for value, random, expert in zip(*columns, strict=True):

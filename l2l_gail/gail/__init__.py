@@ -4,6 +4,7 @@ from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
+from l2l_gail.gail.fit import check_demonstrated
 from l2l_gail.gail.flags import MethodFlags, TaskFlags
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingRun",
     "TransitionBatch",
     "behaviour_cloning",
+    "check_demonstrated",
     "measure_references",
     "reward_of_logits",
 ]

@@ -40,11 +40,12 @@ def behaviour_cloning(
         The mean squared error of an action's entry over all demonstrations, after the fit.
 
     Raises:
-        InputError: If the policy is not Gaussian.
+        InputError: If the policy is not Gaussian, or the demonstrations have no actions.
     """
     check_clonable(policy)
+    demonstrated = demonstrations.needed("acts", "behaviour cloning")
     obs = torch.as_tensor(demonstrations.obs, dtype=torch.float32, device=policy.device)
-    acts = torch.as_tensor(demonstrations.acts, dtype=torch.float32, device=policy.device)
+    acts = torch.as_tensor(demonstrated, dtype=torch.float32, device=policy.device)
     parameters = [
         p for name, p in policy.named_parameters() if "value" not in name and name != "log_std"
     ]

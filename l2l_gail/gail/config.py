@@ -11,6 +11,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from l2l_gail.errors import InputError
+from l2l_gail.gail.discriminator import JUDGED
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
 from l2l_gail.gail.rewards import REWARDS
@@ -34,6 +35,8 @@ class DiscriminatorConfig:
         entropy_weight: Weight of the Bernoulli entropy of ``D``, as a bonus (Ho & Ermon 2016).
         controller_weight: ``k`` of C-GAIL's term ``k/2 E (D - 1/2)^2`` (Luo et al. 2024,
             arXiv 2402.16349).
+        judges: What it is shown: state_action; or state_transition, a state and the next one, for
+            demonstrations without actions (Torabi et al. 2018, arXiv 1807.06158).
         reward: The policy's reward as a function of the logit, a name of ``rewards.REWARDS``: gail,
             airl, fairl or dail; constant is the control without demonstrations.
 
@@ -51,6 +54,7 @@ class DiscriminatorConfig:
     entropy_weight: float = 0.0
     controller_weight: float = 0.0
     reward: str = "gail"
+    judges: str = "state_action"
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use; one penalty may be given by its name alone."""
@@ -60,6 +64,7 @@ class DiscriminatorConfig:
         for name in self.penalty:
             check_choice("penalty", name, PENALTIES)
         check_choice("reward", self.reward, REWARDS)
+        check_choice("judges", self.judges, JUDGED)
         check_counts(updates_per_rollout=self.updates_per_rollout, batch_size=self.batch_size)
         check_counts(**{f"hidden_sizes[{i}]": size for i, size in enumerate(self.hidden_sizes)})
         for name in ("penalty_weight", "entropy_weight", "controller_weight"):

@@ -17,18 +17,22 @@ from l2l_gail.core import Vars
 from l2l_gail.ppo.policy import ObservationStatistics
 from l2l_gail.ppo.tanh_network import tanh_layer
 
-__all__ = ["Discriminator", "ModuleDiscriminator", "TanhDiscriminator"]
+__all__ = ["JUDGED", "Discriminator", "ModuleDiscriminator", "TanhDiscriminator"]
+
+JUDGED = ("state_action", "state_transition")
+"""What a discriminator may judge: ``(s, a)``, or ``(s, s')``, which needs no expert's actions."""
 
 
 class Discriminator(nn.Module, ABC):
-    """``logit(s, a)``, high where a transition looks like the expert's.
+    """``logit(s, a)`` or ``logit(s, s')``, high where a transition looks like the expert's.
 
     =============== =================================================== ==============
     name            meaning                                             shape
     =============== =================================================== ==============
     obs             raw observations                                    (B, obs_dim)
     acts            raw actions, clipped here on both sides             (B, act_dim)
-    inputs          normalised observation beside the clipped action    (B, in_dim)
+    next_obs        raw observations after the actions                  (B, obs_dim)
+    inputs          normalised observation beside what else is judged   (B, in_dim)
     logits          expert is high                                      (B,)
     =============== =================================================== ==============
 
@@ -41,15 +45,24 @@ class Discriminator(nn.Module, ABC):
     Args:
         observation_space: A flat ``Box``.
         action_space: A flat ``Box``; infinite bounds are not clipped.
+        judges: What it sees beside the observation, a name of ``JUDGED``: the clipped action, or
+            the next observation, normalised likewise (Torabi et al. 2018, arXiv 1807.06158).
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, observation_space: spaces.Box, action_space: spaces.Box) -> None:
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        judges: str = "state_action",
+    ) -> None:
         super().__init__()
+        self.judges = judges
         self.obs_dim = math.prod(observation_space.shape)
         self.act_dim = math.prod(action_space.shape)
+        self.in_dim = self.obs_dim + (self.act_dim if judges == "state_action" else self.obs_dim)
         self.statistics = ObservationStatistics(self.obs_dim)
         for name, bound in (("low", action_space.low), ("high", action_space.high)):
             self.register_buffer(name, torch.as_tensor(bound, dtype=torch.float32).flatten())
@@ -79,13 +92,21 @@ class Discriminator(nn.Module, ABC):
         for name, parameter in self.named_parameters():
             parameter.copy_(weights[name])
 
-    def inputs(self, obs: Tensor, acts: Tensor) -> Tensor:
-        """Return network inputs ``(B, obs_dim + act_dim)`` from raw observations and actions."""
+    def inputs(
+        self, obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None
+    ) -> Tensor:
+        """Return network inputs ``(B, in_dim)`` from raw ones; what is not judged may be None."""
+        if self.judges == "state_transition":
+            assert next_obs is not None
+            return torch.cat([self.statistics(obs), self.statistics(next_obs)], dim=1)
+        assert acts is not None
         return torch.cat([self.statistics(obs), acts.clamp(self.low, self.high)], dim=1)
 
-    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
-        """Return the logits ``(B,)`` of raw observations and actions, under its own weights."""
-        return self.logits_expert_is_high(self.inputs(obs, acts))
+    def forward(
+        self, obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits ``(B,)`` of raw transitions, under its own weights."""
+        return self.logits_expert_is_high(self.inputs(obs, acts, next_obs))
 
 
 class TanhDiscriminator(Discriminator):
@@ -95,6 +116,7 @@ class TanhDiscriminator(Discriminator):
         observation_space: A flat ``Box``.
         action_space: A flat ``Box``; infinite bounds are not clipped.
         hidden_sizes: Widths of the tanh layers.
+        judges: As for any discriminator.
     """
 
     def __init__(
@@ -102,9 +124,10 @@ class TanhDiscriminator(Discriminator):
         observation_space: spaces.Box,
         action_space: spaces.Box,
         hidden_sizes: Sequence[int] = (100, 100),
+        judges: str = "state_action",
     ) -> None:
-        super().__init__(observation_space, action_space)
-        widths = [self.obs_dim + self.act_dim, *hidden_sizes, 1]
+        super().__init__(observation_space, action_space, judges)
+        widths = [self.in_dim, *hidden_sizes, 1]
         self.layers = nn.ModuleList(
             nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)
         )
@@ -149,22 +172,28 @@ class ModuleDiscriminator(Discriminator):
         observation_space: A flat ``Box``.
         action_space: A flat ``Box``; infinite bounds are not clipped.
         network: Maps normalised observations ``(B, obs_dim)`` and clipped actions ``(B, act_dim)``
-            to logits ``(B,)`` or ``(B, 1)``, high where the expert is. Without batch statistics or
-            dropout: an update calls it several times, and the calls have to agree.
+            (or next observations, normalised) to logits ``(B,)`` or ``(B, 1)``, high where the
+            expert is. Without batch statistics or dropout: an update calls it several times, and
+            the calls have to agree.
+        judges: As for any discriminator.
     """
 
     def __init__(
-        self, observation_space: spaces.Box, action_space: spaces.Box, network: nn.Module
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        network: nn.Module,
+        judges: str = "state_action",
     ) -> None:
-        super().__init__(observation_space, action_space)
+        super().__init__(observation_space, action_space, judges)
         self.network = network
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
-        obs, acts = inputs.split([self.obs_dim, self.act_dim], dim=1)
+        obs, beside = inputs.split([self.obs_dim, self.in_dim - self.obs_dim], dim=1)
         if weights is None:
-            logits = self.network(obs, acts)
+            logits = self.network(obs, beside)
         else:
             own = {name.removeprefix("network."): value for name, value in weights.items()}
-            logits = functional_call(self.network, own, (obs, acts))
+            logits = functional_call(self.network, own, (obs, beside))
         return logits.reshape(len(inputs))

@@ -9,9 +9,16 @@ from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.vec_env import VecEnv
 
 from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
 from l2l_gail.gail.rewards import SIGNS
 
-__all__ = ["env_spec", "warn_of_observations", "warn_of_reward", "warn_of_units"]
+__all__ = [
+    "check_demonstrated",
+    "env_spec",
+    "warn_of_observations",
+    "warn_of_reward",
+    "warn_of_units",
+]
 
 _STACK = 5  # the line that makes or trains the model
 
@@ -25,6 +32,24 @@ def env_spec(env: VecEnv | None) -> EnvSpec | None:
     except (AttributeError, NotImplementedError):
         return None
     return spec if isinstance(spec, EnvSpec) else None
+
+
+def check_demonstrated(demonstrations: Demonstrations, judges: str, warm_start_steps: int) -> None:
+    """Refuse demonstrations without what the discriminator is to judge, or a warm start to clone.
+
+    Raises:
+        InputError: There are no actions where they are needed, or no state that follows another.
+    """
+    if warm_start_steps:
+        demonstrations.needed("acts", "a warm start by behaviour cloning")
+    if judges == "state_transition":
+        demonstrations.state_pairs()
+    elif demonstrations.acts is None:
+        raise InputError(
+            "the demonstrations are of states alone, and the discriminator judges states with "
+            "actions: give DiscriminatorConfig(judges='state_transition') "
+            "(--judges state_transition), or demonstrations with actions"
+        )
 
 
 def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:

@@ -27,9 +27,11 @@ class TaskFlags:
     env_kwargs: tuple[str, ...] = ()
     """Its keyword arguments, as k=v."""
     demos: str | None = None
-    """An .npz file, or the name of an embedded set; the environment's own by default."""
+    """A file or folder, an embedded set or a Minari id; the environment's own by default."""
     demo_episodes: int | None = None
     """Use only the first so many episodes of them."""
+    demo_every: int = 1
+    """Use only every so many-th step of each episode."""
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -51,6 +53,8 @@ class TaskFlags:
         demos = Demonstrations.load(self.demos or self._embedded())
         if self.demo_episodes is not None:
             demos = demos.head(self.demo_episodes)
+        if self.demo_every != 1:
+            demos = demos.subsample(self.demo_every)
         env = make_env(self.env, kwargs)
         check_time_limit(env.spec)
         demos.check_env(self.env, env.observation_space, env.action_space)
@@ -65,6 +69,7 @@ class TaskFlags:
             "env_kwargs": self.env_kwargs,
             "demos": None if own else Path(str(self.demos)).stem,
             "demo_episodes": self.demo_episodes,
+            "demo_every": self.demo_every,
             "demos.sha256": demos.digest,
         }
 

@@ -22,7 +22,13 @@ from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
-from l2l_gail.gail.fit import env_spec, warn_of_observations, warn_of_reward, warn_of_units
+from l2l_gail.gail.fit import (
+    check_demonstrated,
+    env_spec,
+    warn_of_observations,
+    warn_of_reward,
+    warn_of_units,
+)
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields, saved_file, write_model
@@ -137,13 +143,13 @@ class GAIL(TensorPPO):
     def _make_discriminator(self) -> Discriminator:
         assert isinstance(self.observation_space, spaces.Box)
         assert isinstance(self.action_space, spaces.Box)
-        own = self.discriminator_network
+        own, config = self.discriminator_network, self.discriminator_config
         if own is not None:
             return ModuleDiscriminator(
-                self.observation_space, self.action_space, copy.deepcopy(own)
+                self.observation_space, self.action_space, copy.deepcopy(own), config.judges
             )
         return TanhDiscriminator(
-            self.observation_space, self.action_space, self.discriminator_config.hidden_sizes
+            self.observation_space, self.action_space, config.hidden_sizes, config.judges
         )
 
     def default_rule(self) -> UpdateRule:
@@ -197,6 +203,9 @@ class GAIL(TensorPPO):
                 "pass norm_obs=False"
             )
         if self.demonstrations is not None:
+            check_demonstrated(
+                self.demonstrations, self.discriminator_config.judges, self.warm_start_steps
+            )
             spec = env_spec(self.env)
             self.demonstrations.check_env(
                 None if spec is None else spec.id,
@@ -219,12 +228,7 @@ class GAIL(TensorPPO):
                 "this model was loaded without demonstrations; to train it on, load it with "
                 f"{type(self).__name__}.load(path, env=env, demonstrations=demonstrations)"
             )
-        obs, acts = (
-            torch.as_tensor(array, dtype=torch.float32, device=self.device)
-            for array in (self.demonstrations.obs, self.demonstrations.acts)
-        )
-        with torch.no_grad():
-            self._expert_inputs = self.discriminator.inputs(obs, acts)
+        self._expert_inputs = self._inputs_of(self.demonstrations)
         if self.warm_start_steps and self.num_timesteps == 0:
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
@@ -237,6 +241,20 @@ class GAIL(TensorPPO):
             assert isinstance(self._last_obs, np.ndarray)
             warn_of_observations(self.demonstrations, self._last_obs)
         return prepared
+
+    def _inputs_of(self, demonstrations: Demonstrations) -> Tensor:
+        """Return demonstrations as discriminator inputs ``(n, in_dim)``."""
+        arrays = {"obs": demonstrations.obs, "acts": demonstrations.acts}
+        if self.discriminator.judges == "state_transition":
+            arrays["obs"], arrays["next_obs"] = demonstrations.state_pairs()
+            del arrays["acts"]
+        with torch.no_grad():
+            return self.discriminator.inputs(
+                **{
+                    name: torch.as_tensor(array, dtype=torch.float32, device=self.device)
+                    for name, array in arrays.items()
+                }
+            )
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
@@ -253,12 +271,15 @@ class GAIL(TensorPPO):
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
         assert isinstance(buffer.observations, Tensor)
-        obs, acts = buffer.by_env(buffer.observations), buffer.by_env(buffer.actions)
-        obs, acts = obs.flatten(1).float(), acts.flatten(1).float()
+        assert isinstance(buffer.final_obs, Tensor)
+        obs, acts, next_obs = (
+            buffer.by_env(steps).flatten(1).float()
+            for steps in (buffer.observations, buffer.actions, buffer.final_obs)
+        )
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
             acts = environment_actions(self.policy)(acts)
         with torch.no_grad():
-            return self.discriminator.inputs(obs, acts)
+            return self.discriminator.inputs(obs, acts, next_obs)
 
     def learn(
         self,

@@ -27,17 +27,19 @@ def measure_references(
             the demonstrations does not hold for it.
 
     Returns:
-        ``expert_return``, ``random_return`` and ``bc_return``.
+        ``random_return``; ``expert_return``, where it or the demonstrations' rewards are known; and
+        ``bc_return``, where their actions are.
     """
     seed = model.seed or 0
-    behaviour_cloning(model.policy, demos, seed=seed)
-    cloned = evaluate(lambda obs: model.predict(obs, deterministic=True)[0])
     expert, random = (None, None) if altered else (demos.expert_return, demos.random_return)
     if random is None:
         assert isinstance(model.action_space, spaces.Box)
         random = evaluate(random_policy(model.action_space, seed)).mean_return
-    return {
-        "expert_return": float(demos.returns.mean()) if expert is None else expert,
-        "random_return": random,
-        "bc_return": cloned.mean_return,
-    }
+    if expert is None and demos.rews is not None:
+        expert = float(demos.returns.mean())
+    found = {} if expert is None else {"expert_return": expert}
+    if demos.acts is not None:
+        behaviour_cloning(model.policy, demos, seed=seed)
+        cloned = evaluate(lambda obs: model.predict(obs, deterministic=True)[0])
+        found["bc_return"] = cloned.mean_return
+    return found | {"random_return": random}
