@@ -9,8 +9,11 @@ other seeds, by the caller.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +23,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 from tqdm import tqdm
 
+from l2l_gail.demos.partial import PartialExpert
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.evaluation import evaluate_policy_return
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.ppo import TensorPPO
+from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 __all__ = [
     "Checkpoint",
@@ -105,6 +110,8 @@ def train_expert(
     env_kwargs: Mapping[str, Any] | None = None,
     recipe: ExpertRecipe | None = None,
     n_checkpoints: int = 20,
+    partial: Path | None = None,
+    resume: bool = False,
 ) -> Expert:
     """Train PPO and keep the checkpoint with the highest mean return on the selection seeds.
 
@@ -119,22 +126,40 @@ def train_expert(
         env_kwargs: Keyword arguments of the environment.
         recipe: PPO's settings; those of :func:`recipe_for` if None.
         n_checkpoints: Checkpoints over the whole training, at most one per rollout.
+        partial: File that keeps the training at each checkpoint and on Ctrl-C or SIGTERM, which
+            then end it after the rollout; by default nothing is kept. It stays: who has the
+            expert removes it.
+        resume: Go on with the training in that file, in new episodes.
 
     Returns:
         The best policy and the scores of all checkpoints.
 
     Raises:
-        InputError: The environment cannot be made, or has no time limit.
+        InputError: The environment cannot be made, or has no time limit; there is nothing to go
+            on with, or it is of another training.
+        Interrupted: After Ctrl-C or SIGTERM.
     """
     env = make_env(env_id, env_kwargs)  # its one-line errors, before any work
     check_time_limit(env.spec)
     env.close()
+    recipe = recipe or recipe_for(env_id)
+    kept = None
+    if partial is not None:
+        settings = {"env": env_id, "env_kwargs": dict(env_kwargs or {}), "seed": seed,
+                    "total_timesteps": total_timesteps, "recipe": asdict(recipe)}  # fmt: skip
+        kept = PartialExpert(partial, json.loads(json.dumps(settings, default=str)))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model, venv = make_expert_model(env_id, recipe or recipe_for(env_id), seed, env_kwargs)
-        selection = _Selection(venv, env_id, selection_seeds, env_kwargs, n_checkpoints)
-        model.learn(total_timesteps, callback=selection)
+        model, venv = make_expert_model(env_id, recipe, seed, env_kwargs)
+        selection = _Selection(venv, env_id, selection_seeds, env_kwargs, n_checkpoints, kept)
+        if kept is not None and resume:
+            selection.resume(model)
+        done = model.num_timesteps
+        with signals_deferred() if kept is not None else nullcontext(lambda: 0) as stop:
+            selection.stop = stop
+            if done < total_timesteps:
+                model.learn(total_timesteps - done, selection, reset_num_timesteps=done == 0)
         selection.score()
         venv.close()
     finally:
@@ -196,6 +221,7 @@ class _Selection(BaseCallback):
 
     policy: MlpPolicy
     best: Checkpoint
+    _bar: tqdm | None = None
 
     def __init__(
         self,
@@ -204,6 +230,7 @@ class _Selection(BaseCallback):
         seeds: Sequence[int],
         env_kwargs: Mapping[str, Any] | None,
         n_checkpoints: int,
+        kept: PartialExpert | None,
     ) -> None:
         super().__init__()
         self.venv = venv
@@ -211,23 +238,55 @@ class _Selection(BaseCallback):
         self.seeds = seeds
         self.env_kwargs = env_kwargs
         self.n_checkpoints = n_checkpoints
+        self.kept = kept
+        self.stop: Stop = lambda: 0
         self.checkpoints: list[Checkpoint] = []
         self._scored_at = 0
+
+    def resume(self, model: TensorPPO) -> None:
+        """Bring a fresh model, and what was measured, to where the kept training was."""
+        assert self.kept is not None
+        self.policy, scored = self.kept.restore(model, self.venv)
+        self.checkpoints = [Checkpoint(*point) for point in scored]
+        self.best = max(self.checkpoints, key=lambda point: point.mean_return)
+        self._scored_at = self.checkpoints[-1].steps
+        self.model = model
 
     def _on_training_start(self) -> None:
         self._total = int(self.locals["total_timesteps"])
         # disable=None: silent where stderr is no terminal
-        self._bar = tqdm(total=self._total, unit="step", desc=f"{self.env_id} expert", disable=None)
+        self._bar = tqdm(
+            total=self._total,
+            initial=self.num_timesteps,
+            unit="step",
+            desc=f"{self.env_id} expert",
+            disable=None,
+        )
 
     def _on_rollout_start(self) -> None:
         if self.num_timesteps - self._scored_at >= self._total / self.n_checkpoints:
             self.score()
+            self._keep()
+        if self.stop():
+            if not self.checkpoints:
+                self.score()
+            self._keep()
+            self._on_training_end()
+            raise Interrupted(self.stop(), resumable=True)
+
+    def _keep(self) -> None:
+        if self.kept is not None:
+            assert isinstance(self.model, TensorPPO)
+            scored = [(point.steps, point.mean_return) for point in self.checkpoints]
+            self.kept.save(self.model, self.venv, self.policy, scored)
 
     def _on_step(self) -> bool:
+        assert self._bar is not None
         self._bar.update(self.training_env.num_envs)
         return True
 
     def _on_training_end(self) -> None:
+        assert self._bar is not None
         self._bar.close()
 
     def score(self) -> None:
@@ -235,9 +294,10 @@ class _Selection(BaseCallback):
         assert isinstance(self.model, TensorPPO)
         policy = plain_policy(self.model, self.venv)
         result = evaluate_policy_return(policy, self.env_id, self.seeds, self.env_kwargs)
-        checkpoint = Checkpoint(self.num_timesteps, result.mean_return)
+        checkpoint = Checkpoint(self.model.num_timesteps, result.mean_return)
         if not self.checkpoints or checkpoint.mean_return > self.best.mean_return:
             self.policy, self.best = policy, checkpoint
         self.checkpoints.append(checkpoint)
-        self._scored_at = self.num_timesteps
-        self._bar.set_postfix_str(f"return {checkpoint.mean_return:.0f}")
+        self._scored_at = checkpoint.steps
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"return {checkpoint.mean_return:.0f}")

@@ -25,14 +25,18 @@ from l2l_gail.cli import format_table, parse
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.embedded import POLICY_SUFFIX
 from l2l_gail.demos.expert import Expert, recipe_for, train_expert
+from l2l_gail.demos.partial import SUFFIX as PARTIAL_SUFFIX
+from l2l_gail.demos.partial import partial_policy
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.demos.sb3_file import read_sb3_policy
+from l2l_gail.demos.scripted import scripted_policy
 from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.runs import atomic_write, versions
+from l2l_gail.stopping import Interrupted
 
 __all__ = ["RecordConfig", "main", "record"]
 
@@ -57,8 +61,14 @@ class RecordConfig:
     """reset seed of the first recorded episode; the next has the next one"""
     total_timesteps: int = 1_000_000
     """environment steps of the expert's training"""
+    resume: bool = False
+    """go on with the training that Ctrl-C or SIGTERM ended; it lies in <name>.partial.pt"""
+    policy: str | None = None
+    """record this function instead of training one: module:function, from one observation to one
+    action"""
     model: Path | None = None
-    """record this policy instead of training one: a .zip of Stable-Baselines3, or a .policy.npz"""
+    """record this policy instead of training one: a .zip of Stable-Baselines3, a .policy.npz, or a
+    .partial.pt, whose best policy so far is taken"""
     algo: Algorithm = "auto"
     """class that loads the model, with --trust-pickle only"""
     trust_pickle: bool = False
@@ -84,6 +94,10 @@ class RecordConfig:
                 f"{self.vecnormalize} is a pickle; --trust-pickle lets it be loaded, which runs "
                 "code stored in the file: only for files you trust"
             )
+        if self.policy is not None and self.model is not None:
+            raise InputError("--policy and --model are two policies: give one of them")
+        if self.resume and (self.policy is not None or self.model is not None):
+            raise InputError("--resume goes on with a training: leave out --model and --policy")
         if self.model is None and (self.trust_pickle or self.vecnormalize or self.algo != "auto"):
             raise InputError("--algo, --trust-pickle and --vecnormalize go with --model")
 
@@ -134,8 +148,15 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     assert isinstance(action_space, Box)
     assert isinstance(observation_space, Box)
     _check_writable(out, provenance_path, policy_path)
+    partial = out.with_name(out.stem + PARTIAL_SUFFIX)
+    trains = config.model is None and config.policy is None
+    if trains and not config.resume and os.path.lexists(partial):
+        raise InputError(
+            f"{partial} is of a training that was interrupted: add --resume to go on with it, or "
+            "remove it"
+        )
 
-    predict, expert = _policy(config, env_kwargs, observation_space, action_space)
+    predict, expert = _policy(config, env_kwargs, observation_space, action_space, partial)
     if isinstance(predict, MlpPolicy):
         widths = predict.obs_dim, predict.act_dim
         if widths != (*observation_space.shape, *action_space.shape):
@@ -188,6 +209,8 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
         "versions": versions(),
     }
     atomic_write(provenance_path, json.dumps(provenance, indent=2, default=str) + "\n")
+    if trains:
+        partial.unlink(missing_ok=True)
     rows = [
         _row(f"expert, {len(MEASUREMENT_SEEDS)} fresh episodes", measured),
         _row(f"random, {len(MEASUREMENT_SEEDS)} episodes", chance),
@@ -217,20 +240,21 @@ def _check_writable(out: Path, *beside: Path) -> None:
 
 
 def _policy(
-    config: RecordConfig, env_kwargs: dict[str, Any], observation_space: Box, action_space: Box
+    config: RecordConfig,
+    env_kwargs: dict[str, Any],
+    observation_space: Box,
+    action_space: Box,
+    partial: Path,
 ) -> tuple[Predict, Expert | None]:
     """The policy to record; with how it was trained, if it was trained here."""
+    if config.policy is not None:
+        return scripted_policy(config.policy, action_space), None
     if config.model is None:
-        expert = train_expert(
-            config.env,
-            total_timesteps=config.total_timesteps,
-            seed=config.seed,
-            selection_seeds=SELECTION_SEEDS,
-            env_kwargs=env_kwargs,
-        )
-        return expert.policy, expert
+        return _train(config, env_kwargs, partial)
     if config.model.suffix == ".npz":
         return MlpPolicy.load(config.model), None
+    if config.model.suffix == ".pt":
+        return partial_policy(config.model), None
     statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
     if statistics is not None and statistics.mean.shape != observation_space.shape:
         raise InputError(
@@ -254,7 +278,35 @@ def _policy(
     return policy, None
 
 
+def _train(
+    config: RecordConfig, env_kwargs: dict[str, Any], partial: Path
+) -> tuple[MlpPolicy, Expert]:
+    """Train an expert; interrupted, it says where the training is kept."""
+    try:
+        expert = train_expert(
+            config.env,
+            total_timesteps=config.total_timesteps,
+            seed=config.seed,
+            selection_seeds=SELECTION_SEEDS,
+            env_kwargs=env_kwargs,
+            partial=partial,
+            resume=config.resume,
+        )
+    except Interrupted as error:
+        if not partial.exists():  # ended at once, before the first checkpoint
+            raise
+        print(
+            f"the training is kept in {partial}; to record its best policy so far, give it as "
+            "--model, with another --out",
+            file=sys.stderr,
+        )
+        raise Interrupted(error.number, resumable=True) from None
+    return expert.policy, expert
+
+
 def _describe_policy(config: RecordConfig, expert: Expert | None) -> dict[str, Any]:
+    if config.policy is not None:
+        return {"function": config.policy}
     if expert is None:
         return {"model": config.model.name if config.model else None}
     return {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,13 @@ from l2l_gail.demos.expert import (
     recipe_for,
     train_expert,
 )
+from l2l_gail.demos.partial import PartialExpert, partial_policy
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return
+from l2l_gail.files import save_tensors
+from l2l_gail.stopping import Interrupted
 from tests.demos.support import Doubling, save_model, small_policy
 
 
@@ -257,6 +262,14 @@ class TestCommand:
             (["--total-timesteps", "0"], "at least one"),
             (["--seed", "-1"], "0 or positive"),
             (["--algo", "ppo"], "go with --model"),
+            (["--policy", "a:b", "--model", "c.zip"], "give one of them"),
+            (["--policy", "a:b", "--resume"], "leave out --model and --policy"),
+            (["--policy", "json"], "write module:function"),
+            (["--policy", "json:"], "write module:function"),
+            (["--policy", "no_such_module:f"], "'no_such_module' cannot be imported"),
+            (["--policy", "json:no_such"], "'json' has no function 'no_such'"),
+            (["--resume"], "no training was interrupted there, leave out --resume"),
+            (["--model", "nowhere.partial.pt"], "does not exist"),
             (["--out", "demos.txt"], "does not end in .npz"),
             (["--env-kwargs", "wings"], "write name=value"),
             (["--model", "nowhere.zip"], "no model at"),
@@ -276,3 +289,114 @@ class TestCommand:
         with pytest.raises(InputError, match="maps 17 observations to 6 actions"):
             main(["record", "--model", str(tmp_path / "p.policy.npz"),
                   "--out", str(tmp_path / "d.npz")])  # fmt: skip
+
+    def test_records_a_function_of_one_observation(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "hand.py").write_text(
+            "import numpy as np\n"
+            "def swing(obs):\n    assert obs.shape == (3,)\n    return np.array([2 * obs[2]])\n"
+            "def wide(obs):\n    return obs\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        argv = ["record", "--env", "Pendulum-v1", "--episodes", "2", *self.limit]
+        out = tmp_path / "a.npz"
+        main([*argv, "--policy", "hand:swing", "--out", str(out)])
+        demos = Demonstrations.load(out)
+        np.testing.assert_allclose(demos.acts, np.clip(2 * demos.obs[:, 2:], -2, 2), atol=1e-6)
+        assert json.loads(out.with_suffix(".json").read_text())["policy"] == {
+            "function": "hand:swing"
+        }
+        with pytest.raises(InputError, match=r"action of shape \(3,\) for one observation, \(1,\)"):
+            main([*argv, "--policy", "hand:wide", "--out", str(tmp_path / "b.npz")])
+
+    def test_an_interrupted_expert_is_kept_and_gone_on_with(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        out = tmp_path / "ip.npz"
+        partial = tmp_path / "ip.partial.pt"
+        argv = ["record", "--env", "InvertedPendulum-v5", "--total-timesteps", "6000",
+                "--episodes", "1", "--out", str(out)]  # fmt: skip
+        on_step = expert_module._Selection._on_step
+
+        def press_ctrl_c(selection: Any) -> bool:
+            if selection.num_timesteps == 3_008:
+                os.kill(os.getpid(), signal.SIGINT)
+            return on_step(selection)
+
+        monkeypatch.setattr(expert_module._Selection, "_on_step", press_ctrl_c)
+        with pytest.raises(Interrupted) as caught:
+            main(argv)
+        assert caught.value.resumable
+        assert f"the training is kept in {partial}" in capsys.readouterr().err
+        assert not out.exists()
+        monkeypatch.setattr(expert_module._Selection, "_on_step", on_step)
+        with pytest.raises(InputError, match="add --resume to go on with it, or remove it"):
+            main(argv)
+        with pytest.raises(InputError, match="of a training with another seed, total_timesteps"):
+            main([*argv, "--resume", "--seed", "5", "--total-timesteps", "7000"])
+        kept = tmp_path / "kept.npz"
+        main(["record", "--env", "InvertedPendulum-v5", "--model", str(partial), "--episodes", "1",
+              "--out", str(kept)])  # fmt: skip
+        assert Demonstrations.load(kept).env_id == "InvertedPendulum-v5"
+        main([*argv, "--resume"])
+        assert not partial.exists()
+        checkpoints = json.loads(out.with_suffix(".json").read_text())["policy"]["checkpoints"]
+        steps = [point[0] for point in checkpoints]
+        assert steps == [2048, 4096, 6144]
+
+    def test_a_second_signal_ends_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def press_ctrl_c_twice(selection: Any) -> bool:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            return True
+
+        monkeypatch.setattr(expert_module._Selection, "_on_step", press_ctrl_c_twice)
+        with pytest.raises(Interrupted) as caught:
+            main(["record", "--env", "InvertedPendulum-v5", "--out", str(tmp_path / "a.npz")])
+        assert not caught.value.resumable
+        assert not list(tmp_path.iterdir())
+
+
+def test_what_goes_on_is_the_model_that_was_kept(tmp_path: Path) -> None:
+    def make(seed: int = 0) -> tuple[Any, VecNormalize]:
+        return make_expert_model("InvertedPendulum-v5", TINY, seed)
+
+    kept = PartialExpert(tmp_path / "a.partial.pt", {"seed": 0})
+    model, venv = make()
+    model.learn(512)
+    best = plain_policy(model, venv)
+    kept.save(model, venv, best, [(256, 1.5), (512, 2.5)])
+    fresh, fresh_venv = make()
+    policy, checkpoints = kept.restore(fresh, fresh_venv)
+    assert checkpoints == [(256, 1.5), (512, 2.5)]
+    assert fresh.num_timesteps == 512
+    obs = np.random.default_rng(0).normal(size=(9, 4))
+    np.testing.assert_array_equal(policy(obs), best(obs))
+    np.testing.assert_array_equal(plain_policy(fresh, fresh_venv)(obs), best(obs))
+    assert fresh_venv.ret_rms.var == venv.ret_rms.var
+    moments = zip(model.policy.optimizer.state.values(), fresh.policy.optimizer.state.values(),
+                  strict=True)  # fmt: skip
+    assert all(torch.equal(a["exp_avg"], b["exp_avg"]) for a, b in moments)
+    fresh.learn(256, reset_num_timesteps=False)
+    assert fresh.num_timesteps == 768
+    other, other_venv = make_expert_model("Hopper-v5", TINY, 0)
+    with pytest.raises(InputError, match="does not fit"):
+        kept.restore(other, other_venv)
+
+
+def test_a_kept_expert_that_is_damaged_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.partial.pt"
+    for content in ({"format": "l2l_gail.partial_expert", "settings": {}}, {"format": "x"}, [1]):
+        path.unlink(missing_ok=True)
+        save_tensors(path, content)
+        with pytest.raises(InputError, match=r"does not fit|is no expert in training"):
+            partial_policy(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="damaged"):
+        partial_policy(path)

@@ -1,0 +1,58 @@
+"""A policy written by hand, named on the command line as ``module:function``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import Predict
+
+__all__ = ["scripted_policy"]
+
+
+def scripted_policy(name: str, action_space: Box) -> Predict:
+    """Import a function of one observation, and call it for each row.
+
+    The function must depend on the observation alone: episodes are played side by side, so what it
+    remembered would be of another one. Only a name that the user typed may be passed here, since
+    importing a module runs it.
+
+    Args:
+        name: ``module:function``; the function takes ``(obs_dim,)`` and gives ``(act_dim,)``.
+        action_space: Of the environment it is to play in.
+
+    Returns:
+        The policy; actions of another shape are an ``InputError`` at the first call.
+
+    Raises:
+        InputError: There is no such module or function, or importing it fails.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise InputError(f"--policy {name!r}: write module:function")
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # the module's own code runs here
+        raise InputError(
+            f"--policy {name!r}: module {module!r} cannot be imported ({type(error).__name__}: "
+            f"{error}); Python looks in this folder and those of PYTHONPATH"
+        ) from error
+    function: Callable[[np.ndarray], np.ndarray] | None = getattr(found, attribute, None)
+    if not callable(function):
+        raise InputError(f"--policy {name!r}: module {module!r} has no function {attribute!r}")
+
+    def predict(observations: np.ndarray) -> np.ndarray:
+        actions = [np.asarray(function(obs), dtype=np.float64) for obs in observations]
+        for action in actions:
+            if action.shape != action_space.shape:
+                raise InputError(
+                    f"--policy {name!r} gives an action of shape {action.shape} for one "
+                    f"observation, {action_space.shape} is needed"
+                )
+        return np.stack(actions)
+
+    return predict
