@@ -102,8 +102,8 @@ def imitation_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         InputError: The arrays do not fit.
     """
-    begins, terminal = arrays["indices"], arrays["terminal"]
-    lengths = _lengths_between(begins, len(arrays["acts"]))
+    terminal, steps = arrays["terminal"], arrays["acts"].shape[:1]
+    lengths = _lengths_between(arrays["indices"], *(steps or (0,)))
     if terminal.shape != lengths.shape:
         raise InputError(f"'terminal' has shape {terminal.shape}; {lengths.shape} is needed")
     parts = split({name: arrays[name] for name in ("acts", "rews") if name in arrays}, lengths)

@@ -80,9 +80,10 @@ def _subject(name: str) -> Any:
     if PLANTED in os.environ:
         code = os.environ[PLANTED]
         return SimpleNamespace(make=lambda *_: code, read=exec, judge=lambda _: None)
+    from tests.faults.foreign_subjects import FOREIGN_SUBJECTS
     from tests.faults.subjects import SUBJECTS
 
-    return SUBJECTS[name]
+    return (SUBJECTS | FOREIGN_SUBJECTS)[name]
 
 
 def _memory(what: str) -> int:
@@ -104,7 +105,7 @@ def work() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if PLANTED not in os.environ:
-        import tests.faults.subjects  # noqa: F401  so that no input is charged with it
+        import tests.faults.foreign_subjects  # noqa: F401  so that no input is charged with it
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         name, index = json.loads(line)
@@ -214,6 +215,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=20_000, help="inputs in all")
     parser.add_argument("--first", type=int, default=0, help="index of each reader's first input")
     parser.add_argument("--only", help="attack this reader alone")
+    parser.add_argument("--foreign", action="store_true", help="attack readers of other libraries")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--replay", action="store_true", help="do one input here (--only, --first)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -224,9 +226,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.replay:
         print(*outcome_of(args.only, args.first), sep="\n")
         return 0
+    from tests.faults.foreign_subjects import FOREIGN_SUBJECTS
     from tests.faults.subjects import SUBJECTS
 
-    names = [args.only] if args.only else list(SUBJECTS)
+    # Those of other libraries take long: each file starts a process.
+    names = [*(FOREIGN_SUBJECTS if args.foreign else SUBJECTS)]
+    names = [args.only] if args.only else names
     begun = time.monotonic()
     results = fuzz(jobs_for(args.n, names, args.first), args.workers)
     failed = [result for result in results if result[2] in FAILURES]

@@ -72,14 +72,20 @@ def hostile_npz(arrays: dict[str, np.ndarray]) -> Callable[[Random, Path], Path]
 
 
 def judge_demos(demos: Demonstrations) -> None:
-    for name in ("obs", "next_obs", "acts", "rews", "obs_mean", "obs_std", "returns"):
+    names = ["obs", "obs_mean", "obs_std"]
+    names += [name for name in ("next_obs", "acts", "rews") if getattr(demos, name) is not None]
+    for name in [*names, *(["returns"] if demos.rews is not None else [])]:
         with np.errstate(all="ignore"):
             array = np.asarray(getattr(demos, name)).astype(np.float32)
             assert np.isfinite(array).all(), name
             assert np.isfinite(np.square(array).sum(dtype=np.float32)), name
-    assert demos.obs.ndim == demos.acts.ndim == 2
-    assert demos.obs.shape == demos.next_obs.shape
-    assert len(demos.obs) == len(demos.acts) == len(demos.rews) == demos.episode_lengths.sum() > 0
+    for name in names[3:]:
+        array = getattr(demos, name)
+        assert array.ndim == (1 if name == "rews" else 2)
+        assert len(array) == len(demos)
+        assert name != "next_obs" or array.shape == demos.obs.shape
+    assert demos.obs.ndim == 2
+    assert len(demos.obs) == demos.episode_lengths.sum() > 0
     assert not (demos.terminals & demos.truncated).any()
     assert demos.episode_starts.dtype == demos.episode_lengths.dtype == np.int64
     assert describe(demos).replace("\n", "").isprintable()

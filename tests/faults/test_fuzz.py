@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults import fuzz
+from tests.faults.foreign_subjects import FOREIGN_SUBJECTS
 from tests.faults.subjects import SUBJECTS
 
 
@@ -20,6 +21,16 @@ def test_a_few_hostile_inputs_of_each_reader_are_refused_or_sound() -> None:
     assert_nothing_failed(results, 200)
     kinds = {kind for _, _, kind, _ in results}
     assert kinds == {"refused", "accepted"}
+
+
+def test_a_few_hostile_files_of_other_libraries_are_refused_or_sound() -> None:
+    assert_nothing_failed(fuzz.fuzz(fuzz.jobs_for(9, list(FOREIGN_SUBJECTS)), workers=1), 9)
+
+
+@pytest.mark.slow
+def test_two_thousand_hostile_files_of_other_libraries_are_refused_or_sound() -> None:
+    jobs = fuzz.jobs_for(2_000, list(FOREIGN_SUBJECTS))
+    assert_nothing_failed(fuzz.fuzz(jobs, workers=2), 2_000)
 
 
 @pytest.mark.slow
