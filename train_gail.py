@@ -186,6 +186,7 @@ def true_return(config: Config) -> TrueReturnCallback:
 
 def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Plan:
     """Return what decides a run's result; not where it lies or how long it goes on."""
+    config.rule.check(method)
     usual = Config(task=TaskFlags(env=config.task.env))
     place = learning_device(config.task.env, config.device).partition(":")[0]
     return Plan(

@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
@@ -83,6 +83,10 @@ class RuleTraining:
         meta_learning_rate: Adam's learning rate for the rule's parameters; 0 leaves it as it is.
         meta_every: Train the rule after every n-th discriminator update.
         holdout_fraction: Share of each rollout that only the rule's training sees.
+        meta_mode: reverse differentiates one update; forward carries derivatives through all
+            updates since the start, for a rule that learns at most 64 numbers (a step, a momentum),
+            see :mod:`~l2l_gail.core.forward_mode`.
+        meta_decay: With forward: factor on what has been carried, before each update, from 0 to 1.
 
     Raises:
         InputError: A value that no training could use.
@@ -91,6 +95,8 @@ class RuleTraining:
     meta_learning_rate: float = 3e-3
     meta_every: int = 1
     holdout_fraction: float = 0.25
+    meta_mode: Literal["reverse", "forward"] = "reverse"
+    meta_decay: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
@@ -98,6 +104,9 @@ class RuleTraining:
         check_counts(meta_every=self.meta_every)
         if not 0 <= self.holdout_fraction < 1:
             raise InputError(f"holdout_fraction must be in [0, 1), not {self.holdout_fraction}")
+        check_choice("meta_mode", self.meta_mode, ("reverse", "forward"))
+        if not 0 <= self.meta_decay <= 1:
+            raise InputError(f"meta_decay must be in [0, 1], not {self.meta_decay}")
 
 
 def check_rate(name: str, value: float) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import OmitArgPrefixes
 
 from l2l_gail.core import UpdateRule, parse_rule
+from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
@@ -119,6 +120,16 @@ class MethodFlags:
         network, step = self.learned != "step", self.learned != "network"
         parts = (f"learn_network={network}", f"learn_step={step}", f"seed={seed}")
         return self._build("coordinate_mlp", (*parts, *self.learned_args))
+
+    def check(self, method: str) -> None:
+        """Refuse a way of training that the rule of this method does not allow.
+
+        Raises:
+            InputError: Derivatives are to be carried forward, and the rule learns too many numbers.
+        """
+        rule = self.rule(method)
+        if self.training.meta_mode == "forward" and any(True for _ in rule.parameters()):
+            ForwardMode(rule, self.training.meta_decay)
 
     def gail_kwargs(
         self, method: str, seed: int, discriminator: DiscriminatorConfig

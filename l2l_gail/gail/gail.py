@@ -182,6 +182,8 @@ class GAIL(TensorPPO):
             meta_optimizer=meta_optimizer,
             persistent=True,
             meta_every=training.meta_every,
+            meta_mode=training.meta_mode,
+            meta_decay=training.meta_decay,
         )
         return trainer, training.holdout_fraction
 
