@@ -33,6 +33,7 @@ from l2l_gail.gail import (
     DiscriminatorConfig,
     MethodFlags,
     TaskFlags,
+    TrackingCallback,
     TrainingRun,
     check_demonstrated,
     measure_references,
@@ -41,11 +42,12 @@ from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
 from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.state_distance import StateDistance
 
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
 CURVE_SEEDS = range(40_000, 40_010)  # of the learning curve
-NOT_SETTINGS = ("method", "total_timesteps", "save_every", "workers", "threads")
+NOT_SETTINGS = ("method", "total_timesteps", "save_every", "probe_every", "workers", "threads")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class Config:
     """Environment steps between two measurements of the true return."""
     save_every: int = 50_000
     """Environment steps between two checkpoints."""
+    probe_every: int = 0
+    """Rollouts between two measurements of how far the discriminator is from its optimum; 0: none,
+    100: about a fiftieth of the time."""
     device: str = "cpu"
     """Of simulation and learning: cpu, cuda (not yet tried on one), or auto."""
     workers: int = 0
@@ -82,7 +87,8 @@ class Config:
         """Refuse numbers of which there are none."""
         names = ("total_timesteps", "n_envs", "eval_every", "save_every", "threads")
         check_least(1, **{name: getattr(self, name) for name in names})
-        check_least(0, workers=self.workers, warm_start_steps=self.warm_start_steps)
+        may_be_none = ("workers", "warm_start_steps", "probe_every")
+        check_least(0, **{name: getattr(self, name) for name in may_be_none})
         self.ppo.sb3_kwargs(self.n_envs)
 
 
@@ -131,7 +137,8 @@ def train(job: Job, tell: Tell) -> None:
     env = make(device=config.device, num_threads=job.cores)
     place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
     model = make_model(config, plan.method, plan.seed, env, job.demos)
-    run = TrainingRun(model, folder, true_return(config))
+    probes = [TrackingCallback(config.probe_every)] if config.probe_every else []
+    run = TrainingRun(model, folder, true_return(config, job.demos), probes=probes)
     with closing(env), folder.owned():
         tell(Message("line", f"in {folder.path}, simulated on {place}"))
         if config.runs.resume and folder.has_checkpoint:
@@ -173,15 +180,16 @@ def references(config: Config, seed: int, demos: Demonstrations) -> dict[str, fl
     kwargs = config.task.kwargs
     with closing(make_vec(config.task.env, config.n_envs, seed, kwargs, device="cpu")) as env:
         model = make_model(config, "gail", seed, env, demos)
-    play = partial(true_return(config).evaluate, seeds=EVALUATION_SEEDS)
+    play = partial(true_return(config, demos).evaluate, seeds=EVALUATION_SEEDS)
     return measure_references(model, demos, play, altered=bool(kwargs))
 
 
-def true_return(config: Config) -> TrueReturnCallback:
+def true_return(config: Config, demos: Demonstrations) -> TrueReturnCallback:
     """Return what plays episodes for their true return, and makes the learning curve of them."""
     env, kwargs = config.task.env, config.task.kwargs
     make_batch = batch_of_episodes(env, kwargs)
-    return TrueReturnCallback(env, CURVE_SEEDS, config.eval_every, kwargs, make_batch)
+    distance = StateDistance(demos.obs)
+    return TrueReturnCallback(env, CURVE_SEEDS, config.eval_every, kwargs, make_batch, distance)
 
 
 def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Plan:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from l2l_gail.evaluation import Evaluation, MakeBatch, Predict, evaluate_policy_return
 from l2l_gail.progress import Message, Tell
+from l2l_gail.state_distance import StateDistance
 from l2l_gail.stopping import Interrupted, Stop
 
 __all__ = ["CheckpointCallback", "ProgressCallback", "TrueReturnCallback"]
@@ -17,7 +19,8 @@ __all__ = ["CheckpointCallback", "ProgressCallback", "TrueReturnCallback"]
 class TrueReturnCallback(BaseCallback):
     """Measures the true return of the deterministic policy while it trains on another reward.
 
-    Logs ``eval/return_mean``, ``eval/return_std`` and ``eval/length_mean`` at environment steps.
+    Logs ``eval/return_mean``, ``eval/return_std`` and ``eval/length_mean`` at environment steps,
+    and ``eval/state_w1`` where it is given a distance.
 
     Args:
         env_id: Environment to play in, by ``gymnasium.make``.
@@ -25,6 +28,7 @@ class TrueReturnCallback(BaseCallback):
         every: Environment steps between two measurements; they come at the end of a rollout.
         env_kwargs: Keyword arguments of the environment.
         make_batch: Makes the environments as one batch, for speed.
+        state_distance: Distance of the visited states to the expert's.
 
     Attributes:
         curve: What was measured: ``steps``, ``return_mean``, ``length_mean``, lists of one length.
@@ -37,6 +41,7 @@ class TrueReturnCallback(BaseCallback):
         every: int,
         env_kwargs: dict[str, Any] | None = None,
         make_batch: MakeBatch | None = None,
+        state_distance: StateDistance | None = None,
     ) -> None:
         super().__init__()
         self.env_id = env_id
@@ -44,6 +49,7 @@ class TrueReturnCallback(BaseCallback):
         self.every = every
         self.env_kwargs = env_kwargs
         self.make_batch = make_batch
+        self.state_distance = state_distance
         self.curve: dict[str, list[float]] = {"steps": [], "return_mean": [], "length_mean": []}
 
     def _on_training_start(self) -> None:
@@ -67,9 +73,24 @@ class TrueReturnCallback(BaseCallback):
         """Play one episode per seed with any policy, in the environment of the measurements."""
         return evaluate_policy_return(predict, self.env_id, seeds, self.env_kwargs, self.make_batch)
 
+    def evaluate_states(
+        self, predict: Predict, seeds: Sequence[int]
+    ) -> tuple[Evaluation, float | None]:
+        """Do the same, and return also the distance of the visited states to the expert's."""
+        if self.state_distance is None:
+            return self.evaluate(predict, seeds), None
+        visited = []
+
+        def watched(obs: np.ndarray) -> np.ndarray:
+            visited.append(obs)
+            return predict(obs)
+
+        result = self.evaluate(watched, seeds)
+        return result, self.state_distance(np.concatenate(visited))
+
     def measure(self) -> None:
         """Play one episode per seed, and note and log the outcome."""
-        result = self.evaluate(
+        result, distance = self.evaluate_states(
             lambda obs: self.model.predict(obs, deterministic=True)[0], self.seeds
         )
         self.curve["steps"].append(self.num_timesteps)
@@ -79,6 +100,7 @@ class TrueReturnCallback(BaseCallback):
             "eval/return_mean": result.mean_return,
             "eval/return_std": result.std_return,
             "eval/length_mean": result.mean_length,
+            **({} if distance is None else {"eval/state_w1": distance}),
         }
         # Not by the logger's own dump: it would write the last update's tags here and now, at a
         # step that already has the points of the update before.

@@ -67,11 +67,27 @@ def test_both_methods_are_trained_compared_and_written_down(
         assert run.summary["bc_return"] == 800.0
         assert (run.folder.path / "model.zip").is_file()
         own = {tag for tag in tags_of(run.folder.path) if tag.split("/")[0] not in SB3_GROUPS}
-        learned = {tag for tag in TAGS if tag.startswith("rule/")}
-        assert own == (set(TAGS) if run.folder.method == "l2l_gail+short" else set(TAGS) - learned)
+        probed = {tag for tag in TAGS if tag.startswith("rule/tracking_")}
+        learned = {tag for tag in TAGS if tag.startswith("rule/")} - {"rule/step_size"}
+        lacking = probed if run.folder.method == "l2l_gail+short" else learned
+        assert own == set(TAGS) - lacking
+        assert run.summary["state_w1"] > 0
 
 
 SB3_GROUPS = {"rollout", "time", "train"}
+
+
+def test_probes_are_logged_and_change_nothing_else(short: list[str], tmp_path: Path) -> None:
+    train_gail.main([*short, "--method", "gail"])
+    train_gail.main([*short, "--method", "gail", "--probe-every", "1"])
+    plain, probed = sorted((tmp_path / "runs" / "tests-Walk-v0" / "gail+short").iterdir())
+    assert {tag.split("_")[0] for tag in tags_of(probed) - tags_of(plain)} == {
+        "rule/tracking",
+        "time/tracking",
+    }
+    states = [torch.load(each / "checkpoint.pt", weights_only=True) for each in (plain, probed)]
+    left, right = (state["state"]["parameters"]["discriminator"] for state in states)
+    assert all(torch.equal(value, right[name]) for name, value in left.items())
 
 
 def test_the_documentation_lists_every_tag() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,7 +73,7 @@ def board_figures(board: Board) -> dict[str, Figure]:
                 board, _MAIN[kind], rates, name
             )
     names = TRACES[kind]
-    for letter, tag in zip("abcdefgh", names, strict=False):
+    for letter, tag in zip(ascii_lowercase, names, strict=False):
         if any(tag in method.traces for method in board.methods):
             figure, axes = new_chart(names[tag], board.title)
             for method in board.methods:

@@ -241,12 +241,20 @@ def _robust(method: MethodResult) -> list[float] | None:
     return (100 * method.numbers("robust")).tolist()
 
 
+def _state_distance(method: MethodResult) -> list[float] | None:
+    """Distances, which runs of older versions do not have."""
+    if any(run.summary.get("state_w1") is None for run in method.runs):
+        return None
+    return method.numbers("state_w1").tolist()
+
+
 SCORES: dict[str, tuple[Score, ...]] = {
     "gail": (
         Score("true return of the last policy", True, _numbers("eval_returns")),
         Score("area under the normalised curve", True, lambda m: m.normalised_areas or None, True),
         Score("tail std (normalised)", False, _of_seeds(stats.tail_std), True),
         Score("max drawdown (normalised)", False, _of_seeds(stats.max_drawdown), True),
+        Score("distance of states to the expert's (W1)", False, _state_distance),
         Score("training seconds", False, _numbers("wall_s")),
     ),
     "cifar": (

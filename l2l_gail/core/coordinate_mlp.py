@@ -6,7 +6,7 @@ from torch import Tensor
 
 from l2l_gail.core.registry import register_rule
 from l2l_gail.core.residual import ResidualRule
-from l2l_gail.core.rules import adam_direction
+from l2l_gail.core.rules import Adam, adam_direction
 from l2l_gail.core.types import Layout, State
 from l2l_gail.errors import InputError
 
@@ -92,6 +92,10 @@ class CoordinateMLP(ResidualRule):
         }
         super().__init__(config, sign_equivariant=sign_equivariant)
         self.betas = (betas[0], betas[1])
+
+    def base(self) -> Adam:
+        """Return the Adam that this rule starts as."""
+        return Adam(self.lr, self.betas, self.eps)
 
     def direction(
         self, layout: Layout, gradient: Tensor, state: State

@@ -156,6 +156,10 @@ class MatrixRule(ResidualRule):
             )
         return super().init(variables)
 
+    def base(self) -> Muon:
+        """Return the Muon that this rule starts as."""
+        return Muon(self.lr, betas=self.betas, eps=self.eps)
+
     def direction(
         self, layout: Layout, gradient: Tensor, state: State
     ) -> tuple[Tensor, Tensor, State]:

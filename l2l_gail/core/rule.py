@@ -68,6 +68,13 @@ class UpdateRule(nn.Module):
         parameters = list(self.parameters())
         return [{"params": parameters, "lr": lr}] if parameters else []
 
+    def base(self) -> UpdateRule | None:
+        """Return the hand-designed rule that this one starts as, to be compared with it.
+
+        It can step from this rule's state. ``None``, the default, if there is no such rule.
+        """
+        return None
+
     def diagnostics(self, state: State) -> dict[str, Tensor]:
         """Return named 0-d tensors worth a line in a log; read from the state after a step."""
         return {}

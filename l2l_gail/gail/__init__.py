@@ -15,6 +15,7 @@ from l2l_gail.gail.penalties import PENALTIES
 from l2l_gail.gail.references import measure_references
 from l2l_gail.gail.rewards import REWARDS, reward_of_logits
 from l2l_gail.gail.run import TrainingRun
+from l2l_gail.gail.tracking import TrackingCallback
 
 __all__ = [
     "GAIL",
@@ -31,6 +32,7 @@ __all__ = [
     "RuleTraining",
     "TanhDiscriminator",
     "TaskFlags",
+    "TrackingCallback",
     "TrainingRun",
     "TransitionBatch",
     "behaviour_cloning",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
@@ -39,6 +40,7 @@ class TrainingRun:
         evaluation: Measures the true return while the model trains.
         wall_s: Seconds of training so far, evaluations and earlier sittings included.
         cpu_s: CPU seconds likewise.
+        probes: Further callbacks that watch the training.
         logged: What an earlier sitting has logged and not yet written: tag, value, and the outputs
             that leave it out.
     """
@@ -48,6 +50,7 @@ class TrainingRun:
     evaluation: TrueReturnCallback
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    probes: Sequence[BaseCallback] = ()
     logged: list[tuple[str, float, list[str]]] = field(default_factory=list)
 
     def resume(self) -> bool:
@@ -117,6 +120,7 @@ class TrainingRun:
                     callback=[
                         HealthCallback(),  # first: what comes after it never sees a NaN
                         self.evaluation,
+                        *self.probes,
                         SnapshotCallback(self.folder.path, total_timesteps),
                         ProgressCallback(tell, self.evaluation),
                         CheckpointCallback(save, save_every, stop),
@@ -136,7 +140,7 @@ class TrainingRun:
             references: Returns of other policies to report beside.
         """
         model = self.model
-        final = self.evaluation.evaluate(
+        final, distance = self.evaluation.evaluate_states(
             lambda obs: model.predict(obs, deterministic=True)[0], seeds
         )
         return {
@@ -144,6 +148,7 @@ class TrainingRun:
             "eval_returns": final.returns,
             "eval_lengths": final.lengths,
             "eval_seeds": list(seeds),
+            **({} if distance is None else {"state_w1": distance}),
             **references,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,

@@ -14,15 +14,27 @@ TAGS = {
     "disc/rejected_updates": "updates not taken because they left the finite numbers, so far",
     "gail/reward_mean": "mean learned reward of the rollout, before the bootstrap at time limits",
     "gail/reward_std": "its standard deviation",
+    "rule/step_size": "root mean square of the last update's step over all weights, of any rule",
     "rule/meta_loss": "the loss on held-out data, at the last update that trained the rule",
+    "rule/meta_loss_after": "the same had that update been taken by the rule as trained on it",
+    "rule/meta_loss_base": "the same had its base, a hand-designed rule, taken that update",
+    "rule/gain": "meta_loss_base - meta_loss: above 0 where the learned step is the better one",
     "rule/meta_gradient_norm": "2-norm of its gradient in the rule's weights, before clipping",
     "rule/skipped_meta_updates": "meta-updates skipped, that gradient not being finite, so far",
-    "rule/global_step": "exp(s), the learned factor on all steps; 1 is Adam's",
-    "rule/step_ratio": "||learned step|| / ||Adam's step||, last update",
+    "rule/global_step": "exp(s), the learned factor on all steps; 1 is the base's",
+    "rule/step_ratio": "||learned step|| / ||base's step||, last update",
     "rule/cosine": "cosine of the learned step with steepest descent, last update",
-    "rule/fallbacks": "steps replaced by Adam's because they were not finite, so far",
+    "rule/cosine_base": "cosine of the learned step with its base's, at the update of meta_loss",
+    "rule/fallbacks": "steps replaced by the base's because they were not finite, so far",
+    "rule/tracking_loss": "the loss on the whole rollout before its updates",
+    "rule/tracking_loss_after": "the loss on the whole rollout after its updates",
+    "rule/tracking_limit": "the same of a copy that is solved on this rollout",
+    "rule/tracking_distance": "root mean square difference between its logits and those after",
     "eval/return_mean": "true return of the deterministic policy, mean over 10 fixed seeds",
     "eval/return_std": "its standard deviation over the seeds",
     "eval/length_mean": "mean episode length over the same seeds, in steps",
+    "eval/state_w1": "Wasserstein-1 of its states to the expert's, mean over normalised entries",
 }
-"""x is environment steps everywhere. The ``disc/`` tags are taken after the rollout's updates."""
+"""x is environment steps everywhere. ``meta_loss_after``, ``meta_loss_base``, ``gain`` and
+``cosine_base`` come with every fourth rollout, ``rule/tracking_*`` as ``--probe-every`` says. The
+``disc/`` tags are taken after the rollout's updates."""

@@ -7,13 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l2l_gail.core import L2LTrainer
+from l2l_gail.core import L2LTrainer, Vars
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.game import bernoulli_entropy
+from l2l_gail.gail.rule_traces import TracedStep, rule_traces, step_size
 
 __all__ = ["DiscriminatorUpdates"]
+
+_TRACED_EVERY = 4
+"""Rollouts between two comparisons of a learned rule with its base, which cost a gradient."""
 
 
 class DiscriminatorUpdates:
@@ -62,18 +66,31 @@ class DiscriminatorUpdates:
             log, by TensorBoard tag.
         """
         seen, held_out = self._split(policy_inputs)
+        trainer = self.trainer
+        traces = trainer.steps // self.config.updates_per_rollout % _TRACED_EVERY == 0
         stats: dict[str, Tensor] = {}
+        traced: TracedStep | None = None
         for _ in range(self.config.updates_per_rollout):
             batch = self._batch(expert_inputs, seen, self._stream)
             meta = None
-            if self.trainer.learns_next:
+            if trainer.learns_next:
                 meta = [self._batch(expert_inputs, held_out, self._meta_stream)]
-            stats |= self.trainer.step([batch], meta)
-        assert self.trainer.follower is not None
-        self.discriminator.adopt(self.trainer.follower)
+            before, state = self._follower, trainer.state
+            stats |= trainer.step([batch], meta)
+            if meta:
+                traced = TracedStep(before, state, self._follower, batch, meta[0])
+        stats["step_size"] = step_size(before, self._follower)
+        if traced and traces:
+            stats |= rule_traces(trainer, traced, stats["meta_loss"])
+        self.discriminator.adopt(self._follower)
         with torch.no_grad():
             on_policy = self.discriminator.logits_expert_is_high(policy_inputs)
             return on_policy, self._log(stats, on_policy, batch)
+
+    @property
+    def _follower(self) -> Vars:
+        assert self.trainer.follower is not None  # begun with the discriminator's weights
+        return self.trainer.follower
 
     def _split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the part to train on and the part to train a rule on.
@@ -104,9 +121,8 @@ class DiscriminatorUpdates:
     ) -> dict[str, float]:
         """Return the traces of the game after this rollout's updates."""
         on_expert = self.discriminator.logits_expert_is_high(batch.expert)
-        assert self.trainer.follower is not None
         log = {
-            "disc/loss": self.trainer.game.follower_loss(self.trainer.follower, batch),
+            "disc/loss": self.trainer.game.follower_loss(self._follower, batch),
             "disc/accuracy_expert": (on_expert > 0).float().mean(),
             "disc/accuracy_policy": (on_policy <= 0).float().mean(),
             "disc/entropy": bernoulli_entropy(torch.cat([on_expert, on_policy])).mean(),
