@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 from torch.utils.tensorboard.summary import custom_scalars
@@ -23,7 +24,9 @@ from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import CURVES, CurveTag
 
-__all__ = ["Picture", "remove_boards", "write_board"]
+__all__ = ["Picture", "remove_boards", "trace_tag", "write_board"]
+
+_OWN_HEADINGS = ("rule", "tracking")
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,23 @@ def _write_method(events: EventFile, method: MethodResult, *, with_ends: bool) -
         for x, y in zip(series.x, series.y, strict=True):
             events.scalar(curve.tag, x, float(y))
     for tag, trace in method.traces.items():
-        shown = f"4 players/{TRACES[method.kind][tag]}"
+        shown = trace_tag(method.kind, tag)
         for x, y in zip(trace.x, trace.iqm, strict=True):
             events.scalar(shown, x, float(y))
+
+
+def trace_tag(kind: str, tag: str) -> str:
+    """Where a board shows what a run logged by this tag.
+
+    A page of TensorBoard holds twelve charts: what the rule does, and how far the discriminator is
+    from its optimum, have headings of their own, in the order of the table.
+    """
+    name = TRACES[kind][tag]
+    who, _, what = name.partition(": ")
+    if who not in _OWN_HEADINGS:
+        return f"4 players/{name}"
+    alike = [each for each in TRACES[kind].values() if each.startswith(f"{who}: ")]
+    return f"4 {who}/{ascii_lowercase[alike.index(name)]} {what}"
 
 
 def _write_level(events: EventFile, board: Board, level: float) -> None:

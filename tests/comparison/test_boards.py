@@ -364,3 +364,19 @@ def test_gradients_are_counted_from_what_a_run_recorded(tmp_path: Path) -> None:
     rollout = 64 * 32
     efforts = {m.method: m.effort_per_x for m in sections_of(tmp_path)["Hopper-v5"].methods}
     assert efforts == {"gail": 10 / rollout, "own": 12 / rollout, "told": 400 / STEPS[-1]}
+
+
+def test_rule_and_tracking_have_headings_of_their_own(tmp_path: Path) -> None:
+    folder = gail_run(tmp_path, "l2l_gail", 0, 1000, state_w1=0.25)
+    shown = {
+        "rule/gain": "4 rule/a gain over its base",
+        "rule/cosine_base": "4 rule/g cosine with its base's step",
+        "rule/tracking_loss": "4 tracking/b loss, fresh rollout",
+        "eval/state_w1": "4 players/policy: distance of states (W1)",
+    }
+    log(folder, {tag: [0.5] * 4 for tag in shown})
+    compare(tmp_path)
+    tags = events(board(tmp_path, "Hopper-v5") / "l2l_gail").Tags()["scalars"]
+    assert {tag for tag in tags if tag.startswith("4 ")} == set(shown.values())
+    images = events(board(tmp_path, "Hopper-v5") / OVERVIEW).Tags()["images"]
+    assert "5 scores (pictures)/e distance of states to the expert's (W1)" in images
