@@ -209,16 +209,18 @@ class Demonstrations:
         """
         return cls(**join([vars(part) for part in parts]))
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, compact: bool = False) -> None:
         """Write the file that :meth:`load` reads, in one step.
 
         Args:
             path: File to write; an existing file is not overwritten.
+            compact: Leave out ``next_obs`` where the rows of ``obs`` give them, which takes about
+                half of the file; version 0.1.0 cannot read it then.
 
         Raises:
             InputError: The file exists.
         """
-        write_record(path, vars(self))
+        write_record(path, vars(self), compact=compact)
 
     def check_env(
         self,

@@ -9,6 +9,8 @@ array               shape, dtype         meaning
 ``acts``            (T, act_dim) float32 the action, in units of the action space; optional
 ``rews``            (T,) float           the environment's own reward; optional
 ``next_obs``        (T, obs_dim) float   observation after the action, same episode; optional
+``final_obs``       (E, obs_dim) float   instead of ``next_obs``: that after the last action of
+                                         each episode; the others are the rows of ``obs``
 ``terminals``       (T,) bool            the episode ended in a terminal state
 ``truncated``       (T,) bool, optional  the episode ended at its time limit
 ``episode_starts``  (E,) int             index of each episode's first step
@@ -34,6 +36,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from l2l_gail.demos.compact import with_next_obs, without_next_obs
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, MAY_BE_MISSING, SCALARS, STEP_ARRAYS
 from l2l_gail.demos.fit import bare_id, plain_kwargs
 from l2l_gail.demos.npz import write_arrays
@@ -60,6 +63,7 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             f"no array {missing[0]!r}; there are {', '.join(sorted(arrays))}. A file has "
             f"{', '.join(_REQUIRED)}, mostly {', '.join(MAY_BE_MISSING)} too"
         )
+    arrays = with_next_obs(arrays)
     env_id = _id(arrays.get("env_id"))
     record: dict[str, Any] = {
         **{name: arrays.get(name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)},
@@ -73,13 +77,15 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return record
 
 
-def write_record(path: str | Path, record: dict[str, Any]) -> None:
+def write_record(path: str | Path, record: dict[str, Any], *, compact: bool = False) -> None:
     """Write what :func:`record_of` reads; see :meth:`Demonstrations.save`."""
     arrays = {
         name: record[name]
         for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)
         if name not in MAY_BE_MISSING or record[name] is not None
     }
+    if compact and "next_obs" in arrays:
+        arrays = without_next_obs(arrays)
     for name in SCALARS:
         value = record[name]
         if value is not None:

@@ -80,6 +80,9 @@ class RecordConfig:
     """arguments of the environment, each name=value"""
     format: Literal["npz"] = "npz"
     """format of the file"""
+    compact: bool = False
+    """leave out the observations after each action, which the next step holds again: half the size,
+    but version 0.1.0 cannot read it"""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing, and options that do not go together."""
@@ -185,7 +188,7 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
         random_return=chance.mean_return,
         expert_return=measured.mean_return,
     )
-    demos.save(out)
+    demos.save(out, compact=config.compact)
     if isinstance(predict, MlpPolicy):
         predict.save(policy_path)
     provenance = {

@@ -103,7 +103,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *SCALARS)
+    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *SCALARS, "final_obs")
     arrays = read_arrays(path, required=("obs",), optional={*own, *IMITATION_ARRAYS})
     imitations = {"acts", "terminal", "indices"} <= arrays.keys()
     if imitations and not {"terminals", *EPISODE_ARRAYS} & arrays.keys():
