@@ -193,7 +193,7 @@ def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() ->
     ("flags", "message"),
     [
         (["--env", "Hoper-v5"], "Hopper-v5"),
-        (["--env", "Walker2d-v5"], "no demonstrations of Walker2d-v5 are embedded"),
+        (["--env", "Swimmer-v5"], "no demonstrations of Swimmer-v5 are embedded"),
         (["--env", "HalfCheetah-v5", "--demos", "Hopper-v5"], "Hopper-v5"),
         (["--demos", "missing.npz"], "missing.npz"),
         (["--sed", "1"], "perhaps you meant --seed"),

@@ -177,11 +177,11 @@ def test_expert_leaves_torch_threads_as_they_were(request: pytest.FixtureRequest
     assert torch.get_num_threads() == 2
 
 
-def test_ant_has_a_recipe_of_its_own() -> None:
+def test_tasks_have_recipes_of_their_own() -> None:
     assert recipe_for("Ant-v5") == ExpertRecipe(
         n_envs=32, batch_size=256, learning_rate=2e-4, log_std_init=-1.5
     )
-    assert recipe_for("Hopper-v5") == recipe_for("Walker2d-v5") == ExpertRecipe()
+    assert recipe_for("Hopper-v5") == recipe_for("my_tasks:Slider-v0") == ExpertRecipe()
 
 
 class TestCommand:
