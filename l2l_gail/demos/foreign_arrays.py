@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import math
 import re
 import resource
@@ -78,7 +77,7 @@ def read_hdf5(path: str, budget: Budget) -> Arrays:
             return {"layout": np.array("d4rl"), **arrays}
     found = ", ".join(ascii(name) for name in sorted(names)[:6]) or "nothing"
     raise Refused(
-        f"it is HDF5, but neither of Minari (episode_0, ...) nor of D4RL (observations, actions); "
+        "it is HDF5, but neither of Minari (episode_0, ...) nor of D4RL (observations, actions); "
         f"it has {found}"
     )
 
@@ -187,14 +186,12 @@ def _flattened(name: str, column: Any, budget: Budget) -> Iterator[tuple[str, np
             raise Refused(f"{name!a} has missing values")
         if not isinstance(column, (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)):
             break
-        lengths = column.value_lengths() if not isinstance(column, pa.FixedSizeListArray) else None
-        size = len(column)
-        budget.take(name, (size,), 8)
-        fixed = column.type.list_size if lengths is None else 0
-        yield (
-            f"{name}_lengths_{depth}",
-            np.full(size, fixed) if lengths is None else lengths.to_numpy().astype(np.int64),
-        )
+        budget.take(name, (len(column),), 8)
+        if isinstance(column, pa.FixedSizeListArray):
+            lengths = np.full(len(column), column.type.list_size)
+        else:
+            lengths = column.value_lengths().to_numpy().astype(np.int64)
+        yield f"{name}_lengths_{depth}", lengths
         column, depth = column.flatten(), depth + 1
     number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
     if not number and not pa.types.is_boolean(column.type):
@@ -218,10 +215,7 @@ def main(kind: str, limit: str, paths: list[str]) -> None:
         _end(MISSING_PACKAGE, str(error))
     except Exception as error:  # damaged content raises whatever it happens to spell
         _end(REFUSED, f"damaged, or of another kind than it seems ({type(error).__name__})")
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    sys.stdout.buffer.write(buffer.getvalue())
-    sys.stdout.flush()
+    np.savez(sys.stdout.buffer, allow_pickle=False, **arrays)  # a file, see apart.py
 
 
 def _limit_resources(extra: int) -> None:
