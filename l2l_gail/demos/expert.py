@@ -72,7 +72,7 @@ class ExpertRecipe:
     hidden: tuple[int, ...] = (64, 64)
 
 
-_FAST = ExpertRecipe(n_envs=64, n_steps=32, batch_size=256, learning_rate=1e-3, log_std_init=-1.0)
+_FAST = ExpertRecipe(n_envs=64, n_steps=32, batch_size=256, learning_rate=1e-3, log_std_init=-0.5)
 
 _RECIPES = {
     "Ant": ExpertRecipe(n_envs=32, batch_size=256, learning_rate=2e-4, log_std_init=-1.5),

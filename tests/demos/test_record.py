@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -181,6 +182,11 @@ def test_tasks_have_recipes_of_their_own() -> None:
     assert recipe_for("Ant-v5") == ExpertRecipe(
         n_envs=32, batch_size=256, learning_rate=2e-4, log_std_init=-1.5
     )
+    fast = ExpertRecipe(
+        n_envs=64, n_steps=32, batch_size=256, learning_rate=1e-3, log_std_init=-0.5
+    )
+    assert recipe_for("Walker2d-v5") == fast
+    assert recipe_for("HalfCheetah-v4") == dataclasses.replace(fast, gamma=0.98)
     assert recipe_for("Hopper-v5") == recipe_for("my_tasks:Slider-v0") == ExpertRecipe()
 
 
