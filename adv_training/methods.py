@@ -24,6 +24,8 @@ __all__ = ["build_method", "forward_equivalents"]
 # this is a uniform noise of the same deviation.
 _BESIDE = Start(noise=0.055)
 
+_OF_THE_LEARNED = ("order", "attacker_lr", "attacker", "attacker_channels")
+
 
 def build_method(settings: Settings) -> Method:
     """Return the method of the settings, a learned rule freshly initialised from the seed."""
@@ -42,25 +44,25 @@ def forward_equivalents(settings: Settings, attacker_share: float = 0.0) -> floa
     return entry.cost(settings, attacker_share) + awp
 
 
-@register_method("standard", cost=3, source="no attack")
+@register_method("standard", cost=3, source="no attack", uses=())
 def standard(settings: Settings) -> Method:
     """Train on the clean images."""
     return Method(Stay())
 
 
-@register_method("fgsm", cost=5, source="Goodfellow et al. 2015, arXiv 1412.6572")
+@register_method("fgsm", cost=5, source="Goodfellow et al. 2015, arXiv 1412.6572", uses=())
 def fgsm(settings: Settings) -> Method:
     """One step of epsilon along the gradient's sign, from the clean image."""
     return Method(SignSteps(1.0, settings.radius))
 
 
-@register_method("fgsm_rs", cost=5, source="Wong et al. 2020, arXiv 2001.03994")
+@register_method("fgsm_rs", cost=5, source="Wong et al. 2020, arXiv 2001.03994", uses=())
 def fgsm_rs(settings: Settings) -> Method:
     """One step of 1.25 epsilon along the gradient's sign, from a random start."""
     return Method(SignSteps(1.25, settings.radius), start=UNIFORM)
 
 
-@register_method("n_fgsm", cost=5, source="de Jorge et al. 2022, arXiv 2202.01181")
+@register_method("n_fgsm", cost=5, source="de Jorge et al. 2022, arXiv 2202.01181", uses=())
 def n_fgsm(settings: Settings) -> Method:
     """One step of epsilon from noise of twice epsilon; the sum is not projected onto the ball."""
     return Method(SignSteps(1.0, settings.radius), start=Start(noise=2.0, confined=False))
@@ -71,6 +73,7 @@ def n_fgsm(settings: Settings) -> Method:
     cost=lambda settings, share: 2.0 * settings.pgd_steps + 3.0,
     source="Madry et al. 2018, arXiv 1706.06083",
     label=lambda settings: f"pgd-{settings.pgd_steps}",
+    uses=("pgd_steps",),
 )
 def pgd(settings: Settings) -> Method:
     """Steps along the gradient's sign, 2.5 epsilon in all as in the paper's appendix."""
@@ -83,6 +86,7 @@ def pgd(settings: Settings) -> Method:
     cost=lambda settings, share: 2.0 * settings.pgd_steps + 7.0,
     source="Zhang et al. 2019, arXiv 1901.08573",
     label=lambda settings: f"trades-{settings.pgd_steps}",
+    uses=("pgd_steps", "trades_beta"),
     training_passes=2,
 )
 def trades(settings: Settings) -> Method:
@@ -101,6 +105,7 @@ def trades(settings: Settings) -> Method:
     cost=3,
     source="Shafahi et al. 2019, arXiv 1904.12843",
     label=lambda settings: f"free-{settings.free_replays}",
+    uses=("free_replays",),
 )
 def free(settings: Settings) -> Method:
     """Replays of each batch, one backward pass for the weights and for the perturbation."""
@@ -146,6 +151,7 @@ def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
     cost=lambda settings, share: _learned_cost(0, 1, settings, share),
     source="Jiang et al. 2021, arXiv 1811.01213",
     label=_learned_label,
+    uses=_OF_THE_LEARNED,
 )
 def naive_l2l(settings: Settings) -> Method:
     """A network trained along writes the perturbation from the image alone."""
@@ -159,6 +165,7 @@ def naive_l2l(settings: Settings) -> Method:
     ),
     source="Jiang et al. 2021, arXiv 1811.01213",
     label=_grad_l2l_label,
+    uses=(*_OF_THE_LEARNED, "l2l_steps"),
 )
 def grad_l2l(settings: Settings) -> Method:
     """A network trained along sees image and gradient and writes the perturbation."""
@@ -170,6 +177,7 @@ def grad_l2l(settings: Settings) -> Method:
     cost=lambda settings, share: _learned_cost(2, 1, settings, share),
     source="after FGSM-SDI, Jia et al. 2021, arXiv 2110.05007",
     label=_learned_label,
+    uses=_OF_THE_LEARNED,
 )
 def start_l2l(settings: Settings) -> Method:
     """A network trained along writes the start of one step along the gradient's sign."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,8 @@ class MethodEntry:
         label: From the settings to a name that tells runs of different settings apart.
         training_passes: Passes of the classifier that the training loss itself takes; the
             perturbation of the weights, where it is asked for, costs as many again.
+        uses: Which of the settings that not all methods have a use for (``settings.OPTIONS``) it
+            does use; ``None`` where nothing is known, and then all of them may matter.
     """
 
     name: str
@@ -79,6 +81,7 @@ class MethodEntry:
     source: str
     label: Label
     training_passes: int = 1
+    uses: frozenset[str] | None = None
 
     @property
     def summary(self) -> str:
@@ -96,6 +99,7 @@ def register_method(
     source: str,
     label: Label | None = None,
     training_passes: int = 1,
+    uses: Iterable[str] | None = None,
 ) -> Callable[[Builder], Builder]:
     """Enter a builder of methods into the table, under ``name``.
 
@@ -106,6 +110,7 @@ def register_method(
         source: Where the method comes from.
         label: Name of a run; ``name`` by default.
         training_passes: See :class:`MethodEntry`.
+        uses: See :class:`MethodEntry`.
 
     Raises:
         InputError: If the name is taken.
@@ -121,6 +126,7 @@ def register_method(
             source,
             label or (lambda settings: name),
             training_passes,
+            None if uses is None else frozenset(uses),
         )
         return build
 

@@ -14,8 +14,9 @@ _HEADER = (
     "method",
     "clean",
     "PGD-20",
+    "robust",
     "best clean",
-    "best PGD-20",
+    "best robust",
     "forwards",
     "wall s",
     "CPU s",
@@ -26,6 +27,7 @@ _HEADER = (
 
 _LEGEND = """\
 clean, PGD-20: % of {eval_images:,} test images, after the last epoch
+robust:        the standing measure, PGD on the margin and on sharpened cross-entropy
 best:          the same, of the epoch that was best on {held_out_images:,} held-out images
 forwards:      cost of a training step per image, in passes through the classifier
 gain:          by how much the learned attacker raises the mean loss on the test images, in nats
@@ -54,10 +56,10 @@ def results_table(summaries: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(method: str, runs: Sequence[dict[str, Any]]) -> list[str]:
-    accuracies = ("clean", "pgd20", "clean_best", "pgd20_best")
+    accuracies = ("clean", "pgd20", "robust", "clean_best", "robust_best")
     return [
         method,
-        *(_percent([run[key] for run in runs]) for key in accuracies),
+        *(_percent([run.get(key) for run in runs]) for key in accuracies),
         _mean([run["forward_equivalents"] for run in runs], 1),
         _mean([run["wall_s"] for run in runs], 0),
         _mean([run["cpu_s"] for run in runs], 0),
@@ -67,9 +69,12 @@ def _row(method: str, runs: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _percent(fractions: Sequence[float]) -> str:
-    mean = f"{100 * fmean(fractions):.1f}"
-    return mean if len(fractions) == 1 else f"{mean} ± {100 * stdev(fractions):.1f}"
+def _percent(fractions: Sequence[float | None]) -> str:
+    known = [value for value in fractions if value is not None]  # 0.1.0 noted no robust accuracy
+    if not known:
+        return "-"
+    mean = f"{100 * fmean(known):.1f}"
+    return mean if len(known) == 1 else f"{mean} ± {100 * stdev(known):.1f}"
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:

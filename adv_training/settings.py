@@ -15,7 +15,7 @@ from .attackers import ATTACKERS
 from .models import MODELS
 from .registry import find_method
 
-__all__ = ["DEFAULT_ATTACKER", "METHODS", "Order", "Schedule", "Settings"]
+__all__ = ["DEFAULT_ATTACKER", "METHODS", "OPTIONS", "Order", "Schedule", "Settings"]
 
 Order = Literal["fused", "alternating"]
 Schedule = Literal["one_cycle", "steps"]
@@ -31,17 +31,17 @@ _POSITIVE = ("width", "eps", "trades_beta", "lr", "attacker_lr")
 _FRACTIONS = ("ramp", "ema", "label_smoothing", "awp")
 
 
-_USED_BY = {
-    "pgd_steps": {"pgd"},
-    "l2l_steps": {"grad_l2l"},
-    "order": {"grad_l2l"},
-    "attacker_lr": {"grad_l2l"},
-    "attacker": {"grad_l2l"},
-    "attacker_channels": {"grad_l2l"},
-    "trades_beta": set(),
-    "free_replays": set(),
-}
-"""Which of the methods above have a use for a setting that not all have."""
+OPTIONS = (
+    "pgd_steps",
+    "trades_beta",
+    "free_replays",
+    "l2l_steps",
+    "order",
+    "attacker_lr",
+    "attacker",
+    "attacker_channels",
+)
+"""The settings that some methods have no use for; the table of methods says which use which."""
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,11 @@ class Settings:
 
     def own(self) -> dict[str, Any]:
         """Return what decides the run's result besides method and seed: what the method uses."""
-        return {
-            name: value
-            for name, value in self.to_dict().items()
-            if name not in ("method", "seed")
-            and (self.method not in METHODS or self.method in _USED_BY.get(name, METHODS))
-        }
+        unused = {"method", "seed"}
+        uses = find_method(self.method).uses
+        if uses is not None:
+            unused |= set(OPTIONS) - uses
+        return {name: value for name, value in self.to_dict().items() if name not in unused}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values."""

@@ -28,6 +28,7 @@ from .labelled import save_labelled
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .plan import check_batch_size, check_images, plan_of
+from .robustness import masking_flags
 from .rules import set_radius
 from .schedule import learning_rate
 from .settings import Settings
@@ -292,6 +293,9 @@ class Training:
             classifier.load_state_dict(self.best["classifier"])
             best = self._measure(test)
             classifier.load_state_dict(weights)
+        flags = masking_flags(classifier, test, {}, seed=self.settings.seed)
+        for flag in flags:
+            self.tell(Message("line", f"sign of masked gradients: {flag}"))
         shape = tuple(test.pixels.shape[1:])
         flops = forward_flops(classifier, 1, *shape)
         attacker = attacker_flops(self.method, *shape)
@@ -316,6 +320,7 @@ class Training:
             "attack_gain_l2l": gain.rule,
             "attacker_moved": distance,
             "catastrophic_overfitting_epochs": self.overfitted,
+            "masking_flags": flags,
             "train_images": len(self.dataset.train),
             "held_out_images": len(self.dataset.held_out),
             "eval_images": len(test),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from adv_training import registry
 from adv_training.methods import build_method, forward_equivalents
 from adv_training.registry import Method, find_method, method_names, register_method
 from adv_training.rules import Stay
-from adv_training.settings import METHODS, Settings
+from adv_training.settings import METHODS, OPTIONS, Settings
+from adv_training.step import build_game, build_trainer
 from l2l_gail.errors import InputError
 from tests.adv_training.support import tiny_settings
 
@@ -52,6 +54,46 @@ def test_every_method_of_the_table_has_a_source_a_summary_and_a_label_of_its_own
         assert entry.source
         assert entry.summary.endswith(".")
         assert entry.cost(tiny_settings(name), 0.0) >= 3.0
+
+
+CHANGED = {
+    "pgd_steps": 3,
+    "trades_beta": 1.0,
+    "free_replays": 2,
+    "l2l_steps": 3,
+    "order": "alternating",
+    "attacker_lr": 1e-3,
+    "attacker": "slim",
+    "attacker_channels": 8,
+}
+
+
+def what_it_is(settings: Settings) -> object:
+    # All of a method that a setting could change, in values that can be compared.
+    method = build_method(settings)
+    played = build_trainer(build_game(nn.Linear(1, 1), method, settings), method, settings)
+    meta = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in (played.meta_optimizer.param_groups if played.meta_optimizer else ())
+    ]
+    weights = {name: tuple(p.shape) for name, p in method.rule.named_parameters()}
+    game = dict(vars(build_game(nn.Identity(), method, settings)), classifier=None)
+    game["last_accuracy"] = None
+    share = forward_equivalents(settings, 0.5)
+    order = played.order if method.learns else None
+    lr = getattr(method.rule, "lr", None)
+    return settings.label, share, method.steps, method.replays, meta, weights, game, order, lr
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("name", method_names())
+def test_a_method_declares_exactly_the_options_that_change_it(name: str, option: str) -> None:
+    uses = find_method(name).uses
+    assert uses is not None
+    before = tiny_settings(name)
+    after = tiny_settings(name, **{option: CHANGED[option]})
+    assert (what_it_is(before) != what_it_is(after)) == (option in uses)
+    assert (before.own() != after.own()) == (option in uses)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

@@ -22,8 +22,9 @@ from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
 from adv_training.plan import plan_of
 from adv_training.presets import PRESETS, preset
+from adv_training.registry import method_names
 from adv_training.schedule import learning_rate, one_cycle
-from adv_training.settings import METHODS, Settings
+from adv_training.settings import Settings
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
 from l2l_gail.errors import InputError
@@ -170,7 +171,7 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(tmp_path: Path, data: Dat
     assert runs[1].folder.path.name == "seed0-2"
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", method_names())
 def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> None:
     settings = tiny_settings(name)
     run = start(tmp_path, settings, data)
@@ -187,6 +188,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> N
             "cpu_s",
             "curve",
             "clean_best",
+            "masking_flags",
             "pgd20_best",
             "robust_best",
             "eval_images",
@@ -203,7 +205,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> N
         assert 0 <= summary[key] <= 1
         assert all(0 <= value <= 1 for value in summary["curve"][key])
     assert summary["pgd20"] <= summary["clean"]
-    learns = name == "grad_l2l"
+    learns = name.endswith("_l2l")
     assert (summary["attack_gain_l2l"] is not None) is learns
     assert (summary["attacker_moved"] is not None) is learns
     if learns:

@@ -1,0 +1,171 @@
+"""Run a grid of adversarial trainings from a configuration file; go on where an earlier call ended.
+
+    .venv/bin/python benchmarks/cifar/grid.py benchmarks/cifar/configs/eps8.toml --data-dir DIR
+
+A configuration names methods, settings (what is changed for all methods alike) and seeds; a cell is
+one of each. Each cell is one JSON file under ``benchmarks/results/cifar/<name>/``, written when its
+classifier is trained and judged; a cell that has its file is skipped. Cells are taken seed by seed,
+so that an unfinished grid has all methods with fewer seeds. A training that was interrupted goes on
+from its last checkpoint, kept under ``--work``; a result does not depend on interruptions.
+
+Keys of a configuration:
+
+=================== ===============================================================================
+``name``            folder of the results
+``data``            ``cifar10`` or ``cifar100``
+``train_size``      as wished: training images, the held-out ones included; else all
+``seeds``           list
+``common``          fields of ``adv_training.Settings``, for all runs
+``methods.NAME``    the same, ``method`` among them
+``settings.NAME``   as wished, the same
+``judge``           ``eval_size``: test images that PGD-20 and the standing measure are taken on;
+                    ``apgd_t``: of these, the first so many are also judged by APGD-T (0: none)
+``only``            as wished, a list of ``{setting, method}``, lists each: the cells to run
+=================== ===============================================================================
+
+APGD-T needs the extra ``[eval]``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+
+import judged  # noqa: E402
+
+from adv_training import Settings, load_dataset, locate  # noqa: E402
+from adv_training.autoattack import require_pyautoattack  # noqa: E402
+from l2l_gail.cli import parse, run_main  # noqa: E402
+from l2l_gail.errors import InputError  # noqa: E402
+from l2l_gail.runs import atomic_write, versions  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "cifar"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of grid.py."""
+
+    configurations: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files to run, one after the other."""
+    data_dir: Path | None = None
+    """Folder with the python batches; else $L2L_GAIL_DATA, else data/."""
+    methods: tuple[str, ...] = ()
+    """Only these methods of the configuration; all by default."""
+    seeds: tuple[int, ...] = ()
+    """Only these seeds of the configuration; all by default."""
+    out: Path = RESULTS
+    """Root of the results."""
+    work: Path = Path("runs/cifar-grid")
+    """Where the checkpoints of unfinished cells lie."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run what is not there yet."""
+    config = parse(Config, argv, prog="grid.py", description="Run a grid of trainings on images.")
+    torch.set_num_threads(1)
+    for path in config.configurations:
+        grid = tomllib.loads(path.read_text())
+        todo = [
+            (name, cell)
+            for name, cell in cells(grid)
+            if cell["method"] in (config.methods or grid["methods"])
+            and cell["seed"] in (config.seeds or grid["seeds"])
+        ]
+        if grid["judge"].get("apgd_t"):
+            require_pyautoattack()
+        for _, cell in todo:
+            settings_of(cell)  # or say now what is wrong with one
+        data = load_dataset(
+            locate(grid["data"], config.data_dir),
+            train_size=grid.get("train_size"),
+            check_md5=False,
+        )
+        if data.name != grid["data"]:
+            raise InputError(f"--data-dir {config.data_dir} holds {data.name}, not {grid['data']}")
+        for i, (name, cell) in enumerate(todo):
+            file = config.out / grid["name"] / f"{name}.json"
+            if file.exists():
+                check_same(file, cell)
+                continue
+            begun = time.perf_counter()
+            folder = config.work / grid["name"]
+            found = judged.run(settings_of(cell), data, folder, name, **cell["judge"])
+            atomic_write(file, as_lines(cell | found | {"versions": versions()}).encode())
+            print(
+                f"{i + 1}/{len(todo)} {name}: clean {found['clean']:.2%}, PGD-20 "
+                f"{found['pgd20']:.2%}, robust {found['robust']:.2%}, APGD-T "
+                f"{found['apgd_t'] or 0:.1%}, {found['cpu_s']:.0f} CPU s, "
+                f"{time.perf_counter() - begun:.0f} s",
+                flush=True,
+            )
+
+
+def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and content of each cell, seed by seed."""
+    settings = grid.get("settings", {"default": {}})
+    for seed, setting, method in itertools.product(grid["seeds"], settings, grid["methods"]):
+        if "only" in grid and not any(
+            setting in o.get("setting", [setting]) and method in o.get("method", [method])
+            for o in grid["only"]
+        ):
+            continue
+        yield (
+            f"{setting}_{method}_{seed}",
+            {
+                "setting": setting,
+                "method": method,
+                "seed": seed,
+                "data": grid["data"],
+                "train_size": grid.get("train_size"),
+                "settings": grid["common"] | settings[setting] | grid["methods"][method],
+                "judge": grid["judge"],
+            },
+        )
+
+
+def settings_of(cell: dict[str, Any]) -> Settings:
+    """Return the settings of a cell's run.
+
+    Raises:
+        InputError: One of them is none.
+    """
+    given = dict(cell["settings"])
+    try:
+        return Settings(given.pop("method"), cell["data"], seed=cell["seed"], **given)
+    except TypeError as error:
+        raise InputError(f"the cell {cell['setting']}, {cell['method']}: {error}") from None
+
+
+def check_same(file: Path, cell: dict[str, Any]) -> None:
+    """Refuse to mix a grid with results of another configuration.
+
+    Raises:
+        InputError: The file was made with other settings.
+    """
+    record = json.loads(file.read_text())
+    changed = [key for key, value in cell.items() if record.get(key) != value]
+    if changed:
+        raise InputError(f"{file} was made with other {', '.join(changed)}: move it away")
+
+
+def as_lines(record: dict[str, Any]) -> str:
+    """Return JSON with one key a line: small, and readable in a diff."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    run_main(main)
