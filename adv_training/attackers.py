@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from l2l_gail.core import UpdateRule
 
 from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
-from .rules import Perturber, ResidualPerturber
+from .rules import ClassStart, Perturber, ResidualPerturber
 
 __all__ = ["ATTACKERS", "HALVING", "ResidualNet", "SlimAttacker", "build_attacker"]
 
@@ -106,13 +106,14 @@ class ResidualNet(nn.Module):
 ATTACKERS: dict[str, type[nn.Module]] = {
     "slim": SlimAttacker,
     "residual": ResidualNet,
+    "class_start": ResidualNet,
     "paper_slim": PaperSlimAttacker,
     "paper_wide": WideAttacker,
     "paper_two_layer": TwoLayerAttacker,
 }
 """Shapes of the attacker, by the name that the settings give them."""
 
-HALVING = frozenset({"slim", "residual", "paper_slim"})
+HALVING = frozenset({"slim", "residual", "class_start", "paper_slim"})
 """Those that work at half resolution, and so on images with even sides."""
 
 
@@ -122,7 +123,8 @@ def build_attacker(
     *,
     channels: int | None,
     seed: int,
-    colours: int = 3,
+    shape: tuple[int, int, int] = (3, 32, 32),
+    classes: int = 10,
     uses_gradient: bool = True,
 ) -> UpdateRule:
     """Return a fresh learned attacker; torch's global random state is left as it was.
@@ -132,15 +134,19 @@ def build_attacker(
         radius: Epsilon in pixels' units of [0, 1], which one step may use up.
         channels: Width of the network; ``None`` takes the shape's own.
         seed: Seed of its initial weights.
-        colours: Channels of the image.
+        shape: Of an image, ``(C, H, W)``.
+        classes: Number of classes, for the shape that knows them apart.
         uses_gradient: Grad L2L if true; Naive L2L, which asks nothing of the classifier, if false.
     """
+    colours = shape[0]
     inputs = 2 * colours if uses_gradient else colours
     width = () if channels is None else (channels,)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = ATTACKERS[name](*width, colours=colours, inputs=inputs)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if name == "class_start" and uses_gradient:
+        return ClassStart(net, radius, classes, shape)
     if name == "residual" and uses_gradient:
         return ResidualPerturber(net, radius)
     return Perturber(net, radius, uses_gradient=uses_gradient)

@@ -68,6 +68,8 @@ class ImageGame(Game):
         awp: Size of the adversarial perturbation of the weights in training, relative to each
             weight's norm; 0 trains the weights as they are. See ``weight_perturbation``.
         generator: Source of the random start, on the images' device.
+        labelled: Whether the follower's variables at its start name the labels too, ``"labels"``:
+            for rules that know the classes apart.
         bf16: Compute the classifier under bfloat16 autocast; the images themselves, the
             normalisation and the loss stay in float32, as a bfloat16 image is off by up to 0.5/255.
 
@@ -88,6 +90,7 @@ class ImageGame(Game):
         label_smoothing: float = 0.0,
         awp: float = 0.0,
         generator: torch.Generator | None = None,
+        labelled: bool = False,
         bf16: bool = False,
     ) -> None:
         self.classifier = classifier
@@ -98,16 +101,18 @@ class ImageGame(Game):
         self.awp = awp
         self.zero_sum = attack_loss is cross_entropy
         self.generator = generator
+        self.labelled = labelled
         self.bf16 = bf16
         self.last_accuracy = torch.tensor(0.0)
 
     def init_follower(self, batch: ImageBatch) -> Vars:
-        """Return the images the attack starts from, ``{"x": (B, C, H, W)}``."""
+        """Return where the attack starts, ``{"x": (B, C, H, W)}``, and the labels if asked."""
+        labels = {"labels": batch.y} if self.labelled else {}
         if not self.start.noise:
-            return {"x": batch.x}
+            return {"x": batch.x} | labels
         width = self.start.noise * self.eps
         noise = torch.empty_like(batch.x).uniform_(-width, width, generator=self.generator)
-        return self.project({"x": batch.x + noise}, batch)
+        return self.project({"x": batch.x + noise}, batch) | labels
 
     def follower_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
         """Return minus the attack's loss, mean over the batch, classifier in evaluation mode."""

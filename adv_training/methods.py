@@ -141,9 +141,14 @@ def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
         settings.radius,
         channels=settings.attacker_channels,
         seed=settings.seed,
-        colours=settings.shape[0],
+        shape=settings.shape,
+        classes=settings.number_of_classes,
         uses_gradient=uses_gradient,
     )
+
+
+def _labelled(settings: Settings) -> bool:
+    return settings.attacker == "class_start"
 
 
 @register_method(
@@ -165,11 +170,11 @@ def naive_l2l(settings: Settings) -> Method:
     ),
     source="Jiang et al. 2021, arXiv 1811.01213",
     label=_grad_l2l_label,
-    uses=(*_OF_THE_LEARNED, "l2l_steps"),
+    uses=(*_OF_THE_LEARNED, "classes", "l2l_steps"),
 )
 def grad_l2l(settings: Settings) -> Method:
     """A network trained along sees image and gradient and writes the perturbation."""
-    return Method(_attacker(settings), settings.l2l_steps)
+    return Method(_attacker(settings), settings.l2l_steps, labelled=_labelled(settings))
 
 
 @register_method(
@@ -177,8 +182,9 @@ def grad_l2l(settings: Settings) -> Method:
     cost=lambda settings, share: _learned_cost(2, 1, settings, share),
     source="after FGSM-SDI, Jia et al. 2021, arXiv 2110.05007",
     label=_learned_label,
-    uses=_OF_THE_LEARNED,
+    uses=(*_OF_THE_LEARNED, "classes"),
 )
 def start_l2l(settings: Settings) -> Method:
     """A network trained along writes the start of one step along the gradient's sign."""
-    return Method(LearnedStart(_attacker(settings), settings.radius))
+    rule = LearnedStart(_attacker(settings), settings.radius)
+    return Method(rule, labelled=_labelled(settings))

@@ -39,9 +39,15 @@ def check_images(settings: Settings, dataset: Dataset) -> None:
             f"the images of {dataset.name} are {dataset.shape} and the settings say "
             f"{settings.shape}; give Settings(shape={dataset.shape})"
         )
+    method = build_method(settings)
+    if method.labelled and dataset.classes != settings.number_of_classes:
+        raise InputError(
+            f"{dataset.name} has {dataset.classes} classes and the settings say "
+            f"{settings.number_of_classes}; give Settings(classes={dataset.classes})"
+        )
     _, height, width = settings.shape
     odd = height % 2 or width % 2
-    if odd and settings.attacker in HALVING and build_method(settings).learns:
+    if odd and settings.attacker in HALVING and method.learns:
         raise InputError(
             f"the attacker {settings.attacker} halves the images, and {height} x {width} is odd; "
             "pad them, or take --attacker paper_two_layer"

@@ -31,6 +31,7 @@ class Method:
             gradient, 1 for the image alone. Its cost is counted by it.
         replays: Training steps on each batch in a row. With more than one, what the rule learns is
             the perturbation of the batch at hand, and no attacker of other images.
+        labelled: Whether the rule sees the labels, among the variables at its start.
         game: Class of the game, or a partial of it: ``ImageGame`` or one with losses of its own.
         meta_optimizer: From the rule to the optimizer of its parameters; Adam by default.
     """
@@ -41,6 +42,7 @@ class Method:
     attack_loss: ImageLoss = cross_entropy
     sees: int = 2
     replays: int = 1
+    labelled: bool = False
     game: Callable[..., ImageGame] = ImageGame
     meta_optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
 

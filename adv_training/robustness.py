@@ -79,7 +79,7 @@ def evaluate_robustness(
 
     Args:
         classifier: Images in [0, 1] to logits; judged in evaluation mode and float32.
-        images: What to survives on.
+        images: What to judge on.
         eps: Radius of the ball.
         attacks: Names of :data:`ATTACKS`.
         method: Whose learned rule is one of the attacks (``learned``), and the start of
@@ -103,7 +103,7 @@ def evaluate_robustness(
         raise ValueError("the attack 'learned' needs a method whose rule was trained")
     if "fine_tuned" in attacks and train is None:
         raise ValueError("the attack 'fine_tuned' needs images to learn on")
-    game = ImageGame(classifier, eps)
+    game = ImageGame(classifier, eps, labelled=bool(method and method.learns and method.labelled))
     tuned = None
     if "fine_tuned" in attacks:
         assert train is not None
@@ -165,8 +165,9 @@ def fine_tune(
         seed: Seed of the order, and of a fresh attacker.
     """
     if method is None:
-        colours = images.pixels.shape[1]
-        fresh = build_attacker("residual", game.eps, channels=None, seed=seed, colours=colours)
+        channels, height, width = images.pixels.shape[1:]
+        shape = channels, height, width
+        fresh = build_attacker("residual", game.eps, channels=None, seed=seed, shape=shape)
         method = Method(fresh.to(images.pixels.device))
     method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
     parameters = list(method.rule.parameters())

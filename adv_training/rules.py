@@ -10,6 +10,7 @@ Stay              ``x``                                              0       sta
 SignSteps         ``x + share eps sign(g)``                          1       FGSM, PGD
 Perturber         ``x + eps tanh(net([x, g / max|g|]))``             1       arXiv 1811.01213
 ResidualPerturber ``x + eps tanh(net(A) + a sign(g))``, A below      1       this project
+ClassStart        the same with ``g`` asked for elsewhere, see there 1       this project
 LearnedStart      ``x1 + eps sign(g(x1))``, x1 from a Perturber      2       after arXiv 2110.05007
 ================= ================================================== ======= =======================
 
@@ -25,6 +26,7 @@ from l2l_gail.core import ConvPerturber, Oracle, SignDescent, State, UpdateRule,
 from l2l_gail.errors import InputError
 
 __all__ = [
+    "ClassStart",
     "LearnedStart",
     "Perturber",
     "ResidualPerturber",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 _CLAMP = 3.0
+_QUERY_AT = 0.75  # of the start's own length; 1/2 to 1 are about as good
+_START_SCALE = 30.0  # an entry sees one image in ten, and the loss hangs on it a little
 
 
 class Stay(UpdateRule):
@@ -97,6 +101,61 @@ class ResidualPerturber(UpdateRule):
         x = variables["x"]
         ascent = -oracle(variables)["x"]
         z = self.net(images_and_gradient(x, ascent)) + self.sign_weight * ascent.sign()
+        return {"x": x + self.radius * z.tanh()}, state
+
+    def set_radius(self, radius: float) -> None:
+        """Scale the step to another epsilon."""
+        self.radius = radius
+
+
+class ClassStart(UpdateRule):
+    """The residual attacker, which asks its one question at a start learned for the image's class.
+
+    ::
+
+        s  = tanh(c u[y]),   g = gradient at x + 3/4 eps s  (inside [0, 1])
+        x' = x + eps tanh(net(A) + a sign(g) + b s)
+
+    with one image-sized ``u[y]`` a class, from zero; ``a``, ``b`` and ``net`` are learned too, and
+    ``A`` is as for :class:`ResidualPerturber`. Over a ball of radius eps the loss rises by the
+    gradient *on the way*, not by that at its centre: PGD-2 spends a query to get there. What a
+    class gains by the same perturbation in all its images gets there, on the average, for nothing.
+    The start is that of Pan et al. 2024 (AAAI, "Adversarial Initialization with Universal
+    Adversarial Perturbation"), where it moves by the sign of a momentum and FGSM follows; here the
+    meta-gradient trains it, through its share of the sum.
+
+    The labels have to be among the variables (``ImageGame(labelled=True)``); they are kept in the
+    state for further steps.
+
+    Args:
+        net: Maps ``(B, 2C, H, W)`` to ``(B, C, H, W)``.
+        radius: Epsilon, in pixels' units of [0, 1].
+        classes: Number of classes.
+        shape: Of an image, ``(C, H, W)``.
+    """
+
+    def __init__(
+        self, net: nn.Module, radius: float, classes: int, shape: tuple[int, int, int]
+    ) -> None:
+        super().__init__(radius=radius, classes=classes, shape=list(shape))
+        self.net = net
+        self.radius = radius
+        self.starts = nn.Parameter(torch.zeros(classes, *shape))
+        self.sign_weight = nn.Parameter(torch.tensor(1.0))
+        self.start_weight = nn.Parameter(torch.tensor(0.5))
+
+    def init(self, variables: Vars) -> State:
+        """Return the labels."""
+        return {"labels": variables["labels"]}
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return the perturbed images ``{"x": (B, C, H, W)}`` and the unchanged state."""
+        x = variables["x"]
+        start = (_START_SCALE * self.starts[state["labels"]]).tanh()
+        there = (x + _QUERY_AT * self.radius * start.detach()).clamp(0.0, 1.0)
+        ascent = -oracle({"x": there})["x"]
+        z = self.net(images_and_gradient(x, ascent))
+        z = z + self.sign_weight * ascent.sign() + self.start_weight * start
         return {"x": x + self.radius * z.tanh()}, state
 
     def set_radius(self, radius: float) -> None:

@@ -40,6 +40,7 @@ OPTIONS = (
     "attacker_lr",
     "attacker",
     "attacker_channels",
+    "classes",
 )
 """The settings that some methods have no use for; the table of methods says which use which."""
 
@@ -74,9 +75,11 @@ class Settings:
         momentum: Nesterov momentum of the classifier's SGD.
         weight_decay: Weight decay of the classifier's SGD.
         attacker_lr: Learning rate of the learned attacker (Adam).
-        attacker: Shape of the learned attacker: residual, slim, paper_slim, paper_wide or
-            paper_two_layer.
+        attacker: Shape of the learned attacker: residual, class_start, slim, paper_slim,
+            paper_wide or paper_two_layer.
         attacker_channels: Width of the learned attacker; its shape's own by default.
+        classes: Classes of the images, for the attacker class_start; by default those of the data
+            that are known by name, else 10.
         ramp: Fraction of the training over which eps grows linearly from 0; 0: whole at once.
         ema: Decay of the weights' moving average, which is then what is judged; 0: none.
         awp: Size of the adversarial perturbation of the weights, relative to their norms (the
@@ -108,6 +111,7 @@ class Settings:
     attacker_lr: float = 4e-3
     attacker: str = DEFAULT_ATTACKER
     attacker_channels: int | None = None
+    classes: int | None = None
     ramp: float = 0.0
     ema: float = 0.0
     label_smoothing: float = 0.0
@@ -165,11 +169,18 @@ class Settings:
         width = self.attacker_channels
         if width is not None and (width < 1 or width % multiple):
             raise InputError(f"--attacker-channels {width} must be a multiple of {multiple}")
+        if self.classes is not None and self.classes < 2:
+            raise InputError(f"--classes {self.classes} must be at least 2")
 
     @property
     def radius(self) -> float:
         """Radius of the perturbation in pixels' units, [0, 1]."""
         return self.eps / 255.0
+
+    @property
+    def number_of_classes(self) -> int:
+        """Classes of the images, as far as the settings know."""
+        return self.classes or (100 if self.data == "cifar100" else 10)
 
     @property
     def label(self) -> str:

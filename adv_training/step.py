@@ -51,6 +51,7 @@ def build_game(
         settings: Epsilon and precision.
         generator: Source of random starts, on the same device.
     """
+    labelled: dict[str, Any] = {"labelled": True} if method.labelled else {}
     return method.game(
         classifier,
         settings.radius,
@@ -60,6 +61,7 @@ def build_game(
         awp=settings.awp,
         generator=generator,
         bf16=settings.bf16,
+        **labelled,
     )
 
 

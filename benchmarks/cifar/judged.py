@@ -2,7 +2,7 @@
 
 The last epoch's classifier is what is judged: nothing is chosen. Beside it stands the epoch that
 was best on the held-out images. What each single image withstands is kept, so that two methods can
-be compared image by image: bits, eight to a byte and the first image the highest, in hexadecimal.
+be compared image by image.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from images import packed
 from torch import Tensor
 
 from adv_training import Dataset, Images, Settings, Training, attack_gain
@@ -77,7 +77,7 @@ def run(
         "attacker_flops": summary["attacker_flops"],
         "train_images": summary["train_images"],
         "curve": {k: [round(v, 4) for v in values] for k, values in training.curve.items()},
-        "images": {key: packed(bits) for key, bits in found.items()},
+        "images": {key: packed(bits.numpy()) for key, bits in found.items()},
     }
 
 
@@ -115,13 +115,3 @@ def gain_of_pgd(classifier: torch.nn.Module, images: Images, eps: float) -> floa
         clean = losses(classifier, batch.x, batch.y)
         total += float((losses(classifier, x, batch.y) - clean).sum())
     return total / len(images)
-
-
-def packed(bits: Tensor) -> str:
-    """Return bits as hexadecimal."""
-    return np.packbits(bits.numpy()).tobytes().hex()
-
-
-def unpacked(text: str, count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return the first ``count`` bits of what :func:`packed` has returned."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=count).astype(bool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from torch import nn
 
@@ -65,6 +67,7 @@ CHANGED = {
     "attacker_lr": 1e-3,
     "attacker": "slim",
     "attacker_channels": 8,
+    "classes": 7,
 }
 
 
@@ -90,8 +93,9 @@ def what_it_is(settings: Settings) -> object:
 def test_a_method_declares_exactly_the_options_that_change_it(name: str, option: str) -> None:
     uses = find_method(name).uses
     assert uses is not None
-    before = tiny_settings(name)
-    after = tiny_settings(name, **{option: CHANGED[option]})
+    # The one attacker that all of these have something to say to.
+    before = tiny_settings(name, attacker="class_start")
+    after = dataclasses.replace(before, **{option: CHANGED[option]})
     assert (what_it_is(before) != what_it_is(after)) == (option in uses)
     assert (before.own() != after.own()) == (option in uses)
 

@@ -7,10 +7,14 @@ import torch
 
 from adv_training.attackers import ATTACKERS, ResidualNet, build_attacker
 from adv_training.attacks import fgsm
+from adv_training.data import ImageBatch, Images
 from adv_training.evaluate import attack
+from adv_training.game import ImageGame
 from adv_training.methods import build_method
 from adv_training.registry import Method
+from adv_training.robustness import fine_tune
 from adv_training.rules import (
+    ClassStart,
     LearnedStart,
     ResidualPerturber,
     SignSteps,
@@ -91,12 +95,45 @@ def test_a_learned_start_is_followed_by_one_sign_step_from_there() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_the_class_start_asks_away_from_the_image_and_is_its_formula() -> None:
+    batch = tiny_batch()
+    game = ImageGame(tiny_game().classifier, EPS, labelled=True)
+    net = shaken_net()
+    rule = ClassStart(net, EPS, 10, (3, 32, 32))
+    with torch.no_grad():
+        rule.starts.normal_(std=0.02, generator=generator(2))
+        rule.sign_weight.fill_(0.7)
+    start = torch.tanh(30 * rule.starts[batch.y])
+    g = gradient(game, (batch.x + 0.75 * EPS * start).clamp(0, 1).detach(), batch.y)
+    rms = g.pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    inputs = torch.cat([2 * batch.x - 1, torch.clamp(g / rms, -3, 3)], dim=1)
+    expected = batch.x + EPS * torch.tanh(net(inputs) + 0.7 * g.sign() + 0.5 * start)
+    found = attack(game, Method(rule, labelled=True), batch, differentiable=True)
+    torch.testing.assert_close(found, expected.clamp(0, 1), atol=1e-5, rtol=0)
+    parameters = dict(rule.named_parameters())
+    loss = game.follower_loss({"x": found}, batch)
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    assert all(g.abs().max() > 0 for g in gradients)
+
+
+def test_the_class_start_learns_what_all_images_of_a_class_share() -> None:
+    batch = tiny_batch(64)
+    game = ImageGame(tiny_game().classifier, EPS, labelled=True)
+    rule = build_attacker("class_start", EPS, channels=8, seed=0)
+    tuned = fine_tune(game, Method(rule, labelled=True), batch_as_images(batch), steps=30)
+    start = torch.tanh(30 * tuned.rule.starts[batch.y]).detach()
+    clean, there = (game.follower_loss({"x": x}, batch) for x in (batch.x, batch.x + EPS * start))
+    assert there < clean  # the follower's loss falls: the classifier's rises, and no query was made
+
+
 @pytest.mark.parametrize("name", sorted(ATTACKERS))
 @pytest.mark.parametrize("uses_gradient", [True, False])
 def test_attackers_of_every_shape_write_what_they_are_seeded_to(
     name: str, uses_gradient: bool
 ) -> None:
-    game, batch = tiny_game(), tiny_batch(4)
+    batch = tiny_batch(4)
+    labelled = name == "class_start" and uses_gradient
+    game = ImageGame(tiny_game().classifier, EPS, labelled=labelled)
     channels = 32 if name == "paper_slim" else 8
     rules = [
         build_attacker(name, EPS, channels=channels, seed=seed, uses_gradient=uses_gradient)
@@ -104,10 +141,14 @@ def test_attackers_of_every_shape_write_what_they_are_seeded_to(
     ]
     first, again, other = (attack(game, Method(rule), batch) for rule in rules)
     assert torch.equal(first, again)
-    assert name == "residual" or not torch.equal(first, other)
+    assert name in ("residual", "class_start") or not torch.equal(first, other)
     assert (first - batch.x).abs().max() <= EPS + 1e-6
     alone = [attack(game, Method(rules[0]), game_batch) for game_batch in split(batch)]
     torch.testing.assert_close(torch.cat(alone), first, atol=1e-4, rtol=0)
+
+
+def batch_as_images(batch: ImageBatch) -> Images:
+    return Images((255 * batch.x).round().to(torch.uint8), batch.y)
 
 
 def split(batch):
@@ -124,14 +165,14 @@ def test_the_paper_s_attackers_have_the_paper_s_size(name: str, parameters: floa
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "grad_l2l", "start_l2l", "naive_l2l"])
-@pytest.mark.parametrize("attacker", ["slim", "residual"])
+@pytest.mark.parametrize("attacker", ["slim", "residual", "class_start"])
 def test_steps_follow_the_radius(name: str, attacker: str) -> None:
     changes = {"pgd_steps": 4, "attacker": attacker}
     method = build_method(tiny_settings(name, eps=8.0, **changes))
     half = build_method(tiny_settings(name, eps=4.0, **changes))
     set_radius(method.rule, EPS / 2)
-    game, batch = tiny_game(), tiny_batch()
-    game.eps = EPS / 2
+    batch = tiny_batch()
+    game = ImageGame(tiny_game().classifier, EPS / 2, labelled=method.labelled)
     assert torch.equal(attack(game, method, batch), attack(game, half, batch))
 
 

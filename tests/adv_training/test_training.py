@@ -20,7 +20,7 @@ from adv_training import training
 from adv_training.data import Dataset, Images
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
-from adv_training.plan import plan_of
+from adv_training.plan import check_images, plan_of
 from adv_training.presets import PRESETS, preset
 from adv_training.registry import method_names
 from adv_training.schedule import learning_rate, one_cycle
@@ -68,6 +68,7 @@ RECIPE = {"ramp": 0.5, "ema": 0.9, "label_smoothing": 0.1, "attacker": "residual
     [
         ("pgd", {}),
         ("grad_l2l", {}),
+        ("grad_l2l", {"attacker": "class_start", "ramp": 0.5}),
         ("start_l2l", RECIPE),
         ("free", RECIPE),
         ("trades", {"awp": 0.01}),
@@ -358,6 +359,15 @@ def test_images_of_another_shape_train(tmp_path: Path) -> None:
     summary = start(tmp_path, settings, data).run()
     assert summary["attacker_flops"] > 0
     assert 0 <= summary["robust"] <= summary["clean"] <= 1
+
+
+def test_classes_of_the_data_and_of_the_attacker_must_be_the_same(data: Dataset) -> None:
+    few = dataclasses.replace(data, name="mine", classes=12)
+    known = tiny_settings("grad_l2l", data="mine", attacker="class_start", classes=12)
+    check_images(known, few)
+    with pytest.raises(InputError, match=r"mine has 12 classes .* 10; give Settings\(classes=12"):
+        check_images(dataclasses.replace(known, classes=None), few)
+    assert dataclasses.replace(known, data="cifar100", classes=None).number_of_classes == 100
 
 
 def test_one_cycle_rises_and_falls() -> None:

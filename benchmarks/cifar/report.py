@@ -1,0 +1,323 @@
+"""Turn the records of the image grids into tables, and put them into docs/results.md and README.md.
+
+    .venv/bin/python benchmarks/cifar/report.py            # print
+    .venv/bin/python benchmarks/cifar/report.py --write    # and replace the tables in the documents
+
+In a document a table stands between ``<!-- begin images NAME -->`` and
+``<!-- end images NAME -->``. There NAME is a folder of ``benchmarks/results/cifar`` and one of the
+views below, as in ``eps8.methods``, or ``attackers``, for the gains on frozen classifiers.
+
+Intervals are 95 % percentile bootstraps over seeds and test images at once: both are drawn with
+replacement, the images alike for all seeds, and for a difference alike for both methods, which are
+paired (equal seeds give equal initial weights and order). With three seeds they are too narrow; the
+figures of all seeds stand beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+from images import unpacked  # noqa: E402
+
+from l2l_gail.cli import parse, run_main  # noqa: E402
+from l2l_gail.errors import InputError  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "cifar"
+ATTACKERS = ROOT / "benchmarks" / "results" / "attackers.json"
+CONFIGS = Path(__file__).resolve().parent / "configs"
+DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "adversarial.md")
+RESAMPLES = 2_000
+BLOCK = re.compile(r"(<!-- begin images (\S+) -->\n).*?(<!-- end images \2 -->)", re.DOTALL)
+REFERENCE = "pgd_2"
+TITLES = {
+    "fgsm": "FGSM, clean start",
+    "fgsm_rs": "FGSM-RS",
+    "n_fgsm": "N-FGSM",
+    "pgd_2": "PGD-2",
+    "pgd_4": "PGD-4",
+    "pgd_10": "PGD-10",
+    "l2l": "**L2L**",
+    "l2l_2step": "**L2L, 2 steps**",
+    "start_l2l": "**L2L, learned start**",
+}
+
+Floats = NDArray[np.float64]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of report.py."""
+
+    write: bool = False
+    """Replace the tables in the documents."""
+    results: Path = RESULTS
+    """Root of the records."""
+
+
+class Grid:
+    """The records of one folder, by setting and method, seed by seed.
+
+    Args:
+        folder: Of ``benchmarks/results/cifar``.
+
+    Raises:
+        InputError: There are no records.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.records: dict[Key, dict[int, dict[str, Any]]] = defaultdict(dict)
+        for record in in_order(folder):
+            self.records[record["setting"], record["method"]][record["seed"]] = record
+        if not self.records:
+            raise InputError(f"no records in {folder}: run benchmarks/cifar/grid.py first")
+
+    def settings(self) -> list[str]:
+        """Return the settings, in order."""
+        return list(dict.fromkeys(setting for setting, _ in self.records))
+
+    def methods(self, setting: str) -> list[str]:
+        """Return the methods of a setting, in order."""
+        return [method for s, method in self.records if s == setting]
+
+    def seeds(self, *keys: Key) -> list[int]:
+        """Return the seeds that all these cells have."""
+        return sorted(set.intersection(*(set(self.records[key]) for key in keys)))
+
+    def bits(self, key: Key, measure: str, seeds: list[int]) -> Floats:
+        """Return in %, ``(seeds, images)``, which images a method's classifiers get right."""
+        rows = []
+        for seed in seeds:
+            record = self.records[key][seed]
+            count = record["judge"]["apgd_t" if measure == "apgd_t" else "eval_size"]
+            rows.append(100.0 * unpacked(record["images"][measure], count))
+        return np.array(rows)
+
+    def mean(self, key: Key, name: str) -> float:
+        """Return the mean over seeds of a number of the records."""
+        return float(np.mean([record[name] for record in self.records[key].values()]))
+
+
+def in_order(folder: Path) -> list[dict[str, Any]]:
+    """Return a folder's records in the order of its configuration."""
+    records = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    file = CONFIGS / f"{folder.name}.toml"
+    if not file.exists():
+        return records
+    grid = tomllib.loads(file.read_text())
+    place = {name: i for i, name in enumerate([*grid.get("settings", {}), *grid["methods"]])}
+    return sorted(
+        records,
+        key=lambda r: (place.get(r["setting"], 0), place.get(r["method"], 99), r["seed"]),
+    )
+
+
+def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of the mean, rows (seeds) and columns (images) redrawn.
+
+    Args:
+        values: Shape ``(seeds, images)``.
+        seed: Of the bootstrap.
+    """
+    generator = np.random.default_rng(seed)
+    rows, columns = values.shape
+    means = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        counts = np.bincount(generator.integers(columns, size=columns), minlength=columns)
+        each = values @ counts / columns
+        means[i] = each[generator.integers(rows, size=rows)].mean()
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def with_interval(values: Floats, sign: str = "") -> str:
+    """Return mean and interval in words."""
+    low, high = interval(values)
+    return f"{values.mean():{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def methods(grid: Grid) -> str:
+    """Each method's accuracies and costs."""
+    parts = []
+    for setting in grid.settings():
+        rows = []
+        for method in grid.methods(setting):
+            key = (setting, method)
+            seeds = grid.seeds(key)
+            robust = grid.bits(key, "robust", seeds)
+            rows.append(
+                [
+                    title(method),
+                    with_interval(grid.bits(key, "clean", seeds)),
+                    with_interval(robust),
+                    ", ".join(f"{value:.1f}" for value in robust.mean(1)),
+                    f"{grid.bits(key, 'pgd20', seeds).mean():.1f}",
+                    f"{grid.bits(key, 'apgd_t', seeds).mean():.1f}" if has_apgd(grid, key) else "-",
+                    f"{100 * grid.mean(key, 'robust_best'):.1f}",
+                    f"{grid.mean(key, 'forward_equivalents'):.1f}",
+                    f"{grid.mean(key, 'cpu_s'):.0f}",
+                ]
+            )
+        header = ["method", "clean", "robust", "each seed", "PGD-20", "APGD-T", "best epoch"]
+        parts.append(heading(setting) + markdown([*header, "F", "CPU s"], rows))
+    return "\n".join(parts)
+
+
+def differences(grid: Grid) -> str:
+    """Each method less PGD-2: clean, robust and APGD-T, over the seeds that both have."""
+    parts = []
+    for setting in grid.settings():
+        reference = (setting, REFERENCE)
+        rows = []
+        for method in grid.methods(setting):
+            key = (setting, method)
+            if method == REFERENCE or reference not in grid.records:
+                continue
+            seeds = grid.seeds(key, reference)
+            if not seeds:
+                continue
+            row = [f"{title(method)} less {title(REFERENCE)}", str(len(seeds))]
+            for measure in ("clean", "robust", "apgd_t"):
+                if measure == "apgd_t" and not has_apgd(grid, key):
+                    row.append("-")
+                    continue
+                mine, theirs = (grid.bits(k, measure, seeds) for k in (key, reference))
+                row.append(with_interval(mine - theirs, "+"))
+            rows.append(row)
+        parts.append(
+            heading(setting) + markdown(["difference", "seeds", "clean", "robust", "APGD-T"], rows)
+        )
+    return "\n".join(parts)
+
+
+def room(grid: Grid) -> str:
+    """What attacks gain on each method's own classifier, and epochs of catastrophic overfitting."""
+    rows = []
+    for setting, method in grid.records:
+        key = (setting, method)
+        fgsm, strong = grid.mean(key, "gain_fgsm"), grid.mean(key, "gain_pgd10")
+        learned = [record["gain_learned"] for record in grid.records[key].values()]
+        trapped = [
+            str(len(record["catastrophic_overfitting_epochs"]))
+            for record in grid.records[key].values()
+        ]
+        own = "-" if None in learned else f"{np.mean(learned):.3f}"
+        row = [
+            title(method),
+            f"{fgsm:.3f}",
+            own,
+            f"{strong:.3f}",
+            f"{100 * (strong / fgsm - 1):.0f}",
+        ]
+        rows.append([*([setting] if len(grid.settings()) > 1 else []), *row, ", ".join(trapped)])
+    header = ["trained with", "FGSM", "own attacker", "PGD-10", "room %", "overfitted epochs"]
+    return markdown([*(["setting"] if len(grid.settings()) > 1 else []), *header], rows)
+
+
+def short(grid: Grid) -> str:
+    """The table of the README: the first setting."""
+    setting = grid.settings()[0]
+    rows = []
+    for method in grid.methods(setting):
+        key = (setting, method)
+        seeds = grid.seeds(key)
+        rows.append(
+            [
+                title(method),
+                with_interval(grid.bits(key, "clean", seeds)),
+                with_interval(grid.bits(key, "robust", seeds)),
+                str(len(seeds)),
+                f"{grid.mean(key, 'forward_equivalents'):.1f}",
+                f"{grid.mean(key, 'cpu_s'):.0f}",
+            ]
+        )
+    header = ["method", "clean % [95 % CI]", "robust % [95 % CI]", "seeds"]
+    return markdown([*header, "forwards per image and step", "CPU s"], rows)
+
+
+def attackers(file: Path = ATTACKERS) -> str:
+    """The gains of all attackers on one frozen classifier for each epsilon."""
+    results = json.loads(file.read_text())["variants"]
+    radii = [name for name in next(iter(results.values())) if name.startswith("eps")]
+    rows = []
+    for name, row in results.items():
+        cells = [
+            f"{row[r]['gain']:.3f} ({row[r]['over_fgsm']:+.3f} ± {row[r]['standard_error']:.3f})"
+            for r in radii
+        ]
+        rows.append([name, str(row["queries"]), *cells])
+    return markdown(["attack", "queries", *(f"eps {r.removeprefix('eps')}" for r in radii)], rows)
+
+
+def title(method: str) -> str:
+    """Return what a method is called in a table."""
+    return TITLES.get(method, method)
+
+
+def heading(setting: str) -> str:
+    """Return a line above the table of a setting, unless it is the only one."""
+    return "" if setting == "default" else f"**{setting.replace('_', ' ')}**\n\n"
+
+
+def has_apgd(grid: Grid, key: Key) -> bool:
+    """Whether a cell was judged by APGD-T."""
+    return all(record["judge"].get("apgd_t") for record in grid.records[key].values())
+
+
+def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+VIEWS: dict[str, Callable[[Grid], str]] = {
+    "methods": methods,
+    "differences": differences,
+    "room": room,
+    "short": short,
+}
+
+
+def table(name: str, results: Path = RESULTS) -> str:
+    """Return the table of a block's name.
+
+    Raises:
+        InputError: There is no such view, or no record.
+    """
+    if name == "attackers":
+        return attackers()
+    folder, _, view = name.rpartition(".")
+    if view not in VIEWS:
+        raise InputError(f"{name}: no such view; there are: attackers, {', '.join(VIEWS)}")
+    return VIEWS[view](Grid(results / folder))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print every table of the documents, and write them into those if asked to."""
+    config = parse(Config, argv, prog="report.py", description="Tables of the image experiments.")
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for match in BLOCK.finditer(text):
+            print(f"\n{match[2]}\n\n{table(match[2], config.results)}")
+        if config.write:
+            document.write_text(
+                BLOCK.sub(lambda m: f"{m[1]}{table(m[2], config.results)}{m[3]}", text)
+            )
+
+
+if __name__ == "__main__":
+    run_main(main)

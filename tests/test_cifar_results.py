@@ -1,0 +1,125 @@
+"""The tables of images in docs and README against the records that they are made from."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from adv_training import Settings
+from adv_training.synthetic import synthetic_dataset
+from l2l_gail.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks" / "cifar"
+CONFIGS = sorted((FOLDER / "configs").glob("*.toml"))
+
+
+def load(name: str) -> ModuleType:
+    # Under a name of its own: the grids of GAIL have files of the same names.
+    path = list(sys.path)
+    sys.path.insert(0, str(FOLDER))
+    spec = importlib.util.spec_from_file_location(f"cifar_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[f"cifar_{name}"] = module
+    spec.loader.exec_module(module)
+    sys.path[:] = path
+    return module
+
+
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
+    return load("report")
+
+
+@pytest.fixture(scope="module")
+def grid() -> ModuleType:
+    return load("grid")
+
+
+def test_every_table_of_images_is_what_its_records_give(report: ModuleType) -> None:
+    found = 0
+    for document in report.DOCUMENTS:
+        for block in report.BLOCK.finditer(document.read_text()):
+            assert block[0] == f"{block[1]}{report.table(block[2])}{block[3]}"
+            found += 1
+    assert found > 3
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_record_was_made_by_its_configuration(path: Path, grid: ModuleType) -> None:
+    configuration = tomllib.loads(path.read_text())
+    assert configuration["name"] == path.stem
+    cells = dict(grid.cells(configuration))
+    for cell in cells.values():
+        assert isinstance(grid.settings_of(cell), Settings)
+    for file in sorted((grid.RESULTS / path.stem).glob("*.json")):
+        grid.check_same(file, cells[file.stem])
+
+
+def test_the_accuracies_of_a_record_are_those_of_its_images(report: ModuleType) -> None:
+    files = sorted(report.RESULTS.glob("*/*.json"))
+    assert files
+    for file in files:
+        record = json.loads(file.read_text())
+        for measure, text in record["images"].items():
+            count = record["judge"]["apgd_t" if measure == "apgd_t" else "eval_size"]
+            assert report.unpacked(text, count).mean() == pytest.approx(record[measure], abs=1e-9)
+
+
+def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: ModuleType) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps({"seed": 0, "data": "cifar10"}))
+    with pytest.raises(InputError, match="other data"):
+        grid.check_same(file, {"seed": 0, "data": "cifar100"})
+
+
+def test_an_unknown_setting_of_a_cell_is_one_line(grid: ModuleType) -> None:
+    cell = {"setting": "s", "method": "m", "data": "cifar10", "seed": 0}
+    with pytest.raises(InputError, match=r"the cell s, m: .*rampe"):
+        grid.settings_of(cell | {"settings": {"method": "pgd", "rampe": 0.5}})
+
+
+def test_a_cell_is_trained_judged_image_by_image_and_goes_on_where_it_stopped(
+    tmp_path: Path,
+) -> None:
+    judged, images = load("judged"), load("images")
+    data = synthetic_dataset(train_size=200, eval_size=60, held_out=40)
+    settings = Settings("grad_l2l", "synthetic", model="tiny_cnn", epochs=1, batch_size=50)
+    first = judged.run(settings, data, tmp_path, "cell", eval_size=60)
+    again = judged.run(settings, data, tmp_path, "cell", eval_size=60)
+    timeless = [{k: v for k, v in r.items() if not k.endswith("_s")} for r in (first, again)]
+    assert timeless[0] == timeless[1]
+    bits = {k: images.unpacked(v, 60) for k, v in first["images"].items()}
+    assert bits["clean"].mean() == first["clean"] > first["robust"]
+    assert not (bits["robust"] & ~bits["clean"]).any()
+    assert first["best_epoch"] == 1
+    assert first["gain_pgd10"] > first["gain_fgsm"] > 0
+
+
+def test_an_interval_covers_the_mean_and_sees_seeds_and_images(report: ModuleType) -> None:
+    generator = np.random.default_rng(0)
+    images = 100.0 * (generator.random((1, 900)) < 0.3)
+    low, high = report.interval(images)
+    assert low < images.mean() < high
+    error = images.std() / np.sqrt(images.size)
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    # Seeds that agree image by image tell no more than one; seeds that differ widen the interval.
+    same = report.interval(np.repeat(images, 3, axis=0))
+    assert same[1] - same[0] == pytest.approx(high - low, rel=0.1)
+    apart = report.interval(images + 10.0 * np.arange(3)[:, None])
+    assert apart[1] - apart[0] > 1.5 * (high - low)
+
+
+def test_bits_survive_the_way_through_text(report: ModuleType) -> None:
+    bits = np.random.default_rng(0).random(1003) < 0.4
+    images = load("images")
+    assert (report.unpacked(images.packed(bits), 1003) == bits).all()
