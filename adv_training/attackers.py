@@ -10,7 +10,7 @@ from l2l_gail.core import UpdateRule
 from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
 from .rules import ClassStart, Perturber, ResidualPerturber
 
-__all__ = ["ATTACKERS", "HALVING", "ResidualNet", "SlimAttacker", "build_attacker"]
+__all__ = ["ATTACKERS", "HALVING", "PatchNet", "ResidualNet", "SlimAttacker", "build_attacker"]
 
 _GROUPS = 4
 
@@ -81,14 +81,18 @@ class ResidualNet(nn.Module):
         inputs: Channels that the network sees.
     """
 
+    outer_kernel = 3
+    """Of the first and the last convolution."""
+
     def __init__(self, channels: int = 16, *, colours: int = 3, inputs: int = 6) -> None:
         super().__init__()
-        last = nn.Conv2d(channels, 4 * colours, 3, padding=1)
+        outer, padding = self.outer_kernel, self.outer_kernel // 2
+        last = nn.Conv2d(channels, 4 * colours, outer, padding=padding)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * inputs, channels, 3, padding=1, bias=False),
+            nn.Conv2d(4 * inputs, channels, outer, padding=padding, bias=False),
             nn.GroupNorm(_GROUPS, channels),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
@@ -103,10 +107,19 @@ class ResidualNet(nn.Module):
         return self.layers(inputs)
 
 
+class PatchNet(ResidualNet):
+    """The same with a first and a last convolution of 1x1, each on patches of 2x2 pixels.
+
+    Half the operations, and in a few hundred steps it learns more.
+    """
+
+    outer_kernel = 1
+
+
 ATTACKERS: dict[str, type[nn.Module]] = {
     "slim": SlimAttacker,
     "residual": ResidualNet,
-    "class_start": ResidualNet,
+    "class_start": PatchNet,
     "paper_slim": PaperSlimAttacker,
     "paper_wide": WideAttacker,
     "paper_two_layer": TwoLayerAttacker,

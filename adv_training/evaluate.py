@@ -107,7 +107,7 @@ def attack(
         batch: Clean images and labels.
         differentiable: Whether the result hangs on the rule's parameters; detached by default.
     """
-    start = game.init_follower(batch)
+    start = game.init_follower(batch) | ({"labels": batch.y} if method.labelled else {})
     with torch.set_grad_enabled(differentiable):
         played = unroll(
             method.rule,

@@ -169,7 +169,8 @@ def project(x: Tensor, clean: Tensor, eps: float) -> Tensor:
         clean: Clean images of the same shape, in [0, 1].
         eps: Radius of the ball.
     """
-    return x.clamp(clean - eps, clean + eps).clamp(0.0, 1.0)
+    # One clamp, as its gradient is not free.
+    return x.clamp((clean - eps).clamp_(min=0.0), (clean + eps).clamp_(max=1.0))
 
 
 @contextmanager

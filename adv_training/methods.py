@@ -24,7 +24,7 @@ __all__ = ["build_method", "forward_equivalents"]
 # this is a uniform noise of the same deviation.
 _BESIDE = Start(noise=0.055)
 
-_OF_THE_LEARNED = ("order", "attacker_lr", "attacker", "attacker_channels")
+_OF_THE_LEARNED = ("order", "attacker_lr", "attacker", "attacker_channels", "attacker_every")
 
 
 def build_method(settings: Settings) -> Method:
@@ -118,10 +118,13 @@ def free(settings: Settings) -> Method:
 
 
 def _learned_cost(queries: int, passes: int, settings: Settings, share: float) -> float:
-    """Return the cost of a learned attacker: its queries and passes, forward and backward."""
+    """Return the mean cost of a step of a learned attacker, which is trained in one step of n."""
+    attacked, attacker = 2.0 * queries + 3.0, passes * share
     if settings.order == "fused":
-        return 2 * queries + 3 + 3 * passes * share
-    return 4 * queries + 5 + 4 * passes * share
+        trained = 2.0 * attacker
+    else:
+        trained = 2.0 * queries + 2.0 + 3.0 * attacker
+    return attacked + attacker + trained / settings.attacker_every
 
 
 def _learned_label(settings: Settings) -> str:

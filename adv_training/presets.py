@@ -23,6 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "milestones": (30 / 76, 60 / 76),
         "attacker": "paper_wide",
         "attacker_lr": 1e-3,
+        "attacker_every": 1,
         "order": "alternating",
         "pgd_steps": 10,
     },

@@ -103,7 +103,7 @@ def evaluate_robustness(
         raise ValueError("the attack 'learned' needs a method whose rule was trained")
     if "fine_tuned" in attacks and train is None:
         raise ValueError("the attack 'fine_tuned' needs images to learn on")
-    game = ImageGame(classifier, eps, labelled=bool(method and method.learns and method.labelled))
+    game = ImageGame(classifier, eps)
     tuned = None
     if "fine_tuned" in attacks:
         assert train is not None

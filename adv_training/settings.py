@@ -23,10 +23,10 @@ Schedule = Literal["one_cycle", "steps"]
 METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 """What ``--method all`` compares; the whole table is ``registry.method_names()``."""
 
-DEFAULT_ATTACKER = "residual"
+DEFAULT_ATTACKER = "class_start"
 """The shape that labels do not name."""
 
-_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "free_replays")
+_AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "free_replays", "attacker_every")
 _POSITIVE = ("width", "eps", "trades_beta", "lr", "attacker_lr")
 _FRACTIONS = ("ramp", "ema", "label_smoothing", "awp")
 
@@ -40,6 +40,7 @@ OPTIONS = (
     "attacker_lr",
     "attacker",
     "attacker_channels",
+    "attacker_every",
     "classes",
 )
 """The settings that some methods have no use for; the table of methods says which use which."""
@@ -78,6 +79,7 @@ class Settings:
         attacker: Shape of the learned attacker: residual, class_start, slim, paper_slim,
             paper_wide or paper_two_layer.
         attacker_channels: Width of the learned attacker; its shape's own by default.
+        attacker_every: The learned attacker is trained at every n-th step of the classifier.
         classes: Classes of the images, for the attacker class_start; by default those of the data
             that are known by name, else 10.
         ramp: Fraction of the training over which eps grows linearly from 0; 0: whole at once.
@@ -111,6 +113,7 @@ class Settings:
     attacker_lr: float = 4e-3
     attacker: str = DEFAULT_ATTACKER
     attacker_channels: int | None = None
+    attacker_every: int = 2
     classes: int | None = None
     ramp: float = 0.0
     ema: float = 0.0

@@ -85,6 +85,7 @@ def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTra
         meta_optimizer=meta,
         leader_optimizer=leader,
         order="fused" if method.replays > 1 else settings.order,
+        meta_every=settings.attacker_every if method.learns else 1,
     )
 
 

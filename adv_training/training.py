@@ -99,8 +99,7 @@ class Training:
             for model in {classifier, self.evaluated}:
                 model.compile()  # in place: the weights keep their names
         # Judges are in float32 whatever the training is in.
-        labelled = self.method.labelled
-        self.evaluation_game = ImageGame(self.evaluated, settings.radius, labelled=labelled)
+        self.evaluation_game = ImageGame(self.evaluated, settings.radius)
         if settings.ramp:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
         self.trainer = build_trainer(self.game, self.method, settings)

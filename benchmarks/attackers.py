@@ -1,15 +1,16 @@
 """What a learned attacker can add to FGSM: every variant against the same frozen classifiers.
 
-For each epsilon one classifier is trained adversarially on CIFAR-10 and frozen. Each variant of the
-learned attacker is then trained on its own against that classifier, on training images, and judged
-on test images by its gain: mean cross-entropy at its images minus that at the clean ones, in nats.
-Hand-designed attacks with as many gradient queries stand beside it. Seconds a variant, where a
-judgement by whole trainings takes hours.
+For each epsilon one classifier is trained adversarially on CIFAR-10 (PGD-2, the ramp, averaged
+weights) and frozen. Each variant of the learned attacker is then trained on its own against that
+classifier, on training images, and judged on test images by its gain: mean cross-entropy at its
+images minus that at the clean ones, in nats. Hand-designed attacks with as many gradient queries
+stand beside it. Seconds a variant, where a judgement by whole trainings takes hours.
 
     .venv/bin/python benchmarks/attackers.py --data-dir DIR --json benchmarks/results/attackers.json
 
 ``DIR`` holds ``cifar-10-batches-py``; without it the generated images are used, which say little.
-A quarter of an hour on one thread, the classifiers included (kept with ``--cache FOLDER``).
+Twenty minutes on one thread, the classifiers included (kept with ``--cache FOLDER``). What the JSON
+file already has is not measured again. ``benchmarks/cifar/report.py`` makes the table of the docs.
 """
 
 from __future__ import annotations
@@ -21,194 +22,29 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from attacker_variants import IN_TRAINING, VARIANTS, Attack, ByRule, Classifier, Variant
+
 from adv_training import Dataset, Images, Settings, Training, build_game, build_trainer, train_step
-from adv_training.attackers import ResidualNet, build_attacker
 from adv_training.game import in_mode, project
-from adv_training.image_losses import ImageLoss, cross_entropy, margin
+from adv_training.image_losses import cross_entropy
 from adv_training.load import load_dataset
-from adv_training.models import build_classifier
-from adv_training.registry import Method
-from adv_training.rules import LearnedStart, SignSteps, images_and_gradient
+from adv_training.methods import build_method
+from adv_training.step import classifier_for
 from l2l_gail.cli import format_table
-from l2l_gail.core import UpdateRule
+from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
 
 BATCH = 64
 LR = 4e-3
-
-
-class Look(NamedTuple):
-    """What one query of the classifier shows: the loss's gradient, and what came up on the way."""
-
-    gradient: Tensor
-    logits: Tensor
-    features: Tensor
-
-
-class Classifier:
-    """A frozen classifier that counts nothing and hides nothing.
-
-    Args:
-        model: Images to logits; ``features`` is the output of its layer ``layer``.
-        layer: Place in the model.
-    """
-
-    def __init__(self, model: nn.Module, layer: int = 3) -> None:
-        self.model = model.eval().requires_grad_(False)
-        self.seen: Tensor | None = None
-        model[layer].register_forward_hook(self._note)  # type: ignore[index]
-
-    def _note(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self.seen = output
-
-    def look(self, x: Tensor, y: Tensor) -> Look:
-        """Return the gradient of the cross-entropy (uphill), logits and features at ``x``."""
-        with torch.enable_grad():
-            point = x.detach().requires_grad_()
-            logits = self.model(point)
-            (gradient,) = torch.autograd.grad(cross_entropy(logits, y).sum(), point)
-        assert self.seen is not None
-        return Look(gradient, logits.detach(), self.seen.detach())
-
-
-Attack = Callable[[Classifier, Tensor, Tensor, float], Tensor]
-"""From classifier, images, labels and epsilon to perturbed images, not yet projected."""
-
-
-class ByRule(nn.Module):
-    """A rule of the library as an attack of ``steps`` steps."""
-
-    def __init__(self, rule: UpdateRule, steps: int = 1) -> None:
-        super().__init__()
-        self.rule = rule
-        self.steps = steps
-
-    def forward(self, classifier: Classifier, x: Tensor, y: Tensor, eps: float) -> Tensor:
-        """Return the perturbed images, ``(B, 3, H, W)``."""
-
-        def oracle(variables: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {"x": -classifier.look(variables["x"], y).gradient}
-
-        now = x
-        for _ in range(self.steps):
-            moved, _ = self.rule({"x": now}, oracle, {})  # type: ignore[arg-type]
-            now = project(moved["x"], x, eps)
-        return now
-
-
-class Conditioned(nn.Module):
-    """The residual attacker that also sees logits and label, or features, of its own query."""
-
-    def __init__(self, extra: str, width: int = 8) -> None:
-        super().__init__()
-        self.extra = extra
-        self.net = ResidualNet(inputs=6 + width)
-        self.sign_weight = nn.Parameter(torch.tensor(1.0))
-        self.embed: nn.Module = (
-            nn.Linear(20, width) if extra == "logits" else nn.Conv2d(64, width, 1)
-        )
-
-    def forward(self, classifier: Classifier, x: Tensor, y: Tensor, eps: float) -> Tensor:
-        """Return the perturbed images, ``(B, 3, H, W)``."""
-        seen = classifier.look(x, y)
-        if self.extra == "logits":
-            one_hot = nn.functional.one_hot(y, 10).float()
-            plane = self.embed(torch.cat([seen.logits.softmax(1), one_hot], 1))[:, :, None, None]
-            plane = plane.expand(-1, -1, *x.shape[2:])
-        else:
-            plane = nn.functional.interpolate(self.embed(seen.features), x.shape[2:])
-        inputs = torch.cat([images_and_gradient(x, seen.gradient), plane], 1)
-        z = self.net(inputs) + self.sign_weight * seen.gradient.sign()
-        return x + eps * z.tanh()
-
-
-class ChosenQuery(nn.Module):
-    """One network says where to ask a second time, another answers to both gradients."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ask, self.answer = ResidualNet(), ResidualNet(inputs=12)
-        self.weights = nn.Parameter(torch.tensor([1.0, 0.5, 0.5]))
-
-    def forward(self, classifier: Classifier, x: Tensor, y: Tensor, eps: float) -> Tensor:
-        """Return the perturbed images, ``(B, 3, H, W)``."""
-        first = classifier.look(x, y).gradient
-        seen = images_and_gradient(x, first)
-        shift = (self.ask(seen) + self.weights[0] * first.sign()).tanh()
-        second = classifier.look((x + eps * shift).clamp(0, 1), y).gradient
-        there = images_and_gradient(x + eps * shift, second)
-        z = self.answer(torch.cat([seen, there], 1)) + self.weights[1] * shift
-        return x + eps * (z + self.weights[2] * 2 * second.sign()).tanh()
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How to make an attack and how to train it.
-
-    Attributes:
-        queries: Gradients it asks for, of each image.
-        make: From epsilon to the attack; has no parameters if hand-designed.
-        updates: Updates of the attacker on each batch.
-        decay: Of the average of its weights that is judged; 0 judges the weights.
-        loss: What its training raises; judged it is by cross-entropy in any case.
-    """
-
-    queries: int
-    make: Callable[[float], nn.Module]
-    updates: int = 1
-    decay: float = 0.0
-    loss: ImageLoss = cross_entropy
-
-
-def learned(name: str, seed: int = 0) -> Callable[[float], UpdateRule]:
-    """Return a maker of fresh attackers of the library."""
-    return lambda eps: build_attacker(name, eps, channels=None, seed=seed)
-
-
-def by_signs(share: float, steps: int) -> Callable[[float], nn.Module]:
-    """Return a maker of sign steps from the clean image."""
-    return lambda eps: ByRule(SignSteps(share, eps), steps)
-
-
-def residual(steps: int = 1, sign_weight: float = 1.0) -> Callable[[float], nn.Module]:
-    """Return a maker of residual attackers of ``steps`` steps, the sign's weight from a value."""
-
-    def make(eps: float) -> nn.Module:
-        rule = learned("residual")(eps)
-        nn.init.constant_(rule.sign_weight, sign_weight)  # type: ignore[arg-type]
-        return ByRule(rule, steps)
-
-    return make
-
-
-VARIANTS = {
-    "FGSM": Variant(1, by_signs(1.0, 1)),
-    "PGD-2": Variant(2, by_signs(0.75, 2)),
-    "PGD-10": Variant(10, by_signs(0.25, 10)),
-    "slim": Variant(1, lambda eps: ByRule(learned("slim")(eps))),
-    "residual": Variant(1, residual()),
-    "residual, sign's weight from 2": Variant(1, residual(sign_weight=2.0)),
-    "residual, sees logits and label": Variant(1, lambda eps: Conditioned("logits")),
-    "residual, sees features": Variant(1, lambda eps: Conditioned("features")),
-    "residual, 3 updates a batch": Variant(1, residual(), updates=3),
-    "residual, average of weights": Variant(1, residual(), decay=0.98),
-    "residual, raises the margin": Variant(1, residual(), loss=margin),
-    "residual, 2 steps": Variant(2, residual(2)),
-    "learned start + sign": Variant(
-        2, lambda eps: ByRule(LearnedStart(learned("residual")(eps), eps))
-    ),
-    "second query chosen": Variant(2, lambda eps: ChosenQuery()),
-}
 
 
 def train(
@@ -226,6 +62,8 @@ def train(
     done = 0
     while done < steps:
         for batch in images.shuffled(BATCH, generator, augmented=True):
+            for group in optimizer.param_groups:
+                group["lr"] = LR * (1 - done / steps)
             for _ in range(variant.updates):
                 x = project(attack(classifier, batch.x, batch.y, eps), batch.x, eps)
                 loss = -variant.loss(classifier.model(x), batch.y).mean()
@@ -253,14 +91,16 @@ def gains(attack: Attack, classifier: Classifier, images: Images, eps: float) ->
 
 
 def train_in_a_game(
-    order: str, model: nn.Module, images: Images, settings: Settings, steps: int
+    attacker: str, order: str, model: nn.Module, images: Images, settings: Settings, steps: int
 ) -> nn.Module:
-    """Return a residual attacker trained while a copy of the classifier moves.
+    """Return an attacker trained while a copy of the classifier moves.
 
     ``alternating`` trains it on the classifier that has just moved, ``fused`` on the one before.
     """
-    settings = Settings(**{**settings.to_dict(), "method": "grad_l2l", "order": order, "lr": 0.05})
-    method = Method(learned("residual")(settings.radius))
+    changes = {"method": "grad_l2l", "attacker": attacker, "order": order, "lr": 0.05}
+    changes |= {"attacker_every": 1}
+    settings = Settings(**{**settings.to_dict(), **changes})
+    method = build_method(settings)
     classifier = copy.deepcopy(model).requires_grad_(True)
     trainer = build_trainer(build_game(classifier, method, settings), method, settings)
     generator = torch.Generator().manual_seed(1)
@@ -275,14 +115,15 @@ def train_in_a_game(
 def frozen_classifier(settings: Settings, data: Dataset, cache: Path) -> nn.Module:
     """Return a classifier of the settings, trained now or found in the cache."""
     name = f"{data.name}-{len(data.train)}-{settings.label}-eps{settings.eps:g}-{settings.epochs}"
-    path = cache / f"{name}.pt"
-    model = build_classifier(settings.model, data.classes, settings.seed)
+    path = cache / f"{settings.model}-{name}.pt"
+    model = classifier_for(settings, data)
     if not path.exists():
         with tempfile.TemporaryDirectory() as out:
-            folder = RunFolder.create(out, data.name, settings.folder_name, settings.seed)
+            folder = RunFolder.create(out, data.name, settings.label, settings.seed)
             training = Training(settings, data, folder)
             training.run()
-        save_checkpoint(path, {"classifier": training.game.classifier.state_dict()})
+        cache.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(path, {"classifier": training.evaluated.state_dict()})
     model.load_state_dict(load_checkpoint(path)["classifier"])
     return model
 
@@ -299,13 +140,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-py")
     parser.add_argument("--eps", type=float, nargs="+", default=[8.0, 12.0, 16.0], help="in 1/255")
-    parser.add_argument("--steps", type=int, default=300, help="batches an attacker learns from")
-    parser.add_argument("--epochs", type=int, default=5, help="of the classifiers' training")
-    parser.add_argument("--train-size", type=int, default=12_000)
+    parser.add_argument("--steps", type=int, default=400, help="batches an attacker learns from")
+    parser.add_argument("--epochs", type=int, default=4, help="of the classifiers' training")
+    parser.add_argument("--train-size", type=int, default=20_000)
     parser.add_argument("--eval-size", type=int, default=2_000)
     parser.add_argument("--only", nargs="+", help="variants; all by default")
     parser.add_argument("--cache", type=Path, help="folder that keeps the classifiers")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file to write the figures to, and to go on from")
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = load_dataset(
@@ -317,18 +158,36 @@ def main() -> None:
     told = {"data": data.name, "train_images": len(data.train), "eval_images": len(data.test)}
     told |= {"epochs": args.epochs, "steps": args.steps, "batch": BATCH, "lr": LR}
     told |= {"torch": torch.__version__, "machine": platform.machine()}
-    results: dict[str, dict[str, Any]] = {}
+    results = known(args.json, told) if args.json else {}
     with tempfile.TemporaryDirectory() as scratch:
         for eps in args.eps:
-            settings = Settings("pgd", data.name, eps=eps, epochs=args.epochs)
+            settings = Settings("pgd", data.name, eps=eps, epochs=args.epochs, ramp=0.5, ema=0.99)
             model = frozen_classifier(settings, data, args.cache or Path(scratch))
-            judge_all(results, model, data, settings, args.steps, args.only)
-            if args.json:
-                args.json.write_text(
-                    json.dumps({"setup": told, "variants": results}, indent=1) + "\n"
-                )
+            for _ in judge_all(results, model, data, settings, args.steps, args.only):
+                if args.json:
+                    told_all = {"setup": told, "variants": in_order(results)}
+                    args.json.write_text(json.dumps(told_all, indent=1) + "\n")
     print(f"\n{data.name}: gain in nats; behind it the difference to FGSM and its standard error")
-    print(table(results, args.eps))
+    print(table(in_order(results), args.eps))
+
+
+def known(file: Path, told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what an earlier call has measured.
+
+    Raises:
+        InputError: It measured something else.
+    """
+    if not file.exists():
+        return {}
+    found = json.loads(file.read_text())
+    if found["setup"] != told:
+        raise InputError(f"{file} was made with {found['setup']}, not {told}; give another file")
+    return found["variants"]
+
+
+def in_order(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the variants in the order of their declaration."""
+    return {name: results[name] for name in [*VARIANTS, *IN_TRAINING] if name in results}
 
 
 def judge_all(
@@ -338,42 +197,41 @@ def judge_all(
     settings: Settings,
     steps: int,
     only: list[str] | None,
-) -> None:
-    """Train and judge every variant at one epsilon."""
-    eps = settings.radius
-    games = {f"residual, in training, {order}": order for order in ("fused", "alternating")}
+) -> Iterator[str]:
+    """Train and judge every variant at one epsilon that has no figures yet; yield their names."""
+    eps, column = settings.radius, f"eps{settings.eps:g}"
     classifier = Classifier(copy.deepcopy(model))
     print(f"eps {settings.eps:g}: clean accuracy {accuracy_of(model, data.test):.3f}", flush=True)
     fgsm = gains(VARIANTS["FGSM"].make(eps), classifier, data.test, eps)
-    for name in [*VARIANTS, *games]:
-        if only is not None and name not in only:
+    for name in [*VARIANTS, *IN_TRAINING]:
+        if (only is not None and name not in only) or column in results.get(name, {}):
             continue
         begun = time.process_time()
-        if name in games:
-            attack = train_in_a_game(games[name], model, data.train, settings, steps)
+        if name in IN_TRAINING:
+            attack = train_in_a_game(*IN_TRAINING[name], model, data.train, settings, steps)
         else:
             attack = train(VARIANTS[name], classifier, data.train, eps, steps)
         seconds = time.process_time() - begun
         found = gains(attack, classifier, data.test, eps)
         lead = found - fgsm
-        row = results.setdefault(
-            name, {"queries": VARIANTS[name].queries if name in VARIANTS else 1}
-        )
-        row[f"eps{settings.eps:g}"] = {
-            "gain": float(found.mean()),
-            "over_fgsm": float(lead.mean()),
-            "standard_error": float(lead.std() / len(lead) ** 0.5),
-            "seconds": seconds,
+        queries = VARIANTS[name].queries if name in VARIANTS else 1
+        results.setdefault(name, {"queries": queries})[column] = {
+            "gain": round(float(found.mean()), 5),
+            "over_fgsm": round(float(lead.mean()), 5),
+            "standard_error": round(float(lead.std() / len(lead) ** 0.5), 5),
+            "seconds": round(seconds, 1),
         }
-        print(f"  {name:34} {found.mean():.4f} {lead.mean():+.4f} {seconds:6.1f} s", flush=True)
+        print(f"  {name:36} {found.mean():.4f} {lead.mean():+.4f} {seconds:6.1f} s", flush=True)
+        yield name
 
 
 def table(results: dict[str, dict[str, Any]], radii: list[float]) -> str:
     """Return the variants side by side."""
+    columns = [f"eps{eps:g}" for eps in radii]
     rows = []
     for name, row in results.items():
-        cells = [row[f"eps{eps:g}"] for eps in radii]
-        text = [f"{c['gain']:.3f} {c['over_fgsm']:+.3f}({c['standard_error']:.3f})" for c in cells]
+        cells = [row[column] for column in columns if column in row]
+        text = [f"{c['gain']:.3f} {c['over_fgsm']:+.4f}({c['standard_error']:.4f})" for c in cells]
         seconds = sum(c["seconds"] for c in cells) / len(cells)
         rows.append([name, str(row["queries"]), *text, f"{seconds:.0f}"])
     return format_table(("attack", "queries", *(f"eps {eps:g}" for eps in radii), "train s"), rows)

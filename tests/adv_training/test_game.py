@@ -18,7 +18,7 @@ from adv_training.game import CLEAN, UNIFORM, ImageGame, Start, in_mode
 from adv_training.methods import build_method, forward_equivalents
 from adv_training.models import MODELS, build_classifier
 from adv_training.registry import method_names
-from adv_training.rules import ResidualPerturber
+from adv_training.rules import ClassStart, ResidualPerturber
 from adv_training.settings import Settings
 from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, train_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
@@ -117,7 +117,10 @@ def test_the_table_of_methods() -> None:
     assert rule("pgd", pgd_steps=10).steps == 10
     assert isinstance(rule("pgd").rule, SignDescent)
     learned = rule("grad_l2l", l2l_steps=3)
-    assert isinstance(learned.rule, ResidualPerturber)
+    assert isinstance(learned.rule, ClassStart)
+    assert learned.labelled
+    plain = rule("grad_l2l", attacker="residual")
+    assert (type(plain.rule), plain.labelled) == (ResidualPerturber, False)
     assert isinstance(rule("grad_l2l", attacker="slim").rule, ConvPerturber)
     assert (learned.start, learned.steps, learned.learns) == (CLEAN, 3, True)
     assert learned.rule.radius == pytest.approx(EPS)
@@ -147,7 +150,7 @@ def test_every_method_goes_through_the_core(name: str, monkeypatch: pytest.Monke
 
 def test_a_fused_step_equals_two_gradients_with_the_sign_turned() -> None:
     """Classifier and attacker as plain torch code computes them, then the same optimizers."""
-    settings = tiny_settings("grad_l2l", attacker="slim", weight_decay=0.0)
+    settings = tiny_settings("grad_l2l", attacker="slim", attacker_every=1, weight_decay=0.0)
     trainer, method, game = set_up(settings)
     reference = copy.deepcopy(game.classifier)
     net = copy.deepcopy(method.rule.net)
@@ -208,6 +211,9 @@ def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
         ("grad_l2l", {}, None),
         ("grad_l2l", {"l2l_steps": 2}, None),
         ("grad_l2l", {"order": "alternating"}, None),
+        ("grad_l2l", {"attacker_every": 1}, None),
+        ("grad_l2l", {"attacker_every": 3, "order": "alternating"}, None),
+        ("grad_l2l", {"attacker": "class_start"}, None),
         ("grad_l2l", {"attacker": "slim", "l2l_steps": 2}, None),
         ("pgd", {"awp": 0.01}, 10.0),
         ("trades", {"pgd_steps": 3}, 13.0),
@@ -225,15 +231,17 @@ def test_the_cost_of_a_step_is_the_table_s(name: str, changes: dict, nominal: fl
     batch = tiny_batch(2)
     one = forward_flops(game.classifier, 1, 3, 32, 32)
     share = (attacker_flops(method, 3, 32, 32) or 0) / one
+    steps = settings.attacker_every
     with Flops() as flops:
-        train_step(trainer, method, batch)
-    counted = flops.total / (2 * one)
+        for _ in range(steps):
+            train_step(trainer, method, batch)
+    counted = flops.total / (2 * one * steps)
     claimed = forward_equivalents(settings, share)
     if nominal is not None:
         assert claimed == nominal
     elif settings.method == "grad_l2l" and settings.order == "fused":
         k = settings.l2l_steps
-        assert claimed == pytest.approx(2 * k + 3 + 3 * k * share)
+        assert claimed == pytest.approx(2 * k + 3 + (1 + 2 / steps) * k * share)
     # The input's own gradient is not needed everywhere: the table may be too high, by little.
     assert 0.94 * claimed <= counted <= 1.001 * claimed
 

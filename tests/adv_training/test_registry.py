@@ -67,6 +67,7 @@ CHANGED = {
     "attacker_lr": 1e-3,
     "attacker": "slim",
     "attacker_channels": 8,
+    "attacker_every": 5,
     "classes": 7,
 }
 
@@ -85,7 +86,8 @@ def what_it_is(settings: Settings) -> object:
     share = forward_equivalents(settings, 0.5)
     order = played.order if method.learns else None
     lr = getattr(method.rule, "lr", None)
-    return settings.label, share, method.steps, method.replays, meta, weights, game, order, lr
+    played_as = settings.label, method.steps, method.replays, order, played.meta_every
+    return played_as, share, meta, weights, game, lr
 
 
 @pytest.mark.parametrize("option", OPTIONS)

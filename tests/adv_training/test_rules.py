@@ -97,7 +97,7 @@ def test_a_learned_start_is_followed_by_one_sign_step_from_there() -> None:
 
 def test_the_class_start_asks_away_from_the_image_and_is_its_formula() -> None:
     batch = tiny_batch()
-    game = ImageGame(tiny_game().classifier, EPS, labelled=True)
+    game = tiny_game()
     net = shaken_net()
     rule = ClassStart(net, EPS, 10, (3, 32, 32))
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_the_class_start_asks_away_from_the_image_and_is_its_formula() -> None:
 
 def test_the_class_start_learns_what_all_images_of_a_class_share() -> None:
     batch = tiny_batch(64)
-    game = ImageGame(tiny_game().classifier, EPS, labelled=True)
+    game = tiny_game()
     rule = build_attacker("class_start", EPS, channels=8, seed=0)
     tuned = fine_tune(game, Method(rule, labelled=True), batch_as_images(batch), steps=30)
     start = torch.tanh(30 * tuned.rule.starts[batch.y]).detach()
@@ -133,17 +133,18 @@ def test_attackers_of_every_shape_write_what_they_are_seeded_to(
 ) -> None:
     batch = tiny_batch(4)
     labelled = name == "class_start" and uses_gradient
-    game = ImageGame(tiny_game().classifier, EPS, labelled=labelled)
+    game = tiny_game()
     channels = 32 if name == "paper_slim" else 8
     rules = [
         build_attacker(name, EPS, channels=channels, seed=seed, uses_gradient=uses_gradient)
         for seed in (0, 0, 1)
     ]
-    first, again, other = (attack(game, Method(rule), batch) for rule in rules)
+    methods = [Method(rule, labelled=labelled) for rule in rules]
+    first, again, other = (attack(game, method, batch) for method in methods)
     assert torch.equal(first, again)
     assert name in ("residual", "class_start") or not torch.equal(first, other)
     assert (first - batch.x).abs().max() <= EPS + 1e-6
-    alone = [attack(game, Method(rules[0]), game_batch) for game_batch in split(batch)]
+    alone = [attack(game, methods[0], game_batch) for game_batch in split(batch)]
     torch.testing.assert_close(torch.cat(alone), first, atol=1e-4, rtol=0)
 
 
@@ -172,7 +173,7 @@ def test_steps_follow_the_radius(name: str, attacker: str) -> None:
     half = build_method(tiny_settings(name, eps=4.0, **changes))
     set_radius(method.rule, EPS / 2)
     batch = tiny_batch()
-    game = ImageGame(tiny_game().classifier, EPS / 2, labelled=method.labelled)
+    game = ImageGame(tiny_game().classifier, EPS / 2)
     assert torch.equal(attack(game, method, batch), attack(game, half, batch))
 
 
