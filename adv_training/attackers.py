@@ -152,7 +152,9 @@ def build_attacker(
         uses_gradient: Grad L2L if true; Naive L2L, which asks nothing of the classifier, if false.
     """
     colours = shape[0]
-    inputs = 2 * colours if uses_gradient else colours
+    inputs = colours
+    if uses_gradient:
+        inputs *= 3 if name == "class_start" else 2
     width = () if channels is None else (channels,)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -7,6 +7,7 @@ changing one object.  A method of your own is one more such builder, in any file
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from l2l_gail.core import UpdateRule
 
@@ -150,8 +151,11 @@ def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
     )
 
 
-def _labelled(settings: Settings) -> bool:
-    return settings.attacker == "class_start"
+def _seen(settings: Settings) -> dict[str, Any]:
+    """Return what a method says of an attacker that sees the gradient."""
+    if settings.attacker == "class_start":
+        return {"labelled": True, "sees": 3}
+    return {}
 
 
 @register_method(
@@ -177,7 +181,7 @@ def naive_l2l(settings: Settings) -> Method:
 )
 def grad_l2l(settings: Settings) -> Method:
     """A network trained along sees image and gradient and writes the perturbation."""
-    return Method(_attacker(settings), settings.l2l_steps, labelled=_labelled(settings))
+    return Method(_attacker(settings), settings.l2l_steps, **_seen(settings))
 
 
 @register_method(
@@ -190,4 +194,4 @@ def grad_l2l(settings: Settings) -> Method:
 def start_l2l(settings: Settings) -> Method:
     """A network trained along writes the start of one step along the gradient's sign."""
     rule = LearnedStart(_attacker(settings), settings.radius)
-    return Method(rule, labelled=_labelled(settings))
+    return Method(rule, **_seen(settings))

@@ -27,8 +27,8 @@ class Method:
         steps: Inner steps.
         start: Where the perturbation starts, and whether the ball binds it.
         attack_loss: What the perturbation raises.
-        sees: What the network ``rule.net`` of a learned rule sees, in images: 2 for image and
-            gradient, 1 for the image alone. Its cost is counted by it.
+        sees: What the network ``rule.net`` of a learned rule sees, in images: 1 for the image
+            alone, 2 with the gradient, 3 with a start as well. Its cost is counted by it.
         replays: Training steps on each batch in a row. With more than one, what the rule learns is
             the perturbation of the batch at hand, and no attacker of other images.
         labelled: Whether the rule sees the labels, among the variables at its start.

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _CLAMP = 3.0
-_QUERY_AT = 0.75  # of the start's own length; 1/2 to 1 are about as good
+_QUERY_AT = 0.5  # of the start: the mean gradient along a straight way is that at half of it
 _START_SCALE = 30.0  # an entry sees one image in ten, and the loss hangs on it a little
 
 
@@ -114,22 +114,25 @@ class ClassStart(UpdateRule):
 
     ::
 
-        s  = tanh(c u[y]),   g = gradient at x + 3/4 eps s  (inside [0, 1])
-        x' = x + eps tanh(net(A) + a sign(g) + b s)
+        s  = tanh(c u[y]),   g = gradient at x + eps s / 2  (inside [0, 1])
+        x' = x + eps tanh(net([A, s]) + a sign(g) + b s)
 
     with one image-sized ``u[y]`` a class, from zero; ``a``, ``b`` and ``net`` are learned too, and
-    ``A`` is as for :class:`ResidualPerturber`. Over a ball of radius eps the loss rises by the
-    gradient *on the way*, not by that at its centre: PGD-2 spends a query to get there. What a
-    class gains by the same perturbation in all its images gets there, on the average, for nothing.
-    The start is that of Pan et al. 2024 (AAAI, "Adversarial Initialization with Universal
-    Adversarial Perturbation"), where it moves by the sign of a momentum and FGSM follows; here the
-    meta-gradient trains it, through its share of the sum.
+    ``A`` is as for :class:`ResidualPerturber`. The network sees the start as well, and so can undo
+    what the start did to the gradient where it does not suit the image.
+
+    Over a ball of radius eps the loss rises by the gradient *on the way*, not by that at its
+    centre: PGD-2 spends a query to get there. What a class gains by the same perturbation in all
+    its images gets there, on the average, for nothing. The start is that of Pan et al. 2024 (AAAI,
+    "Adversarial Initialization with Universal Adversarial Perturbation"), where it moves by the
+    sign of a momentum and FGSM follows; here the meta-gradient trains it, through its share of the
+    sum.
 
     The labels have to be among the variables (``ImageGame(labelled=True)``); they are kept in the
     state for further steps.
 
     Args:
-        net: Maps ``(B, 2C, H, W)`` to ``(B, C, H, W)``.
+        net: Maps ``(B, 3C, H, W)`` to ``(B, C, H, W)``.
         radius: Epsilon, in pixels' units of [0, 1].
         classes: Number of classes.
         shape: Of an image, ``(C, H, W)``.
@@ -142,7 +145,8 @@ class ClassStart(UpdateRule):
         self.net = net
         self.radius = radius
         self.starts = nn.Parameter(torch.zeros(classes, *shape))
-        self.sign_weight = nn.Parameter(torch.tensor(1.0))
+        # From 2 nearly the whole ball is used at once: tanh(2) = 0.96, tanh(1) = 0.76.
+        self.sign_weight = nn.Parameter(torch.tensor(2.0))
         self.start_weight = nn.Parameter(torch.tensor(0.5))
 
     def init(self, variables: Vars) -> State:
@@ -158,7 +162,7 @@ class ClassStart(UpdateRule):
         start = start.unflatten(1, starts.shape[1:]).permute(0, 3, 1, 2)
         there = (x + _QUERY_AT * self.radius * start.detach()).clamp(0.0, 1.0)
         ascent = -oracle({"x": there})["x"]
-        z = self.net(images_and_gradient(x, ascent))
+        z = self.net(torch.cat([images_and_gradient(x, ascent), start], dim=1))
         z = z + self.sign_weight * ascent.sign() + self.start_weight * start
         return {"x": x + self.radius * z.tanh()}, state
 

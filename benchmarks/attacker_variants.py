@@ -148,13 +148,13 @@ class WrittenStart(nn.Module):
         super().__init__()
         self.starts = nn.Parameter(torch.zeros(10, 3, 32, 32))
         self.ask, self.answer = ResidualNet(), ResidualNet(inputs=9)
-        self.weights = nn.Parameter(torch.tensor([1.0, 0.5]))
+        self.weights = nn.Parameter(torch.tensor([2.0, 0.5]))
 
     def forward(self, classifier: Classifier, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Return the perturbed images, ``(B, 3, H, W)``."""
         shared = 30 * self.starts[y]
         start = (shared + self.ask(torch.cat([2 * x - 1, shared.tanh()], 1))).tanh()
-        there = (x + 0.75 * eps * start.detach()).clamp(0, 1)
+        there = (x + 0.5 * eps * start.detach()).clamp(0, 1)
         gradient = classifier.look(there, y).gradient
         seen = torch.cat([images_and_gradient(x, gradient), start], 1)
         return x + eps * (self.answer(seen) + self._add(gradient, start)).tanh()
@@ -175,7 +175,7 @@ class TwoQueries(nn.Module):
         super().__init__()
         self.ask = ResidualNet() if chosen else None
         self.answer = ResidualNet(inputs=12)
-        self.weights = nn.Parameter(torch.tensor([1.0, 0.0, 1.0]))
+        self.weights = nn.Parameter(torch.tensor([1.0, 0.0, 2.0]))
 
     def forward(self, classifier: Classifier, x: Tensor, y: Tensor, eps: float) -> Tensor:
         """Return the perturbed images, ``(B, 3, H, W)``."""

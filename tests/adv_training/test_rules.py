@@ -33,10 +33,10 @@ def gradient(game, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad(loss, point)[0]
 
 
-def shaken_net(seed: int = 0) -> ResidualNet:
+def shaken_net(seed: int = 0, inputs: int = 6) -> ResidualNet:
     """A network whose last layer is not zero, so that it has a say."""
     torch.manual_seed(seed)
-    net = ResidualNet(8)
+    net = ResidualNet(8, inputs=inputs)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return net
@@ -98,15 +98,15 @@ def test_a_learned_start_is_followed_by_one_sign_step_from_there() -> None:
 def test_the_class_start_asks_away_from_the_image_and_is_its_formula() -> None:
     batch = tiny_batch()
     game = tiny_game()
-    net = shaken_net()
+    net = shaken_net(inputs=9)
     rule = ClassStart(net, EPS, 10, (3, 32, 32))
     with torch.no_grad():
         rule.starts.normal_(std=0.02, generator=generator(2))
         rule.sign_weight.fill_(0.7)
     start = torch.tanh(30 * rule.starts[batch.y])
-    g = gradient(game, (batch.x + 0.75 * EPS * start).clamp(0, 1).detach(), batch.y)
+    g = gradient(game, (batch.x + 0.5 * EPS * start).clamp(0, 1).detach(), batch.y)
     rms = g.pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    inputs = torch.cat([2 * batch.x - 1, torch.clamp(g / rms, -3, 3)], dim=1)
+    inputs = torch.cat([2 * batch.x - 1, torch.clamp(g / rms, -3, 3), start], dim=1)
     expected = batch.x + EPS * torch.tanh(net(inputs) + 0.7 * g.sign() + 0.5 * start)
     found = attack(game, Method(rule, labelled=True), batch, differentiable=True)
     torch.testing.assert_close(found, expected.clamp(0, 1), atol=1e-5, rtol=0)
