@@ -5,7 +5,8 @@
 
 In a document a table stands between ``<!-- begin images NAME -->`` and
 ``<!-- end images NAME -->``. There NAME is a folder of ``benchmarks/results/cifar`` and one of the
-views below, as in ``eps8.methods``, or ``attackers``, for the gains on frozen classifiers.
+views below, as in ``eps8.methods``; or ``attackers``, for the gains on frozen classifiers, or
+``step_cost``, for the CPU time of a step.
 
 Intervals are 95 % percentile bootstraps over seeds and test images at once: both are drawn with
 replacement, the images alike for all seeds, and for a difference alike for both methods, which are
@@ -38,6 +39,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "cifar"
 ATTACKERS = ROOT / "benchmarks" / "results" / "attackers.json"
+STEP_COST = ROOT / "benchmarks" / "results" / "step_cost.json"
 CONFIGS = Path(__file__).resolve().parent / "configs"
 DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "adversarial.md")
 RESAMPLES = 2_000
@@ -51,8 +53,9 @@ TITLES = {
     "pgd_4": "PGD-4",
     "pgd_10": "PGD-10",
     "l2l": "**L2L**",
-    "l2l_2step": "**L2L, 2 steps**",
-    "start_l2l": "**L2L, learned start**",
+    "l2l_residual": "L2L, residual",
+    "l2l_2step": "L2L, 2 steps",
+    "start_l2l": "**L2L, start and sign**",
 }
 
 Floats = NDArray[np.float64]
@@ -263,6 +266,13 @@ def attackers(file: Path = ATTACKERS) -> str:
     return markdown(["attack", "queries", *(f"eps {r.removeprefix('eps')}" for r in radii)], rows)
 
 
+def step_cost(file: Path = STEP_COST) -> str:
+    """The CPU time of a step of each method, side by side."""
+    seconds = json.loads(file.read_text())["seconds"]
+    rows = [[n, f"{1000 * s:.0f}", f"{s / seconds['PGD-2']:.2f}"] for n, s in seconds.items()]
+    return markdown(["method", "CPU ms a step", "of PGD-2"], rows)
+
+
 def title(method: str) -> str:
     """Return what a method is called in a table."""
     return TITLES.get(method, method)
@@ -284,6 +294,8 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+ALONE: dict[str, Callable[[], str]] = {"attackers": attackers, "step_cost": step_cost}
+
 VIEWS: dict[str, Callable[[Grid], str]] = {
     "methods": methods,
     "differences": differences,
@@ -298,11 +310,11 @@ def table(name: str, results: Path = RESULTS) -> str:
     Raises:
         InputError: There is no such view, or no record.
     """
-    if name == "attackers":
-        return attackers()
+    if name in ALONE:
+        return ALONE[name]()
     folder, _, view = name.rpartition(".")
     if view not in VIEWS:
-        raise InputError(f"{name}: no such view; there are: attackers, {', '.join(VIEWS)}")
+        raise InputError(f"{name}: no such view; there are: {', '.join([*ALONE, *VIEWS])}")
     return VIEWS[view](Grid(results / folder))
 
 

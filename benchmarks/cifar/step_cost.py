@@ -34,9 +34,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "PGD-2": {"method": "pgd", "pgd_steps": 2},
     "L2L": {"method": "grad_l2l"},
     "L2L, residual": {"method": "grad_l2l", "attacker": "residual"},
-    "L2L, class_start": {"method": "grad_l2l", "attacker": "class_start"},
     "L2L, trained at every step": {"method": "grad_l2l", "attacker_every": 1},
-    "L2L, learned start": {"method": "start_l2l"},
+    "L2L, start and sign": {"method": "start_l2l"},
 }
 """By name, what makes the method; ``L2L`` is what ``--method grad_l2l`` does by default."""
 
