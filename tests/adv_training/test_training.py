@@ -350,9 +350,10 @@ def test_images_of_another_shape_train(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (120, 1, 9, 8), generator=torch.Generator().manual_seed(0))
     images = Images(pixels.byte(), torch.arange(120) % 4)
     data = Dataset.split("mine", images, images[:20], held_out=20, classes=4)
-    settings = tiny_settings("grad_l2l", shape=(1, 9, 8), data="mine")
-    with pytest.raises(InputError, match=r"residual halves the images, and 9 x 8 is odd"):
-        start(tmp_path, settings, data)
+    settings = tiny_settings("grad_l2l", shape=(1, 9, 8), data="mine", classes=4)
+    for attacker in ("class_start", "residual"):
+        with pytest.raises(InputError, match=f"{attacker} halves the images, and 9 x 8 is odd"):
+            start(tmp_path, dataclasses.replace(settings, attacker=attacker), data)
     with pytest.raises(InputError, match=r"are \(1, 9, 8\) and the settings say \(3, 32, 32\)"):
         start(tmp_path, tiny_settings("pgd", data="mine"), data)
     settings = dataclasses.replace(settings, attacker="paper_two_layer", attacker_channels=4)
