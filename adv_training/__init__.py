@@ -16,6 +16,7 @@ from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
 from .step import build_game, build_trainer, forward_flops, train_step
+from .trained_model import TrainedModel, load_model
 from .training import Training
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "RobustnessReport",
     "Settings",
     "Start",
+    "TrainedModel",
     "Training",
     "accuracy",
     "attack",
@@ -50,6 +52,7 @@ __all__ = [
     "forward_equivalents",
     "forward_flops",
     "load_dataset",
+    "load_model",
     "locate",
     "margin",
     "masking_flags",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -25,10 +25,10 @@ from .robustness import ATTACKS, RobustnessReport, evaluate_robustness
 from .rules import set_radius
 from .settings import Settings
 from .step import classifier_for
+from .trained_model import Which
 
 __all__ = ["EvaluateConfig", "evaluate_main", "evaluate_run"]
 
-Which = Literal["best", "last"]
 _READABLE = ("cifar10", "cifar100", "synthetic")
 
 

@@ -40,6 +40,7 @@ from .step import (
     forward_flops,
     train_step,
 )
+from .trained_model import MODEL_FILE, save_model
 
 __all__ = ["Training"]
 
@@ -128,6 +129,8 @@ class Training:
         """
         if self.epoch == self.settings.epochs and self.folder.finished:
             self.tell(Message("line", "is finished already"))
+            if not (self.folder.path / MODEL_FILE).exists():  # version 0.1.0 wrote none
+                self._save_model()
             return json.loads(self.folder.summary.read_text(encoding="utf-8"))
         logbook = Logbook(self.folder.path, step=self.trainer.steps, epoch=self.epoch)
         total = self.settings.epochs * self.steps_per_epoch
@@ -146,6 +149,7 @@ class Training:
             logbook.close()
         # Seconds of training: a method that is judged twice on the test images is not dearer.
         summary["wall_s"], summary["cpu_s"] = spent
+        self._save_model()
         self.folder.write_summary(**summary)
         return summary
 
@@ -338,6 +342,11 @@ class Training:
     def _spent_now(self) -> tuple[float, float]:
         wall, cpu = _clock()
         return self._spent[0] + wall - self._begun[0], self._spent[1] + cpu - self._begun[1]
+
+    def _save_model(self) -> None:
+        weights = {"best": self.best["classifier"], "last": self.evaluated.state_dict()}
+        path = self.folder.path / MODEL_FILE
+        save_model(path, self.settings, self.dataset, method=self.method, **weights)
 
     def _save(self) -> None:
         save_checkpoint(self.folder.checkpoint, self._state())

@@ -18,7 +18,8 @@ from tests.adv_training.support import tiny_settings
 TEXT = (Path(__file__).parents[2] / "docs" / "adversarial.md").read_text(encoding="utf-8")
 
 
-def test_the_blocks_of_code_run() -> None:
+def test_the_blocks_of_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     assert blocks

@@ -1,0 +1,139 @@
+"""``model.pt``: what a finished run leaves behind is what it had trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from adv_training import Images, TrainedModel, load_model
+from adv_training.data import Dataset
+from adv_training.evaluate import attack
+from adv_training.plan import plan_of
+from adv_training.synthetic import synthetic_dataset
+from adv_training.trained_model import MODEL_FILE
+from adv_training.training import Training
+from l2l_gail.errors import InputError
+from l2l_gail.files import read_tensors, save_tensors
+from l2l_gail.runs import RunFolder
+from tests.adv_training.support import generator, tiny_settings
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    torch.set_num_threads(1)
+    return synthetic_dataset(train_size=200, eval_size=40, held_out=40)
+
+
+def finished(root: Path, images: Dataset, method: str, **changes: object) -> Training:
+    settings = tiny_settings(method, **changes)
+    label = plan_of(settings, images, name="test").label
+    run = Training(settings, images, RunFolder.create(root, "synthetic", label, 0))
+    run.run()
+    return run
+
+
+@pytest.fixture(scope="module")
+def learned(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    return finished(tmp_path_factory.mktemp("runs"), data, "grad_l2l", eps=16.0)
+
+
+def test_the_last_classifier_and_the_attacker_are_those_of_the_training(
+    learned: Training, data: Dataset
+) -> None:
+    model = load_model(learned.folder.path, which="last")
+    x, y, _ = batch = data.test.batch(slice(None))
+    with torch.no_grad():
+        expected = learned.game.classifier.eval()(x)
+        assert torch.equal(model.classifier(x), expected)
+    perturbed = model.attack(x, y)
+    assert torch.equal(perturbed, attack(learned.evaluation_game, learned.method, batch))
+    moved = (perturbed - x).abs().max()
+    assert 0 < moved <= 16 / 255 + 1e-6
+    assert not model.classifier.training
+
+
+def test_the_best_classifier_is_that_of_the_best_epoch(learned: Training, data: Dataset) -> None:
+    model = load_model(learned.folder.path / MODEL_FILE)
+    best = learned.best["classifier"]
+    assert all(torch.equal(best[name], t) for name, t in model.classifier.state_dict().items())
+    assert (model.settings, model.classes) == (learned.settings, data.classes)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [("pgd", {}), ("standard", {"ema": 0.9}), ("start_l2l", {"attacker": "slim"})],
+)
+def test_every_kind_of_method_is_saved_and_loaded(
+    tmp_path: Path, data: Dataset, method: str, changes: dict[str, object]
+) -> None:
+    run = finished(tmp_path, data, method, epochs=1, **changes)
+    model = load_model(run.folder.path, which="last")
+    x, y, _ = data.test.batch(slice(0, 4))
+    with torch.no_grad():
+        assert torch.equal(model.classifier(x), run.evaluated.eval()(x))
+    assert model.attack(x, y).shape == x.shape
+
+
+def test_own_images_keep_their_classes_channels_and_statistics(tmp_path: Path) -> None:
+    pixels = torch.randint(0, 256, (120, 1, 28, 28), generator=generator()).byte()
+    images = Images(pixels, torch.arange(120) % 3)
+    mine = Dataset.split("mine", images, images, held_out=20, classes=3)
+    run = finished(tmp_path, mine, "fgsm", data="mine", shape=mine.shape, epochs=1)
+    model = load_model(run.folder.path)
+    x = mine.test.batch(slice(0, 5)).x
+    assert model.classifier(x).shape == (5, 3)
+    assert torch.equal(model.classifier[0].mean, run.game.classifier[0].mean)
+
+
+def test_a_run_of_an_earlier_version_gets_its_model_when_it_is_resumed(
+    tmp_path: Path, data: Dataset
+) -> None:
+    run = finished(tmp_path, data, "grad_l2l", epochs=1)
+    file = run.folder.path / MODEL_FILE
+    before = file.read_bytes()
+    file.unlink()
+    Training(run.settings, data, run.folder, resume=True).run()
+    assert read_tensors(file, missing="", way_out="")["classifier"].keys() == {"best", "last"}
+    assert len(file.read_bytes()) == len(before)
+
+
+def test_what_is_no_model_is_one_line(tmp_path: Path, learned: Training) -> None:
+    with pytest.raises(InputError, match=r"model\.pt is missing: give the folder of a finished"):
+        load_model(tmp_path)
+    with pytest.raises(InputError, match="give best or last"):
+        load_model(learned.folder.path, which="first")  # type: ignore[arg-type]
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes((learned.folder.path / MODEL_FILE).read_bytes()[:-100])
+    with pytest.raises(InputError):
+        load_model(damaged)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {}}, "it lacks 'shape'"),
+        ({"classes": 10**15}, r"is of shape"),
+        ({"attacker": {}}, r"is of shape None"),
+        ({"statistics": [[0.5], [0.5]]}, r"is of shape"),
+        ({"classifier": {"best": {}}}, r"is of shape None"),
+    ],
+)
+def test_a_file_that_does_not_fit_itself_is_refused_before_memory_is_taken(
+    tmp_path: Path, learned: Training, change: dict[str, object], said: str
+) -> None:
+    content = read_tensors(learned.folder.path / MODEL_FILE, missing="", way_out="")
+    save_tensors(tmp_path / MODEL_FILE, content | change)
+    with pytest.raises(InputError, match=said) as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, learned: Training) -> None:
+    content = read_tensors(learned.folder.path / MODEL_FILE, missing="", way_out="")
+    next(iter(content["classifier"]["best"].values())).fill_(float("nan"))
+    save_tensors(tmp_path / MODEL_FILE, content)
+    with pytest.raises(InputError, match="not finite"):
+        load_model(tmp_path)
+    assert isinstance(load_model(tmp_path, which="last"), TrainedModel)
