@@ -18,28 +18,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from tyro.conf import OmitArgPrefixes
 
-from adv_training import (
-    METHODS,
-    ImageFlags,
-    Settings,
-    Training,
-    check_batch_size,
-    evaluate_main,
-    forward_equivalents,
-    plan_of,
-    results_table,
-)
 from l2l_gail.cli import parse, run_main
 from l2l_gail.devices import choose_device
 from l2l_gail.experiment import Plan, RunFlags, check_least, open_folders, titles
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.progress import Tell
 from l2l_gail.runs import RunFolder
+
+if TYPE_CHECKING or not __package__:
+    import adv_training
+else:  # in a wheel, where this file is l2l_gail.scripts.train_cifar
+    from l2l_gail import adv_training
 
 DESCRIPTION = "Adversarial training of a CNN on CIFAR-10: learned attacker, PGD, FGSM, none."
 
@@ -58,9 +52,11 @@ class Config:
     """CPU threads of each; 0: the cores shared out."""
     save_every: int = 0
     """Training steps between two checkpoints; 0: one after each epoch."""
-    images: Annotated[ImageFlags, OmitArgPrefixes] = field(default_factory=ImageFlags)
-    settings: Annotated[Settings, OmitArgPrefixes] = field(
-        default_factory=lambda: Settings("standard", "synthetic")
+    images: Annotated[adv_training.ImageFlags, OmitArgPrefixes] = field(
+        default_factory=adv_training.ImageFlags
+    )
+    settings: Annotated[adv_training.Settings, OmitArgPrefixes] = field(
+        default_factory=lambda: adv_training.Settings("standard", "synthetic")
     )
     """The game: method, data and seed are filled in for each run."""
     runs: Annotated[RunFlags, OmitArgPrefixes] = field(default_factory=RunFlags)
@@ -74,7 +70,7 @@ class Config:
     @property
     def methods(self) -> Sequence[str]:
         """The methods to train."""
-        return METHODS if self.method == "all" else [self.method]
+        return adv_training.METHODS if self.method == "all" else [self.method]
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Job:
     """One run, as its process gets it; ``data`` of ``None`` means synthetic images."""
 
     config: Config
-    settings: Settings
+    settings: adv_training.Settings
     plan: Plan
     folder: RunFolder
     data: Path | None
@@ -97,13 +93,13 @@ def main(argv: list[str] | None = None) -> None:
     """
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["evaluate"]:
-        return evaluate_main(argv[1:])
+        return adv_training.evaluate_main(argv[1:])
     config = parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION)
     device = choose_device(config.device)
     location = config.images.locate()
     # All read once, so that whatever is wrong with it is said before any process starts.
     dataset = config.images.load(location, check=True)
-    check_batch_size(config.settings.batch_size, dataset)
+    adv_training.check_batch_size(config.settings.batch_size, dataset)
 
     runs = [
         dataclasses.replace(config.settings, method=method, data=dataset.name, seed=seed)
@@ -112,9 +108,12 @@ def main(argv: list[str] | None = None) -> None:
     ]
     # The dearest first (taking an attacker for half a classifier): then no worker is left alone
     # with a long run at the end.
-    runs.sort(key=lambda settings: forward_equivalents(settings, 0.5), reverse=True)
+    runs.sort(key=lambda settings: adv_training.forward_equivalents(settings, 0.5), reverse=True)
     sizes = {"train_size": config.images.train_size, "eval_size": config.images.eval_size}
-    plans = [plan_of(settings, dataset, sizes=sizes, name=config.runs.name) for settings in runs]
+    plans = [
+        adv_training.plan_of(settings, dataset, sizes=sizes, name=config.runs.name)
+        for settings in runs
+    ]
     folders = open_folders(config.runs, dataset.name, plans)
 
     workers, cores = share_cores(len(runs), config.workers or (0 if device == "cpu" else 1))
@@ -125,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     results = run_jobs(train, jobs, workers=workers, threads=threads)
 
-    print(results_table(list(results.values())))
+    print(adv_training.results_table(list(results.values())))
     print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
     print(f"python -m l2l_gail.compare {config.runs.out} --board")
 
@@ -139,7 +138,7 @@ def train(job: Job, tell: Tell) -> dict[str, Any]:
         resume, save_every = job.config.runs.resume, job.config.save_every
         kwargs: dict[str, Any] = {"resume": resume, "save_every": save_every}
         kwargs |= {"plan": job.plan, "tell": tell}
-        return Training(job.settings, dataset, job.folder, **kwargs).run()
+        return adv_training.Training(job.settings, dataset, job.folder, **kwargs).run()
 
 
 if __name__ == "__main__":

@@ -16,13 +16,12 @@ import dataclasses
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 from tyro.conf import OmitArgPrefixes
 
-from envs import batch_of_episodes, learning_device, make_vec
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main, values_by_flag
 from l2l_gail.comparison import collect, section_tables
@@ -43,6 +42,11 @@ from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
 from l2l_gail.runs import RunFolder, find_runs
 from l2l_gail.state_distance import StateDistance
+
+if TYPE_CHECKING or not __package__:
+    import envs
+else:  # in a wheel, where this file is l2l_gail.scripts.train_gail
+    from l2l_gail import envs
 
 DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the two."
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
@@ -133,7 +137,7 @@ def train(job: Job, tell: Tell) -> None:
     """Train one method with one seed in its folder, measure its policy, write the summary."""
     config, plan, folder, task = job.config, job.plan, job.folder, job.config.task
     torch.set_num_threads(config.threads)
-    make = partial(make_vec, task.env, config.n_envs, plan.seed, task.kwargs)
+    make = partial(envs.make_vec, task.env, config.n_envs, plan.seed, task.kwargs)
     env = make(device=config.device, num_threads=job.cores)
     place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
     model = make_model(config, plan.method, plan.seed, env, job.demos)
@@ -169,7 +173,7 @@ def make_model(config: Config, method: str, seed: int, env: VecEnv, demos: Demon
         **config.ppo.sb3_kwargs(config.n_envs),
         warm_start_steps=config.warm_start_steps,
         seed=seed,
-        device=learning_device(config.task.env, config.device),
+        device=envs.learning_device(config.task.env, config.device),
     )
 
 
@@ -178,7 +182,7 @@ def references(config: Config, seed: int, demos: Demonstrations) -> dict[str, fl
     """Return the true returns of the expert, of behaviour cloning and of random actions."""
     config = dataclasses.replace(config, device="cpu")
     kwargs = config.task.kwargs
-    with closing(make_vec(config.task.env, config.n_envs, seed, kwargs, device="cpu")) as env:
+    with closing(envs.make_vec(config.task.env, config.n_envs, seed, kwargs, device="cpu")) as env:
         model = make_model(config, "gail", seed, env, demos)
     play = partial(true_return(config, demos).evaluate, seeds=EVALUATION_SEEDS)
     return measure_references(model, demos, play, altered=bool(kwargs))
@@ -187,7 +191,7 @@ def references(config: Config, seed: int, demos: Demonstrations) -> dict[str, fl
 def true_return(config: Config, demos: Demonstrations) -> TrueReturnCallback:
     """Return what plays episodes for their true return, and makes the learning curve of them."""
     env, kwargs = config.task.env, config.task.kwargs
-    make_batch = batch_of_episodes(env, kwargs)
+    make_batch = envs.batch_of_episodes(env, kwargs)
     distance = StateDistance(demos.obs)
     return TrueReturnCallback(env, CURVE_SEEDS, config.eval_every, kwargs, make_batch, distance)
 
@@ -196,7 +200,7 @@ def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Pl
     """Return what decides a run's result; not where it lies or how long it goes on."""
     config.rule.check(method)
     usual = Config(task=TaskFlags(env=config.task.env))
-    place = learning_device(config.task.env, config.device).partition(":")[0]
+    place = envs.learning_device(config.task.env, config.device).partition(":")[0]
     return Plan(
         method,
         seed,

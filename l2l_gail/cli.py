@@ -129,6 +129,7 @@ def parse(
             refuses itself in ``__post_init__``; always one line.
     """
     flags = flags_of(config_class)
+    prog = _as_typed(prog)
     args = [_home_expanded(arg) for arg in (sys.argv[1:] if argv is None else argv)]
     _check_lists_given_once(args, flags)
     asks_for_help = not {"-h", "--help"}.isdisjoint(args)
@@ -253,6 +254,14 @@ def _resuming_command() -> str:
     """This process's own command line, with ``--resume``."""
     command = [arg for arg in sys.orig_argv if arg not in ("--resume", "--no-resume")]
     return shlex.join([*command, "--resume"])
+
+
+def _as_typed(prog: str) -> str:
+    """``l2l-gail`` for ``train_gail.py``, where the command that a wheel installs was called."""
+    command = Path(sys.argv[0]).stem
+    if not command.startswith("l2l-"):
+        return prog
+    return re.sub(r"^(train_\w+\.py|python -m [\w.]+)", command, prog)
 
 
 def _home_expanded(arg: str) -> str:

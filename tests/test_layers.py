@@ -269,4 +269,6 @@ def test_every_package_is_in_the_wheel() -> None:
     expected = {
         ".".join(parts if parts[0] == "l2l_gail" else ("l2l_gail", *parts)) for parts in folders
     }
-    assert set(project["tool"]["setuptools"]["packages"]) == expected
+    # The scripts at the top, which are a package of the wheel alone.
+    assert set(project["tool"]["setuptools"]["packages"]) == expected | {"l2l_gail.scripts"}
+    assert {path.name for path in ROOT.glob("*.py")} == {"train_gail.py", "train_cifar.py"}

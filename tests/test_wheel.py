@@ -14,7 +14,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "l2l_gail", "envs", "adv_training")
+SOURCES = (
+    *("pyproject.toml", "README.md", "LICENSE", "train_gail.py", "train_cifar.py"),
+    *("l2l_gail", "envs", "adv_training"),
+)
 
 TRAIN = """
 import sys
@@ -44,7 +47,7 @@ print("equal")
 
 
 def run(python: Path | str, *arguments: str | Path, cwd: Path) -> str:
-    """Output of a Python process that finds no module through its folder or environment."""
+    """Output of a process that finds no module through its folder or environment."""
     done = subprocess.run(
         [str(python), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env={}
     )
@@ -87,7 +90,10 @@ def test_the_wheel_has_one_top_level_package_and_its_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"l2l_gail"}
-    for name in ("py.typed", "envs/vec.py", "adv_training/__init__.py", "core/rule.py"):
+    for name in (
+        *("py.typed", "envs/vec.py", "adv_training/__init__.py", "core/rule.py"),
+        *("scripts/train_gail.py", "scripts/train_cifar.py"),
+    ):
         assert f"l2l_gail/{name}" in names
     assert any(name.endswith("LICENSE") for name in names)
     in_clone = {path.name for path in (ROOT / "l2l_gail/demos/data").iterdir()}
@@ -99,7 +105,8 @@ def test_the_wheel_has_one_top_level_package_and_its_data(wheel: Path) -> None:
 def test_everything_imports_and_nothing_leaks(installed: Path, tmp_path: Path) -> None:
     probe = (
         "import importlib.util, l2l_gail, l2l_gail.envs, l2l_gail.adv_training, l2l_gail.compare\n"
-        "print([n for n in ('envs', 'adv_training', 'tests') if importlib.util.find_spec(n)])\n"
+        "tops = ('envs', 'adv_training', 'train_gail', 'tests')\n"
+        "print([n for n in tops if importlib.util.find_spec(n)])\n"
         "print(l2l_gail.__file__)"
     )
     leaked, location = run(installed, "-c", probe, cwd=tmp_path).splitlines()
@@ -129,3 +136,46 @@ def test_a_model_saved_from_a_clone_loads_from_the_wheel(installed: Path, tmp_pa
     model, actions = tmp_path / "model.zip", tmp_path / "actions.npy"
     run(sys.executable, "-c", TRAIN, model, actions, cwd=ROOT)
     assert run(installed, "-c", PREDICT, model, actions, cwd=tmp_path) == "equal"
+
+
+def command(installed: Path, name: str, *arguments: str, cwd: Path) -> str:
+    """Output of a command that the wheel installed."""
+    return run(installed.with_name(name), *arguments, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    ("name", "subcommand"),
+    [
+        ("l2l-gail", []),
+        ("l2l-cifar", []),
+        ("l2l-cifar", ["evaluate"]),
+        ("l2l-compare", []),
+        ("l2l-demos", ["record"]),
+    ],
+)
+def test_a_command_explains_itself_under_its_own_name(
+    installed: Path, tmp_path: Path, name: str, subcommand: list[str]
+) -> None:
+    text = command(installed, name, *subcommand, "--help", cwd=tmp_path)
+    assert text.startswith(" ".join(["usage:", name, *subcommand]))
+
+
+def test_the_commands_train_and_compare_in_processes_of_their_own(
+    installed: Path, tmp_path: Path
+) -> None:
+    small = "--total-timesteps 512 --n-envs 4 --n-steps 64 --batch-size 64 --eval-every 512"
+    several = "--method gail --seeds 0-1 --workers 2"
+    command(installed, "l2l-gail", *small.split(), *several.split(), cwd=tmp_path)
+    images = "--data synthetic --train-size 200 --eval-size 20 --model tiny_cnn --epochs 1"
+    command(installed, "l2l-cifar", *images.split(), "--method", "pgd", cwd=tmp_path)
+    table = command(installed, "l2l-compare", "--no-videos", cwd=tmp_path)
+    assert "Hopper-v5" in table
+    assert "synthetic" in table
+    assert (tmp_path / "runs" / "comparison" / "index.html").is_file()
+
+
+def test_a_mistake_in_a_command_is_one_line(installed: Path, tmp_path: Path) -> None:
+    path = installed.with_name("l2l-demos")
+    done = subprocess.run([path, "inof"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: unknown command 'inof'; perhaps you meant info\n"

@@ -1,0 +1,48 @@
+"""What an installation has as commands: ``l2l-gail``, ``l2l-cifar``, ``l2l-compare``, ``l2l-demos``.
+
+The two training scripts lie at the top of the clone; a wheel holds the same files in
+``l2l_gail.scripts``.  They are imported on use: the comparison needs no simulator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from l2l_gail.cli import run_main
+
+__all__ = ["cifar", "compare", "demos", "gail"]
+
+
+def gail() -> None:
+    """``l2l-gail`` is ``python train_gail.py``."""
+    _run(_script("train_gail"))
+
+
+def cifar() -> None:
+    """``l2l-cifar`` is ``python train_cifar.py``."""
+    _run(_script("train_cifar"))
+
+
+def compare() -> None:
+    """``l2l-compare`` is ``python -m l2l_gail.compare``."""
+    _run("l2l_gail.compare")
+
+
+def demos() -> None:
+    """``l2l-demos`` is ``python -m l2l_gail.demos``."""
+    _run("l2l_gail.demos.__main__")
+
+
+def _script(name: str) -> str:
+    """The module that a script is, in a clone that was installed as editable or in a wheel."""
+    clone = Path(__file__).parent.parent
+    if not (clone / f"{name}.py").is_file():
+        return f"l2l_gail.scripts.{name}"
+    sys.path.insert(0, str(clone))  # as for `python train_gail.py`: `envs` has one name there
+    return name
+
+
+def _run(module: str) -> None:
+    run_main(importlib.import_module(module).main)
