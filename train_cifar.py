@@ -106,6 +106,8 @@ def main(argv: list[str] | None = None) -> None:
         for seed in config.runs.all_seeds
         for method in config.methods
     ]
+    for settings in runs:
+        adv_training.check_images(settings, dataset)
     # The dearest first (taking an attacker for half a classifier): then no worker is left alone
     # with a long run at the end.
     runs.sort(key=lambda settings: adv_training.forward_equivalents(settings, 0.5), reverse=True)

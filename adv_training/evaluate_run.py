@@ -16,7 +16,7 @@ from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
-from l2l_gail.runs import atomic_write, load_checkpoint
+from l2l_gail.runs import atomic_write, check_seed, load_checkpoint
 
 from .autoattack import AUTOATTACKS
 from .load import load_dataset, locate
@@ -67,6 +67,9 @@ class EvaluateConfig:
         for name in self.attacks:
             if name not in ATTACKS:
                 raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+        if not self.attacks:
+            raise InputError(f"--attacks needs at least one of {', '.join(ATTACKS)}")
+        check_seed(self.seed)
         if self.eval_size < 10:
             raise InputError(f"--eval-size {self.eval_size} must be at least 10")
         if self.square_queries < 1:

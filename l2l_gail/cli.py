@@ -156,6 +156,10 @@ def parse(
             shown.seek(0)
             print(_wrapped(shown.read()), end="")
             raise
+        # The parser may have taken a mistyped flag for a value, and complain of that.
+        mistyped = [arg for arg in args if arg.startswith("--") and not _is_known(arg, flags)]
+        if mistyped:
+            raise InputError(_describe_unknown(mistyped, flags, prog)) from None
         raise InputError(
             _first_sentence(complaint.getvalue(), config_class.__name__, flags, prog)
         ) from None
@@ -281,6 +285,13 @@ def _check_lists_given_once(args: Sequence[str], flags: Sequence[Flag]) -> None:
         if name in lists and name in seen:
             raise InputError(f"{name} is given twice: give all its values after one {name}")
         seen.add(name)
+
+
+def _is_known(arg: str, flags: Sequence[Flag]) -> bool:
+    """Whether an argument with two dashes is a flag, or no flag at all (``--`` alone)."""
+    name = arg.partition("=")[0].replace("_", "-")
+    spellings = {spelling for flag in flags for spelling in flag.spellings}
+    return name in {"--", "--help"} | spellings
 
 
 def _describe_unknown(unknown: Sequence[str], flags: Sequence[Flag], prog: str) -> str:

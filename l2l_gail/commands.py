@@ -1,4 +1,4 @@
-"""What an installation has as commands: ``l2l-gail``, ``l2l-cifar``, ``l2l-compare``, ``l2l-demos``.
+"""The commands of an installation: ``l2l-gail``, ``l2l-cifar``, ``l2l-compare``, ``l2l-demos``.
 
 The two training scripts lie at the top of the clone; a wheel holds the same files in
 ``l2l_gail.scripts``.  They are imported on use: the comparison needs no simulator.

@@ -90,6 +90,12 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
                 f"environment {env_id!r} has the {name} space {space}; "
                 "a one-dimensional Box is needed"
             )
+    frame_skip = getattr(env.unwrapped, "frame_skip", 1)
+    if isinstance(frame_skip, int | float) and (frame_skip < 1 or frame_skip % 1):
+        env.close()  # MuJoCo would end the process
+        raise InputError(
+            f"environment {env_id!r}: frame_skip is {frame_skip}: give a whole number from 1 on"
+        )
     return env
 
 

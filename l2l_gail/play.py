@@ -19,10 +19,11 @@ import tyro
 
 from l2l_gail.cli import parse, run_main
 from l2l_gail.errors import InputError
+from l2l_gail.experiment import check_least
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import as_gif, film_policy
-from l2l_gail.runs import RunFolder, atomic_write
+from l2l_gail.runs import RunFolder, atomic_write, check_seed
 from l2l_gail.snapshots import MOMENTS, has_policy, load_policy
 
 __all__ = ["main", "record", "show", "video_file"]
@@ -42,6 +43,15 @@ class Config:
     """Reset seed of the episode."""
     steps: int = 300
     """Steps after which the episode is cut."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of which there are none.
+
+        Raises:
+            InputError: In one line.
+        """
+        check_seed(self.seed)
+        check_least(1, steps=self.steps)
 
 
 def video_file(run: Path, moment: str) -> Path:
