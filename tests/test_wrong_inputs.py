@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -85,7 +86,7 @@ WRONG = {
     "train_gail --gamma 1.5": "--gamma must be from 0 to 1",
     "train_gail --clip-range -1": "--clip-range must be above 0",
     "train_gail --target-kl -1": "--target-kl must be above 0",
-    "train_gail --demo-episodes 0": "--demo-episodes",
+    "train_gail --demo-episodes 0": "0 episodes asked for",
     "train_gail --env-kwargs frame_skip=-1": "frame_skip is -1: give a whole number from 1 on",
     "train_cifar --epochs 0": "--epochs 0 must be at least 1",
     "train_cifar --epochs 1.5": "--epochs: invalid literal",
@@ -236,7 +237,7 @@ def test_the_process_says_no_more_than_that_line(command: str, tmp_path: Path) -
     done = subprocess.run(
         [sys.executable, path, *rest],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
