@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help gail cifar test compare board lint type format
+.PHONY: help gail cifar test compare board lint type format docs
 
 help:
 	@echo "make gail      train GAIL and L2L-GAIL on Hopper-v5, print the comparison"
@@ -16,6 +16,7 @@ help:
 	@echo "make compare   compare all runs below RUNS=$(RUNS): summary.md, index.html"
 	@echo "make board     the same in TensorBoard; ARGS=--watch while runs go on"
 	@echo "make test      the tests; ARGS=\"-m slow\" for the long ones"
+	@echo "make docs      the documentation with the API, into site/"
 	@echo "make lint      ruff; 'make format' repairs, 'make type' runs mypy"
 	@echo "Flags of a script: make gail ARGS=\"--help\". Another Python: make gail PYTHON=python3.12"
 
@@ -45,6 +46,17 @@ format: .venv/.ready
 
 type: .venv/.ready
 	@$(BIN)/mypy $(ARGS)
+
+# Strictly: a warning is an error.  And nothing on it may be loaded from elsewhere.
+docs: .venv/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	@! grep -rlE '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//' site || \
+	  { echo "These pages load something from elsewhere"; exit 1; }
+	@echo "The documentation is site/index.html"
+
+.venv/.docs: .venv/.ready
+	@$(PIP) --no-build-isolation -e ".[docs]"
+	@touch $@
 
 # torch first and by its plain pin, so that pip takes the build its configuration prefers (a local
 # CPU wheel sorts before the CUDA build of the same version).  torch brings setuptools, hence no

@@ -1,4 +1,4 @@
-"""``docs/adversarial.md`` against the code."""
+"""``docs/adversarial.md`` against the code; its blocks are run by ``tests/docs``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ from adv_training.robustness import ATTACKS
 from tests.adv_training.support import tiny_settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "adversarial.md").read_text(encoding="utf-8")
-
-
-def test_the_blocks_of_code_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "docs/adversarial.md", "exec"), names)
 
 
 @pytest.mark.parametrize(
