@@ -23,6 +23,7 @@ from stable_baselines3 import PPO
 
 import train_cifar
 import train_gail
+from adv_training.autoattack import AUTOATTACKS
 from l2l_gail import compare, play
 from l2l_gail.demos import record_command
 from l2l_gail.demos.__main__ import main as demos
@@ -145,6 +146,8 @@ class Shell:
                 self._need_demos(args)
             args = [*args, *SHORT_GAIL.split()]
         elif name == "train_cifar.py" and args[:1] == ["evaluate"]:
+            if not set(AUTOATTACKS).isdisjoint(args):
+                pytest.importorskip("pyautoattack", reason="the extra [eval] is not installed")
             self.need_run(Path(args[1]))
             args = [*args, "--eval-size", "20", "--square-queries", "20"]
         elif name == "train_cifar.py":
