@@ -17,6 +17,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,14 @@ from tyro.conf import OmitArgPrefixes
 
 from l2l_gail.cli import parse, run_main
 from l2l_gail.devices import choose_device
-from l2l_gail.experiment import Plan, RunFlags, check_least, open_folders, titles
+from l2l_gail.experiment import (
+    Plan,
+    Prepared,
+    RunFlags,
+    check_least,
+    open_folders,
+    titles,
+)
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.progress import Tell
 from l2l_gail.runs import RunFolder
@@ -95,12 +103,27 @@ def main(argv: list[str] | None = None) -> None:
     if argv[:1] == ["evaluate"]:
         return adv_training.evaluate_main(argv[1:])
     config = parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION)
-    device = choose_device(config.device)
-    location = config.images.locate()
-    # All read once, so that whatever is wrong with it is said before any process starts.
-    dataset = config.images.load(location, check=True)
-    adv_training.check_batch_size(config.settings.batch_size, dataset)
+    prepared = prepare(config)
+    plans = prepared.plans
+    folders = open_folders(config.runs, prepared.group, plans)
+    on_cpu = choose_device(config.device) == "cpu"
+    workers, cores = share_cores(len(plans), config.workers or (0 if on_cpu else 1))
+    jobs = {
+        title: prepared.job(plan, folder, cores)
+        for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
+    }
+    results = run_jobs(train, jobs, workers=workers, threads=config.threads or cores)
 
+    print(adv_training.results_table(list(results.values())))
+    print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
+    print(f"python -m l2l_gail.compare {config.runs.out} --board")
+
+
+def prepare(config: Config) -> Prepared:
+    """Find the data and check what the runs of a configuration need; make nothing yet."""
+    device = choose_device(config.device)
+    location, dataset = checked_images(config.images)
+    adv_training.check_batch_size(config.settings.batch_size, dataset)
     runs = [
         dataclasses.replace(config.settings, method=method, data=dataset.name, seed=seed)
         for seed in config.runs.all_seeds
@@ -116,19 +139,19 @@ def main(argv: list[str] | None = None) -> None:
         adv_training.plan_of(settings, dataset, sizes=sizes, name=config.runs.name)
         for settings in runs
     ]
-    folders = open_folders(config.runs, dataset.name, plans)
 
-    workers, cores = share_cores(len(runs), config.workers or (0 if device == "cpu" else 1))
-    threads = config.threads or cores
-    jobs = {
-        title: Job(config, settings, plan, folder, location, device, threads)
-        for title, settings, plan, folder in zip(titles(plans), runs, plans, folders, strict=True)
-    }
-    results = run_jobs(train, jobs, workers=workers, threads=threads)
+    def job(plan: Plan, folder: RunFolder, cores: int) -> Job:
+        settings = runs[plans.index(plan)]
+        return Job(config, settings, plan, folder, location, device, config.threads or cores)
 
-    print(adv_training.results_table(list(results.values())))
-    print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
-    print(f"python -m l2l_gail.compare {config.runs.out} --board")
+    return Prepared(dataset.name, plans, job)
+
+
+@lru_cache(maxsize=1)
+def checked_images(images: adv_training.ImageFlags) -> tuple[Path | None, adv_training.Dataset]:
+    """Find the data and read all of it, so that what is wrong is said before any process starts."""
+    location = images.locate()
+    return location, images.load(location, check=True)
 
 
 def train(job: Job, tell: Tell) -> dict[str, Any]:

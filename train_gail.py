@@ -26,7 +26,14 @@ from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main, values_by_flag
 from l2l_gail.comparison import collect, section_tables
 from l2l_gail.demos import Demonstrations
-from l2l_gail.experiment import Plan, RunFlags, check_least, open_folders, titles
+from l2l_gail.experiment import (
+    Plan,
+    Prepared,
+    RunFlags,
+    check_least,
+    open_folders,
+    titles,
+)
 from l2l_gail.gail import (
     GAIL,
     DiscriminatorConfig,
@@ -110,27 +117,38 @@ class Job:
 def main(argv: list[str] | None = None) -> None:
     """Read the demonstrations, train and measure each method with each seed, print the table."""
     config = parse(Config, argv, prog="train_gail.py", description=DESCRIPTION)
-    seeds = config.runs.all_seeds
-    methods = ["gail", "l2l_gail"] if config.method == "both" else [config.method]
-    demos = config.task.load()
-    check_demonstrated(demos, config.discriminator.judges, config.warm_start_steps)
-    plans = [plan_of(config, method, seed, demos) for seed in seeds for method in methods]
-    folders = open_folders(config.runs, config.task.env, plans)
+    prepared = prepare(config)
+    plans = prepared.plans
+    folders = open_folders(config.runs, prepared.group, plans)
+    one = len(config.runs.all_seeds) == 1 or plans[0].settings["device"] != "cpu"
+    workers, cores = share_cores(len(plans), config.workers or int(one))
+    jobs = {
+        title: prepared.job(plan, folder, cores if workers > 1 else 0)
+        for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
+    }
+    demos: Demonstrations = next(iter(jobs.values())).demos
     expert = f"{demos.n_episodes} demonstrations"
     if demos.rews is not None:
         expert += f" with a mean return of {demos.returns.mean():.0f}"
     print(f"{config.task.env}: {expert}, {config.total_timesteps:,} steps a run", flush=True)
-    one = len(seeds) == 1 or plans[0].settings["device"] != "cpu"
-    workers, cores = share_cores(len(plans), config.workers or int(one))
-    jobs = {
-        title: Job(config, plan, folder, demos, cores if workers > 1 else None)
-        for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
-    }
     run_jobs(train, jobs, workers=workers, threads=config.threads)
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
     print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
     print(f"python -m l2l_gail.compare {config.runs.out} --board")
+
+
+def prepare(config: Config) -> Prepared:
+    """Read and check what the runs of a configuration need; make nothing yet."""
+    methods = ["gail", "l2l_gail"] if config.method == "both" else [config.method]
+    demos = config.task.load()
+    check_demonstrated(demos, config.discriminator.judges, config.warm_start_steps)
+    plans = [plan_of(config, m, seed, demos) for seed in config.runs.all_seeds for m in methods]
+
+    def job(plan: Plan, folder: RunFolder, cores: int) -> Job:
+        return Job(config, plan, folder, demos, cores or None)
+
+    return Prepared(config.task.env, plans, job)
 
 
 def train(job: Job, tell: Tell) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from l2l_gail.runs import RunFolder, check_seed, run_folders
 
 __all__ = [
     "Plan",
+    "Prepared",
     "RunFlags",
+    "check_folders",
     "check_least",
     "check_record",
     "open_folders",
@@ -162,6 +164,7 @@ class Plan:
         if record is None:
             return []
         now, usual = _plain(self.settings), _plain({**self.defaults, **self.before})
+        record = _plain(record)
         keys = [key for key in now if record.get(key, usual.get(key)) != now[key]]
         return list(dict.fromkeys("--" + key.split(".")[0].replace("_", "-") for key in keys))
 
@@ -170,6 +173,43 @@ def titles(plans: Sequence[Plan]) -> list[str]:
     """Return a short name for each run of one command, which differ in method and seed alone."""
     several = len({plan.seed for plan in plans}) > 1
     return [plan.method + f" seed {plan.seed}" * several for plan in plans]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The runs of one command, all of it checked and nothing made yet.
+
+    Attributes:
+        group: Environment id or name of the data.
+        plans: The runs.
+        job: From a plan, its folder and a number of cores to what the script's ``train`` takes.
+    """
+
+    group: str
+    plans: Sequence[Plan]
+    job: Callable[[Plan, RunFolder, int], Any]
+
+
+def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
+    """Refuse runs that fit in nowhere; makes no folder.
+
+    Args:
+        flags: Where they lie, and whether they are to be gone on with.
+        group: Environment id or name of the data.
+        plans: The runs.
+
+    Raises:
+        InputError: A run would lie among runs with other settings, or would be gone on with under
+            other settings than it was begun with.
+    """
+    for label in dict.fromkeys(plan.label for plan in plans):
+        plan = next(plan for plan in plans if plan.label == label)
+        own = RunFolder.group_path(flags.out, group, label)
+        folders = run_folders(own)
+        for folder in folders:
+            check_record(folder, plan, resume=flags.resume)
+        if flags.resume and not folders:
+            _check_kin(own, plan)
 
 
 def open_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> list[RunFolder]:
@@ -184,18 +224,10 @@ def open_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> list[Run
         A folder for each plan.
 
     Raises:
-        InputError: A run would lie among runs with other settings, or would be gone on with under
-            other settings than it was begun with, before any folder is made; or another process
-            trains in a folder.
+        InputError: As :func:`check_folders`, before any folder is made; or another process trains
+            in a folder.
     """
-    for label in dict.fromkeys(plan.label for plan in plans):
-        plan = next(plan for plan in plans if plan.label == label)
-        own = RunFolder.group_path(flags.out, group, label)
-        folders = run_folders(own)
-        for folder in folders:
-            check_record(folder, plan, resume=flags.resume)
-        if flags.resume and not folders:
-            _check_kin(own, plan)
+    check_folders(flags, group, plans)
     return [
         RunFolder.create(flags.out, group, plan.label, plan.seed, resume=flags.resume)
         for plan in plans

@@ -18,7 +18,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
 
-__all__ = ["available_cores", "run_jobs", "share_cores"]
+__all__ = ["Outcome", "available_cores", "run_jobs", "settle_jobs", "share_cores"]
 
 Work: TypeAlias = Callable[[Any, Tell], Any]
 """Does one job, telling its news, and returns its result; picklable where processes are used."""
@@ -65,32 +65,85 @@ def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int)
         Interrupted: After Ctrl-C or SIGTERM, once every job that ran has ended in its own way.
         ValueError: If ``workers`` or ``threads`` is below 1.
     """
+    outcome = settle_jobs(work, jobs, workers=workers, threads=threads)
+    for label in jobs:
+        if label in outcome.failures:
+            failure = outcome.failures[label]
+            last_line = f"{label}: {failure.last_line}"
+            raise InputError(last_line) if failure.wrong_input else RuntimeError(last_line)
+    return {label: outcome.results[label] for label in jobs}
+
+
+def settle_jobs(
+    work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int, retries: int = 0
+) -> Outcome:
+    """Do all jobs as :func:`run_jobs` does, and return what has become of each.
+
+    Args:
+        work: Does one job; with ``retries`` it goes on where the job was left.
+        jobs: Argument of each job by its label, in the order to start them.
+        workers: Processes at a time.
+        threads: Threads of each process.
+        retries: How often a job is begun again whose process was killed or crashed. With any, each
+            job has a process of its own, even with one worker. A job that ends with an exception
+            would do so again: it is not repeated.
+
+    Raises:
+        Interrupted: After Ctrl-C or SIGTERM, once every job that ran has ended in its own way.
+        ValueError: If ``workers`` or ``threads`` is below 1, or ``retries`` below 0.
+    """
     if workers < 1 or threads < 1:
         raise ValueError(f"workers and threads must be at least 1, not {workers} and {threads}")
+    if retries < 0:
+        raise ValueError(f"retries must be at least 0, not {retries}")
     display = Display(jobs)
-    outcome = _Outcome(display)
+    outcome = Outcome(display)
     try:
-        if workers == 1 or len(jobs) == 1:
+        if not retries and (workers == 1 or len(jobs) == 1):
             _run_in_turn(work, jobs, outcome)
         else:
             with _thread_limit(threads):
-                _run_parallel(work, jobs, workers, outcome)
+                _run_parallel(work, jobs, workers, outcome, retries)
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Interrupted) else signal.SIGINT
         raise Interrupted(number, resumable=True) from None
     finally:
         display.close()
-    outcome.raise_first(jobs)
-    return {label: outcome.results[label] for label in jobs}
+    return outcome
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a job failed.
+
+    Attributes:
+        wrong_input: Whether by an ``InputError``.
+        text: Its message, or a traceback.
+    """
+
+    wrong_input: bool
+    text: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the text."""
+        return self.text.strip().splitlines()[-1]
 
 
 @dataclass
-class _Outcome:
-    """What has become of the jobs so far."""
+class Outcome:
+    """What has become of the jobs.
+
+    Attributes:
+        display: Shows what is noted here.
+        results: Of the jobs that were done, by label.
+        failures: Of the others, by label.
+        interrupted: The signal by which a job was ended; 0 if none was.
+    """
 
     display: Display
     results: dict[str, Any] = field(default_factory=dict)
-    failures: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
     interrupted: int = 0
 
     def __contains__(self, label: str) -> bool:
@@ -106,20 +159,12 @@ class _Outcome:
         elif kind == "interrupted":
             self.interrupted = content
         else:
-            self.failures[label] = (kind == "wrong input", content)
+            self.failures[label] = Failure(kind == "wrong input", content)
             self.display.show(label, Message("line", f"failed: {content.strip()}"))
             self.display.done(label)
 
-    def raise_first(self, jobs: Mapping[str, Any]) -> None:
-        """Raise what the first job in order that failed has failed with."""
-        for label in jobs:
-            if label in self.failures:
-                wrong_input, text = self.failures[label]
-                last_line = f"{label}: {text.strip().splitlines()[-1]}"
-                raise InputError(last_line) if wrong_input else RuntimeError(last_line)
 
-
-def _run_in_turn(work: Work, jobs: Mapping[str, Any], outcome: _Outcome) -> None:
+def _run_in_turn(work: Work, jobs: Mapping[str, Any], outcome: Outcome) -> None:
     for label, job in jobs.items():
         try:
             outcome.take(label, "result", work(job, outcome.display.tell(label)))
@@ -129,8 +174,11 @@ def _run_in_turn(work: Work, jobs: Mapping[str, Any], outcome: _Outcome) -> None
             outcome.take(label, "failure", traceback.format_exc())
 
 
-def _run_parallel(work: Work, jobs: Mapping[str, Any], workers: int, outcome: _Outcome) -> None:
+def _run_parallel(
+    work: Work, jobs: Mapping[str, Any], workers: int, outcome: Outcome, retries: int
+) -> None:
     waiting = list(jobs.items())
+    left = dict.fromkeys(jobs, retries)
     # A pipe for each: one that is killed in the middle of a word leaves the others theirs.
     running: dict[str, tuple[BaseProcess, Connection]] = {}
     asked = 0  # by which signal to end
@@ -151,7 +199,16 @@ def _run_parallel(work: Work, jobs: Mapping[str, Any], workers: int, outcome: _O
                         outcome.take(label, kind, content)
                     if ended:
                         running.pop(label)
-                        _bury(label, process, pipe, asked, outcome)
+                        fate = _bury(process, pipe)
+                        if label in outcome or asked or outcome.interrupted:
+                            continue
+                        if left[label]:
+                            left[label] -= 1
+                            again = f"{fate}; begun again, {left[label]} more times at most"
+                            outcome.take(label, "news", Message("line", again))
+                            waiting.insert(0, (label, jobs[label]))
+                        else:
+                            outcome.take(label, "failure", fate)
         finally:
             for process, pipe in running.values():
                 process.kill()
@@ -189,15 +246,11 @@ def _words(pipe: Connection) -> Iterator[tuple[str, Any]]:
         return
 
 
-def _bury(
-    label: str, process: BaseProcess, pipe: Connection, asked: int, outcome: _Outcome
-) -> None:
-    """Settle what has become of the job of a process that has ended."""
+def _bury(process: BaseProcess, pipe: Connection) -> str:
+    """Give back what a process that has ended held, and say how it ended."""
     process.join()
     pipe.close()
-    if label not in outcome and not asked and not outcome.interrupted:
-        text = f"the process ended with status {process.exitcode}"
-        outcome.take(label, "failure", text)
+    return f"the process ended with status {process.exitcode}"
 
 
 def _child(work: Work, job: Any, pipe: Connection) -> None:

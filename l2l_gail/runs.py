@@ -220,10 +220,10 @@ class RunFolder:
         except OSError as error:
             raise _unwritable(parent, error) from None
         attempts = _attempts(parent, seed)
-        if resume and attempts:
-            folder = cls(attempts[max(attempts)], group, method, seed)
-            with folder.owned():  # by another process, or in a place where nothing can be written
-                return folder
+        newest = cls.newest(out, group, method, seed) if resume else None
+        if newest:
+            with newest.owned():  # by another process, or in a place where nothing can be written
+                return newest
         attempt = max(attempts, default=0) + 1
         while True:
             path = parent / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
@@ -235,6 +235,19 @@ class RunFolder:
                 raise _unwritable(parent, error) from None
             else:
                 return cls(path, group, method, seed)
+
+    @classmethod
+    def newest(cls, out: str | Path, group: str, method: str, seed: int) -> RunFolder | None:
+        """Return the newest folder of a seed; ``None`` if there is none.
+
+        Raises:
+            InputError: An empty group or method.
+        """
+        parent = cls.group_path(out, group, method)
+        attempts = _attempts(parent, seed) if parent.is_dir() else {}
+        if not attempts:
+            return None
+        return cls(attempts[max(attempts)], parent.parent.name, parent.name, seed)
 
     @staticmethod
     def group_path(out: str | Path, group: str, method: str) -> Path:

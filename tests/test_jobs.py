@@ -14,7 +14,7 @@ import pytest
 
 from l2l_gail import jobs
 from l2l_gail.errors import InputError
-from l2l_gail.jobs import run_jobs, share_cores
+from l2l_gail.jobs import run_jobs, settle_jobs, share_cores
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, signals_deferred
 
@@ -91,6 +91,38 @@ def _long_word(job: str, tell: Tell) -> str:
 def test_a_job_that_is_killed_while_it_tells_its_news_hangs_nobody() -> None:
     with pytest.raises(RuntimeError, match="killed: the process ended with status -9"):
         run_jobs(_long_word, {"killed": "killed", "b": "b", "c": "c"}, workers=2, threads=1)
+
+
+def _killed_twice(folder: Path, tell: Tell) -> int:
+    lives = len(list(folder.iterdir()))
+    (folder / str(lives)).touch()
+    if lives < 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return lives
+
+
+def test_a_job_whose_process_is_killed_is_begun_again_so_many_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    outcome = settle_jobs(_killed_twice, {"job": folders[0]}, workers=1, threads=1, retries=2)
+    assert outcome.results == {"job": 2}
+    assert not outcome.failures
+    assert capsys.readouterr().err.count("the process ended with status -9; begun again") == 2
+    outcome = settle_jobs(_killed_twice, {"job": folders[1]}, workers=1, threads=1, retries=1)
+    assert not outcome.results
+    assert outcome.failures["job"].last_line == "the process ended with status -9"
+
+
+def test_a_job_that_fails_by_itself_is_not_repeated() -> None:
+    jobs = {"wrong": "wrong", "broken": "broken"}
+    outcome = settle_jobs(_job, jobs, workers=2, threads=1, retries=5)
+    assert outcome.failures["wrong"].wrong_input
+    assert outcome.failures["broken"].last_line == "ZeroDivisionError: of this job"
+    with pytest.raises(ValueError, match="retries must be at least 0"):
+        settle_jobs(_job, jobs, workers=2, threads=1, retries=-1)
 
 
 def _save_when_asked(folder: Path, tell: Tell) -> None:

@@ -1,0 +1,113 @@
+"""One row of a sweep: a single run of one of the scripts, wherever it is carried out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from l2l_gail.cli import parse
+from l2l_gail.errors import InputError
+from l2l_gail.experiment import Prepared, open_folders
+from l2l_gail.progress import Tell
+from l2l_gail.runs import RunFolder
+
+__all__ = ["SCRIPTS", "Row", "State", "load_script", "prepare", "run_row", "state_of"]
+
+SCRIPTS = ("train_gail", "train_cifar")
+"""What a sweep can run."""
+
+State = Literal["new", "begun", "finished"]
+
+_CLONE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a sweep; small and picklable, it travels to whatever carries it out.
+
+    Attributes:
+        index: Its number in the sweep, from 0.
+        script: ``train_gail`` or ``train_cifar``.
+        group: Environment id or name of the data.
+        method: Training method.
+        setting: Name of the setting; ``-`` in a sweep without settings.
+        seed: Training seed.
+        folder: Name of the folder of its group of runs, ``<method>+<what differs>``.
+        arguments: The script's command line, which makes this run and no other.
+        threads: CPU threads of it.
+    """
+
+    index: int
+    script: str
+    group: str
+    method: str
+    setting: str
+    seed: int
+    folder: str
+    arguments: tuple[str, ...]
+    threads: int = 1
+
+    @property
+    def title(self) -> str:
+        """What the row is called while it runs."""
+        setting = "" if self.setting == "-" else f" {self.setting}"
+        return f"{self.index} {self.group} {self.method}{setting} seed {self.seed}"
+
+
+def load_script(name: str) -> Any:
+    """Import a script, which lies beside the library in a clone and is no part of a wheel.
+
+    Raises:
+        InputError: It is not there.
+    """
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        if not (_CLONE / f"{name}.py").is_file():
+            raise InputError(f"{name}.py is not here: run the sweep in a clone of the project")
+        sys.path.insert(0, str(_CLONE))
+    return importlib.import_module(name)
+
+
+def prepare(script: str, arguments: tuple[str, ...]) -> tuple[Any, Prepared]:
+    """Check a command line of a script as the script does; nothing is made.
+
+    Returns:
+        The script's configuration, and its runs.
+
+    Raises:
+        InputError: In the script's words.
+    """
+    module = load_script(script)
+    config = parse(module.Config, arguments, prog=f"{script}.py", description="")
+    return config, module.prepare(config)
+
+
+def state_of(row: Row, out: Path) -> State:
+    """Return how far a row has come below ``out``: a summary is what makes a run finished."""
+    found = RunFolder.newest(out, row.group, row.folder, row.seed)
+    if found is None:
+        return "new"
+    return "finished" if found.finished else "begun"
+
+
+def run_row(row: Row, tell: Tell) -> None:
+    """Carry out a row in this process: begin its run, or go on with it where it was left.
+
+    What has been finished is left as it is, so that a row may be run any number of times.
+
+    Raises:
+        InputError: The script refuses the row, or another process is at it.
+        Interrupted: After Ctrl-C or SIGTERM, with a checkpoint.
+    """
+    config, prepared = prepare(row.script, row.arguments)
+    (plan,) = prepared.plans
+    begun = RunFolder.newest(config.runs.out, prepared.group, plan.label, plan.seed) is not None
+    flags = dataclasses.replace(config.runs, resume=begun)
+    (folder,) = open_folders(flags, prepared.group, [plan])
+    job = prepared.job(plan, folder, row.threads)
+    job = dataclasses.replace(job, config=dataclasses.replace(config, runs=flags))
+    load_script(row.script).train(job, tell)

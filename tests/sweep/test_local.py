@@ -1,0 +1,103 @@
+"""Sweeps in processes of this machine: killed, resumed, one row alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from l2l_gail.errors import InputError
+from l2l_gail.progress import silent
+from l2l_gail.runs import RunFolder
+from l2l_gail.sweep.__main__ import main
+from l2l_gail.sweep.local import run_local
+from l2l_gail.sweep.rows import run_row, state_of
+from tests.sweep.support import Killer, assert_same_runs, small_sweep, write_spec
+
+
+def process_of(title: str) -> int | None:
+    return next((p.pid for p in multiprocessing.active_children() if p.name == title), None)
+
+
+def test_a_sweep_whose_worker_is_killed_equals_runs_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_sweep(tmp_path)
+    rows, row = spec.rows[:3], spec.rows[1]
+    assert row.title == "1 synthetic grad_l2l seed 0"
+    folder = spec.out / row.group / row.folder / "seed0"
+    with Killer(folder, lambda: process_of(row.title)) as killer:
+        outcome = run_local(rows, workers=2, retries=2)
+    assert killer.killed is not None
+    assert not outcome.failures
+    assert set(outcome.results) == {row.title for row in rows}
+    told = capsys.readouterr().err
+    assert f"{row.title}  the process ended with status -9; begun again, 1 more" in told
+    assert f"{row.title}  goes on after step" in told
+    assert_same_runs(rows, spec.out, tmp_path / "by hand")
+
+
+def test_a_row_that_is_killed_too_often_fails_and_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_sweep(tmp_path)
+    row = spec.rows[0]
+    folder = spec.out / row.group / row.folder / "seed0"
+    command = [str(spec.path), "--index", "0-1", "--workers", "2", "--retries", "0"]
+    with Killer(folder, lambda: process_of(row.title)) as killer:
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+    assert killer.killed is not None
+    assert caught.value.code == 1
+    captured = capsys.readouterr()
+    assert "1 of 2 rows are finished" in captured.out
+    assert f"failed: {row.title}: the process ended with status -9" in captured.err
+    assert [state_of(row, spec.out) for row in spec.rows] == ["begun", "finished", "new", "new"]
+
+    main([str(spec.path), "--index", "0"])  # in this process
+    captured = capsys.readouterr()
+    assert "goes on after step" in captured.err
+    assert "1 of 1 rows are finished" in captured.out
+    main([str(spec.path), "--index", "0-1"])
+    assert "2 rows, 2 finished already" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["seed0"]
+
+
+def test_a_dry_run_lists_the_rows_and_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_sweep(tmp_path)
+    main([str(spec.path), "--dry-run"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[2:6]] == [
+        ["0", "train_cifar", "synthetic", "-", "pgd", "0", "new"],
+        ["1", "train_cifar", "synthetic", "-", "grad_l2l", "0", "new"],
+        ["2", "train_cifar", "synthetic", "-", "pgd", "1", "new"],
+        ["3", "train_cifar", "synthetic", "-", "grad_l2l", "1", "new"],
+    ]
+    assert lines[-1] == "4 rows: 4 new, 0 begun, 0 finished"
+    assert not spec.out.exists()
+
+
+def test_a_row_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
+    spec = small_sweep(tmp_path)
+    row = spec.rows[0]
+    folder = RunFolder.create(spec.out, row.group, row.folder, row.seed)
+    with folder.owned(), pytest.raises(InputError, match="is being trained by another process"):
+        run_row(row, silent)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--index", "4"], "--index 4: .*sweep.toml has 4 rows, from 0 on"),
+        (["--index", "x"], "--index 'x': give numbers and ranges"),
+        (["--workers", "-1"], "--workers must be 0 or more"),
+        (["--launcher", "slurm"], "launcher"),
+    ],
+)
+def test_wrong_flags_are_one_line(tmp_path: Path, flags: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        main([str(write_spec(tmp_path)), *flags])
+    assert not (tmp_path / "runs").exists()

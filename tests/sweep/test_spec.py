@@ -1,0 +1,180 @@
+"""The file of a sweep: what it expands to, and every mistake in one line before any work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import train_cifar
+import train_gail
+from l2l_gail.cli import parse
+from l2l_gail.errors import InputError
+from l2l_gail.sweep import read_spec
+from tests.sweep.support import SPEC, write_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+
+BOTH = """
+out = "{out}"
+threads = 2
+
+[train_gail]
+seeds = [3, "0-1"]
+methods = ["gail", "l2l_gail"]
+environments = ["Hopper-v5"]
+flags = {{ total-timesteps = 1024, learning_rate = 1e-3 }}
+
+[train_gail.settings.default]
+
+[train_gail.settings.narrow]
+policy_hidden_sizes = [32, 16]
+matched_effort = true
+
+[train_gail.settings.fast]
+learning_rate = 3e-3
+
+[train_cifar]
+methods = ["standard"]
+data = ["synthetic"]
+"""
+
+
+def test_a_file_expands_to_every_combination_seed_by_seed(tmp_path: Path) -> None:
+    spec = read_spec(write_spec(tmp_path, BOTH))
+    rows = spec.rows
+    assert [row.index for row in rows] == list(range(3 * 2 * 3 + 1))
+    assert [row.seed for row in rows] == [3] * 6 + [0] * 6 + [1] * 6 + [0]
+    assert [(row.setting, row.method) for row in rows[:6]] == [
+        (setting, method)
+        for setting in ("default", "narrow", "fast")
+        for method in ("gail", "l2l_gail")
+    ]
+    assert rows[-1].title == "18 synthetic standard seed 0"
+    assert (spec.threads, rows[-1].threads) == (2, 2)
+    assert not (tmp_path / "runs").exists()
+
+    narrow = parse(train_gail.Config, rows[2].arguments, prog="", description="")
+    assert narrow.ppo.policy_hidden_sizes == (32, 16)
+    assert narrow.rule.matched_effort
+    assert (narrow.rule.learning_rate, narrow.total_timesteps) == (1e-3, 1024)
+    assert (narrow.workers, narrow.threads, narrow.runs.seed) == (1, 2, 3)
+    assert narrow.runs.out == tmp_path / "runs"
+    fast = parse(train_gail.Config, rows[4].arguments, prog="", description="")
+    assert fast.rule.learning_rate == 3e-3  # a setting's word counts for more than that for all
+
+
+def test_a_setting_without_effect_makes_no_second_run(tmp_path: Path) -> None:
+    text = SPEC.replace('"pgd", "grad_l2l"', '"pgd", "fgsm_rs"') + (
+        "[train_cifar.settings.two]\n[train_cifar.settings.three]\npgd_steps = 3\n"
+    )
+    with pytest.raises(InputError, match=r"pgd differs in --pgd-steps .* give each its own"):
+        read_spec(write_spec(tmp_path, text))
+    spec = read_spec(write_spec(tmp_path, text.replace('name = "tiny"', "")))
+    assert [(row.method, row.setting) for row in spec.rows[:3]] == [
+        ("pgd", "two"),
+        ("fgsm_rs", "two"),
+        ("pgd", "three"),
+    ]
+    assert (len(spec.rows), spec.dropped) == (6, 2)
+
+
+def test_flags_may_go_with_a_method_or_an_environment(tmp_path: Path) -> None:
+    text = SPEC.replace('methods = ["pgd", "grad_l2l"]', "")
+    text += "[train_cifar.methods.pgd]\npgd_steps = 4\n[train_cifar.methods.grad_l2l]\n"
+    rows = read_spec(write_spec(tmp_path, text)).rows
+    steps = [parse(train_cifar.Config, r.arguments, prog="", description="") for r in rows[:2]]
+    assert [config.settings.pgd_steps for config in steps] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seeds", "sedes", "unknown key 'train_cifar.sedes'; perhaps you meant 'seeds'"),
+        ("[train_cifar", "[train_mnist", "unknown key 'train_mnist'; perhaps you meant"),
+        ("out =", "thread = 1\nout =", "unknown key 'thread'; perhaps you meant 'threads'"),
+        ("out =", "threads = 0\nout =", "threads = 0: give at least 1"),
+        ("out =", "threads = true\nout =", "threads = True must be a whole number"),
+        ('methods = ["pgd", "grad_l2l"]', "", "train_cifar.methods is missing"),
+        ('["pgd", "grad_l2l"]', "[]", "train_cifar.methods must be a list of names"),
+        ('["pgd", "grad_l2l"]', "7", "train_cifar.methods must be a list of names"),
+        ('"grad_l2l"', '"pgd"', "train_cifar.methods has 'pgd' twice"),
+        ('"grad_l2l"', '"pdg"', "unknown method 'pdg'"),
+        ('"grad_l2l"', '"all"', "synthetic all: stands for several methods"),
+        ('["synthetic"]', '["imagenet"]', "train_cifar imagenet pgd: .*imagenet"),
+        ('"0-1"', "[0, 0]", "train_cifar.seeds holds 0 twice"),
+        ('"0-1"', '"1-0"', "train_cifar.seeds 1-0 falls"),
+        ('"0-1"', "[0.5]", "train_cifar.seeds must be numbers or ranges"),
+        ('"0-1"', "[true]", "train_cifar.seeds must be numbers or ranges"),
+        ("epochs = 3", "epoch = 3", "train_cifar.flags: unknown flag 'epoch'; .*'epochs'"),
+        ("epochs = 3", 'epochs = "3"', 'epochs = "3" must be a number, without quotes'),
+        ("epochs = 3", "epochs = 3.5", "epochs"),
+        ("epochs = 3", "epochs = 0", "--epochs 0 must be at least 1"),
+        ("epochs = 3", "epochs = [3]", "epochs = .* must be one number or string"),
+        ("epochs = 3", "epochs = true", "epochs = True must be one number or string"),
+        ("epochs = 3", "epochs = 2026-01-01", "epochs = .* must be one number or string"),
+        ("epochs = 3", "bf16 = 1", "bf16 = 1 must be true or false"),
+        ("epochs = 3", "milestones = 0.5", "milestones = 0.5 must be a list"),
+        ("epochs = 3", 'milestones = ["0.5"]', 'milestones = "0.5" must be a number'),
+        ("epochs = 3", "lr = nan", "--lr nan must be above 0"),
+        ('name = "tiny"', "name = 5", "name = 5 must be a string, in quotes"),
+        ("epochs = 3", "epochs = 3\nseed = 1", "flags.seed is no flag to give here: list 'seeds'"),
+        ("epochs = 3", 'data = "auto"', "flags.data is no flag to give here: list 'data'"),
+        ("epochs = 3", "resume = true", "flags.resume is no flag to give here"),
+        ("eval_size = 20", "eval_size = 0", "--eval-size"),
+        ("epochs = 3", "epochs = 3\nepochs = 4", "is no TOML"),
+        ("[train_cifar.flags]", "[train_cifar.flags", "is no TOML"),
+        ("train_size = 128", "batch-size = 9", "train_cifar.flags has batch_size twice"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_file(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in SPEC
+    path = write_spec(tmp_path, SPEC.replace(old, new))
+    with pytest.raises(InputError, match=said) as caught:
+        read_spec(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_flag_in_two_tables_is_refused(tmp_path: Path) -> None:
+    text = SPEC.replace('methods = ["pgd", "grad_l2l"]', "")
+    text += "[train_cifar.methods.pgd]\npgd_steps = 4\n[train_cifar.settings.a]\npgd_steps = 5\n"
+    with pytest.raises(InputError, match=r"pgd_steps is given by settings\.a and by methods\.pgd"):
+        read_spec(write_spec(tmp_path, text))
+
+
+def test_runs_that_lie_there_under_other_settings_are_found_before_any_work(
+    tmp_path: Path,
+) -> None:
+    where = ["--data", "synthetic", "--method", "pgd", "--name", "tiny", "--epochs", "1"]
+    small = ["--model", "tiny_cnn", "--train-size", "128", "--eval-size", "20"]
+    small += ["--batch-size", "32", "--threads", "1"]
+    train_cifar.main([*where, *small, "--out", str(tmp_path / "runs")])
+    with pytest.raises(InputError, match="seed0 was begun with other --epochs"):
+        read_spec(write_spec(tmp_path))
+
+
+def test_too_many_runs_are_refused_at_once(tmp_path: Path) -> None:
+    settings = "".join(f"[train_cifar.settings.s{k}]\nlr = 0.{k + 1}\n" for k in range(6))
+    path = write_spec(tmp_path, SPEC.replace('"0-1"', '"0-9999"') + settings)
+    with pytest.raises(InputError, match="asks for 120,000 runs"):
+        read_spec(path)
+
+
+def test_a_missing_file_ends_the_process_with_status_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "l2l_gail.sweep", "none.toml"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none.toml does not exist: give the path of a file\n"
