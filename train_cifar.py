@@ -14,8 +14,10 @@ two idle cores of an AMD EPYC server (``benchmarks/results/runs/cifar10``).
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -35,7 +37,7 @@ from l2l_gail.experiment import (
     titles,
 )
 from l2l_gail.jobs import run_jobs, share_cores
-from l2l_gail.progress import Tell
+from l2l_gail.progress import Display, Tell
 from l2l_gail.runs import RunFolder
 
 if TYPE_CHECKING or not __package__:
@@ -52,6 +54,8 @@ class Config:
 
     method: str = "all"
     """What attacks in training: standard (nothing), fgsm_rs, pgd, grad_l2l, or all of them."""
+    preset: str | None = None
+    """paper or fastat: settings of a published protocol, where no flag says otherwise."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ..., or the GPU if there is one."""
     workers: int = 0
@@ -102,7 +106,9 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["evaluate"]:
         return adv_training.evaluate_main(argv[1:])
-    config = parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION)
+    config = read_flags(argv)
+    if adv_training.is_launched():
+        return train_together(config)
     prepared = prepare(config)
     plans = prepared.plans
     folders = open_folders(config.runs, prepared.group, plans)
@@ -113,10 +119,48 @@ def main(argv: list[str] | None = None) -> None:
         for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
     }
     results = run_jobs(train, jobs, workers=workers, threads=config.threads or cores)
+    show(list(results.values()), config)
 
-    print(adv_training.results_table(list(results.values())))
+
+def train_together(config: Config) -> None:
+    """Train as one of the processes of ``torchrun``, run after run, each on a part of each batch.
+
+    What has failed goes on from its checkpoint when ``torchrun`` starts the processes again.
+    """
+    with adv_training.joined(choose_device(config.device)) as processes:
+        processes.part(config.settings.batch_size)
+        resume = config.runs.resume or adv_training.is_restarted()
+        runs = dataclasses.replace(config.runs, resume=resume)
+        config = dataclasses.replace(config, device=processes.device, runs=runs)
+        processes.from_first(config.images.locate)  # of all the first alone downloads them
+        prepared = prepare(config)
+        plans = prepared.plans
+        folders = processes.from_first(lambda: open_folders(runs, prepared.group, plans))
+        _, cores = share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", processes.count)), 0)
+        display = Display(titles(plans))
+        results = [
+            train(prepared.job(plan, folder, cores), display.tell(title), processes)
+            for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
+        ]
+        display.close()
+        if processes.is_first:
+            show(results, config)
+
+
+def show(results: list[dict[str, Any]], config: Config) -> None:
+    """Print the table, and where to look further."""
+    print(adv_training.results_table(results))
     print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
     print(f"python -m l2l_gail.compare {config.runs.out} --board")
+
+
+def read_flags(argv: Sequence[str]) -> Config:
+    """Return the configuration of a command line; a preset gives way to the flags beside it."""
+    default = None
+    name = adv_training.preset_in(argv)
+    if name is not None:
+        default = Config(preset=name, settings=adv_training.preset(name, "standard", "synthetic"))
+    return parse(Config, argv, prog="train_cifar.py", description=DESCRIPTION, default=default)
 
 
 def prepare(config: Config) -> Prepared:
@@ -135,10 +179,8 @@ def prepare(config: Config) -> Prepared:
     # with a long run at the end.
     runs.sort(key=lambda settings: adv_training.forward_equivalents(settings, 0.5), reverse=True)
     sizes = {"train_size": config.images.train_size, "eval_size": config.images.eval_size}
-    plans = [
-        adv_training.plan_of(settings, dataset, sizes=sizes, name=config.runs.name)
-        for settings in runs
-    ]
+    labels = {"name": config.runs.name, "started_from": config.preset}
+    plans = [adv_training.plan_of(settings, dataset, sizes=sizes, **labels) for settings in runs]
 
     def job(plan: Plan, folder: RunFolder, cores: int) -> Job:
         settings = runs[plans.index(plan)]
@@ -154,15 +196,17 @@ def checked_images(images: adv_training.ImageFlags) -> tuple[Path | None, adv_tr
     return location, images.load(location, check=True)
 
 
-def train(job: Job, tell: Tell) -> dict[str, Any]:
+def train(
+    job: Job, tell: Tell, processes: adv_training.Processes = adv_training.ALONE
+) -> dict[str, Any]:
     """Train and evaluate one method with one seed; return what its summary.json holds."""
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # "float32" is meant; --bf16 is the way to speed
     dataset = job.config.images.load(job.data).to(job.device)
-    with job.folder.owned():
+    with job.folder.owned() if processes.is_first else nullcontext():
         resume, save_every = job.config.runs.resume, job.config.save_every
         kwargs: dict[str, Any] = {"resume": resume, "save_every": save_every}
-        kwargs |= {"plan": job.plan, "tell": tell}
+        kwargs |= {"plan": job.plan, "tell": tell, "processes": processes}
         return adv_training.Training(job.settings, dataset, job.folder, **kwargs).run()
 
 

@@ -13,6 +13,7 @@ in ``benchmarks/results/runs``.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -116,7 +117,7 @@ class Job:
 
 def main(argv: list[str] | None = None) -> None:
     """Read the demonstrations, train and measure each method with each seed, print the table."""
-    config = parse(Config, argv, prog="train_gail.py", description=DESCRIPTION)
+    config = read_flags(argv)
     prepared = prepare(config)
     plans = prepared.plans
     folders = open_folders(config.runs, prepared.group, plans)
@@ -136,6 +137,11 @@ def main(argv: list[str] | None = None) -> None:
         print("\n" + section_tables(section)[0].as_text())
     print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
     print(f"python -m l2l_gail.compare {config.runs.out} --board")
+
+
+def read_flags(argv: Sequence[str] | None) -> Config:
+    """Return the configuration of a command line; the process's own if ``None``."""
+    return parse(Config, argv, prog="train_gail.py", description=DESCRIPTION)
 
 
 def prepare(config: Config) -> Prepared:

@@ -10,7 +10,8 @@ from .load import load_dataset, locate
 from .methods import build_method, forward_equivalents
 from .models import build_classifier
 from .plan import check_batch_size, check_images, plan_of
-from .presets import PRESETS, preset
+from .presets import PRESETS, preset, preset_in
+from .processes import ALONE, Processes, is_launched, is_restarted, joined
 from .registry import Method, method_names, register_method
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
@@ -20,6 +21,7 @@ from .trained_model import TrainedModel, load_model
 from .training import Training
 
 __all__ = [
+    "ALONE",
     "CLEAN",
     "METHODS",
     "PRESETS",
@@ -31,6 +33,7 @@ __all__ = [
     "ImageGame",
     "Images",
     "Method",
+    "Processes",
     "RobustnessReport",
     "Settings",
     "Start",
@@ -51,6 +54,9 @@ __all__ = [
     "evaluate_run",
     "forward_equivalents",
     "forward_flops",
+    "is_launched",
+    "is_restarted",
+    "joined",
     "load_dataset",
     "load_model",
     "locate",
@@ -59,6 +65,7 @@ __all__ = [
     "method_names",
     "plan_of",
     "preset",
+    "preset_in",
     "register_method",
     "results_table",
     "train_step",

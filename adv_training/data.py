@@ -34,6 +34,11 @@ class ImageBatch(NamedTuple):
     y: Tensor
     indices: Tensor | None = None
 
+    def part(self, part: slice) -> ImageBatch:
+        """Return some of the images."""
+        indices = None if self.indices is None else self.indices[part]
+        return ImageBatch(self.x[part], self.y[part], indices)
+
 
 @dataclass(frozen=True)
 class Images:

@@ -30,10 +30,15 @@ class FreePerturbation(UpdateRule):
         super().__init__(shape=list(shape), radius=radius)
         self.radius = radius
         self.delta = nn.Parameter(torch.zeros(shape))
+        self.part = slice(None)
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
         """Return ``x + delta`` and the unchanged (empty) state."""
-        return {"x": variables["x"] + self.delta}, state
+        return {"x": variables["x"] + self.delta[self.part]}, state
+
+    def take_part(self, part: slice) -> None:
+        """Perturb this part of each batch alone; other processes have the others."""
+        self.part = part
 
     def set_radius(self, radius: float) -> None:
         """Scale the step to another epsilon."""

@@ -14,6 +14,7 @@ from l2l_gail.core import Game, Vars
 
 from .data import ImageBatch
 from .image_losses import ImageLoss, cross_entropy
+from .processes import ALONE, Processes
 from .weight_perturbation import worst_weights
 
 __all__ = ["CLEAN", "UNIFORM", "Classify", "ImageGame", "Start", "in_mode", "project"]
@@ -76,9 +77,11 @@ class ImageGame(Game):
     Attributes:
         zero_sum: Whether the follower maximises what the leader minimises, smoothing aside.
         last_accuracy: Accuracy at the perturbed images in the last leader's loss, a 0-d tensor.
+        processes: Those that share each batch; a batch is then this one's part of it.
     """
 
     zero_sum = True
+    processes: Processes = ALONE
 
     def __init__(
         self,
@@ -111,7 +114,10 @@ class ImageGame(Game):
         if not self.start.noise:
             return {"x": batch.x} | labels
         width = self.start.noise * self.eps
-        noise = torch.empty_like(batch.x).uniform_(-width, width, generator=self.generator)
+        # Drawn for the whole batch, so that an image's noise does not depend on who has it.
+        whole = torch.cat([batch.x] * self.processes.count) if self.processes.count > 1 else batch.x
+        noise = torch.empty_like(whole).uniform_(-width, width, generator=self.generator)
+        noise = noise[self.processes.part(len(noise))]
         return self.project({"x": batch.x + noise}, batch) | labels
 
     def follower_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
@@ -130,6 +136,7 @@ class ImageGame(Game):
                     self.classifier,
                     lambda classify: self.training_loss(classify, there, batch),
                     self.awp,
+                    combine=self.processes.mean,
                 )
             return self.training_loss(classify, follower, batch)
 

@@ -10,6 +10,7 @@ from l2l_gail.experiment import Plan
 from .attackers import HALVING
 from .data import Dataset
 from .methods import build_method
+from .presets import preset
 from .settings import Settings
 
 __all__ = ["check_batch_size", "check_images", "plan_of"]
@@ -60,6 +61,7 @@ def plan_of(
     *,
     sizes: Mapping[str, int | None] | None = None,
     name: str | None = None,
+    started_from: str | None = None,
 ) -> Plan:
     """Return what a run of these settings is, in names and records.
 
@@ -68,14 +70,21 @@ def plan_of(
         dataset: The images, of which the numbers are noted.
         sizes: What was asked for of them, by flag; ``None`` for all there are.
         name: Name of the run's group, in place of what its settings give.
+        started_from: The preset that the settings were made from, which then names the run in place
+            of what it sets.
     """
     counted = {"data.images": [len(dataset.train), len(dataset.held_out), len(dataset.test)]}
     asked = dict(sizes or {})
+    usual = Settings(settings.method, settings.data)
+    tag: dict[str, str] = {}
+    if started_from is not None:
+        usual = preset(started_from, settings.method, settings.data)
+        tag = {"preset": started_from}
     return Plan(
         settings.method,
         settings.seed,
-        settings=settings.own() | asked | counted,
-        defaults=Settings(settings.method, settings.data).own() | dict.fromkeys(asked) | counted,
+        settings=tag | settings.own() | asked | counted,
+        defaults=dict.fromkeys([*tag, *asked]) | usual.own() | counted,
         name=name,
         before={"attacker": "slim"},  # in 0.1.0, which had no other
     )

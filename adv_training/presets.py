@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from l2l_gail.errors import InputError
 
 from .settings import Settings
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "preset", "preset_in"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The code of Jiang et al. 2021 (arXiv 1811.01213): train_l2l_1_cifar10.py and its attacker.
@@ -46,6 +48,23 @@ PRESETS: dict[str, dict[str, Any]] = {
 """By name, what a preset sets; all else is as ``Settings`` has it."""
 
 
+def preset_in(argv: Sequence[str]) -> str | None:
+    """Return what a command line gives for ``--preset``; ``None`` if it gives nothing.
+
+    Raises:
+        InputError: For an unknown name.
+    """
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    reader.add_argument("--preset")
+    try:
+        name: str | None = reader.parse_known_args(list(argv))[0].preset
+    except argparse.ArgumentError:  # without a value; whoever reads the other flags says so
+        return None
+    if name is not None:
+        _check_known(name)
+    return name
+
+
 def preset(name: str, method: str, data: str, **changes: Any) -> Settings:
     """Return the settings of a preset.
 
@@ -58,6 +77,10 @@ def preset(name: str, method: str, data: str, **changes: Any) -> Settings:
     Raises:
         InputError: For an unknown name, or a value that ``Settings`` refuses.
     """
+    _check_known(name)
+    return Settings(method, data, **(PRESETS[name] | changes))
+
+
+def _check_known(name: str) -> None:
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
-    return Settings(method, data, **(PRESETS[name] | changes))

@@ -9,18 +9,22 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from l2l_gail.core import L2LTrainer
+from l2l_gail.errors import InputError
 
 from .data import Dataset, ImageBatch
 from .game import ImageGame
 from .models import build_classifier
+from .processes import ALONE, Processes
 from .registry import Method
 from .settings import Settings
+from .synced_batch_norm import sync_batch_norm
 
 __all__ = [
     "attacker_flops",
     "build_game",
     "build_trainer",
     "classifier_for",
+    "deal_out",
     "forward_flops",
     "train_step",
 ]
@@ -65,8 +69,47 @@ def build_game(
     )
 
 
-def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTrainer:
-    """Return the trainer that moves classifier, perturbation and, if it learns, the rule."""
+def deal_out(
+    classifier: nn.Module, method: Method, settings: Settings, processes: Processes
+) -> None:
+    """Make the players ready for batches that several processes share.
+
+    Args:
+        classifier: Its batch normalisations are synced, its weights are those of the first process.
+        method: Likewise; a rule that has something for each image of a batch, and so a method
+            ``take_part(part)``, is told which images it will meet.
+        settings: The size of a whole batch.
+        processes: Those that share it.
+
+    Raises:
+        InputError: The batch cannot be dealt out evenly, or the classifier is to be compiled, which
+            its synced batch normalisations are not made for.
+    """
+    part = processes.part(settings.batch_size)
+    if processes.count == 1:
+        return
+    if settings.compile:
+        raise InputError("--compile is for one process; leave it out under torchrun")
+    sync_batch_norm(classifier, processes)
+    take_part = getattr(method.rule, "take_part", None)
+    if take_part is not None:
+        take_part(part)
+    for player in (classifier, method.rule):
+        processes.take_from_first(list(player.state_dict().values()))
+
+
+def build_trainer(
+    game: ImageGame, method: Method, settings: Settings, processes: Processes = ALONE
+) -> L2LTrainer:
+    """Return the trainer that moves classifier, perturbation and, if it learns, the rule.
+
+    Args:
+        game: What is played.
+        method: The perturbation's side.
+        settings: Rates and order.
+        processes: Those that share each batch.
+    """
+    game.processes = processes
     leader = torch.optim.SGD(
         game.classifier.parameters(),
         lr=settings.lr,
@@ -86,6 +129,7 @@ def build_trainer(game: ImageGame, method: Method, settings: Settings) -> L2LTra
         leader_optimizer=leader,
         order="fused" if method.replays > 1 else settings.order,
         meta_every=settings.attacker_every if method.learns else 1,
+        combine=processes.mean,
     )
 
 
@@ -115,7 +159,8 @@ def forward_flops(module: nn.Module, *shape: int) -> int:
     Two for each multiply-add of a convolution or matrix product; the rest is not counted.  The
     module is left as it was.
     """
-    x = torch.zeros(shape, device=next(module.parameters()).device)
+    weight = next(module.parameters())
+    x = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
     modes = [(m, m.training) for m in module.modules()]
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

@@ -28,6 +28,7 @@ from .labelled import save_labelled
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .plan import check_batch_size, check_images, plan_of
+from .processes import ALONE, Processes
 from .robustness import masking_flags
 from .rules import set_radius
 from .schedule import learning_rate
@@ -37,6 +38,7 @@ from .step import (
     build_game,
     build_trainer,
     classifier_for,
+    deal_out,
     forward_flops,
     train_step,
 )
@@ -63,6 +65,7 @@ class Training:
         resume: Go on from the folder's checkpoint, if there is one.
         save_every: Steps between two checkpoints inside an epoch; 0 for one after each epoch alone.
         plan: What the run notes of itself; made from the settings by default.
+        processes: Those that share each batch; all of them make a ``Training`` and run it.
 
     Raises:
         InputError: If the batch is larger than the training set, or the checkpoint was written
@@ -79,6 +82,7 @@ class Training:
         resume: bool = False,
         save_every: int = 0,
         plan: Plan | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         check_batch_size(settings.batch_size, dataset)
         check_images(settings, dataset)
@@ -86,13 +90,15 @@ class Training:
         self.settings = settings
         self.dataset = dataset
         self.folder = folder
-        self.tell = tell
+        self.tell = tell if processes.is_first else silent
+        self.processes = processes
         device = dataset.train.pixels.device
         self.order = torch.Generator(device).manual_seed(settings.seed)
         self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
         self.method = build_method(settings)
         self.method.rule.to(device)
         classifier = classifier_for(settings, dataset).to(device)
+        deal_out(classifier, self.method, settings, processes)
         self.game = build_game(classifier, self.method, settings, self.noise)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier
@@ -103,7 +109,7 @@ class Training:
         self.evaluation_game = ImageGame(self.evaluated, settings.radius)
         if settings.ramp:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
-        self.trainer = build_trainer(self.game, self.method, settings)
+        self.trainer = build_trainer(self.game, self.method, settings, processes)
         self.steps_per_epoch = len(dataset.train) // settings.batch_size
         self.save_every = save_every
         self.epoch = 0
@@ -114,25 +120,28 @@ class Training:
         self.overfitted: list[int] = []
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
         self._begun = _clock()
-        if resume:
-            check_record(folder.path, plan, resume=True)
-        if resume and folder.has_checkpoint:
-            self._load()
-        else:
-            folder.write_config(plan.record)
+        state = processes.from_first(lambda: self._begin(plan, resume))
+        if state is not None:
+            self._load(state)
 
     def run(self) -> dict[str, Any]:
         """Train the remaining epochs, evaluate, write the summary, and return it.
 
+        Of several processes the first returns it, the others return nothing of it.
+
         Raises:
             Interrupted: After Ctrl-C or SIGTERM, with a checkpoint of where the training was.
         """
-        if self.epoch == self.settings.epochs and self.folder.finished:
+        if self.processes.from_first(
+            lambda: self.epoch == self.settings.epochs and self.folder.finished
+        ):
             self.tell(Message("line", "is finished already"))
-            if not (self.folder.path / MODEL_FILE).exists():  # version 0.1.0 wrote none
+            if self.processes.is_first and not (self.folder.path / MODEL_FILE).exists():  # version 0.1.0 wrote none
                 self._save_model()
             return json.loads(self.folder.summary.read_text(encoding="utf-8"))
-        logbook = Logbook(self.folder.path, step=self.trainer.steps, epoch=self.epoch)
+        logbook: Logbook | None = None
+        if self.processes.is_first:
+            logbook = Logbook(self.folder.path, step=self.trainer.steps, epoch=self.epoch)
         total = self.settings.epochs * self.steps_per_epoch
         self.tell(Message("total", amount=self.trainer.steps, total=total))
         if self.trainer.steps:
@@ -141,19 +150,23 @@ class Training:
             with signals_deferred() as stop:
                 while self.epoch < self.settings.epochs:
                     self._train_epoch(logbook, stop)
-                    self._review_epoch(logbook)
+                    if logbook:
+                        self._review_epoch(logbook)
                     self._save()
             spent = self._spent_now()
+            if not logbook:
+                return {}
             summary = self._summary()
         finally:
-            logbook.close()
+            if logbook:
+                logbook.close()
         # Seconds of training: a method that is judged twice on the test images is not dearer.
         summary["wall_s"], summary["cpu_s"] = spent
         self._save_model()
         self.folder.write_summary(**summary)
         return summary
 
-    def _train_epoch(self, logbook: Logbook, stop: Stop) -> None:
+    def _train_epoch(self, logbook: Logbook | None, stop: Stop) -> None:
         settings = self.settings
         resumed = self._steps_into_epoch
         self.order.set_state(self._order_at_epoch)
@@ -161,7 +174,9 @@ class Training:
         batches = self.dataset.train.shuffled(
             settings.batch_size, self.order, augmented=self.dataset.augmented
         )
-        replayed = (batch for batch in batches for _ in range(self.method.replays))
+        part = self.processes.part(settings.batch_size)
+        own = (batch.part(part) if self.processes.count > 1 else batch for batch in batches)
+        replayed = (batch for batch in own for _ in range(self.method.replays))
         told = resumed
         for i, batch in enumerate(islice(replayed, self.steps_per_epoch), start=1):
             if i <= resumed:
@@ -179,17 +194,20 @@ class Training:
                 self.tell(Message("advance", text, i - told))
                 told = i
             if i % _LOG_EVERY == 0 or i == self.steps_per_epoch:
-                logbook.scalars(self._step_scalars(stats, rate), self.trainer.steps)
-                if not math.isfinite(float(stats["leader_loss"])):
+                scalars = self._step_scalars(stats, rate)
+                if logbook:
+                    logbook.scalars(scalars, self.trainer.steps)
+                if not math.isfinite(scalars["train/loss"]):
                     raise InputError(
                         f"the loss of {settings.label} left the finite numbers at step "
                         f"{self.trainer.steps}; lower --lr {settings.lr}"
                     )
             self._steps_into_epoch = i
-            if stop() or (self.save_every and i % self.save_every == 0):
+            asked = self.processes.largest(stop())  # by a signal to any of them
+            if asked or (self.save_every and i % self.save_every == 0):
                 self._save()
-            if stop():
-                raise Interrupted(stop())
+            if asked:
+                raise Interrupted(asked)
         self.epoch += 1
         self._steps_into_epoch = 0
         self._order_at_epoch = self.order.get_state()
@@ -205,9 +223,10 @@ class Training:
         return rate
 
     def _step_scalars(self, stats: dict[str, Tensor], rate: float) -> dict[str, float]:
+        loss, right = self.processes.mean([stats["leader_loss"], self.game.last_accuracy])
         scalars = {
-            "train/loss": float(stats["leader_loss"]),
-            "train/accuracy": float(self.game.last_accuracy),
+            "train/loss": float(loss),
+            "train/accuracy": float(right),
             "train/lr": rate,
         }
         if self.method.learns and "meta_gradient_norm" in stats:
@@ -335,13 +354,15 @@ class Training:
             "flops": flops,
             "attacker_flops": attacker,
             "device": str(test.pixels.device),
+            "processes": self.processes.count,
             "settings": self.settings.to_dict(),
             "curve": self.curve,
         }
 
     def _spent_now(self) -> tuple[float, float]:
         wall, cpu = _clock()
-        return self._spent[0] + wall - self._begun[0], self._spent[1] + cpu - self._begun[1]
+        spent = self.processes.total(cpu - self._begun[1])
+        return self._spent[0] + wall - self._begun[0], self._spent[1] + spent
 
     def _save_model(self) -> None:
         weights = {"best": self.best["classifier"], "last": self.evaluated.state_dict()}
@@ -349,7 +370,9 @@ class Training:
         save_model(path, self.settings, self.dataset, method=self.method, **weights)
 
     def _save(self) -> None:
-        save_checkpoint(self.folder.checkpoint, self._state())
+        state = self._state()
+        if self.processes.is_first:
+            save_checkpoint(self.folder.checkpoint, state)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -367,8 +390,16 @@ class Training:
             "spent": list(self._spent_now()),
         }
 
-    def _load(self) -> None:
-        state = load_checkpoint(self.folder.checkpoint)
+    def _begin(self, plan: Plan, resume: bool) -> dict[str, Any] | None:
+        """Return the checkpoint to go on from; note down a new run."""
+        if resume:
+            check_record(self.folder.path, plan, resume=True)
+        if resume and self.folder.has_checkpoint:
+            return load_checkpoint(self.folder.checkpoint)
+        self.folder.write_config(plan.record)
+        return None
+
+    def _load(self, state: dict[str, Any]) -> None:
         if state.get("device") != self.order.device.type:
             raise InputError(
                 f"{self.folder.path} was trained on {state.get('device')}, whose random states do "

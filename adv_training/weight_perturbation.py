@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,11 @@ __all__ = ["worst_weights"]
 
 
 def worst_weights(
-    model: nn.Module, loss: Callable[[Callable[[Tensor], Tensor]], Tensor], gamma: float
+    model: nn.Module,
+    loss: Callable[[Callable[[Tensor], Tensor]], Tensor],
+    gamma: float,
+    *,
+    combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda gradients: gradients,
 ) -> Callable[[Tensor], Tensor]:
     """Return the model with weights moved uphill (AWP, Wu et al. 2020, arXiv 2004.05884).
 
@@ -26,13 +30,14 @@ def worst_weights(
         model: In training mode.
         loss: From a function of images to logits to the loss that training lowers.
         gamma: Size of the shift, relative to each weight's norm.
+        combine: What is made of the gradients first: their mean over several processes.
     """
     parameters: dict[str, Tensor] = dict(model.named_parameters())
     moved = {name: p for name, p in parameters.items() if p.dim() > 1}
     buffers: dict[str, Tensor] = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.enable_grad():
         value = loss(lambda x: functional_call(model, parameters | buffers, (x,)))
-        gradients = torch.autograd.grad(value, list(moved.values()))
+        gradients = combine(torch.autograd.grad(value, list(moved.values())))
     shifted = dict(parameters)
     for (name, weight), gradient in zip(moved.items(), gradients, strict=True):
         scale = gamma * weight.detach().norm() / gradient.norm().clamp_min(1e-12)

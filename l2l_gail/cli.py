@@ -111,7 +111,12 @@ def values_by_flag(config: Any) -> dict[str, Any]:
 
 
 def parse(
-    config_class: type[T], argv: Sequence[str] | None = None, *, prog: str, description: str
+    config_class: type[T],
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str,
+    description: str,
+    default: T | None = None,
 ) -> T:
     """Read the command line into a dataclass.
 
@@ -120,6 +125,7 @@ def parse(
         argv: Arguments without the program's name; the process's own if None.
         prog: Name of the program in the help.
         description: First paragraph of the help.
+        default: What the flags stand at if they are not given; the dataclass's own by default.
 
     Returns:
         The configuration.  ``--help`` prints the help, at most 80 columns wide, and exits.
@@ -149,6 +155,7 @@ def parse(
                 prog=prog,
                 description=description,
                 args=args,
+                default=tyro.MISSING_NONPROP if default is None else default,
                 return_unknown_args=True,
             )
     except SystemExit as error:

@@ -13,6 +13,7 @@ import pytest
 
 import train_cifar
 from adv_training.download import reachable
+from adv_training.presets import preset
 from l2l_gail.cli import flags_of
 from l2l_gail.core import L2LTrainer
 from l2l_gail.core import trainer as core_trainer
@@ -69,6 +70,9 @@ def test_help_fits_80_columns_and_explains_every_flag(
     ("args", "said"),
     [
         (["--sed", "1"], "perhaps you meant --seed"),
+        (["--preset", "slow"], "unknown preset 'slow'; known: paper, fastat"),
+        (["--preset"], "missing value for argument '--preset'"),
+        (["--preset", "paper", "--lr", "x"], "lr"),
         (["--method", "pdg"], "pdg"),
         (["--epochs", "many"], "epochs"),
         (["--epochs", "0"], "--epochs 0 must be at least 1"),
@@ -221,6 +225,24 @@ def test_what_differs_is_a_group_of_its_own(tmp_path: Path) -> None:
     assert summary.parent.parent.name == (
         "pgd+epochs=1+batch_size=50+model=tiny_cnn+pgd_steps=1+train_size=300+eval_size=60"
     )
+
+
+def test_a_preset_gives_way_to_the_flags_beside_it(tmp_path: Path) -> None:
+    config = train_cifar.read_flags(["--preset=paper", "--epochs", "2", "--method", "grad_l2l"])
+    assert config.settings == preset("paper", "standard", "synthetic", epochs=2)
+    assert config.settings.model == "wrn34_10"
+    assert train_cifar.read_flags(["--epochs", "2"]).settings.model == "small_cnn"
+    small = SHORT[: SHORT.index("--name")] + SHORT[SHORT.index("--name") + 2 :]
+    args = [*small, "--preset", "fastat", "--method", "pgd", "--lr", "0.1", "--threads", "1"]
+    train_cifar.main([*args, "--out", str(tmp_path)])
+    (summary,) = tmp_path.rglob("summary.json")
+    changed = "epochs=1+batch_size=50+model=tiny_cnn+train_size=300+eval_size=60"
+    assert summary.parent.parent.name == f"pgd+preset=fastat+{changed}"
+    settings = json.loads(summary.read_text())["settings"]
+    assert (settings["ema"], settings["pgd_steps"], settings["lr"]) == (0.9995, 10, 0.1)
+    before = summary.read_bytes()
+    train_cifar.main([*args, "--out", str(tmp_path), "--resume"])
+    assert summary.read_bytes() == before
 
 
 def test_a_finished_run_is_evaluated_by_the_same_script(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -54,6 +54,8 @@ class L2LTrainer:
             derivatives of a persistent follower through all steps since it began, curvature
             included, for rules of a few scalars: see :mod:`~l2l_gail.core.forward_mode`.
         meta_decay: With ``"forward"``: factor on what has been carried, before each step.
+        combine: What is made of the gradients of leader and rule before anything else is done with
+            them: their mean over several processes, each of which has a part of the batch.
 
     Attributes:
         follower: The committed follower, ``None`` before a persistent game has begun.
@@ -86,6 +88,7 @@ class L2LTrainer:
         second_order: bool = False,
         meta_mode: Literal["reverse", "forward"] = "reverse",
         meta_decay: float = 1.0,
+        combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda gradients: gradients,
     ) -> None:
         if meta_every < 1:
             raise InputError(f"meta_every must be at least 1, not {meta_every}")
@@ -121,6 +124,7 @@ class L2LTrainer:
         self.meta_on = meta_on
         self.max_meta_norm = max_meta_norm
         self.second_order = second_order
+        self.combine = combine
         self.follower: Vars | None = None
         self.state: State = {}
         self.steps = 0
@@ -205,7 +209,7 @@ class L2LTrainer:
         phi = _parameters(self.meta_optimizer) if learn else []
         if leads:
             loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
-            of_both = torch.autograd.grad(loss, leader + phi)
+            of_both = self.combine(torch.autograd.grad(loss, leader + phi))
             _descend(self.leader_optimizer, leader, of_both[: len(leader)])
             stats = {"leader_loss": loss.detach()}
             if learn:  # zero-sum: the rule descends on minus the leader's loss
@@ -223,7 +227,7 @@ class L2LTrainer:
     ) -> tuple[Tensor, Sequence[Tensor]]:
         if self._forward is None:
             loss = self._meta_loss(course, meta_batches)
-            return loss, torch.autograd.grad(loss, phi)
+            return loss, self.combine(torch.autograd.grad(loss, phi))
         last = meta_batches[-1]
         return self._forward.meta_gradient(
             lambda follower: self.game.meta_loss(follower, last), course.followers[-1], phi

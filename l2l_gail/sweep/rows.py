@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from l2l_gail.cli import parse
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Prepared, open_folders
 from l2l_gail.progress import Tell
@@ -82,7 +81,7 @@ def prepare(script: str, arguments: tuple[str, ...]) -> tuple[Any, Prepared]:
         InputError: In the script's words.
     """
     module = load_script(script)
-    config = parse(module.Config, arguments, prog=f"{script}.py", description="")
+    config = module.read_flags(arguments)
     return config, module.prepare(config)
 
 

@@ -90,6 +90,12 @@ def test_flags_may_go_with_a_method_or_an_environment(tmp_path: Path) -> None:
     assert [config.settings.pgd_steps for config in steps] == [4, 2]
 
 
+def test_a_preset_is_a_flag_like_others(tmp_path: Path) -> None:
+    row = read_spec(write_spec(tmp_path, SPEC.replace("epochs = 3", 'preset = "fastat"'))).rows[0]
+    config = train_cifar.read_flags(row.arguments)
+    assert (config.settings.epochs, config.settings.model) == (100, "tiny_cnn")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
