@@ -136,7 +136,8 @@ class Training:
             lambda: self.epoch == self.settings.epochs and self.folder.finished
         ):
             self.tell(Message("line", "is finished already"))
-            if self.processes.is_first and not (self.folder.path / MODEL_FILE).exists():  # version 0.1.0 wrote none
+            lacks_model = not (self.folder.path / MODEL_FILE).exists()  # version 0.1.0 wrote none
+            if self.processes.is_first and lacks_model:
                 self._save_model()
             return json.loads(self.folder.summary.read_text(encoding="utf-8"))
         logbook: Logbook | None = None

@@ -82,33 +82,43 @@ def test_a_synced_batch_normalisation_is_that_of_the_whole_batch(
         assert_close(each["normalised"], expected, rtol=1e-12)
 
 
-DYING = """
+STRUCK = """
 import os, signal, sys
+sys.path.insert(0, {root!r})
 import train_cifar
 from adv_training import training
 
 step = training.train_step
 
-def dying(trainer, *args):
+def struck(trainer, *args):
     if trainer.steps == 11 and os.environ["RANK"] == "1":
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.{signal})
     return step(trainer, *args)
 
-training.train_step = dying
+training.train_step = struck
 train_cifar.main(sys.argv[1:])
 """
+"""The script, whose second process gets a signal in its twelfth step."""
+SMALL = (
+    "--data synthetic --method grad_l2l --model tiny_cnn --train-size 200 --eval-size 40 "
+    "--epochs 3 --batch-size 32 --name x"
+).split()
+
+
+def struck_by(signal: str, folder: Path) -> str:
+    script = folder / "struck.py"
+    script.write_text(STRUCK.format(root=str(ROOT), signal=signal))
+    return str(script)
 
 
 @pytest.mark.slow
 def test_a_lost_process_is_replaced_and_the_run_goes_on_from_its_checkpoint(
     tmp_path: Path,
 ) -> None:
-    script = tmp_path / "dying.py"
-    script.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{DYING}")
-    flags = "--data synthetic --method grad_l2l --model tiny_cnn --train-size 200 --eval-size 40"
-    args = [*flags.split(), *"--epochs 3 --batch-size 32 --name x --save-every 2".split()]
-    done = torchrun(str(script), *args, "--out", str(tmp_path / "two"), restarts=1)
+    args = [*SMALL, "--save-every", "2"]
+    script = struck_by("SIGKILL", tmp_path)
+    done = torchrun(script, *args, "--out", str(tmp_path / "two"), restarts=1)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "synthetic, seed 0, 3 epochs"
     assert done.stdout.count("clean, PGD-20:") == 1
@@ -132,6 +142,16 @@ def test_a_lost_process_is_replaced_and_the_run_goes_on_from_its_checkpoint(
     (two / "summary.json").unlink()
     train_cifar.main([*args, "--threads", "1", "--out", str(tmp_path / "two"), "--resume"])
     assert json.loads((two / "summary.json").read_text())["curve"] == summaries[1]["curve"]
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path: Path) -> None:
+    done = torchrun(struck_by("SIGTERM", tmp_path), *SMALL, "--out", str(tmp_path / "runs"))
+    assert done.returncode != 0
+    assert "ending after this step" in done.stderr
+    (checkpoint,) = tmp_path.rglob("checkpoint.pt")
+    assert load_checkpoint(checkpoint)["trainer"]["counts"][0] == 12
+    assert not list(tmp_path.rglob("summary.json"))
 
 
 @pytest.mark.slow

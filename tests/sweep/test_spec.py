@@ -14,6 +14,7 @@ import train_gail
 from l2l_gail.cli import parse
 from l2l_gail.errors import InputError
 from l2l_gail.sweep import read_spec
+from l2l_gail.sweep.rows import load_script
 from tests.sweep.support import SPEC, write_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +172,11 @@ def test_too_many_runs_are_refused_at_once(tmp_path: Path) -> None:
     path = write_spec(tmp_path, SPEC.replace('"0-1"', '"0-9999"') + settings)
     with pytest.raises(InputError, match="asks for 120,000 runs"):
         read_spec(path)
+
+
+def test_a_script_that_is_not_there_is_said() -> None:
+    with pytest.raises(InputError, match=r"train_nothing\.py is not here: run .* in a clone"):
+        load_script("train_nothing")
 
 
 def test_a_missing_file_ends_the_process_with_status_2(tmp_path: Path) -> None:
