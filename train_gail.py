@@ -36,6 +36,8 @@ from l2l_gail.experiment import (
     titles,
 )
 from l2l_gail.gail import (
+    AIRL,
+    BC,
     GAIL,
     DiscriminatorConfig,
     MethodFlags,
@@ -60,22 +62,28 @@ DESCRIPTION = "Imitate an expert with GAIL and with L2L-GAIL, and compare the tw
 EVALUATION_SEEDS = range(50_000, 50_010)  # of the table
 CURVE_SEEDS = range(40_000, 40_010)  # of the learning curve
 NOT_SETTINGS = ("method", "total_timesteps", "save_every", "probe_every", "workers", "threads")
+OF_BC = (
+    *("env", "env_kwargs", "demos", "demo_episodes", "demo_every"),
+    *("bc_steps", "device", "policy_hidden_sizes"),
+)
 
 
 @dataclass(frozen=True)
 class Config:
     """Flags of train_gail.py."""
 
-    method: Literal["gail", "l2l_gail", "both", "no_demos"] = "both"
-    """What moves the discriminator; no_demos is the control with a constant reward."""
+    method: Literal["gail", "l2l_gail", "both", "airl", "bc", "no_demos"] = "both"
+    """What learns; bc is behaviour cloning, no_demos the control with a constant reward."""
     total_timesteps: int = 600_000
     """Environment steps of each run."""
+    bc_steps: int = 5000
+    """Gradient steps of bc, which takes no environment steps."""
     n_envs: int = 64
     """Environments stepped together."""
     warm_start_steps: int = 0
     """Gradient steps of behaviour cloning before the training."""
     eval_every: int = 30_000
-    """Environment steps between two measurements of the true return."""
+    """Environment steps between two measurements of the true return; of bc a tenth of its steps."""
     save_every: int = 50_000
     """Environment steps between two checkpoints."""
     probe_every: int = 0
@@ -97,7 +105,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse numbers of which there are none."""
-        names = ("total_timesteps", "n_envs", "eval_every", "save_every", "threads")
+        names = ("total_timesteps", "bc_steps", "n_envs", "eval_every", "save_every", "threads")
         check_least(1, **{name: getattr(self, name) for name in names})
         may_be_none = ("workers", "warm_start_steps", "probe_every")
         check_least(0, **{name: getattr(self, name) for name in may_be_none})
@@ -131,7 +139,8 @@ def main(argv: list[str] | None = None) -> None:
     expert = f"{demos.n_episodes} demonstrations"
     if demos.rews is not None:
         expert += f" with a mean return of {demos.returns.mean():.0f}"
-    print(f"{config.task.env}: {expert}, {config.total_timesteps:,} steps a run", flush=True)
+    length = length_of(config, plans[0].method)
+    print(f"{config.task.env}: {expert}, {length:,} steps a run", flush=True)
     run_jobs(train, jobs, workers=workers, threads=config.threads)
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
@@ -148,7 +157,12 @@ def prepare(config: Config) -> Prepared:
     """Read and check what the runs of a configuration need; make nothing yet."""
     methods = ["gail", "l2l_gail"] if config.method == "both" else [config.method]
     demos = config.task.load()
-    check_demonstrated(demos, config.discriminator.judges, config.warm_start_steps)
+    if config.method == "bc":
+        demos.needed("acts", "behaviour cloning")
+    else:
+        check_demonstrated(demos, config.discriminator.judges, config.warm_start_steps)
+    if config.method == "airl":
+        demos.needed("next_obs", "AIRL")
     plans = [plan_of(config, m, seed, demos) for seed in config.runs.all_seeds for m in methods]
 
     def job(plan: Plan, folder: RunFolder, cores: int) -> Job:
@@ -164,9 +178,16 @@ def train(job: Job, tell: Tell) -> None:
     make = partial(envs.make_vec, task.env, config.n_envs, plan.seed, task.kwargs)
     env = make(device=config.device, num_threads=job.cores)
     place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
-    model = make_model(config, plan.method, plan.seed, env, job.demos)
+    length = length_of(config, plan.method)
+    evaluation = true_return(config, job.demos)
     probes = [TrackingCallback(config.probe_every)] if config.probe_every else []
-    run = TrainingRun(model, folder, true_return(config, job.demos), probes=probes)
+    model: GAIL | BC
+    if plan.method == "bc":
+        model, probes = make_bc(config, plan.seed, env, job.demos), []
+        evaluation.every = max(1, length // 10)
+    else:
+        model = make_model(config, plan.method, plan.seed, env, job.demos)
+    run = TrainingRun(model, folder, evaluation, probes=probes)
     with closing(env), folder.owned():
         tell(Message("line", f"in {folder.path}, simulated on {place}"))
         if config.runs.resume and folder.has_checkpoint:
@@ -174,9 +195,9 @@ def train(job: Job, tell: Tell) -> None:
             tell(Message("line", f"goes on at step {model.num_timesteps:,} {episodes}"))
         else:
             folder.write_config(plan.record)
-        if folder.finished and model.num_timesteps >= config.total_timesteps:
+        if folder.finished and model.num_timesteps >= length:
             return tell(Message("line", "is finished already"))
-        run.train(config.total_timesteps, save_every=config.save_every, tell=tell)
+        run.train(length, save_every=config.save_every, tell=tell)
         folder.write_summary(
             kind="gail",
             method=plan.label,
@@ -189,7 +210,8 @@ def train(job: Job, tell: Tell) -> None:
 
 def make_model(config: Config, method: str, seed: int, env: VecEnv, demos: Demonstrations) -> GAIL:
     """Return the model of one method; the methods differ in nothing else."""
-    return GAIL(
+    algorithm = AIRL if method == "airl" else GAIL
+    return algorithm(
         "MlpPolicy",
         env,
         demos,
@@ -199,6 +221,18 @@ def make_model(config: Config, method: str, seed: int, env: VecEnv, demos: Demon
         seed=seed,
         device=envs.learning_device(config.task.env, config.device),
     )
+
+
+def make_bc(config: Config, seed: int, env: VecEnv, demos: Demonstrations) -> BC:
+    """Return behaviour cloning of the policy that the other methods train."""
+    policy_kwargs = config.ppo.sb3_kwargs(config.n_envs)["policy_kwargs"]
+    device = envs.learning_device(config.task.env, config.device)
+    return BC("MlpPolicy", env, demos, policy_kwargs=policy_kwargs, seed=seed, device=device)
+
+
+def length_of(config: Config, method: str) -> int:
+    """Return how long a run is: environment steps, of behaviour cloning gradient steps."""
+    return config.bc_steps if method == "bc" else config.total_timesteps
 
 
 @cache  # for the methods of one seed in one process
@@ -225,13 +259,17 @@ def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Pl
     config.rule.check(method)
     usual = Config(task=TaskFlags(env=config.task.env))
     place = envs.learning_device(config.task.env, config.device).partition(":")[0]
+    settings = values_by_flag(config) | config.task.settings(demos) | {"device": place}
+    unused = {*NOT_SETTINGS, *config.rule.unused(method), "bc_steps"}
+    if method == "bc":
+        unused = {name for name in settings if name.partition(".")[0] not in OF_BC}
     return Plan(
         method,
         seed,
-        values_by_flag(config) | config.task.settings(demos) | {"device": place},
+        settings,
         values_by_flag(usual) | usual.task.settings(demos),
         name=config.runs.name,
-        unused=(*NOT_SETTINGS, *config.rule.unused(method)),
+        unused=unused,
     )
 
 

@@ -13,11 +13,13 @@ from l2l_gail.version import __version__
 
 if TYPE_CHECKING:
     from l2l_gail.demos import Demonstrations
-    from l2l_gail.gail import GAIL, L2LGAIL
+    from l2l_gail.gail import AIRL, BC, GAIL, L2LGAIL
 
-__all__ = ["GAIL", "L2LGAIL", "Demonstrations", "__version__"]
+__all__ = ["AIRL", "BC", "GAIL", "L2LGAIL", "Demonstrations", "__version__"]
 
 _MODULE_OF = {
+    "AIRL": "l2l_gail.gail",
+    "BC": "l2l_gail.gail",
     "GAIL": "l2l_gail.gail",
     "L2LGAIL": "l2l_gail.gail",
     "Demonstrations": "l2l_gail.demos",

@@ -23,7 +23,7 @@ from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import random_policy
 from l2l_gail.gail import DiscriminatorConfig, MethodFlags, RuleTraining
-from l2l_gail.gail.tags import TAGS
+from l2l_gail.gail.tags import BC_TAGS, TAGS
 from l2l_gail.runs import find_runs, load_checkpoint
 from l2l_gail.stopping import Interrupted
 from tests.gail.support import ENV_ID, walk_demos
@@ -94,7 +94,7 @@ def test_the_documentation_lists_every_tag() -> None:
     text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
     from adv_training.logbook import TAGS as IMAGE_TAGS
 
-    for tag, formula in (TAGS | IMAGE_TAGS).items():
+    for tag, formula in (TAGS | BC_TAGS | IMAGE_TAGS).items():
         row = re.search(rf"^\| `{re.escape(tag)}` \| (.*) \|$", text, re.MULTILINE)
         assert row is not None, tag
         assert row[1] == formula.replace("|", r"\|")
@@ -184,9 +184,9 @@ def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() ->
     usual = DiscriminatorConfig(updates_per_rollout=10)
     updates = [
         flags.gail_kwargs(method, 0, usual)["discriminator"].updates_per_rollout
-        for method in ("gail", "l2l_gail", "no_demos")
+        for method in ("gail", "l2l_gail", "no_demos", "airl")
     ]
-    assert updates == [15, 10, 10]
+    assert updates == [15, 10, 10, 10]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +220,7 @@ def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() ->
         (["--name", "a/b"], "--name 'a/b'"),
         (["--workers", "-1"], "--workers must be 0 or more"),
         (["--save-every", "0"], "--save-every must be at least 1"),
+        (["--method", "bc", "--bc-steps", "0"], "--bc-steps must be at least 1"),
         (["--env-kwargs", "a=1", "--env-kwargs", "b=2"], "--env-kwargs is given twice"),
         (["--seed", "-1"], "--seed"),
         (["--env-kwargs", "no_such_argument=1"], "no_such_argument"),
@@ -269,6 +270,67 @@ def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
     )
     (run,) = find_runs(tmp_path / "runs")
     assert np.isfinite(run.summary["eval_returns"]).all()
+
+
+def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
+    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloning = [*short, "--method", "bc", "--policy-hidden-sizes", "16"]
+    cloning = [flag for flag in cloning if flag not in ("--eval-every", "32")]
+    train_gail.main([*cloning, "--bc-steps", "5000"])
+    assert "5,000 steps a run" in capsys.readouterr().out
+    (run,) = find_runs(tmp_path / "runs")
+    assert [key for key in KEYS if key not in run.summary] == []
+    assert (run.summary["method"], run.summary["steps"]) == ("bc+short", 0)
+    assert run.summary["gradient_steps"] == 5000
+    assert run.summary["curve_by_gradient_steps"]["steps"] == list(range(500, 5001, 500))
+    # The reference of the other methods' tables is this run, policy and episodes alike.
+    assert np.mean(run.summary["eval_returns"]) == run.summary["bc_return"]
+    assert "updates" not in run.folder.read_config()
+    for name in ("model.zip", "checkpoint.pt", "policies/first.npz", "policies/last.npz"):
+        assert (run.folder.path / name).is_file()
+    own = {tag for tag in tags_of(run.folder.path) if not tag.startswith("time/")}
+    assert own == {*BC_TAGS, "eval/return_mean", "eval/return_std", "eval/length_mean"}
+    train_gail.main([*cloning, "--bc-steps", "5000", "--resume"])
+    assert "is finished already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rule", ["adam", "muon", "coordinate_mlp"])
+def test_airl_is_a_method_that_trains_with_any_rule(
+    rule: str, short: list[str], tmp_path: Path
+) -> None:
+    train_gail.main([*short, "--method", "airl", "--update-rule", rule, "--state-only-reward"])
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.summary["method"] == "airl+short"
+    assert run.folder.read_config()["state_only_reward"] is True
+    weights = load_checkpoint(run.folder.path / "checkpoint.pt")["parameters"]["discriminator"]
+    assert {name.split(".")[0] for name in weights} >= {"g", "h"}
+    assert weights["g.0.weight"].shape == (100, 2)
+    assert ("meta_learning_rate" in run.folder.read_config()) is (rule == "coordinate_mlp")
+
+
+def test_interrupted_cloning_goes_on_bit_for_bit(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*short[:-1], "--method", "bc", "--bc-steps", "400"]
+    flags.remove("--out")
+    train_gail.main([*flags, "--out", str(tmp_path / "whole")])
+    measure = TrueReturnCallback.measure
+
+    def interrupted(self: TrueReturnCallback) -> None:
+        measure(self)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrueReturnCallback, "measure", interrupted)
+        with pytest.raises(Interrupted):
+            train_gail.main([*flags, "--out", str(tmp_path / "cut")])
+    whole, cut = (
+        tmp_path / name / "tests-Walk-v0" / "bc+short" / "seed0" for name in ("whole", "cut")
+    )
+    assert load_checkpoint(cut / "checkpoint.pt")["steps"] == 50
+    train_gail.main([*flags, "--out", str(tmp_path / "cut"), "--resume"])
+    assert_same(outcome(cut), outcome(whole))
 
 
 def test_no_demos_is_the_control_with_a_constant_reward(short: list[str], tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ class _Members:
 def _methods(found: Mapping[_Identity, _Members], is_cifar: bool) -> tuple[MethodResult, ...]:
     """Methods of a section, by name."""
     names = _names(list(found), "epochs" if is_cifar else "steps")
+    longest = max(identity.length or 0 for identity in found)
     results = []
     for identity, members in found.items():
         unfinished = tuple(sorted(members.unfinished, key=lambda one: one.run.folder.seed))
@@ -114,6 +115,7 @@ def _methods(found: Mapping[_Identity, _Members], is_cifar: bool) -> tuple[Metho
                 identity.base,
                 json.loads(identity.settings),
                 unfinished,
+                longest,
             )
         )
     return tuple(sorted(results, key=lambda result: (result.base, result.method)))

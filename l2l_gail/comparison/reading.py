@@ -182,7 +182,12 @@ def _settings_key(run: Run) -> str:
 
 
 def _unfinished(folder: RunFolder) -> Unfinished | None:
-    """An unfinished run by its events; None where it has measured nothing yet."""
+    """An unfinished run by its events; None where it has measured nothing yet.
+
+    Nor has behaviour cloning anything to show before its end: the x of its events is no other's.
+    """
+    if folder.method.partition("+")[0] == "bc":
+        return None
     for kind, (x_name, tags) in _LOGGED_CURVES.items():
         logged = read_scalars(folder.path, tags.values())
         if not set(tags.values()) <= set(logged):

@@ -125,6 +125,7 @@ class MethodResult:
         base: The name of the runs' folder.
         settings: What all its runs were set to, flat.
         unfinished: Runs of these settings without a summary; they count in no number.
+        level_to: Where the level line of a method that takes no environment steps ends.
     """
 
     method: str
@@ -133,6 +134,7 @@ class MethodResult:
     base: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     unfinished: tuple[Unfinished, ...] = ()
+    level_to: int = 0
 
     @property
     def finished(self) -> bool:
@@ -153,6 +155,11 @@ class MethodResult:
     def length(self) -> int:
         """Environment steps or epochs that each finished run took."""
         return int(self.numbers(X_KEY[self.kind]).max())
+
+    @property
+    def takes_no_steps(self) -> bool:
+        """Whether it learns without the environment, as behaviour cloning does."""
+        return self.kind == "gail" and self.finished and self.length == 0
 
     def numbers(self, key: str) -> Floats:
         """One number of each run's summary, ``(S,)``; a list in the summary counts as its mean.
@@ -175,8 +182,13 @@ class MethodResult:
             present = [curve for curve in seeds if curve is not None]
             aligned = Curve.align(present) if len(present) == len(self.runs) else None
             if aligned is not None:
-                found[name] = aligned
+                found[name] = self._level(aligned) if self.takes_no_steps else aligned
         return found
+
+    def _level(self, curve: Curve) -> Curve:
+        """A curve's last point as a line along the others."""
+        ends = np.unique([0.0, float(self.level_to)])
+        return Curve(ends, np.repeat(curve.values[:, -1:], len(ends), axis=1))
 
     @cached_property
     def traces(self) -> dict[str, Curve]:
@@ -197,10 +209,12 @@ class MethodResult:
     def normalised_returns(self) -> list[Floats] | None:
         """GAIL's training curves from 0 (random) to 1 (expert), one for each seed.
 
-        None without a curve, or where an expert is no better than a random policy.
+        None without a curve over environment steps, or where an expert is no better than a random
+        policy.
         """
         curve = self.curves.get("return")
-        if curve is None or not self.finished or not self._has_scale:
+        flat = self.takes_no_steps or not self._has_scale
+        if curve is None or not self.finished or flat:
             return None
         scales = list(
             zip(self.numbers("random_return"), self.numbers("expert_return"), strict=True)
@@ -234,7 +248,7 @@ class MethodResult:
     @property
     def seconds_per_x(self) -> float | None:
         """Training seconds for each environment step or epoch, mean over seeds, at even pace."""
-        if not self.finished:
+        if not self.finished or self.takes_no_steps:
             return None
         return float((self.numbers("wall_s") / self.numbers(X_KEY[self.kind])).mean())
 
@@ -245,7 +259,7 @@ class MethodResult:
         GAIL: gradients of the discriminator's loss, those that train its rule included.
         Adversarial training: forward-equivalents for each training image.
         """
-        if not self.finished:
+        if not self.finished or self.takes_no_steps:
             return None
         if self.kind == "cifar":
             return float(self.numbers("forward_equivalents").mean())
@@ -297,11 +311,14 @@ class Section:
 
     @property
     def by_length(self) -> dict[int, tuple[MethodResult, ...]]:
-        """Finished methods by length, the longest first: what may be compared with what."""
-        lengths = sorted({method.length for method in self.finished}, reverse=True)
+        """Finished methods by length, the longest first: what may be compared with what.
+
+        A method that takes no steps may be compared with runs of any length.
+        """
+        lengths = sorted({m.length for m in self.finished if not m.takes_no_steps}, reverse=True)
         return {
-            length: tuple(method for method in self.finished if method.length == length)
-            for length in lengths
+            length: tuple(m for m in self.finished if m.takes_no_steps or m.length == length)
+            for length in lengths or ([0] if self.finished else [])
         }
 
     @property

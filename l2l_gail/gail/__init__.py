@@ -1,6 +1,8 @@
 """GAIL and L2L-GAIL on stable-baselines3's PPO."""
 
+from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
 from l2l_gail.gail.batch import TransitionBatch
+from l2l_gail.gail.bc import BC
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
@@ -18,11 +20,14 @@ from l2l_gail.gail.run import TrainingRun
 from l2l_gail.gail.tracking import TrackingCallback
 
 __all__ = [
+    "AIRL",
+    "BC",
     "GAIL",
     "L2LGAIL",
     "LOSSES",
     "PENALTIES",
     "REWARDS",
+    "AIRLDiscriminator",
     "Discriminator",
     "DiscriminatorConfig",
     "DiscriminatorGame",

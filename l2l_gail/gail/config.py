@@ -38,7 +38,7 @@ class DiscriminatorConfig:
         judges: What it is shown: state_action; or state_transition, a state and the next one, for
             demonstrations without actions (Torabi et al. 2018, arXiv 1807.06158).
         reward: The policy's reward as a function of the logit, a name of ``rewards.REWARDS``: gail,
-            airl, fairl or dail; constant is the control without demonstrations.
+            logit, fairl or dail; constant is the control without demonstrations.
 
     Raises:
         InputError: A value that no training could use.

@@ -1,20 +1,25 @@
-"""What speaks against training on these demonstrations, here, said before it begins."""
+"""What demonstrations are to a model: statistics, and what speaks against training on them."""
 
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail.rewards import SIGNS
+from l2l_gail.ppo import ObservationStatistics
 
 __all__ = [
     "check_demonstrated",
     "env_spec",
+    "fit_statistics",
+    "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
     "warn_of_units",
@@ -52,13 +57,26 @@ def check_demonstrated(demonstrations: Demonstrations, judges: str, warm_start_s
         )
 
 
+def read_demonstrations(source: Demonstrations | str | Path | None) -> Demonstrations | None:
+    """Return demonstrations that are given as they are, or by their path or embedded name."""
+    return Demonstrations.load(source) if isinstance(source, (str, Path)) else source
+
+
+def fit_statistics(demonstrations: Demonstrations, *networks: nn.Module) -> None:
+    """Give networks that normalise observations the demonstrations' statistics."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, ObservationStatistics):
+                module.set(demonstrations.obs_mean, demonstrations.obs_std)
+
+
 def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:
     """Warn where a reward's sign alone speaks against what the demonstrations show."""
     conflict = demonstrations.endings.conflict(SIGNS.get(reward, "either"))
     if conflict is not None and reward != "constant":
         warnings.warn(
-            f"{conflict}: so does the reward {reward!r}; try DiscriminatorConfig(reward='airl') "
-            "(--reward airl), which may be of either sign",
+            f"{conflict}: so does the reward {reward!r}; try DiscriminatorConfig(reward='logit') "
+            "(--reward logit), which may be of either sign",
             stacklevel=_STACK,
         )
 

@@ -86,12 +86,12 @@ class TaskFlags:
 
 @dataclass(frozen=True)
 class MethodFlags:
-    """What moves the discriminator: a hand-designed rule in gail, a learned one in l2l_gail."""
+    """What moves the discriminator: the rule that is named, or in l2l_gail a learned one."""
 
     learning_rate: float = 3e-4
     """Learning rate for the discriminator; of the learned rule, where it starts."""
     update_rule: str = "adam"
-    """Rule of gail: adam, optimistic_adam, sgd, extragradient, prodigy (--learning-rate 1)."""
+    """Rule of gail and airl: adam, optimistic_adam, muon, sgd, prodigy (--learning-rate 1), ..."""
     rule_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v."""
     matched_effort: bool = False
@@ -100,6 +100,8 @@ class MethodFlags:
     """What l2l_gail learns: the global step, the network on each weight, or both."""
     learned_args: tuple[str, ...] = ()
     """Further arguments of the learned rule, as k=v: hidden, step_lr_ratio, ..."""
+    state_only_reward: bool = False
+    """Let airl learn a reward of the state alone, not of the action."""
     training: Annotated[RuleTraining, OmitArgPrefixes] = field(default_factory=RuleTraining)
 
     def __post_init__(self) -> None:
@@ -134,10 +136,10 @@ class MethodFlags:
     def gail_kwargs(
         self, method: str, seed: int, discriminator: DiscriminatorConfig
     ) -> dict[str, Any]:
-        """Return the arguments of ``GAIL`` in which the methods differ, and no others.
+        """Return the arguments of ``GAIL`` and its heirs in which the methods differ.
 
         Args:
-            method: ``gail``, ``l2l_gail`` or ``no_demos``.
+            method: ``gail``, ``l2l_gail``, ``airl`` or ``no_demos``.
             seed: Seed of what a rule learns.
             discriminator: The discriminator's settings, alike for all methods.
         """
@@ -150,14 +152,17 @@ class MethodFlags:
             discriminator = dataclasses.replace(discriminator, updates_per_rollout=updates)
         if method == "no_demos":
             discriminator = dataclasses.replace(discriminator, reward="constant")
-        return {"rule": rule, "rule_training": training, "discriminator": discriminator}
+        kwargs = {"rule": rule, "rule_training": training, "discriminator": discriminator}
+        return kwargs | ({"state_only_reward": self.state_only_reward} if method == "airl" else {})
 
     def unused(self, method: str) -> set[str]:
         """Return the settings that a method has no use for, those of the rule's training too."""
         if method == "l2l_gail":
-            return {"update_rule", "rule_args", "matched_effort"}
+            return {"update_rule", "rule_args", "matched_effort", "state_only_reward"}
         names = {"learned", "learned_args"}
-        if method == "no_demos":
+        if method != "airl":
+            names |= {"state_only_reward"}
+        if method != "gail":
             names |= {"reward", "matched_effort"}
         if not any(True for _ in self.rule(method).parameters()):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}

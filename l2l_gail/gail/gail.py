@@ -25,6 +25,8 @@ from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, Tanh
 from l2l_gail.gail.fit import (
     check_demonstrated,
     env_spec,
+    fit_statistics,
+    read_demonstrations,
     warn_of_observations,
     warn_of_reward,
     warn_of_units,
@@ -36,7 +38,6 @@ from l2l_gail.gail.updates import DiscriminatorUpdates
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
     NormalizedPolicy,
-    ObservationStatistics,
     TensorEnv,
     TensorPPO,
     TensorRolloutBuffer,
@@ -107,7 +108,7 @@ class GAIL(TensorPPO):
     ) -> None:
         handle_mujoco_warnings()  # of environments that nobody else watches
         super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)
-        self.demonstrations = _read(demonstrations)
+        self.demonstrations = read_demonstrations(demonstrations)
         self.rule: UpdateRule | None = rule
         self.rule_spec: dict[str, Any] | None = None
         self.rule_training = rule_training
@@ -129,7 +130,7 @@ class GAIL(TensorPPO):
         if self.demonstrations is not None:
             warn_of_reward(self.demonstrations, self.discriminator_config.reward)
             warn_of_units(self.demonstrations)
-            self._fit_statistics(self.demonstrations)
+            fit_statistics(self.demonstrations, self.policy, self.discriminator)
         self.rule = self._make_rule().to(self.device)
         trainer, holdout_fraction = self._make_trainer(self.rule)
         self.discriminator_updates = DiscriminatorUpdates(
@@ -187,12 +188,6 @@ class GAIL(TensorPPO):
         )
         return trainer, training.holdout_fraction
 
-    def _fit_statistics(self, demonstrations: Demonstrations) -> None:
-        for network in (self.policy, self.discriminator):
-            for module in network.modules():
-                if isinstance(module, ObservationStatistics):
-                    module.set(demonstrations.obs_mean, demonstrations.obs_std)
-
     def _check_fit(self) -> None:
         """Refuse an environment that the model or the demonstrations do not fit."""
         for name, space in (("observation", self.observation_space), ("action", self.action_space)):
@@ -230,7 +225,7 @@ class GAIL(TensorPPO):
                 "this model was loaded without demonstrations; to train it on, load it with "
                 f"{type(self).__name__}.load(path, env=env, demonstrations=demonstrations)"
             )
-        self._expert_inputs = self._inputs_of(self.demonstrations)
+        self._expert_inputs = self.expert_inputs()
         if self.warm_start_steps and self.num_timesteps == 0:
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
@@ -244,8 +239,10 @@ class GAIL(TensorPPO):
             warn_of_observations(self.demonstrations, self._last_obs)
         return prepared
 
-    def _inputs_of(self, demonstrations: Demonstrations) -> Tensor:
-        """Return demonstrations as discriminator inputs ``(n, in_dim)``."""
+    def expert_inputs(self) -> Tensor:
+        """Return the demonstrations as discriminator inputs ``(n, in_dim)``."""
+        demonstrations = self.demonstrations
+        assert demonstrations is not None
         arrays = {"obs": demonstrations.obs, "acts": demonstrations.acts}
         if self.discriminator.judges == "state_transition":
             arrays["obs"], arrays["next_obs"] = demonstrations.state_pairs()
@@ -325,7 +322,7 @@ class GAIL(TensorPPO):
         """
         kwargs = {_ATTRIBUTES.get(name, name): value for name, value in kwargs.items()}
         if "demonstrations" in kwargs:
-            kwargs["demonstrations"] = _read(kwargs["demonstrations"])
+            kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
         given = dict(custom_objects or {})
         with saved_file(path) as file:
             if not trust_pickle:
@@ -355,9 +352,3 @@ class GAIL(TensorPPO):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         return [*names, "discriminator", "discriminator_updates"], variables
-
-
-def _read(demonstrations: Demonstrations | str | Path | None) -> Demonstrations | None:
-    if isinstance(demonstrations, (str, Path)):
-        return Demonstrations.load(demonstrations)
-    return demonstrations

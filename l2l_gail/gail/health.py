@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.gail.bc import BC
 from l2l_gail.gail.gail import GAIL
 
 __all__ = ["HealthCallback"]
@@ -50,11 +51,12 @@ class HealthCallback(BaseCallback):
         self._check_discriminator()
 
     def _on_rollout_end(self) -> None:
-        observations = getattr(self._gail().rollout_buffer, "observations", None)
+        buffer = getattr(self.model, "rollout_buffer", None)
+        observations = getattr(buffer, "observations", None)
         if isinstance(observations, Tensor) and not bool(observations.isfinite().all()):
             raise self._failure("observation of the environment", "environment")
         self._check_discriminator()
-        rewards = getattr(self._gail().rollout_buffer, "rewards", None)
+        rewards = getattr(buffer, "rewards", None)
         if rewards is not None and not bool(torch.as_tensor(rewards).isfinite().all()):
             raise self._failure("learned reward", "discriminator")
 
@@ -63,12 +65,15 @@ class HealthCallback(BaseCallback):
         self._check_discriminator()
 
     def _check_policy(self) -> None:
-        policy = self._gail().policy
+        policy: Any = self.model.policy
+        optimizer = self.model.optimizer if isinstance(self.model, BC) else policy.optimizer
         self._check("policy", policy.named_parameters())
-        self._check("policy", _named("optimizer", policy.optimizer.state))
+        self._check("policy", _named("optimizer", optimizer.state))
 
     def _check_discriminator(self) -> None:
-        model = self._gail()
+        model = self.model
+        if not isinstance(model, GAIL):
+            return
         trainer = model.discriminator_updates.trainer
         self._check("discriminator", model.discriminator.named_parameters())
         self._check("discriminator", iter((trainer.follower or {}).items()))
@@ -96,10 +101,6 @@ class HealthCallback(BaseCallback):
             f"step {self.num_timesteps}: the {what} is not finite, and the training stops; "
             f"{_ADVICE[part]}. The last checkpoint is from before it: --resume goes on from there"
         )
-
-    def _gail(self) -> GAIL:
-        assert isinstance(self.model, GAIL)
-        return self.model
 
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:

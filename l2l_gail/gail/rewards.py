@@ -6,11 +6,14 @@ With ``D = sigmoid(l)`` the probability of "expert":
 name     ``r(l)``                             source
 ======== ==================================== ===================================================
 gail     ``softplus(l) = -log(1 - D)``        Ho & Ermon 2016, arXiv 1606.03476; positive
-airl     ``l = log D - log(1 - D)``           Fu et al. 2018, arXiv 1710.11248; either sign
+logit    ``l = log D - log(1 - D)``           Fu et al. 2018, arXiv 1710.11248, algorithm 1
 fairl    ``-l exp(l)``                        Ghasemipour et al. 2020, arXiv 1911.02256
 dail     ``0.5 sigmoid(l) (tanh(l) + 1)``     Chirra et al. 2025, arXiv 2510.00922; in [0, 1]
 constant ``1``                                the no-demonstrations control
 ======== ==================================== ===================================================
+
+``airl`` is an older name of ``logit``. That reward alone makes no AIRL: see
+:class:`~l2l_gail.gail.airl.AIRL` for the method.
 
 The sign matters where episodes end early: a positive reward favours staying alive whatever the
 demonstrations say, which is what the ``constant`` control measures.
@@ -29,13 +32,14 @@ __all__ = ["REWARDS", "SIGNS", "Sign", "reward_of_logits"]
 
 REWARDS: dict[str, Callable[[Tensor], Tensor]] = {
     "gail": F.softplus,
-    "airl": lambda logits: logits,
+    "logit": lambda logits: logits,
     # exp is bounded so that one odd state cannot outweigh a rollout.
     "fairl": lambda logits: -logits * logits.clamp(max=5.0).exp(),
     "dail": lambda logits: 0.5 * logits.sigmoid() * (logits.tanh() + 1.0),
     "constant": torch.ones_like,
 }
 """The rewards by name; one of your own is one more entry."""
+REWARDS["airl"] = REWARDS["logit"]  # runs and models that were begun under this name keep it
 
 
 Sign: TypeAlias = Literal["positive", "negative", "either"]

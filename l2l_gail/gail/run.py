@@ -1,4 +1,4 @@
-"""One training run of a GAIL model in a run folder: measured, logged, checkpointed, resumable."""
+"""One training run of a model in a run folder: measured, logged, checkpointed, resumable."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
 from l2l_gail.event_files import continued_writer
 from l2l_gail.files import fitting
+from l2l_gail.gail.bc import BC
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.health import HealthCallback
 from l2l_gail.ppo import tensor_env_of
@@ -45,7 +46,7 @@ class TrainingRun:
             that leave it out.
     """
 
-    model: GAIL
+    model: GAIL | BC
     folder: RunFolder
     evaluation: TrueReturnCallback
     wall_s: float = 0.0
@@ -135,6 +136,9 @@ class TrainingRun:
     def summary(self, seeds: Sequence[int], references: Mapping[str, float]) -> dict[str, Any]:
         """Measure the policy as it is now, one episode per seed, and return what the run reports.
 
+        Behaviour cloning takes no environment steps: it reports the last of its measurements at
+        step 0, and gradient steps under keys of their own.
+
         Args:
             seeds: Reset seeds, others than those of the learning curve.
             references: Returns of other policies to report beside.
@@ -143,8 +147,14 @@ class TrainingRun:
         final, distance = self.evaluation.evaluate_states(
             lambda obs: model.predict(obs, deterministic=True)[0], seeds
         )
+        steps, curve = model.num_timesteps, self.evaluation.curve
+        cloning: dict[str, Any] = {}
+        if isinstance(model, BC):
+            cloning = {"gradient_steps": steps, "curve_by_gradient_steps": curve}
+            steps, curve = 0, {name: values[-1:] for name, values in curve.items()}
+            curve["steps"] = [0]
         return {
-            "steps": model.num_timesteps,
+            "steps": steps,
             "eval_returns": final.returns,
             "eval_lengths": final.lengths,
             "eval_seeds": list(seeds),
@@ -152,7 +162,8 @@ class TrainingRun:
             **references,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
-            "curve": self.evaluation.curve,
+            "curve": curve,
+            **cloning,
         }
 
     def _save_checkpoint(self) -> None:

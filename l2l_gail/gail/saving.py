@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from l2l_gail.gail.saved_fields import check_saved
 from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
 from l2l_gail.saved_models import SavedModel, read_model
 
-__all__ = ["plain_fields", "saved_file", "write_model"]
+__all__ = ["plain_attributes", "plain_fields", "saved_file", "write_model"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _with_suffix(path: Any) -> Path:
 def plain_fields(
     path: Path, given: Mapping[str, Any], model_class: type
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what SB3's ``load`` is to take for the attributes that it would unpickle.
+    """Return what SB3's ``load`` is to take for the attributes of GAIL that it would unpickle.
 
     Args:
         path: The model's archive.
@@ -119,6 +119,33 @@ def plain_fields(
     Raises:
         InputError: The file is damaged or no model, or an attribute needs unpickling.
     """
+    parts = {"policy", "policy.optimizer", "discriminator", "discriminator_updates"}
+    saved = _read_plain(path, given, model_class, parts)
+    own = _attributes(saved)
+    own["discriminator_config"], added = _todays_settings(saved)
+    return own, added
+
+
+def plain_attributes(
+    path: Path, given: Mapping[str, Any], model_class: type, parts: Set[str]
+) -> dict[str, Any]:
+    """Return what SB3's ``load`` is to take for the attributes of a model that it would unpickle.
+
+    Args:
+        path: The model's archive.
+        given: Attributes that the caller replaces; what the archive says of them does not matter.
+        model_class: The class that loads it.
+        parts: Networks and optimizers that a whole model has.
+
+    Raises:
+        InputError: The file is damaged or no such model, or an attribute needs unpickling.
+    """
+    return _attributes(_read_plain(path, given, model_class, parts))
+
+
+def _read_plain(
+    path: Path, given: Mapping[str, Any], model_class: type, parts: Set[str]
+) -> SavedModel:
     saved = read_model(path, _KNOWN)
     check_saved(path, saved, model_class, given)
     for name, reason in saved.pickled.items():
@@ -127,18 +154,22 @@ def plain_fields(
                 f"{path}: only unpickling would rebuild {name} ({reason}), and that runs code in "
                 "the file; if you trust it, load it with trust_pickle=True"
             )
-    lacking = {"policy", "policy.optimizer", "discriminator", "discriminator_updates"} - set(
-        saved.parameters
-    )
+    lacking = parts - set(saved.parameters)
     if lacking:
-        raise InputError(f"{path} lacks {', '.join(sorted(lacking))}: it is no whole model of GAIL")
+        name = "BC" if "discriminator" not in parts else "GAIL"
+        raise InputError(
+            f"{path} lacks {', '.join(sorted(lacking))}: it is no whole model of {name}"
+        )
+    return saved
+
+
+def _attributes(saved: SavedModel) -> dict[str, Any]:
     own = {name: saved.fields.get(name) for name in saved.described}
     own["_last_obs"] = own["_last_episode_starts"] = None
     for name in ("ep_info_buffer", "ep_success_buffer"):
         window = int(saved.fields.get("_stats_window_size", 100))
         own[name] = deque(own.get(name) or (), maxlen=window)
-    own["discriminator_config"], added = _todays_settings(saved)
-    return own, added
+    return own
 
 
 def _todays_settings(saved: SavedModel) -> tuple[DiscriminatorConfig, dict[str, Any]]:

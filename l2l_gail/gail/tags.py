@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["TAGS"]
+__all__ = ["BC_TAGS", "TAGS"]
 
 TAGS = {
     "disc/loss": "the discriminator's loss, penalties included, on the last batch after its update",
@@ -38,3 +38,8 @@ TAGS = {
 """x is environment steps everywhere. ``meta_loss_after``, ``meta_loss_base``, ``gain`` and
 ``cosine_base`` come with every fourth rollout, ``rule/tracking_*`` as ``--probe-every`` says. The
 ``disc/`` tags are taken after the rollout's updates."""
+
+BC_TAGS = {
+    "bc/loss": "mean squared error of an action's entry, over the 50 gradient steps before",
+}
+"""What behaviour cloning logs besides ``eval/``; x is gradient steps there."""

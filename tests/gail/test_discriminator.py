@@ -224,6 +224,7 @@ def test_rewards_are_their_formulas() -> None:
     d = logits.sigmoid()
     expected = {
         "gail": -(1 - d).log(),
+        "logit": d.log() - (1 - d).log(),
         "airl": d.log() - (1 - d).log(),
         "fairl": -logits * logits.exp(),
         "dail": 0.5 * d * (logits.tanh() + 1),

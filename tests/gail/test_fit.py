@@ -54,7 +54,7 @@ def test_a_reward_that_pays_for_not_finishing_is_warned_of() -> None:
     ends = walk_demos().truncated
     finishing = demos_like_walk(terminals=ends, truncated=np.zeros_like(ends))
     kwargs = {"n_steps": 16, "batch_size": 16}
-    with pytest.warns(UserWarning, match="--reward airl"):
+    with pytest.warns(UserWarning, match="--reward logit"):
         GAIL("MlpPolicy", walk_envs(), finishing, **kwargs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,0 +1,254 @@
+"""Adversarial inverse reinforcement learning: a discriminator that holds a reward function."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from l2l_gail.core import Vars
+from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.gail.config import DiscriminatorConfig
+from l2l_gail.gail.discriminator import Discriminator
+from l2l_gail.gail.gail import GAIL
+from l2l_gail.ppo import TensorEnv, TensorRolloutBuffer
+from l2l_gail.ppo.tanh_network import tanh_layer
+
+__all__ = ["AIRL", "AIRLDiscriminator"]
+
+
+class AIRLDiscriminator(Discriminator):
+    """The logit of AIRL, ``f(s, a, s') - log pi(a|s)`` (Fu et al. 2018, arXiv 1710.11248, eq. 4).
+
+    ``f(s, a, s') = g + gamma (1 - d) h(s') - h(s)`` is a reward ``g`` with the potential-based
+    shaping of ``h``, a tanh network each; ``d`` is 1 where the episode terminated in ``s'``, whose
+    potential is then 0 (a time limit is no termination). The inputs of a transition are
+
+    ======================== ==============
+    part                     width
+    ======================== ==============
+    normalised observation   obs_dim
+    clipped action           act_dim
+    normalised next one      obs_dim
+    ``d``, 0 or 1            1
+    ``log pi(a|s)``          1
+    ======================== ==============
+
+    Args:
+        observation_space: A flat ``Box``.
+        action_space: A flat ``Box``; infinite bounds are not clipped.
+        hidden_sizes: Widths of the tanh layers, of ``g`` and of ``h`` alike.
+        gamma: Discount factor of the policy's return.
+        state_only_reward: ``g(s)`` instead of ``g(s, a)``: what makes the reward independent of the
+            dynamics it was learned under (section 5).
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        action_space: spaces.Box,
+        hidden_sizes: Sequence[int] = (100, 100),
+        *,
+        gamma: float = 0.99,
+        state_only_reward: bool = False,
+    ) -> None:
+        super().__init__(observation_space, action_space)
+        self.gamma = gamma
+        self.state_only_reward = state_only_reward
+        seen_by_g = self.obs_dim + (0 if state_only_reward else self.act_dim)
+        self.g = _layers(seen_by_g, hidden_sizes)
+        self.h = _layers(self.obs_dim, hidden_sizes)
+
+    def transition_inputs(
+        self, obs: Tensor, acts: Tensor, next_obs: Tensor, terminated: Tensor, log_probs: Tensor
+    ) -> Tensor:
+        """Return network inputs ``(B, 2 obs_dim + act_dim + 2)`` of raw transitions.
+
+        Args:
+            obs: Observations, ``(B, obs_dim)``.
+            acts: Actions, ``(B, act_dim)``; clipped here.
+            next_obs: Observations after the actions, before any reset, ``(B, obs_dim)``.
+            terminated: Whether the episode terminated there, ``(B,)``.
+            log_probs: The policy's log-density of the clipped actions, ``(B,)``.
+        """
+        ends = torch.stack([terminated.float(), log_probs], dim=1)
+        return torch.cat([self.inputs(obs, acts), self.statistics(next_obs), ends], dim=1)
+
+    def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return logits ``(B,)`` of transition inputs, under given weights or its own."""
+        return self.shaped_reward(inputs, weights) - inputs[:, -1]
+
+    def shaped_reward(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return ``f`` of transition inputs, ``(B,)``, under given weights or its own."""
+        if weights is None:
+            weights = dict(self.named_parameters())
+        now, acts, after, terminated, _ = inputs.split(
+            [self.obs_dim, self.act_dim, self.obs_dim, 1, 1], dim=1
+        )
+        potentials = self._value("h", torch.cat([now, after]), weights)
+        before, reached = potentials.chunk(2)
+        seen_by_g = now if self.state_only_reward else torch.cat([now, acts], dim=1)
+        shaping = self.gamma * (1.0 - terminated.squeeze(1)) * reached - before
+        return self._value("g", seen_by_g, weights) + shaping
+
+    def reward(self, obs: Tensor, acts: Tensor) -> Tensor:
+        """Return ``g``, the recovered reward, of raw observations and actions, ``(B,)``."""
+        inputs = self.inputs(obs, acts)
+        seen_by_g = inputs[:, : self.obs_dim] if self.state_only_reward else inputs
+        return self._value("g", seen_by_g, dict(self.named_parameters()))
+
+    def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return ``grad f`` in state, action and next state, ``(B, 2 obs_dim + act_dim)``.
+
+        What a penalty is to bound: neither the flag of termination nor the policy's density is
+        a matter of the weights.
+        """
+        return super().input_gradient(inputs, weights)[:, :-2]
+
+    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
+        """Return ``g``: the logit takes the whole transition and the policy's density."""
+        return self.reward(obs, acts)
+
+    @staticmethod
+    def _value(name: str, inputs: Tensor, weights: Vars) -> Tensor:
+        """Return one network's output ``(B,)``."""
+        n_layers = sum(key.startswith(f"{name}.") for key in weights) // 2
+        *hidden, (w_out, b_out) = (
+            (weights[f"{name}.{i}.weight"], weights[f"{name}.{i}.bias"]) for i in range(n_layers)
+        )
+        for w, b in hidden:
+            inputs = tanh_layer(inputs, w, b)
+        return F.linear(inputs, w_out, b_out).squeeze(-1)
+
+
+class AIRL(GAIL):
+    """Adversarial inverse reinforcement learning on PPO (Fu et al. 2018, arXiv 1710.11248).
+
+    GAIL's game with the discriminator of :class:`AIRLDiscriminator`. The policy is paid
+    ``log D - log(1 - D) = f(s, a, s') - log pi(a|s)`` (algorithm 1), so that it maximises the
+    entropy along with ``f``; no other form of the reward makes it AIRL. Any update rule moves the
+    discriminator. ``discriminator.reward`` is what has been learned.
+
+    ``log pi`` is that of the policy that collected the rollout, for demonstrations and policy
+    alike, at the action as the environment applies it, which is after clipping.
+
+    Args:
+        policy: As for ``GAIL``.
+        env: As for ``GAIL``.
+        demonstrations: As for ``GAIL``.
+        discriminator: Its settings; ``reward`` is left out.
+        state_only_reward: Learn ``g(s)`` instead of ``g(s, a)``.
+        **kwargs: Everything else ``GAIL`` takes but a ``discriminator_network``.
+
+    Raises:
+        InputError: As for ``GAIL``; a reward or a network of your own.
+    """
+
+    discriminator: AIRLDiscriminator
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | TensorEnv | str,
+        demonstrations: Demonstrations | str | Path | None = None,
+        *,
+        discriminator: DiscriminatorConfig | None = None,
+        state_only_reward: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.get("discriminator_network") is not None:
+            raise InputError("AIRL brings its own discriminator: leave discriminator_network out")
+        config = discriminator or DiscriminatorConfig(reward="logit")
+        if config.reward not in (DiscriminatorConfig().reward, "logit", "airl"):
+            raise InputError(
+                f"AIRL pays the logit, not {config.reward!r}: leave the reward out, or use GAIL"
+            )
+        self.state_only_reward = state_only_reward
+        config = dataclasses.replace(config, reward="logit")
+        super().__init__(policy, env, demonstrations, discriminator=config, **kwargs)
+
+    def _make_discriminator(self) -> AIRLDiscriminator:
+        assert isinstance(self.observation_space, spaces.Box)
+        assert isinstance(self.action_space, spaces.Box)
+        return AIRLDiscriminator(
+            self.observation_space,
+            self.action_space,
+            self.discriminator_config.hidden_sizes,
+            gamma=self.gamma,
+            state_only_reward=self.state_only_reward,
+        )
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        prepared = super()._setup_learn(*args, **kwargs)
+        demos = self.demonstrations
+        assert demos is not None
+        self._expert = [
+            torch.as_tensor(array, dtype=torch.float32, device=self.device)
+            for array in (demos.obs, demos.acts, demos.next_obs, demos.terminals)
+        ]
+        return prepared
+
+    def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
+        self._expert_inputs = self._transition_inputs(*self._expert)
+        return super().rollout_rewards(buffer)
+
+    def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
+        assert isinstance(buffer.observations, Tensor)
+        assert isinstance(buffer.final_obs, Tensor)
+        obs, acts, next_obs = (
+            buffer.by_env(part).flatten(1).float()
+            for part in (buffer.observations, buffer.actions, buffer.final_obs)
+        )
+        terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
+        return self._transition_inputs(obs, acts, next_obs, terminated)
+
+    @torch.no_grad()
+    def _transition_inputs(
+        self, obs: Tensor, acts: Tensor, next_obs: Tensor, terminated: Tensor
+    ) -> Tensor:
+        assert self.observation_space.shape is not None
+        assert self.action_space.shape is not None
+        applied = acts.clamp(self.discriminator.low, self.discriminator.high)
+        distribution = self.policy.get_distribution(obs.view(-1, *self.observation_space.shape))
+        log_probs = distribution.log_prob(applied.view(-1, *self.action_space.shape))
+        return self.discriminator.transition_inputs(obs, applied, next_obs, terminated, log_probs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self.policy.squash_output:
+            raise InputError("AIRL needs the density of the action: a policy without squashing")
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_expert"]
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "AIRL",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train for a number of environment steps, as ``PPO.learn``."""
+        return super().learn(
+            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+        )
+
+
+def _layers(width: int, hidden_sizes: Sequence[int]) -> nn.ModuleList:
+    widths = [width, *hidden_sizes, 1]
+    return nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths))

@@ -1,0 +1,240 @@
+"""Behaviour cloning as an algorithm of its own, with the surface of stable-baselines3."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+from tqdm import tqdm
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.files import fitting
+from l2l_gail.gail.behaviour_cloning import Cloning, check_clonable, cloning_optimizer
+from l2l_gail.gail.fit import env_spec, fit_statistics, read_demonstrations
+from l2l_gail.gail.saving import plain_attributes, saved_file, write_model
+from l2l_gail.mujoco_warnings import handle_mujoco_warnings
+from l2l_gail.ppo import NormalizedPolicy, TensorEnv, TensorPPO
+
+__all__ = ["BC"]
+
+_PIECE = 50
+"""Gradient steps between two calls of the callbacks."""
+
+
+class BC(BaseAlgorithm):
+    """Behaviour cloning (Pomerleau 1989): a policy's mean action fitted to an expert's actions.
+
+    The fit of :func:`~l2l_gail.gail.behaviour_cloning.behaviour_cloning`, which GAIL's warm start
+    takes too, with SB3's ``learn``, ``predict``, ``save``, ``load``, callbacks and logger. There is
+    no interaction with the environment, which gives its spaces only: here ``num_timesteps``, and
+    with it every x of the logger, counts *gradient steps*. Callbacks have ``on_rollout_start``
+    before every 50 of them and ``on_step`` after.
+
+    Args:
+        policy: ``"MlpPolicy"``, which normalises observations by the demonstrations' statistics, or
+            a Gaussian policy class of your own.
+        env: As for ``GAIL``; ``None`` only to load a model for ``predict``.
+        demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only to
+            load a model.
+        learning_rate: Adam's rate at the start; it falls linearly to 0 over the steps asked for.
+        batch_size: Pairs a step, drawn with replacement.
+        seed: Seed of the policy's weights and of the batches.
+        policy_kwargs: As in ``PPO``.
+        tensorboard_log: As in ``PPO``.
+        verbose: As in ``PPO``.
+        device: Where the model computes.
+
+    Raises:
+        InputError: If environment and demonstrations do not fit, or the policy is not Gaussian.
+    """
+
+    policy: ActorCriticPolicy
+    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": NormalizedPolicy}
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | TensorEnv | str | None,
+        demonstrations: Demonstrations | str | Path | None = None,
+        *,
+        learning_rate: float = 1e-3,
+        batch_size: int = 256,
+        seed: int | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        handle_mujoco_warnings()
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            learning_rate,
+            policy_kwargs=policy_kwargs,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+        )
+        self.demonstrations = read_demonstrations(demonstrations)
+        self.batch_size = batch_size
+        if _init_setup_model:
+            if self.demonstrations is None:
+                raise InputError("BC needs demonstrations to imitate")
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        self._check_fit()
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        self.policy = self.policy_class(  # type: ignore[assignment]
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        ).to(self.device)
+        check_clonable(self.policy)
+        if self.demonstrations is not None:
+            fit_statistics(self.demonstrations, self.policy)
+        self.optimizer = cloning_optimizer(self.policy, float(self.lr_schedule(1.0)))
+
+    def _check_fit(self) -> None:
+        """Refuse an environment that the demonstrations do not fit."""
+        if self.demonstrations is not None and self.env is not None:
+            spec = env_spec(self.env)
+            self.demonstrations.check_env(
+                None if spec is None else spec.id,
+                self.observation_space,
+                self.action_space,
+                None if spec is None else spec.kwargs,
+            )
+
+    @staticmethod
+    def _wrap_env(
+        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
+    ) -> VecEnv:
+        """Return the environment as a ``VecEnv``: SB3 calls this."""
+        return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "BC",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Fit the policy.
+
+        Args:
+            total_timesteps: Gradient steps.
+            callback: As in ``PPO.learn``.
+            log_interval: Pieces of 50 gradient steps between two points in the log.
+            tb_log_name: As in ``PPO.learn``.
+            reset_num_timesteps: As in ``PPO.learn``; false goes on where the last call has ended,
+                batches and optimizer included, and the rate falls to 0 over all steps.
+            progress_bar: Show one.
+
+        Raises:
+            InputError: The model was loaded without demonstrations.
+        """
+        if self.demonstrations is None:
+            raise InputError(
+                "this model was loaded without demonstrations; to fit it, load it with "
+                "BC.load(path, env=env, demonstrations=demonstrations)"
+            )
+        total, calls = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, False
+        )
+        fit = Cloning(
+            self.policy,
+            self.demonstrations,
+            batch_size=self.batch_size,
+            learning_rate=float(self.lr_schedule(1.0)),
+            seed=self.seed or 0,
+            optimizer=self.optimizer,
+        )
+        fit.skip(self.num_timesteps)
+        calls.on_training_start(locals(), globals())
+        with tqdm(total=total, initial=self.num_timesteps, disable=not progress_bar) as bar:
+            while self.num_timesteps < total:
+                calls.on_rollout_start()
+                before = self.num_timesteps
+                if not self._fit_piece(fit, total, calls):
+                    break
+                calls.on_rollout_end()
+                bar.update(self.num_timesteps - before)
+                if self._n_updates % log_interval == 0:
+                    self.logger.dump(self.num_timesteps)
+        calls.on_training_end()
+        return self
+
+    def _fit_piece(self, fit: Cloning, total: int, callback: BaseCallback) -> bool:
+        """Take the gradient steps between two calls of the callbacks; False if one says stop."""
+        steps = range(self.num_timesteps, min(self.num_timesteps + _PIECE, total))
+        self.policy.set_training_mode(True)
+        losses = [fit.step(step / total) for step in steps]
+        self.policy.set_training_mode(False)
+        self.num_timesteps += len(steps)
+        self._n_updates += 1
+        self._update_current_progress_remaining(self.num_timesteps, total)
+        self.logger.record("bc/loss", torch.stack(losses).mean().item())
+        callback.update_locals(locals())
+        return callback.on_step()
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls,
+        path: Any,
+        env: GymEnv | TensorEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        trust_pickle: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a saved model, as ``PPO.load``, but without unpickling anything.
+
+        Args:
+            path: File written by ``save``.
+            env: Environment of the demonstrations to go on with; none is needed to act.
+            device: Where the model computes.
+            custom_objects: As in ``PPO.load``.
+            *args: As in ``PPO.load``.
+            trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
+                policy class or a schedule of your own needs it; nothing else does.
+            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
+
+        Raises:
+            InputError: The file is missing, damaged or no model of BC, or needs unpickling.
+        """
+        if "demonstrations" in kwargs:
+            kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
+        given = dict(custom_objects or {})
+        with saved_file(path) as file:
+            if not trust_pickle:
+                parts = {"policy", "optimizer"}
+                given = plain_attributes(file, {**given, **kwargs}, cls, parts) | given
+            with fitting(file):
+                return super().load(file, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
+
+    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the model, as ``PPO.save``, with a checksum."""
+        archive = io.BytesIO()
+        super().save(archive, *args, **kwargs)
+        write_model(path, archive.getvalue())
+
+    def _excluded_save_params(self) -> list[str]:
+        """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
+        return [*super()._excluded_save_params(), "optimizer", "demonstrations"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "optimizer"], []

@@ -1,0 +1,312 @@
+"""AIRL: its logit against formulas and a peer, what its optimum is, and its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from l2l_gail.core import Vars, build_rule
+from l2l_gail.errors import InputError
+from l2l_gail.gail import (
+    AIRL,
+    GAIL,
+    AIRLDiscriminator,
+    DiscriminatorConfig,
+    DiscriminatorGame,
+    TransitionBatch,
+)
+from tests.gail.models import ROLLOUT, SMALL, make, weights_of
+from tests.gail.support import walk_demos, walk_envs
+
+OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+ACT = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def transitions(n: int = 6) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "obs": torch.randn(n, 3, generator=generator),
+        "acts": 2 * torch.rand(n, 2, generator=generator) - 1,
+        "next_obs": torch.randn(n, 3, generator=generator),
+        "terminated": torch.arange(n) % 3 == 0,
+        "log_probs": torch.randn(n, generator=generator),
+    }
+
+
+def network(**kwargs: Any) -> AIRLDiscriminator:
+    torch.manual_seed(0)
+    return AIRLDiscriminator(OBS, ACT, (8, 5), **kwargs)
+
+
+def by_hand(layers: torch.nn.ModuleList, x: Tensor) -> np.ndarray:
+    out = x.double().numpy()
+    for i, layer in enumerate(layers):
+        out = out @ layer.weight.detach().double().numpy().T + layer.bias.detach().double().numpy()
+        if i < len(layers) - 1:
+            out = np.tanh(out)
+    return out[:, 0]
+
+
+@pytest.mark.parametrize("state_only", [False, True])
+def test_the_logit_is_the_shaped_reward_minus_the_policys_density(state_only: bool) -> None:
+    own, t = network(gamma=0.9, state_only_reward=state_only), transitions()
+    g = by_hand(own.g, t["obs"] if state_only else torch.cat([t["obs"], t["acts"]], 1))
+    shaping = 0.9 * np.where(t["terminated"], 0.0, by_hand(own.h, t["next_obs"]))
+    expected = g + shaping - by_hand(own.h, t["obs"]) - t["log_probs"].double().numpy()
+    logits = own.logits_expert_is_high(own.transition_inputs(**t))
+    np.testing.assert_allclose(logits.detach(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(own.reward(t["obs"], t["acts"]).detach(), g, rtol=1e-5, atol=1e-6)
+
+
+def test_its_shaped_reward_is_that_of_imitation() -> None:
+    reward_nets = pytest.importorskip("imitation.rewards.reward_nets")
+    own, t = network(gamma=0.9), transitions()
+    peer = reward_nets.BasicShapedRewardNet(
+        OBS,
+        ACT,
+        reward_hid_sizes=(8, 5),
+        potential_hid_sizes=(8, 5),
+        discount_factor=0.9,
+        activation=torch.nn.Tanh,
+    )
+    for mine, theirs in ((own.g, peer.base), (own.h, peer.potential)):
+        linear = [m for m in theirs.modules() if isinstance(m, torch.nn.Linear)]
+        for layer, other in zip(mine, linear, strict=True):
+            other.load_state_dict(layer.state_dict())
+    expected = peer(t["obs"], t["acts"], t["next_obs"], t["terminated"])
+    found = own.shaped_reward(own.transition_inputs(**t))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_terminal_states_potential_is_zero_and_a_time_limits_is_not() -> None:
+    own, t = network(), transitions()
+    other = own.transition_inputs(**{**t, "next_obs": t["next_obs"] + 1.0})
+    changed = own.shaped_reward(other) != own.shaped_reward(own.transition_inputs(**t))
+    assert changed.tolist() == (~t["terminated"]).tolist()
+
+
+def test_the_input_gradient_is_that_of_the_shaped_reward() -> None:
+    own, t = network().double(), {k: v.double() for k, v in transitions().items()}
+    inputs = own.transition_inputs(**t).double()
+    gradient = own.input_gradient(inputs)
+    assert gradient.shape == (6, 8)
+    for column in range(8):
+        step = torch.zeros_like(inputs)
+        step[:, column] = 1e-6
+        slope = (own.shaped_reward(inputs + step) - own.shaped_reward(inputs - step)) / 2e-6
+        torch.testing.assert_close(gradient[:, column], slope, rtol=1e-6, atol=1e-8)
+
+
+class Chain:
+    """Four states in a row, three moves (left, stay, right), and a soft-optimal expert.
+
+    Its soft value iteration is written out here: ``Q = r + gamma V(s')``, ``V = log sum_a exp Q``,
+    ``pi = exp(Q - V)``, so that ``log pi`` is the soft advantage (Fu et al. 2018, section 4).
+    """
+
+    gamma = 0.8
+    reward = np.array([0.5, -1.0, 0.0, 1.5])
+    n_states, n_moves = 4, 3
+
+    def __init__(self) -> None:
+        states, moves = np.meshgrid(np.arange(4), np.arange(3), indexing="ij")
+        self.states, self.moves = states.ravel(), moves.ravel()
+        self.next_states = np.clip(self.states + self.moves - 1, 0, 3)
+        self.value = np.zeros(4)
+        for _ in range(500):
+            q = (self.reward[self.states] + self.gamma * self.value[self.next_states]).reshape(4, 3)
+            self.value = np.log(np.exp(q).sum(1))
+        self.advantage = q - self.value[:, None]  # (4, 3)
+
+    def rows(self, policy: np.ndarray, total: int) -> np.ndarray:
+        """Indices of pairs, so many of each as is due to it under uniform states."""
+        counts = np.round(total / self.n_states * policy.ravel()).astype(int)
+        return np.repeat(np.arange(12), counts)
+
+    def discriminator(self, **kwargs: Any) -> AIRLDiscriminator:
+        """Linear networks on one-hot inputs: a table."""
+        one_hot = (spaces.Box(0.0, 1.0, (n,), np.float32) for n in (self.n_states, self.n_moves))
+        return AIRLDiscriminator(*one_hot, (), gamma=self.gamma, **kwargs).double()
+
+    def inputs(self, own: AIRLDiscriminator, rows: np.ndarray, log_policy: np.ndarray) -> Tensor:
+        eye, moves = torch.eye(4, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+        return torch.cat(
+            [
+                eye[self.states[rows]],
+                moves[self.moves[rows]],
+                eye[self.next_states[rows]],
+                torch.zeros(len(rows), 1, dtype=torch.float64),
+                torch.as_tensor(log_policy.ravel()[rows])[:, None],
+            ],
+            dim=1,
+        )
+
+    def optimum(self, own: AIRLDiscriminator, policy: np.ndarray) -> Vars:
+        """Minimise the game's own loss to the end: logistic regression, hence convex."""
+        config = DiscriminatorConfig(penalty="none", reward="logit")
+        game = DiscriminatorGame(own, config)
+        expert = self.inputs(own, self.rows(np.exp(self.advantage), 40_000), np.log(policy))
+        drawn = self.inputs(own, self.rows(policy, 40_000), np.log(policy))
+        batch = TransitionBatch(expert, drawn, drawn)
+        weights = {name: torch.zeros_like(p) for name, p in own.named_parameters()}
+        for weight in weights.values():
+            weight.requires_grad_()
+        optimizer = torch.optim.LBFGS(
+            list(weights.values()),
+            max_iter=300,
+            tolerance_grad=1e-10,
+            line_search_fn="strong_wolfe",
+        )
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            value = game.follower_loss(weights, batch)
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        return {name: weight.detach() for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize("policy", ["uniform", "skewed", "expert"])
+def test_the_optimal_discriminator_holds_the_experts_advantage(policy: str) -> None:
+    """Whatever the policy is: ``f* = log pi_E(a|s) = A(s, a)``, since its density is taken out."""
+    chain = Chain()
+    policies = {
+        "uniform": np.full((4, 3), 1 / 3),
+        "skewed": np.tile([0.2, 0.3, 0.5], (4, 1)),
+        "expert": np.exp(chain.advantage),
+    }
+    for state_only in (False, True):
+        own = chain.discriminator(state_only_reward=state_only)
+        best = chain.optimum(own, policies[policy])
+        every = chain.inputs(own, np.arange(12), np.log(policies[policy]))
+        f = own.shaped_reward(every, best).reshape(4, 3).numpy()
+        np.testing.assert_allclose(f, chain.advantage, atol=5e-3)
+
+
+def test_a_state_only_reward_is_recovered_up_to_a_constant_and_its_potential_is_the_value() -> None:
+    chain = Chain()
+    own = chain.discriminator(state_only_reward=True)
+    best = chain.optimum(own, np.full((4, 3), 1 / 3))
+    reward = (best["g.0.weight"][0] + best["g.0.bias"]).numpy()
+    value = (best["h.0.weight"][0] + best["h.0.bias"]).numpy()
+    np.testing.assert_allclose(reward - reward[0], chain.reward - chain.reward[0], atol=2e-2)
+    np.testing.assert_allclose(value - value[0], chain.value - chain.value[0], atol=2e-2)
+    # The two constants belong together: c_g = (1 - gamma) c_h.
+    constant = (reward - chain.reward).mean()
+    assert constant == pytest.approx((1 - chain.gamma) * (value - chain.value).mean(), abs=5e-3)
+
+
+def make_airl(**kwargs: Any) -> AIRL:
+    kwargs.setdefault("discriminator", SMALL)
+    return AIRL(
+        "MlpPolicy",
+        walk_envs(),
+        walk_demos(),
+        n_steps=16,
+        batch_size=16,
+        n_epochs=2,
+        seed=0,
+        device="cpu",
+        **kwargs,
+    )
+
+
+def test_the_policy_is_paid_the_logit_of_its_own_transition() -> None:
+    model = make_airl()
+    _, callback = model._setup_learn(1)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
+    buffer, own = model.rollout_buffer, model.discriminator
+    cut = buffer.time_limits
+    assert cut.any()
+    std = model.policy.log_std.exp()
+    for t in range(16):
+        for i in range(2):
+            if cut[t, i]:  # its reward holds the value of the next state too
+                continue
+            obs, after = buffer.observations[t, i][None], buffer.final_obs[t, i][None]
+            act = buffer.actions[t, i][None].clamp(-0.5, 1.0)
+            with torch.no_grad():
+                mean = model.policy.get_distribution(obs).mode()
+                normal = torch.distributions.Normal(mean, std)
+                f = (
+                    by_hand(own.g, own.inputs(obs, act))
+                    + model.gamma * by_hand(own.h, own.statistics(after))
+                    - by_hand(own.h, own.statistics(obs))
+                )
+                expected = f - normal.log_prob(act).sum(1).numpy()
+            assert buffer.rewards[t, i].item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_a_termination_reaches_the_discriminator_and_a_time_limit_does_not() -> None:
+    model = make_airl()
+    _, callback = model._setup_learn(1)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
+    flags = model._rollout_inputs(model.rollout_buffer)[:, -2]
+    assert not flags.any()  # the walk ends at its time limit only
+    model.rollout_buffer.time_limits[:] = False
+    flags = model._rollout_inputs(model.rollout_buffer)[:, -2]
+    expected = model.rollout_buffer.by_env(model.rollout_buffer.dones).float()
+    assert torch.equal(flags, expected)
+    assert flags.any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "kwargs"),
+    [
+        ("adam", {"lr": 3e-3}),
+        ("muon", {"lr": 1e-2}),
+        ("coordinate_mlp", {"lr": 3e-3}),
+        ("matrix_rule", {"lr": 1e-2}),
+    ],
+)
+def test_every_kind_of_rule_trains_it(rule: str, kwargs: dict[str, float]) -> None:
+    model = make_airl(rule=build_rule(rule, **kwargs))
+    before = {name: value.clone() for name, value in weights_of(model).items()}
+    learned = {name: value.clone() for name, value in model.rule.named_parameters()}
+    model.learn(4 * ROLLOUT)
+    after = weights_of(model)
+    own = [name for name in after if name.startswith(("disc.g.", "disc.h."))]
+    assert len(own) == 12
+    assert all(not torch.equal(before[name], after[name]) for name in own)
+    assert all(bool(value.isfinite().all()) for value in after.values())
+    trained = dict(model.discriminator_updates.trainer.rule.named_parameters())
+    assert all(not torch.equal(learned[name], trained[name]) for name in learned)
+
+
+def test_save_and_load_give_the_same_reward(tmp_path: Path) -> None:
+    model = make_airl(state_only_reward=True, gamma=0.9).learn(2 * ROLLOUT)
+    model.save(tmp_path / "airl")
+    again = AIRL.load(tmp_path / "airl", device="cpu")
+    assert again.discriminator.state_only_reward
+    assert again.discriminator.gamma == 0.9
+    obs, acts = torch.randn(5, 2), torch.rand(5, 1)
+    assert torch.equal(again.discriminator.reward(obs, acts), model.discriminator.reward(obs, acts))
+    again = AIRL.load(tmp_path / "airl", walk_envs(), demonstrations=walk_demos(), device="cpu")
+    again.learn(ROLLOUT, reset_num_timesteps=False)
+    assert again.num_timesteps == 3 * ROLLOUT
+
+
+def test_a_model_of_gail_is_no_model_of_airl(tmp_path: Path) -> None:
+    make(GAIL).save(tmp_path / "gail")
+    with pytest.raises(InputError, match="gail"):
+        AIRL.load(tmp_path / "gail", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"discriminator": DiscriminatorConfig(reward="dail")}, "AIRL pays the logit, not 'dail'"),
+        ({"discriminator_network": torch.nn.Linear(1, 1)}, "brings its own discriminator"),
+    ],
+)
+def test_what_would_not_be_airl_is_refused(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_airl(**kwargs)

@@ -1,0 +1,123 @@
+"""BC as an algorithm: the fit, its surface, what it saves and how it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from torch import nn
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.gail import BC, GAIL, behaviour_cloning
+from tests.gail.models import make
+from tests.gail.support import walk_demos, walk_envs
+
+LINEAR = {"net_arch": [], "activation_fn": nn.Identity}
+
+
+def make_bc(demos: Demonstrations | None = None, **kwargs: Any) -> BC:
+    demos = walk_demos() if demos is None else demos
+    return BC("MlpPolicy", walk_envs(), demos, batch_size=16, seed=0, device="cpu", **kwargs)
+
+
+def noisy_demos() -> Demonstrations:
+    """The walk with actions that are a line in the state, and noise."""
+    demos = walk_demos()
+    noise = np.random.default_rng(1).normal(size=demos.acts.shape) * 0.05
+    acts = (0.1 + 0.2 * demos.obs[:, :1] + noise).astype(np.float32)
+    fields = {name: getattr(demos, name) for name in demos.__dataclass_fields__}
+    return Demonstrations(**{**fields, "acts": acts})
+
+
+def assert_same(one: BC | GAIL, other: BC | GAIL) -> None:
+    left, right = one.policy.state_dict(), other.policy.state_dict()
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def test_a_linear_policy_finds_the_least_squares_solution() -> None:
+    demos = noisy_demos()
+    model = make_bc(demos, policy_kwargs=LINEAR, learning_rate=1e-2).learn(3_000)
+    design = np.column_stack([demos.obs[:, 0], np.ones(len(demos))])  # the other entry is a copy
+    solution, residual, *_ = np.linalg.lstsq(design, demos.acts[:, 0], rcond=None)
+    with torch.no_grad():
+        mean = model.policy.get_distribution(torch.as_tensor(demos.obs)).mode().numpy()[:, 0]
+    np.testing.assert_allclose(mean, design @ solution, atol=5e-3)
+    assert np.square(mean - demos.acts[:, 0]).sum() == pytest.approx(residual[0], rel=1e-2)
+
+
+def test_it_is_the_fit_of_the_function_bit_for_bit() -> None:
+    by_class = make_bc().learn(120)
+    by_function = make_bc()
+    behaviour_cloning(by_function.policy, walk_demos(), steps=120, batch_size=16)
+    assert_same(by_class, by_function)
+
+
+def test_its_policy_begins_where_gails_does() -> None:
+    assert_same(make_bc(), make(GAIL))
+
+
+def test_value_network_and_noise_stay_as_they_are() -> None:
+    model = make_bc()
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    model.learn(60)
+    for name, value in model.policy.state_dict().items():
+        stays = "value" in name or name == "log_std" or "statistics" in name
+        assert torch.equal(value, before[name]) is stays, name
+
+
+def test_callbacks_see_every_piece_and_may_stop_the_fit() -> None:
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 100
+
+    model = make_bc().learn(1_000, callback=Stop())
+    assert model.num_timesteps == 100
+
+
+def test_a_fit_in_two_parts_is_the_whole_one(tmp_path: Path) -> None:
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 50
+
+    whole = make_bc().learn(150)
+    part = make_bc().learn(150, callback=Stop())
+    part.save(tmp_path / "bc")
+    again = BC.load(tmp_path / "bc", env=walk_envs(), demonstrations=walk_demos(), device="cpu")
+    again.learn(100, reset_num_timesteps=False)
+    assert again.num_timesteps == 150
+    assert_same(again, whole)
+
+
+def test_a_loaded_model_acts_without_demonstrations_and_says_that_it_cannot_learn(
+    tmp_path: Path,
+) -> None:
+    model = make_bc().learn(60)
+    model.save(tmp_path / "bc.zip")
+    again = BC.load(tmp_path / "bc.zip", device="cpu")
+    obs = walk_demos().obs[:5]
+    expected, _ = model.predict(obs, deterministic=True)
+    np.testing.assert_array_equal(again.predict(obs, deterministic=True)[0], expected)
+    with pytest.raises(InputError, match="loaded without demonstrations"):
+        again.learn(10)
+
+
+def test_another_algorithms_archive_is_refused_in_one_line(tmp_path: Path) -> None:
+    make(GAIL).save(tmp_path / "gail.zip")
+    with pytest.raises(InputError, match="lacks optimizer: it is no whole model of BC"):
+        BC.load(tmp_path / "gail.zip")
+    make_bc().save(tmp_path / "bc.zip")
+    with pytest.raises(InputError, match="it is no whole model of GAIL"):
+        GAIL.load(tmp_path / "bc.zip")
+
+
+def test_it_needs_demonstrations_that_fit() -> None:
+    with pytest.raises(InputError, match="BC needs demonstrations"):
+        BC("MlpPolicy", walk_envs())
+    with pytest.raises(InputError, match="Hopper"):
+        make_bc(Demonstrations.load("Hopper-v5"))
