@@ -12,9 +12,15 @@ from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.health import HealthCallback
 from l2l_gail.gail.l2l_gail import L2LGAIL
+from l2l_gail.gail.learned_reward import LearnedReward
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
 from l2l_gail.gail.references import measure_references
+from l2l_gail.gail.reward_wrappers import (
+    LearnedRewardWrapper,
+    RelabellingReplayBuffer,
+    VecLearnedReward,
+)
 from l2l_gail.gail.rewards import REWARDS, reward_of_logits
 from l2l_gail.gail.run import TrainingRun
 from l2l_gail.gail.tracking import TrackingCallback
@@ -32,14 +38,18 @@ __all__ = [
     "DiscriminatorConfig",
     "DiscriminatorGame",
     "HealthCallback",
+    "LearnedReward",
+    "LearnedRewardWrapper",
     "MethodFlags",
     "ModuleDiscriminator",
+    "RelabellingReplayBuffer",
     "RuleTraining",
     "TanhDiscriminator",
     "TaskFlags",
     "TrackingCallback",
     "TrainingRun",
     "TransitionBatch",
+    "VecLearnedReward",
     "behaviour_cloning",
     "check_demonstrated",
     "measure_references",

@@ -1,0 +1,236 @@
+"""The learned reward as a function of transitions, for any algorithm to train on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.type_aliases import GymEnv
+from torch import Tensor
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
+from l2l_gail.gail.gail import GAIL
+from l2l_gail.gail.rewards import reward_of_logits
+from l2l_gail.gail.saving import saved_file
+from l2l_gail.ppo import TensorEnv
+from l2l_gail.saved_models import read_model_parts
+
+__all__ = ["LearnedReward", "RewardTraining"]
+
+
+class LearnedReward:
+    """What a discriminator pays for a transition; it can go on learning from a policy's own.
+
+    A model's discriminator, its update rule and its reward, without its policy: the game of GAIL
+    with any algorithm in the policy's place. The model is shared, not copied, so that the reward of
+    one that is training changes with it.
+
+    ========= ========================================================================
+    model     reward
+    ========= ========================================================================
+    GAIL      ``DiscriminatorConfig.reward`` of the logit at ``(s, a)``
+    AIRL      ``g``, the recovered reward; with ``shaped`` the whole ``f(s, a, s')``
+    ========= ========================================================================
+
+    Args:
+        model: A model of ``GAIL``, ``L2LGAIL`` or ``AIRL``.
+        shaped: AIRL's ``f`` instead of ``g``. Both have the same optimal policies (Ng et al. 1999);
+            the shaping makes learning quicker where the dynamics are those it was learned under.
+
+    Attributes:
+        log: What there was to log at the last update, by TensorBoard tag.
+
+    Raises:
+        InputError: ``shaped`` with a model that is not of AIRL.
+    """
+
+    def __init__(self, model: GAIL, *, shaped: bool = False) -> None:
+        if shaped and not isinstance(model, AIRL):
+            raise InputError("only the reward of AIRL is shaped: leave shaped out")
+        self.model = model
+        self.shaped = shaped
+        self.log: dict[str, float] = {}
+        self._expert_inputs: Tensor | None = None
+
+    @classmethod
+    def for_env(
+        cls,
+        env: GymEnv | TensorEnv | str,
+        demonstrations: Demonstrations | str | Path,
+        **gail_kwargs: Any,
+    ) -> Self:
+        """Return a new reward, untrained.
+
+        Args:
+            env: Where a policy is to be trained, by whatever algorithm; it gives the spaces.
+            demonstrations: What to imitate, or the path or embedded name of it.
+            **gail_kwargs: Of ``GAIL``: ``rule``, ``rule_training``, ``discriminator``, ``seed``,
+                ``device``, ...
+
+        Raises:
+            InputError: If environment and demonstrations do not fit.
+        """
+        model = GAIL("MlpPolicy", env, demonstrations, **gail_kwargs)
+        model.env = None  # its policy is to act nowhere
+        return cls(model)
+
+    @classmethod
+    def load(
+        cls,
+        path: Any,
+        demonstrations: Demonstrations | str | Path | None = None,
+        *,
+        device: torch.device | str = "auto",
+        shaped: bool = False,
+    ) -> Self:
+        """Return the reward in a saved model of ``GAIL``, ``L2LGAIL`` or ``AIRL``.
+
+        Args:
+            path: File that the model's ``save`` wrote.
+            demonstrations: What to go on learning from; without them the reward stays as it is.
+            device: Where it computes.
+            shaped: As in the constructor.
+
+        Raises:
+            InputError: The file is missing, damaged or no such model.
+        """
+        with saved_file(path) as file:
+            is_airl = "state_only_reward" in read_model_parts(file, _is_policy)[0]
+            algorithm = AIRL if is_airl else GAIL
+            model = algorithm.load(file, device=device, demonstrations=demonstrations)
+        return cls(model, shaped=shaped)
+
+    def save(self, path: Any) -> None:
+        """Save it, for :meth:`load`: the file is that of a model of ``GAIL``."""
+        self.model.save(path)
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether :meth:`update` can be called: it needs demonstrations, and is not for AIRL."""
+        return self.model.demonstrations is not None and not isinstance(self.model, AIRL)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        obs: Any,
+        acts: Any,
+        next_obs: Any = None,
+        terminated: Any = None,
+    ) -> NDArray[np.float32]:
+        """Return the rewards of transitions, ``(B,)``.
+
+        Args:
+            obs: Raw observations, ``(B, *obs_shape)``, arrays or tensors.
+            acts: Actions in the environment's own unit, ``(B, *act_shape)``; clipped here.
+            next_obs: Observations after the actions, before any reset; only a shaped reward looks.
+            terminated: Whether the episode terminated there, and not by a time limit, ``(B,)``.
+
+        Raises:
+            InputError: A shaped reward, and no ``next_obs`` or ``terminated``.
+        """
+        states, actions = self._rows(obs), self._rows(acts)
+        discriminator = self.model.discriminator
+        if not isinstance(discriminator, AIRLDiscriminator):
+            logits = discriminator(states, actions)
+            rewards = reward_of_logits(logits, self.model.discriminator_config.reward)
+        elif not self.shaped:
+            rewards = discriminator.reward(states, actions)
+        else:
+            if next_obs is None or terminated is None:
+                raise InputError("a shaped reward needs next_obs and terminated")
+            ends = self._rows(terminated)[:, 0]
+            inputs = discriminator.transition_inputs(
+                states, actions, self._rows(next_obs), ends, torch.zeros_like(ends)
+            )
+            rewards = discriminator.shaped_reward(inputs)
+        return rewards.cpu().numpy()
+
+    def update(self, obs: Any, acts: Any) -> dict[str, float]:
+        """Update the discriminator on transitions of the policy, as GAIL does after a rollout.
+
+        Args:
+            obs: Raw observations, ``(B, *obs_shape)``, the steps of one episode in their order.
+            acts: Actions in the environment's own unit, ``(B, *act_shape)``.
+
+        Returns:
+            What there is to log, by TensorBoard tag; also in ``log``.
+
+        Raises:
+            InputError: There are no demonstrations, or the model is of AIRL, whose discriminator
+                needs the density of the policy: train that with ``AIRL`` itself.
+        """
+        if isinstance(self.model, AIRL):
+            raise InputError(
+                "AIRL's discriminator needs the policy's density, which other algorithms do not "
+                "give: train the reward with AIRL, and use it as it is"
+            )
+        if self.model.demonstrations is None:
+            raise InputError("this reward was loaded without demonstrations, and cannot learn")
+        if self._expert_inputs is None:
+            self._expert_inputs = self.model.expert_inputs()
+        with torch.no_grad():
+            inputs = self.model.discriminator.inputs(self._rows(obs), self._rows(acts))
+        _, self.log = self.model.discriminator_updates.update(self._expert_inputs, inputs)
+        return self.log
+
+    def _rows(self, array: Any) -> Tensor:
+        """Return one flat row for each transition."""
+        rows = torch.as_tensor(array, dtype=torch.float32, device=self.model.device)
+        return rows.reshape(len(rows), -1)
+
+
+class RewardTraining:
+    """Keeps the last transitions of a policy and updates the reward on them now and then.
+
+    Args:
+        reward: The reward.
+        update_every: Transitions between two updates; 0 leaves the reward as it is.
+        window: How many of the last transitions an update draws from; those since the last update
+            by default.
+
+    Raises:
+        InputError: Numbers below 0, or a reward that cannot learn and is to.
+    """
+
+    def __init__(self, reward: LearnedReward, update_every: int, window: int | None) -> None:
+        if update_every < 0 or (window is not None and window < 1):
+            raise InputError("update_every must be 0 or more, and window at least 1")
+        if update_every and not reward.is_trainable:
+            raise InputError(
+                "this reward cannot learn, being of AIRL or without demonstrations: give "
+                "update_every=0 to train on it as it is"
+            )
+        self.reward = reward
+        self.update_every = update_every
+        self.window = window or update_every
+        self._steps: deque[tuple[np.ndarray, np.ndarray]] = deque()
+        self._new = 0
+
+    def add(self, obs: np.ndarray, acts: np.ndarray) -> None:
+        """Take one step of ``N`` environments, ``(N, *shape)`` each, and update if it is time."""
+        if not self.update_every:
+            return
+        self._steps.append((np.array(obs), np.array(acts)))
+        while len(self._steps) > max(1, -(-self.window // len(obs))):
+            self._steps.popleft()
+        self._new += len(obs)
+        if self._new >= self.update_every:
+            self._new = 0
+            self.reward.update(*map(_by_env, zip(*self._steps, strict=True)))
+
+
+def _by_env(steps: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack ``T`` steps ``(N, ...)`` to ``(N * T, ...)``, one environment after the other."""
+    stacked = np.stack(steps, axis=1)
+    return stacked.reshape(-1, *stacked.shape[2:])
+
+
+def _is_policy(name: str) -> bool:
+    return name == "policy"

@@ -1,0 +1,200 @@
+"""Environments and a replay buffer that pay the learned reward instead of the environment's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from l2l_gail.errors import InputError
+from l2l_gail.gail.learned_reward import LearnedReward, RewardTraining
+
+__all__ = ["LearnedRewardWrapper", "RelabellingReplayBuffer", "VecLearnedReward"]
+
+ENV_REWARD = "env_reward"
+"""Where an info keeps the environment's own reward."""
+
+
+class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """A Gymnasium environment that pays the learned reward.
+
+    The environment's own reward is in ``info["env_reward"]``. For environments in processes of
+    their own take :class:`VecLearnedReward`, which has the reward in one place.
+
+    Args:
+        env: Flat ``Box`` spaces, as the reward's.
+        reward: What it pays.
+        update_every: Steps between two updates of the reward on the steps taken here; 0, the
+            default, leaves it as it is.
+        window: How many of the last steps an update draws from; ``update_every`` by default.
+
+    Raises:
+        InputError: Numbers below 0, or a reward that cannot learn and is to.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        reward: LearnedReward,
+        *,
+        update_every: int = 0,
+        window: int | None = None,
+    ) -> None:
+        super().__init__(env)
+        self.reward = reward
+        self._training = RewardTraining(reward, update_every, window)
+        self._obs: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._obs = np.array(obs)
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take an action, and be paid by the learned reward."""
+        obs, own, terminated, truncated, info = self.env.step(action)
+        before, acts = self._obs[None], np.asarray(action)[None]
+        (reward,) = self.reward(before, acts, np.asarray(obs)[None], np.array([terminated]))
+        self._training.add(before, acts)
+        self._obs = np.array(obs)  # the environment may write its next one into the same array
+        return obs, float(reward), terminated, truncated, {**info, ENV_REWARD: float(own)}
+
+
+class VecLearnedReward(VecEnvWrapper):
+    """A ``VecEnv`` that pays the learned reward, and by default goes on training it.
+
+    Any algorithm trains in it. One without a replay buffer (PPO, TRPO, A2C) takes each step's
+    reward as it is when the step is taken, so let the reward change once a rollout:
+    ``update_every`` equal to the rollout's length times the number of environments. One with a
+    replay buffer (SAC, TD3, TQC) has :class:`RelabellingReplayBuffer` for that. The environment's
+    own reward is in each info's ``"env_reward"``; a ``VecMonitor`` or ``Monitor`` *inside* goes on
+    measuring the true return.
+
+    Args:
+        venv: Environments of flat ``Box`` spaces, as the reward's; not one that normalises them.
+        reward: What it pays.
+        update_every: Transitions between two updates of the reward on those taken here; 0 leaves it
+            as it is.
+        window: How many of the last transitions an update draws from; ``update_every`` by default.
+
+    Raises:
+        InputError: Numbers below 0, a reward that cannot learn and is to, or a ``VecNormalize``
+            inside that normalises observations.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        reward: LearnedReward,
+        *,
+        update_every: int = 2048,
+        window: int | None = None,
+    ) -> None:
+        super().__init__(venv)
+        inside: VecEnv | None = venv
+        while isinstance(inside, VecEnvWrapper):
+            if isinstance(inside, VecNormalize) and inside.norm_obs:
+                raise InputError(
+                    "the learned reward looks at raw observations: put VecNormalize around "
+                    "VecLearnedReward, not inside"
+                )
+            inside = inside.venv
+        self.reward = reward
+        self._training = RewardTraining(reward, update_every, window)
+        self._obs: Any = None
+        self._actions: Any = None
+
+    def reset(self) -> VecEnvObs:
+        """Begin episodes everywhere."""
+        self._obs = np.array(self.venv.reset())
+        return self._obs.copy()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Send actions ``(N, *act_shape)``."""
+        self._actions = np.array(actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Return the step, paid by the learned reward, ``(N,)`` float32."""
+        obs, own, dones, infos = self.venv.step_wait()
+        assert isinstance(obs, np.ndarray)
+        reached, terminated = obs.copy(), np.array(dones, dtype=bool)
+        for i in np.flatnonzero(dones):
+            reached[i] = infos[i].get("terminal_observation", obs[i])
+            terminated[i] = not infos[i].get("TimeLimit.truncated", False)
+        rewards = self.reward(self._obs, self._actions, reached, terminated)
+        infos = [{**info, ENV_REWARD: float(r)} for info, r in zip(infos, own, strict=True)]
+        self._training.add(self._obs, self._actions)
+        self._obs = obs.copy()
+        return obs, rewards, dones, infos
+
+
+class RelabellingReplayBuffer(ReplayBuffer):
+    """A replay buffer whose rewards are those of the learned reward *as it is when they are drawn*.
+
+    A reward that goes on learning makes what an algorithm stored along with a transition stale;
+    so it is computed anew for every sample (as in DAC, Kostrikov et al. 2019, arXiv 1809.02925).
+    For SAC, TD3 and others of stable-baselines3's off-policy algorithms: give them
+    ``replay_buffer_class=RelabellingReplayBuffer`` and ``replay_buffer_kwargs={"reward": reward}``.
+
+    Saving the algorithm or the buffer leaves the reward out, which has a ``save`` of its own; set
+    ``model.replay_buffer.reward`` after loading a buffer.
+
+    Args:
+        buffer_size: As in ``ReplayBuffer``.
+        observation_space: A flat ``Box``.
+        action_space: A ``Box``.
+        *args: As in ``ReplayBuffer``.
+        reward: Pays for the samples.
+        **kwargs: As in ``ReplayBuffer``.
+    """
+
+    reward: LearnedReward | None
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        *args: Any,
+        reward: LearnedReward,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(buffer_size, observation_space, action_space, *args, **kwargs)
+        self.reward = reward
+
+    def _get_samples(
+        self, batch_inds: np.ndarray, env: VecNormalize | None = None
+    ) -> ReplayBufferSamples:
+        if self.reward is None:
+            raise InputError("the buffer was loaded without its reward: set its reward first")
+        raw = super()._get_samples(batch_inds, None)  # the reward looks at raw observations
+        rewards = self.reward(
+            raw.observations, self._applied(raw.actions), raw.next_observations, raw.dones
+        )
+        raw = raw._replace(rewards=self.to_torch(rewards[:, None]))
+        if env is None:
+            return raw
+        seen, after = (
+            self.to_torch(self._normalize_obs(part.cpu().numpy(), env))
+            for part in (raw.observations, raw.next_observations)
+        )
+        return raw._replace(observations=seen, next_observations=after)
+
+    def _applied(self, actions: Any) -> Any:
+        """Return actions in the environment's unit: SB3's algorithms store them in [-1, 1]."""
+        assert isinstance(self.action_space, spaces.Box)
+        low, high = self.to_torch(self.action_space.low), self.to_torch(self.action_space.high)
+        return low + 0.5 * (actions + 1.0) * (high - low)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "reward": None}

@@ -1,0 +1,347 @@
+"""The learned reward for other algorithms: its values, its training, wrappers and buffer."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, SAC
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+import envs
+from l2l_gail import GAIL, L2LGAIL
+from l2l_gail.core import Adam
+from l2l_gail.errors import InputError
+from l2l_gail.gail import (
+    AIRL,
+    LearnedReward,
+    LearnedRewardWrapper,
+    RelabellingReplayBuffer,
+    VecLearnedReward,
+)
+from tests.gail.models import ROLLOUT, SMALL, make, more
+from tests.gail.support import ENV_ID, TIME_LIMIT, Walk, walk_demos, walk_envs
+
+CUT_ID = "tests/CutWalk-v0"
+
+
+class CutWalk(Walk):
+    """The walk, which terminates beyond 1.5."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        obs, reward, _, truncated, info = super().step(action)
+        return obs, reward, abs(self.at) > 1.5, truncated, info
+
+
+gymnasium.register(CUT_ID, entry_point=CutWalk, max_episode_steps=TIME_LIMIT)
+
+
+def new_reward(**kwargs: Any) -> LearnedReward:
+    return LearnedReward.for_env(
+        ENV_ID, walk_demos(), discriminator=SMALL, seed=0, device="cpu", **kwargs
+    )
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0.0, x)
+
+
+def by_hand(reward: LearnedReward, obs: np.ndarray, acts: np.ndarray) -> np.ndarray:
+    """GAIL's reward from the network's own weights, in numpy."""
+    own, demos = reward.model.discriminator, walk_demos()
+    scale = 1.0 / (demos.obs_std + 1e-3)
+    h = np.column_stack([np.clip((obs - demos.obs_mean) * scale, -10, 10), acts.clip(-0.5, 1.0)])
+    *hidden, last = [(p.weight.detach().numpy(), p.bias.detach().numpy()) for p in own.layers]
+    for weight, bias in hidden:
+        h = np.tanh(h @ weight.T + bias)
+    return softplus(h @ last[0].T + last[1])[:, 0]
+
+
+def airl(**kwargs: Any) -> AIRL:
+    kwargs = {"n_steps": 16, "batch_size": 16, "seed": 0, "device": "cpu", **kwargs}
+    return AIRL("MlpPolicy", walk_envs(), walk_demos(), discriminator=SMALL, **kwargs)
+
+
+def test_it_is_gails_reward_of_raw_transitions() -> None:
+    reward = new_reward()
+    obs = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    acts = np.linspace(-2, 2, 7, dtype=np.float32)[:, None]
+    found = reward(obs, acts)
+    assert (found.shape, found.dtype) == ((7,), np.float32)
+    np.testing.assert_allclose(found, by_hand(reward, obs, acts), rtol=1e-4)
+
+
+def test_an_update_on_a_rollout_is_that_of_gail() -> None:
+    model, reward = make(GAIL, rule=Adam(1e-3)), new_reward(rule=Adam(1e-3))
+    reward.model.discriminator.load_state_dict(model.discriminator.state_dict())
+    reward.model.discriminator_updates.load_state_dict(model.discriminator_updates.state_dict())
+    _, callback = model._setup_learn(1)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
+    buffer = model.rollout_buffer
+    obs, acts = buffer.by_env(buffer.observations), buffer.by_env(buffer.actions)
+    log = reward.update(obs, acts)
+    assert log == reward.log
+    assert {"disc/loss", "disc/entropy"} <= set(log)
+    for name, value in model.discriminator.state_dict().items():
+        assert torch.equal(value, reward.model.discriminator.state_dict()[name]), name
+    inside = ~buffer.by_env(buffer.time_limits).numpy()
+    expected = buffer.by_env(buffer.rewards).numpy()
+    np.testing.assert_allclose(reward(obs, acts)[inside], expected[inside], rtol=1e-6)
+
+
+def test_updates_teach_it_to_tell_the_expert_apart() -> None:
+    reward = new_reward(rule=Adam(1e-2))
+    demos = walk_demos()
+    rng = np.random.default_rng(0)
+    others = rng.uniform(-0.5, 0.2, size=demos.acts.shape).astype(np.float32)
+    for _ in range(40):
+        reward.update(demos.obs, others)
+    assert reward(demos.obs, demos.acts).min() > reward(demos.obs, others).max()
+
+
+@pytest.mark.parametrize("algorithm", [GAIL, L2LGAIL])
+def test_a_saved_models_reward_is_loaded_and_goes_on(algorithm: type[GAIL], tmp_path: Path) -> None:
+    model = make(algorithm).learn(2 * ROLLOUT)
+    model.save(tmp_path / "model")
+    frozen = LearnedReward.load(tmp_path / "model", device="cpu")
+    demos = walk_demos()
+    expected = LearnedReward(model)(demos.obs, demos.acts)
+    np.testing.assert_array_equal(frozen(demos.obs, demos.acts), expected)
+    with pytest.raises(InputError, match="without demonstrations, and cannot learn"):
+        frozen.update(demos.obs, demos.acts)
+    with pytest.raises(InputError, match="give update_every=0"):
+        VecLearnedReward(walk_envs(), frozen)
+    learning = LearnedReward.load(tmp_path / "model", demos, device="cpu")
+    learning.update(demos.obs, demos.acts - 0.3)
+    assert not np.array_equal(learning(demos.obs, demos.acts), expected)
+    steps = model.discriminator_updates.trainer.steps
+    assert learning.model.discriminator_updates.trainer.steps == steps + SMALL.updates_per_rollout
+
+
+def test_airls_reward_is_g_or_the_shaped_one(tmp_path: Path) -> None:
+    model = airl(gamma=0.9).learn(ROLLOUT)
+    model.save(tmp_path / "airl.zip")
+    demos = walk_demos()
+    plain = LearnedReward.load(tmp_path / "airl.zip", demos, device="cpu")
+    shaped = LearnedReward.load(tmp_path / "airl.zip", device="cpu", shaped=True)
+    own = model.discriminator
+    with torch.no_grad():
+        obs, acts, after = map(torch.as_tensor, (demos.obs, demos.acts, demos.next_obs))
+        g = own.reward(obs, acts).numpy()
+        h = [own._value("h", own.statistics(x), dict(own.named_parameters())) for x in (obs, after)]
+    np.testing.assert_allclose(plain(demos.obs, demos.acts), g, rtol=1e-6)
+    ends = np.arange(len(demos)) % 2 == 0
+    f = g + 0.9 * np.where(ends, 0.0, h[1].numpy()) - h[0].numpy()
+    found = shaped(demos.obs, demos.acts, demos.next_obs, ends)
+    np.testing.assert_allclose(found, f, rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="needs next_obs"):
+        shaped(demos.obs, demos.acts)
+    with pytest.raises(InputError, match="needs the policy's density"):
+        plain.update(demos.obs, demos.acts)
+    with pytest.raises(InputError, match="only the reward of AIRL is shaped"):
+        LearnedReward(make(GAIL), shaped=True)
+
+
+def test_the_gymnasium_wrapper_pays_it_and_keeps_the_environments_own() -> None:
+    reward = new_reward()
+    env = LearnedRewardWrapper(gymnasium.make(ENV_ID), reward)
+    obs, _ = env.reset(seed=3)
+    for _ in range(TIME_LIMIT):
+        action = np.array([0.25], np.float32)
+        after, paid, _, truncated, info = env.step(action)
+        assert paid == pytest.approx(float(reward(obs[None], action[None])[0]))
+        assert info["env_reward"] == 100.0
+        obs = after
+    assert truncated
+
+
+def test_the_gymnasium_wrapper_trains_it_every_so_many_steps() -> None:
+    reward = new_reward()
+    env = LearnedRewardWrapper(gymnasium.make(ENV_ID), reward, update_every=5)
+    env.reset(seed=3)
+    counts = []
+    for _ in range(TIME_LIMIT):
+        env.step(np.array([0.25], np.float32))
+        counts.append(reward.model.discriminator_updates.trainer.steps)
+    assert counts == [0] * 4 + [SMALL.updates_per_rollout] * 4
+
+
+def vec_env(env_id: str = CUT_ID, n_envs: int = 3) -> DummyVecEnv:
+    return DummyVecEnv([lambda: gymnasium.make(env_id)] * n_envs)
+
+
+def test_the_vec_env_scores_the_state_that_a_step_reached_not_the_next_episodes() -> None:
+    """A shaped reward looks at it, and at whether the episode terminated there."""
+    reward = LearnedReward(airl().learn(ROLLOUT), shaped=True)
+    wrapped, twin = VecLearnedReward(vec_env(), reward, update_every=0), vec_env()
+    for env in (wrapped, twin):
+        env.seed(5)
+    obs, twin_obs = wrapped.reset(), twin.reset()
+    np.testing.assert_array_equal(obs, twin_obs)
+    rng, seen = np.random.default_rng(0), {"terminated": 0, "time limit": 0}
+    for _ in range(60):
+        actions = rng.uniform(-0.5, 1.0, size=(3, 1)).astype(np.float32) * rng.integers(2)
+        before = obs.copy()
+        obs, rewards, dones, infos = wrapped.step(actions)
+        _, own, twin_dones, twin_infos = twin.step(actions)
+        np.testing.assert_array_equal(dones, twin_dones)
+        for i in range(3):
+            limit = twin_infos[i]["TimeLimit.truncated"]
+            reached = twin_infos[i]["terminal_observation"] if dones[i] else obs[i]
+            ends = np.array([dones[i] and not limit])
+            seen["terminated"] += int(ends[0])
+            seen["time limit"] += int(limit)
+            expected = reward(before[i][None], actions[i][None], reached[None], ends)[0]
+            assert rewards[i] == pytest.approx(expected, rel=1e-5)
+            assert infos[i]["env_reward"] == own[i]
+    assert min(seen.values()) > 0
+
+
+def test_the_vec_env_updates_on_its_own_transitions_env_by_env() -> None:
+    reward, calls = new_reward(), []
+    reward.update = lambda obs, acts: calls.append((obs, acts)) or {}  # type: ignore[method-assign]
+    env = VecLearnedReward(vec_env(ENV_ID, 2), reward, update_every=6, window=8)
+    env.seed(0)
+    observed, acted = [env.reset()], []
+    for step in range(6):
+        acted.append(np.array([[0.1 * step], [0.1 * step + 0.05]], np.float32))
+        observed.append(env.step(acted[-1])[0])
+    assert [len(obs) for obs, _ in calls] == [6, 8]
+    for i in range(2):
+        rows = slice(4 * i, 4 * i + 4)
+        np.testing.assert_array_equal(calls[1][0][rows], np.stack(observed[2:6])[:, i])
+        np.testing.assert_array_equal(calls[1][1][rows], np.stack(acted[2:6])[:, i])
+
+
+def test_an_on_policy_algorithm_trains_on_it_while_it_learns() -> None:
+    reward = new_reward()
+    env = VecLearnedReward(walk_envs(), reward, update_every=2 * 16)
+    model = A2C("MlpPolicy", env, n_steps=16, seed=0, device="cpu").learn(4 * 2 * 16)
+    assert reward.model.discriminator_updates.trainer.steps == 4 * SMALL.updates_per_rollout
+    assert model.ep_info_buffer[-1]["r"] == 100.0 * TIME_LIMIT  # the monitor inside: true returns
+
+
+def test_it_works_on_a_view_of_tensor_environments() -> None:
+    env = envs.make_vec("Hopper-v5", 2, 0, device="cpu")
+    reward = LearnedReward.for_env(env, "Hopper-v5", discriminator=SMALL, seed=0, device="cpu")
+    wrapped = VecLearnedReward(env, reward, update_every=0)
+    obs = wrapped.reset()
+    actions = np.zeros((2, 3), np.float32)
+    _, rewards, _, infos = wrapped.step(actions)
+    np.testing.assert_allclose(rewards, reward(obs, actions), rtol=1e-6)
+    assert len(infos) == 2
+    wrapped.close()
+
+
+def sac(reward: LearnedReward, env: Any = None, **kwargs: Any) -> SAC:
+    env = VecLearnedReward(walk_envs(), reward, update_every=32) if env is None else env
+    return SAC(
+        "MlpPolicy",
+        env,
+        buffer_size=500,
+        learning_starts=16,
+        batch_size=32,
+        policy_kwargs={"net_arch": [16]},
+        replay_buffer_class=RelabellingReplayBuffer,
+        replay_buffer_kwargs={"reward": reward},
+        seed=0,
+        device="cpu",
+        **kwargs,
+    )
+
+
+def test_samples_of_the_buffer_have_the_reward_of_today_in_the_environments_unit() -> None:
+    reward = new_reward()
+    model = sac(reward).learn(64)
+    buffer = model.replay_buffer
+    before = buffer.rewards.copy()
+    for _ in range(20):
+        reward.update(walk_demos().obs, walk_demos().acts - 0.3)
+    samples = buffer.sample(200)
+    # The bounds are -0.5 and 1: what SB3 stores as -1 and 1.
+    acts = -0.5 + 1.5 * (samples.actions.numpy() + 1.0) / 2.0
+    expected = by_hand(reward, samples.observations.numpy(), acts)
+    np.testing.assert_allclose(samples.rewards.numpy()[:, 0], expected, rtol=1e-4)
+    stored = set(before.ravel().tolist())
+    assert not stored & set(samples.rewards.numpy().ravel().tolist())
+    np.testing.assert_array_equal(buffer.rewards, before)
+
+
+def test_a_normalising_wrapper_around_leaves_the_reward_of_raw_observations() -> None:
+    reward = new_reward()
+    inner = VecLearnedReward(walk_envs(), reward, update_every=0)
+    model = sac(reward, VecNormalize(inner)).learn(64)
+    buffer, norm = model.replay_buffer, model.get_vec_normalize_env()
+    np.random.seed(1)
+    raw = buffer.sample(50)
+    np.random.seed(1)
+    seen = buffer.sample(50, env=norm)
+    assert torch.equal(raw.rewards, seen.rewards)
+    expected = norm.normalize_obs(raw.observations.numpy())
+    np.testing.assert_allclose(seen.observations.numpy(), expected, rtol=1e-6)
+    with pytest.raises(InputError, match="put VecNormalize around"):
+        VecLearnedReward(VecNormalize(walk_envs()), reward)
+
+
+def test_shaped_rewards_reach_the_buffers_samples() -> None:
+    reward = LearnedReward(airl(), shaped=True)
+    env = VecLearnedReward(vec_env(), reward, update_every=0)
+    model = sac(reward, env).learn(90)
+    samples = model.replay_buffer.sample(300)
+    assert 0 < samples.dones.mean() < 1
+    acts = -0.5 + 0.75 * (samples.actions.numpy() + 1.0)
+    obs, after = samples.observations.numpy(), samples.next_observations.numpy()
+    expected = reward(obs, acts, after, samples.dones.numpy()[:, 0])
+    np.testing.assert_allclose(samples.rewards.numpy()[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sac_and_its_buffer_are_saved_without_the_reward(tmp_path: Path) -> None:
+    reward = new_reward()
+    model = sac(reward).learn(48)
+    model.save(tmp_path / "sac", exclude=["replay_buffer_kwargs"])
+    model.save_replay_buffer(tmp_path / "buffer")
+    reward.save(tmp_path / "reward")
+    again = SAC.load(
+        tmp_path / "sac",
+        replay_buffer_kwargs={"reward": reward},
+        env=VecLearnedReward(walk_envs(), reward),
+        device="cpu",
+    )
+    again.load_replay_buffer(tmp_path / "buffer")
+    with pytest.raises(InputError, match="loaded without its reward"):
+        again.replay_buffer.sample(4)
+    again.replay_buffer.reward = LearnedReward.load(
+        tmp_path / "reward.zip", walk_demos(), device="cpu"
+    )
+    np.random.seed(0)
+    found = again.replay_buffer.sample(8)
+    np.random.seed(0)
+    assert torch.equal(found.rewards, model.replay_buffer.sample(8).rewards)
+
+
+def test_an_open_file_is_read_too() -> None:
+    file = io.BytesIO()
+    make(GAIL).save(file)
+    file.seek(0)
+    demos = walk_demos()
+    assert LearnedReward.load(file, device="cpu")(demos.obs, demos.acts).shape == (len(demos),)
+
+
+@pytest.mark.parametrize("kwargs", [{"update_every": -1}, {"window": 0}])
+def test_senseless_numbers_are_refused(kwargs: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="update_every must be 0 or more"):
+        VecLearnedReward(walk_envs(), new_reward(), **kwargs)
+
+
+def test_any_form_of_the_reward_is_paid() -> None:
+    demos = walk_demos()
+    reward = LearnedReward.for_env(
+        ENV_ID, demos, discriminator=more(reward="logit"), seed=0, device="cpu"
+    )
+    logits = np.log(np.expm1(by_hand(reward, demos.obs, demos.acts)))
+    np.testing.assert_allclose(reward(demos.obs, demos.acts), logits, rtol=1e-3, atol=1e-5)
