@@ -191,7 +191,7 @@ class BC(BaseAlgorithm):
         return callback.on_step()
 
     @classmethod
-    def load(  # type: ignore[override]
+    def load(
         cls,
         path: Any,
         env: GymEnv | TensorEnv | None = None,

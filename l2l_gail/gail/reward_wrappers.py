@@ -146,8 +146,9 @@ class RelabellingReplayBuffer(ReplayBuffer):
     For SAC, TD3 and others of stable-baselines3's off-policy algorithms: give them
     ``replay_buffer_class=RelabellingReplayBuffer`` and ``replay_buffer_kwargs={"reward": reward}``.
 
-    Saving the algorithm or the buffer leaves the reward out, which has a ``save`` of its own; set
-    ``model.replay_buffer.reward`` after loading a buffer.
+    Saving the buffer leaves the reward out, which has a ``save`` of its own: set
+    ``model.replay_buffer.reward`` after loading one. SB3's ``save`` of the algorithm pickles it
+    along, unless it is told ``exclude=["replay_buffer_kwargs"]``.
 
     Args:
         buffer_size: As in ``ReplayBuffer``.
@@ -185,7 +186,7 @@ class RelabellingReplayBuffer(ReplayBuffer):
         if env is None:
             return raw
         seen, after = (
-            self.to_torch(self._normalize_obs(part.cpu().numpy(), env))
+            self.to_torch(np.asarray(self._normalize_obs(part.cpu().numpy(), env)))
             for part in (raw.observations, raw.next_observations)
         )
         return raw._replace(observations=seen, next_observations=after)
