@@ -44,6 +44,7 @@ from l2l_gail.gail import (
     TaskFlags,
     TrackingCallback,
     TrainingRun,
+    airl_config,
     check_demonstrated,
     measure_references,
 )
@@ -110,6 +111,8 @@ class Config:
         may_be_none = ("workers", "warm_start_steps", "probe_every")
         check_least(0, **{name: getattr(self, name) for name in may_be_none})
         self.ppo.sb3_kwargs(self.n_envs)
+        if self.method == "airl":
+            airl_config(self.discriminator)
 
 
 @dataclass(frozen=True)

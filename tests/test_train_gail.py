@@ -220,6 +220,7 @@ def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() ->
         (["--name", "a/b"], "--name 'a/b'"),
         (["--workers", "-1"], "--workers must be 0 or more"),
         (["--save-every", "0"], "--save-every must be at least 1"),
+        (["--method", "airl", "--reward", "dail"], "AIRL pays the logit, not 'dail'"),
         (["--method", "bc", "--bc-steps", "0"], "--bc-steps must be at least 1"),
         (["--env-kwargs", "a=1", "--env-kwargs", "b=2"], "--env-kwargs is given twice"),
         (["--seed", "-1"], "--seed"),

@@ -1,6 +1,6 @@
 """GAIL and L2L-GAIL on stable-baselines3's PPO."""
 
-from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
+from l2l_gail.gail.airl import AIRL, AIRLDiscriminator, airl_config
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.bc import BC
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
@@ -50,6 +50,7 @@ __all__ = [
     "TrainingRun",
     "TransitionBatch",
     "VecLearnedReward",
+    "airl_config",
     "behaviour_cloning",
     "check_demonstrated",
     "measure_references",

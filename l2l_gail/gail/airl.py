@@ -25,7 +25,7 @@ from l2l_gail.gail.gail import GAIL
 from l2l_gail.ppo import TensorEnv, TensorRolloutBuffer
 from l2l_gail.ppo.tanh_network import tanh_layer
 
-__all__ = ["AIRL", "AIRLDiscriminator"]
+__all__ = ["AIRL", "AIRLDiscriminator", "airl_config"]
 
 
 class AIRLDiscriminator(Discriminator):
@@ -169,13 +169,8 @@ class AIRL(GAIL):
     ) -> None:
         if kwargs.get("discriminator_network") is not None:
             raise InputError("AIRL brings its own discriminator: leave discriminator_network out")
-        config = discriminator or DiscriminatorConfig(reward="logit")
-        if config.reward not in (DiscriminatorConfig().reward, "logit", "airl"):
-            raise InputError(
-                f"AIRL pays the logit, not {config.reward!r}: leave the reward out, or use GAIL"
-            )
         self.state_only_reward = state_only_reward
-        config = dataclasses.replace(config, reward="logit")
+        config = airl_config(discriminator or DiscriminatorConfig())
         super().__init__(policy, env, demonstrations, discriminator=config, **kwargs)
 
     def _make_discriminator(self) -> AIRLDiscriminator:
@@ -247,6 +242,19 @@ class AIRL(GAIL):
         return super().learn(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
+
+
+def airl_config(config: DiscriminatorConfig) -> DiscriminatorConfig:
+    """Return a discriminator's settings with AIRL's reward, which is the only one it has.
+
+    Raises:
+        InputError: The settings ask for another reward than that or the default.
+    """
+    if config.reward not in (DiscriminatorConfig().reward, "logit", "airl"):
+        raise InputError(
+            f"AIRL pays the logit, not {config.reward!r}: leave the reward out, or use GAIL"
+        )
+    return dataclasses.replace(config, reward="logit")
 
 
 def _layers(width: int, hidden_sizes: Sequence[int]) -> nn.ModuleList:

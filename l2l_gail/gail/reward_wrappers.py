@@ -35,7 +35,8 @@ class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         window: How many of the last steps an update draws from; ``update_every`` by default.
 
     Raises:
-        InputError: Numbers below 0, or a reward that cannot learn and is to.
+        InputError: Other spaces than the reward's, numbers below 0, or a reward that cannot learn
+            and is to.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         window: int | None = None,
     ) -> None:
         super().__init__(env)
+        _check_spaces(reward, env.observation_space, env.action_space)
         self.reward = reward
         self._training = RewardTraining(reward, update_every, window)
         self._obs: Any = None
@@ -87,8 +89,8 @@ class VecLearnedReward(VecEnvWrapper):
         window: How many of the last transitions an update draws from; ``update_every`` by default.
 
     Raises:
-        InputError: Numbers below 0, a reward that cannot learn and is to, or a ``VecNormalize``
-            inside that normalises observations.
+        InputError: Other spaces than the reward's, numbers below 0, a reward that cannot learn and
+            is to, or a ``VecNormalize`` inside that normalises observations.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class VecLearnedReward(VecEnvWrapper):
         window: int | None = None,
     ) -> None:
         super().__init__(venv)
+        _check_spaces(reward, venv.observation_space, venv.action_space)
         inside: VecEnv | None = venv
         while isinstance(inside, VecEnvWrapper):
             if isinstance(inside, VecNormalize) and inside.norm_obs:
@@ -199,3 +202,16 @@ class RelabellingReplayBuffer(ReplayBuffer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "reward": None}
+
+
+def _check_spaces(reward: LearnedReward, *found: spaces.Space[Any]) -> None:
+    """Refuse an environment of other spaces than those that the reward was made for."""
+    own = (reward.model.observation_space, reward.model.action_space)
+    for name, mine, other in zip(("observation", "action"), own, found, strict=True):
+        if not isinstance(other, spaces.Box):
+            raise InputError(f"the {name} space must be a Box to be wrapped, not {other}")
+        if mine.shape != other.shape:
+            raise InputError(
+                f"the reward is of {name}s of shape {mine.shape}, the environment has "
+                f"{other.shape}: give a reward for this environment"
+            )

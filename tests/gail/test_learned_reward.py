@@ -338,6 +338,16 @@ def test_senseless_numbers_are_refused(kwargs: dict[str, int]) -> None:
         VecLearnedReward(walk_envs(), new_reward(), **kwargs)
 
 
+def test_a_reward_of_another_task_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"the reward is of observations of shape \(2,\)"):
+        LearnedRewardWrapper(gymnasium.make("Pendulum-v1"), new_reward())
+    cart_pole = gymnasium.make("CartPole-v1")
+    cart_pole.observation_space = walk_envs().observation_space
+    venv = DummyVecEnv([lambda: cart_pole])
+    with pytest.raises(InputError, match="action space must be a Box to be wrapped, not Discrete"):
+        VecLearnedReward(venv, new_reward())
+
+
 def test_any_form_of_the_reward_is_paid() -> None:
     demos = walk_demos()
     reward = LearnedReward.for_env(
