@@ -16,7 +16,8 @@ Keys of a configuration:
 ``envs``, ``seeds`` lists
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
                     ``RuleTraining``), ``trainer`` (of ``L2LTrainer``), ``discriminator`` (of
-                    ``DiscriminatorConfig``), ``ppo`` (arguments of PPO)
+                    ``DiscriminatorConfig``), ``credit`` (of ``LearnedCredit``; none is PPO's own),
+                    ``ppo`` (arguments of PPO)
 ``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
@@ -52,7 +53,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
-CHANGES = ("training", "trainer", "discriminator", "ppo")
+CHANGES = ("training", "trainer", "discriminator", "credit", "ppo")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         }
         for key in CHANGES:
             merged = {**how.get(key, {}), **change.get(key, {})}
-            if merged:
+            if merged or key in how:
                 cell[key] = merged
         if "every" in change:
             cell["every"] = change["every"]

@@ -16,7 +16,7 @@ from envs.batched import BatchedEnv
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.core import L2LTrainer, UpdateRule, Vars, build_rule
 from l2l_gail.demos import Demonstrations
-from l2l_gail.gail import GAIL, DiscriminatorConfig, RuleTraining
+from l2l_gail.gail import GAIL, DiscriminatorConfig, LearnedCredit, RuleTraining
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.ppo import TensorRolloutBuffer
@@ -52,6 +52,14 @@ class MeasuredGAIL(GAIL):
 
     trainer_options: ClassVar[dict[str, Any]] = {}
     """Arguments of the core's trainer that ``RuleTraining`` has no name for."""
+
+    def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Keep what the learned credit says of itself."""
+        advantages = super().rollout_advantages(buffer)
+        for tag, value in self.logger.name_to_value.items():
+            if tag.startswith("credit/"):
+                self.traces.setdefault(tag, []).append(float(value))
+        return advantages
 
     def _make_trainer(self, rule: UpdateRule) -> tuple[L2LTrainer, float]:
         trainer, holdout_fraction = super()._make_trainer(rule)
@@ -122,8 +130,9 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
 
     Args:
         cell: ``env``, ``seed``, ``steps``, ``eval_every``, ``rule``, ``arguments``, and the changes
-            ``training``, ``trainer``, ``discriminator``, ``ppo`` and ``every`` (of the demonstrated
-            transitions). PPO's ``learning_rate`` is a number, or ``start`` and ``end`` of a line.
+            ``training``, ``trainer``, ``discriminator``, ``credit``, ``ppo`` and
+            ``every`` (of the demonstrated transitions). PPO's ``learning_rate`` is a number, or
+            ``start`` and ``end`` of a line.
         demonstrations: One episode of the environment's expert.
     """
     every = cell.get("every", 1)
@@ -143,6 +152,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         discriminator=DiscriminatorConfig(
             **_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})
         ),
+        credit=LearnedCredit(**cell["credit"]) if "credit" in cell else None,
         policy_kwargs=_POLICY_KWARGS,
         seed=cell["seed"],
         device="cpu",

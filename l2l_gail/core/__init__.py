@@ -10,6 +10,7 @@ from l2l_gail.core.evolution import EvolutionStrategy
 from l2l_gail.core.game import Game
 from l2l_gail.core.gated_momentum import GatedMomentum
 from l2l_gail.core.matrix_rule import MatrixRule, Muon
+from l2l_gail.core.mixture import GradientMixture
 from l2l_gail.core.oracle import FieldOracle, Oracle
 from l2l_gail.core.prodigy import Prodigy
 from l2l_gail.core.registry import build_rule, parse_rule, register_rule, rule_name, rule_names
@@ -29,6 +30,7 @@ __all__ = [
     "FieldOracle",
     "Game",
     "GatedMomentum",
+    "GradientMixture",
     "L2LTrainer",
     "Layout",
     "MatrixRule",

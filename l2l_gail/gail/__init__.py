@@ -5,6 +5,7 @@ from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.bc import BC
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.credit import CreditAssignment, LearnedCredit
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.fit import check_demonstrated
 from l2l_gail.gail.flags import MethodFlags, TaskFlags
@@ -34,10 +35,12 @@ __all__ = [
     "PENALTIES",
     "REWARDS",
     "AIRLDiscriminator",
+    "CreditAssignment",
     "Discriminator",
     "DiscriminatorConfig",
     "DiscriminatorGame",
     "HealthCallback",
+    "LearnedCredit",
     "LearnedReward",
     "LearnedRewardWrapper",
     "MethodFlags",

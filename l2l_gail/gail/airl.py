@@ -210,6 +210,10 @@ class AIRL(GAIL):
         terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
         return self._transition_inputs(obs, acts, next_obs, terminated)
 
+    def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return zeros: the reward of another action would need the state it leads to."""
+        return torch.zeros_like(buffer.values)
+
     @torch.no_grad()
     def _transition_inputs(
         self, obs: Tensor, acts: Tensor, next_obs: Tensor, terminated: Tensor

@@ -15,12 +15,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.core import Adam, L2LTrainer, UpdateRule, build_rule, rule_name
+from l2l_gail.core import L2LTrainer, Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.fit import (
     check_demonstrated,
@@ -61,7 +62,7 @@ class GAIL(TensorPPO):
     What updates the discriminator is one object, ``rule``: a hand-designed optimizer of
     :mod:`l2l_gail.core`, a learned one, or one of your own. A rule that has parameters is trained
     while the game runs, see :class:`~l2l_gail.gail.config.RuleTraining`;
-    :class:`~l2l_gail.gail.l2l_gail.L2LGAIL` has one by default.
+    :class:`~l2l_gail.gail.l2l_gail.L2LGAIL` has learned credit by default.
 
     The demonstrations' observation statistics normalise the inputs of policy and discriminator
     alike and are saved with them, so ``predict`` takes raw observations. At a time limit the
@@ -77,11 +78,13 @@ class GAIL(TensorPPO):
             environment's rewards are replaced.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only
             to load a model for ``predict``.
-        rule: Updates the discriminator; a copy of it is used. ``Adam(3e-4)`` by default.
+        rule: Updates the discriminator; a copy of it is used. ``Muon(1e-2)`` by default.
         rule_training: How a rule that has parameters is trained.
         discriminator: Its settings, see :class:`~l2l_gail.gail.config.DiscriminatorConfig`.
         discriminator_network: A module of your own instead of the tanh network, see
             :class:`~l2l_gail.gail.discriminator.ModuleDiscriminator`; to be given to ``load`` too.
+        credit: How advantages are mixed from estimates that look less and further ahead, with
+            learned weights; ``None`` for PPO's generalised advantage estimates as they are.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
         **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...).
 
@@ -102,6 +105,7 @@ class GAIL(TensorPPO):
         rule_training: RuleTraining | None = None,
         discriminator: DiscriminatorConfig | None = None,
         discriminator_network: nn.Module | None = None,
+        credit: LearnedCredit | None = None,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
@@ -114,6 +118,8 @@ class GAIL(TensorPPO):
         self.rule_training = rule_training
         self.discriminator_config = discriminator or DiscriminatorConfig()
         self.discriminator_network = discriminator_network
+        self.credit = credit
+        self.credit_assignment: CreditAssignment | None = None
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         if _init_setup_model:
@@ -141,6 +147,9 @@ class GAIL(TensorPPO):
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
 
+        if self.credit is not None:
+            self.credit_assignment = CreditAssignment(self.credit).to(self.device)
+
     def _make_discriminator(self) -> Discriminator:
         assert isinstance(self.observation_space, spaces.Box)
         assert isinstance(self.action_space, spaces.Box)
@@ -155,7 +164,7 @@ class GAIL(TensorPPO):
 
     def default_rule(self) -> UpdateRule:
         """Return what updates the discriminator where no rule is given."""
-        return Adam(3e-4)
+        return Muon(1e-2)
 
     def _make_rule(self) -> UpdateRule:
         """Return the rule that was given, that a saved model names, or the default one."""
@@ -267,6 +276,42 @@ class GAIL(TensorPPO):
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
 
+    def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return advantages ``(T, N)``: PPO's own, or mixed by the learned credit."""
+        if self.credit_assignment is None:
+            return super().rollout_advantages(buffer)
+        surprise = self._action_surprise(buffer)
+        advantages, log = self.credit_assignment.advantages(self.policy, buffer, surprise)
+        for tag, value in log.items():
+            self.logger.record(tag, value)
+        return advantages
+
+    def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return the rewards less their means over actions, ``(T, N)``.
+
+        Zeros where the discriminator does not see the action: no other one has a reward then.
+        """
+        if self.discriminator.judges != "state_action":
+            return torch.zeros_like(buffer.values)
+        assert isinstance(buffer.observations, Tensor)
+        assert self.credit_assignment is not None
+        obs = buffer.by_env(buffer.observations)
+        surprise = action_surprise(
+            self.policy,
+            obs,
+            self._rewards(obs, buffer.by_env(buffer.actions)),
+            lambda actions: self._rewards(obs, actions),
+            self.credit_assignment.settings.action_samples,
+        )
+        return surprise.view(buffer.rewards.shape[::-1]).T
+
+    @torch.no_grad()
+    def _rewards(self, obs: Tensor, acts: Tensor) -> Tensor:
+        """Return the learned rewards ``(n,)`` of actions as the policy drew them."""
+        inputs = self._inputs(obs.flatten(1).float(), acts.flatten(1).float())
+        logits = self.discriminator.logits_expert_is_high(inputs)
+        return reward_of_logits(logits, self.discriminator_config.reward)
+
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
         assert isinstance(buffer.observations, Tensor)
@@ -275,10 +320,14 @@ class GAIL(TensorPPO):
             buffer.by_env(steps).flatten(1).float()
             for steps in (buffer.observations, buffer.actions, buffer.final_obs)
         )
+        return self._inputs(obs, acts, next_obs)
+
+    @torch.no_grad()
+    def _inputs(self, obs: Tensor, acts: Tensor, next_obs: Tensor | None = None) -> Tensor:
+        """Return the discriminator's inputs ``(n, in_dim)`` of actions as the policy drew them."""
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
             acts = environment_actions(self.policy)(acts)
-        with torch.no_grad():
-            return self.discriminator.inputs(obs, acts, next_obs)
+        return self.discriminator.inputs(obs, acts, next_obs)
 
     def learn(
         self,
@@ -347,8 +396,10 @@ class GAIL(TensorPPO):
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
+        tensors.append("credit_assignment")
         return [*super()._excluded_save_params(), *tensors, "demonstrations", "_expert_inputs"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
-        return [*names, "discriminator", "discriminator_updates"], variables
+        names = [*names, "discriminator", "discriminator_updates"]
+        return names + ["credit_assignment"] * (self.credit_assignment is not None), variables

@@ -23,6 +23,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtr
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, seal
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.saved_fields import check_saved
 from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
 from l2l_gail.saved_models import SavedModel, read_model
@@ -60,6 +61,7 @@ _KNOWN: dict[tuple[str, str], type] = {
             *(CombinedExtractor, FlattenExtractor, NatureCNN),
             *(DictRolloutBuffer, RolloutBuffer, TensorRolloutBuffer),
             *(NormalizedPolicy, NormalizeObservations, RuleTraining),
+            LearnedCredit,
         )
     },
     ("l2l_gail.gail.config", "DiscriminatorConfig"): _SavedDiscriminator,
@@ -123,6 +125,8 @@ def plain_fields(
     saved = _read_plain(path, given, model_class, parts)
     own = _attributes(saved)
     own["discriminator_config"], added = _todays_settings(saved)
+    if "credit" not in saved.fields:
+        added["credit"] = None  # of a version that had none
     return own, added
 
 

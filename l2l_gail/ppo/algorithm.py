@@ -35,8 +35,9 @@ class TensorPPO(PPO):
     :class:`~l2l_gail.ppo.env.TensorEnv` or its view is stepped without leaving its device, any
     other ``VecEnv`` through an adapter, on which it trains as SB3's PPO to the last bit.
 
-    A subclass says in :meth:`rollout_rewards` what the rewards of a finished rollout are; here they
-    are the environment's. Callbacks find them in the rollout buffer at ``on_rollout_end``, the
+    A subclass says in :meth:`rollout_rewards` what the rewards of a finished rollout are, and in
+    :meth:`rollout_advantages` what its advantages; here they are the environment's, and the
+    generalised estimates. Callbacks find them in the rollout buffer at ``on_rollout_end``, the
     value of the state at each time limit included.
 
     Args:
@@ -76,6 +77,17 @@ class TensorPPO(PPO):
             buffer: The rollout; its ``rewards`` are the environment's.
         """
         return buffer.rewards
+
+    def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return the advantages of a finished rollout, ``(T, N)`` float32.
+
+        Called once for each rollout, after :meth:`rollout_rewards`; may log. What the values are
+        fitted to does not change with them.
+
+        Args:
+            buffer: The rollout; its ``advantages`` are the generalised estimates.
+        """
+        return buffer.advantages
 
     def _setup_model(self) -> None:
         if self.rollout_buffer_class not in _SB3_BUFFERS or self.rollout_buffer_kwargs:
@@ -122,6 +134,7 @@ class TensorPPO(PPO):
         rollout_buffer.rewards = self.rollout_rewards(rollout_buffer).clone()
         self._add_values_at_time_limits(rollout_buffer, forward)
         rollout_buffer.compute_returns_and_advantages()
+        rollout_buffer.advantages = self.rollout_advantages(rollout_buffer)
         callback.on_rollout_end()
         return True
 

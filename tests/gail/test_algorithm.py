@@ -91,7 +91,7 @@ def test_rewards_belong_to_their_own_transitions() -> None:
 def test_a_rule_that_does_not_learn_is_adam_bit_for_bit() -> None:
     training = RuleTraining(meta_learning_rate=0.0, holdout_fraction=0.25)
     adam = make(GAIL, rule_training=training).learn(3 * ROLLOUT)
-    frozen = make(L2LGAIL, rule_training=training).learn(3 * ROLLOUT)
+    frozen = make(L2LGAIL, rule_training=training, credit=None).learn(3 * ROLLOUT)
     assert adam.num_timesteps == frozen.num_timesteps == 3 * ROLLOUT
     assert_same_weights(adam, frozen)
 

@@ -1,0 +1,199 @@
+"""Learned credit: how far ahead an action is judged by, chosen by what improves held-out rollouts.
+
+PPO asks of each action how much better it was than expected, its advantage. Nearly all of an
+ordinary estimate is noise: it sums what happened in the next twenty steps, most of it brought about
+by other actions. With a learned reward there is more to estimate from than with an environment's,
+since the discriminator tells the reward of actions that were not taken, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor, nn
+
+from l2l_gail.core import GradientMixture
+from l2l_gail.errors import InputError
+from l2l_gail.gail.config import check_counts, check_rate
+from l2l_gail.ppo import TensorRolloutBuffer
+from l2l_gail.ppo.observations import Observations, map_tensors
+
+__all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
+
+
+@dataclass(frozen=True)
+class LearnedCredit:
+    """How the policy's advantages are mixed from estimates that look less and further ahead.
+
+    Attributes:
+        decays: ``lambda`` of the generalised advantage estimates, each in [0, 1].
+        credit_memory: Decay rate of the averages over rollouts by which their weights are learned.
+        action_samples: Actions drawn at each state for the mean reward there.
+
+    Raises:
+        InputError: A value that no training could use.
+    """
+
+    decays: tuple[float, ...] = (0.95, 0.8, 0.6, 0.3)
+    credit_memory: float = 0.9
+    action_samples: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training could use."""
+        object.__setattr__(self, "decays", tuple(self.decays))
+        for decay in self.decays:
+            check_rate("a decay", decay)
+        if not self.decays or max(self.decays) > 1:
+            raise InputError(f"decays must be one or more numbers in [0, 1], not {self.decays}")
+        if not 0 <= self.credit_memory < 1:
+            raise InputError(f"credit_memory must be in [0, 1), not {self.credit_memory}")
+        check_counts(action_samples=self.action_samples)
+
+
+class CreditAssignment(nn.Module):
+    r"""Mixes a rollout's advantages with weights that are learned while the game is played.
+
+    The estimates are the action's **surprise** ``u = r(s, a) - E_a r(s, a)``, and for each decay
+    ``l`` the generalised advantage estimate (Schulman et al. 2016, arXiv 1506.02438) in which the
+    rewards of later steps are replaced by their means over the policy's actions,
+
+    .. math:: A_t = \delta_t + \sum_{k \ge 1} (\gamma l)^k (\delta_{t+k} - u_{t+k}) ,
+
+    which leaves its expectation as it is. Each is standardised. The weights are those of
+    :class:`~l2l_gail.core.mixture.GradientMixture`: the mixture's policy gradient on one half of
+    the environments is to come near PPO's own on the other half, which is noisy and has the long
+    view. That a discount's horizon can be learned from held-out returns is Xu et al.'s (2018, arXiv
+    1805.09801); the closed form, and estimates that use the reward's being known, are this
+    library's.
+
+    Args:
+        settings: Which estimates, and how fast their weights follow.
+    """
+
+    def __init__(self, settings: LearnedCredit) -> None:
+        super().__init__()
+        self.settings = settings
+        self.mixture = GradientMixture(len(settings.decays) + 1, memory=settings.credit_memory)
+
+    def advantages(
+        self, policy: ActorCriticPolicy, buffer: TensorRolloutBuffer, surprise: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Learn from a rollout, and return its advantages.
+
+        Args:
+            policy: The policy that has collected it.
+            buffer: The rollout, its rewards and advantages computed.
+            surprise: ``u`` of its steps, ``(T, N)``.
+
+        Returns:
+            Advantages ``(T, N)``, and what there is to log, by TensorBoard tag.
+        """
+        decays = surprise.new_tensor(self.settings.decays)
+        estimates = torch.cat([surprise[None], advantage_estimates(buffer, surprise, decays)])
+        estimates = _standardised(estimates)  # (K, T, N)
+        reference = _standardised(buffer.advantages[None])
+        rows = torch.cat([estimates, reference]).transpose(1, 2).flatten(1)  # (K + 1, N T)
+        observations = map_tensors(buffer.by_env, buffer.observations)
+        actions = buffer.by_env(buffer.actions)
+        gradients = []
+        for half in _halves(rows.shape[1]):
+            of_half = map_tensors(lambda x, half=half: x[half], observations)
+            gradient = policy_gradients(policy, of_half, actions[half], rows[:, half])
+            gradients.append((gradient[:-1], gradient[-1]))
+        self.mixture.observe(*gradients)
+        weights = self.mixture.weights()
+        log = {"credit/alignment": self.mixture.alignment()}
+        names = ["action", *(f"lambda_{decay:g}" for decay in self.settings.decays)]
+        log |= {
+            f"credit/{name}": weight for name, weight in zip(names, weights.tolist(), strict=True)
+        }
+        mixed = torch.tensordot(weights.to(estimates), estimates, dims=1)
+        return mixed, log
+
+
+def advantage_estimates(buffer: TensorRolloutBuffer, surprise: Tensor, decays: Tensor) -> Tensor:
+    """Return advantages with later rewards replaced by their means over actions.
+
+    Args:
+        buffer: A rollout, values at time limits added to its rewards.
+        surprise: Reward less its mean over actions, ``(T, N)``; zeros give ordinary estimates.
+        decays: ``lambda`` of each, ``(K,)``.
+
+    Returns:
+        Advantages, ``(K, T, N)``.
+    """
+    continues = 1.0 - buffer.dones.to(buffer.values.dtype)  # (T, N)
+    next_values = torch.cat([buffer.values[1:], buffer.last_values[None]])
+    residuals = buffer.rewards + buffer.gamma * next_values * continues - buffer.values
+    later = residuals - surprise
+    reach = buffer.gamma * decays[:, None] * continues[:, None]  # (T, K, N)
+    tail = residuals.new_zeros(len(decays), residuals.shape[1])
+    steps = []
+    for t in range(len(residuals) - 1, -1, -1):
+        tail = reach[t] * tail
+        steps.append(residuals[t] + tail)
+        tail = later[t] + tail
+    return torch.stack(steps[::-1], dim=1)
+
+
+def action_surprise(
+    policy: ActorCriticPolicy,
+    observations: Observations,
+    rewards: Tensor,
+    reward_of: Callable[[Tensor], Tensor],
+    samples: int,
+) -> Tensor:
+    """Return the rewards less their means over the policy's actions at the same observations.
+
+    Args:
+        policy: Draws the actions, from torch's global random stream.
+        observations: ``(n, ...)``.
+        rewards: Of the actions taken, ``(n,)``.
+        reward_of: Rewards ``(n,)`` of one action at each observation.
+        samples: Actions drawn at each.
+    """
+    with torch.no_grad():
+        distribution = policy.get_distribution(observations)  # type: ignore[arg-type]
+        total = torch.zeros_like(rewards)
+        for _ in range(samples):
+            total += reward_of(distribution.sample())
+    return rewards - total / samples
+
+
+def policy_gradients(
+    policy: ActorCriticPolicy, observations: Observations, actions: Tensor, weights: Tensor
+) -> Tensor:
+    """Return the gradients of mean log-probability times weight, one for each row of weights.
+
+    Args:
+        policy: The policy.
+        observations: ``(n, ...)``.
+        actions: ``(n, ...)``.
+        weights: ``(K, n)``.
+
+    Returns:
+        Gradients in all parameters that the log-probabilities depend on, ``(K, P)``.
+    """
+    _, log_probs, _ = policy.evaluate_actions(observations, actions)  # type: ignore[arg-type]
+    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    gradients = []
+    for row in weights / weights.shape[1]:
+        parts = torch.autograd.grad(
+            log_probs, parameters, row, retain_graph=True, allow_unused=True
+        )
+        gradients.append(torch.cat([part.flatten() for part in parts if part is not None]))
+    return torch.stack(gradients)
+
+
+def _standardised(estimates: Tensor) -> Tensor:
+    """Return ``(K, T, N)`` with mean 0 and deviation 1 in each of the K."""
+    mean = estimates.mean((1, 2), keepdim=True)
+    return (estimates - mean) / (estimates.std((1, 2), keepdim=True) + 1e-8)
+
+
+def _halves(n: int) -> tuple[slice, slice]:
+    """Halves of rows that lie environment by environment: apart as far as they can be."""
+    return slice(0, n // 2), slice(n // 2, n)
