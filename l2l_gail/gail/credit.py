@@ -1,4 +1,4 @@
-"""Learned credit: how far ahead an action is judged by, chosen by what improves held-out rollouts.
+"""Learned credit: how far ahead an action is judged, chosen by what improves held-out rollouts.
 
 PPO asks of each action how much better it was than expected, its advantage. Nearly all of an
 ordinary estimate is noise: it sums what happened in the next twenty steps, most of it brought about
@@ -8,6 +8,7 @@ since the discriminator tells the reward of actions that were not taken, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,11 @@ from l2l_gail.ppo.observations import Observations, map_tensors
 
 __all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
 
+_QUICKEST = 1.5
+"""Largest change of the policy's learning rate in one rollout, as a factor."""
+_FURTHEST = 100.0
+"""Largest change of it in all."""
+
 
 @dataclass(frozen=True)
 class LearnedCredit:
@@ -32,6 +38,9 @@ class LearnedCredit:
         decays: ``lambda`` of the generalised advantage estimates, each in [0, 1].
         credit_memory: Decay rate of the averages over rollouts by which their weights are learned.
         action_samples: Actions drawn at each state for the mean reward there.
+        policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
+            the policy's learning rate is steered; PPO's ``learning_rate`` is where it starts. 0
+            leaves that as it is.
 
     Raises:
         InputError: A value that no training could use.
@@ -40,6 +49,7 @@ class LearnedCredit:
     decays: tuple[float, ...] = (0.95, 0.8, 0.6, 0.3)
     credit_memory: float = 0.9
     action_samples: int = 8
+    policy_divergence: float = 0.05
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
@@ -51,6 +61,7 @@ class LearnedCredit:
         if not 0 <= self.credit_memory < 1:
             raise InputError(f"credit_memory must be in [0, 1), not {self.credit_memory}")
         check_counts(action_samples=self.action_samples)
+        check_rate("policy_divergence", self.policy_divergence)
 
 
 class CreditAssignment(nn.Module):
@@ -69,14 +80,33 @@ class CreditAssignment(nn.Module):
     1805.09801); the closed form, and estimates that use the reward's being known, are this
     library's.
 
+    With steadier advantages the policy can move faster, and its learning rate is the last setting
+    that decides how fast: :meth:`steer` multiplies it after each update by the root of target over
+    measured divergence, as in PPO's variant with an adaptive penalty (Schulman et al. 2017, arXiv
+    1707.06347, section 4), so that a rate chosen too low or too high comes right.
+
     Args:
-        settings: Which estimates, and how fast their weights follow.
+        settings: Which estimates, how fast their weights follow, and how far the policy is to move.
+
+    Attributes:
+        rate_factor: What PPO's learning rate is multiplied by, 0-d.
     """
+
+    rate_factor: Tensor
 
     def __init__(self, settings: LearnedCredit) -> None:
         super().__init__()
         self.settings = settings
         self.mixture = GradientMixture(len(settings.decays) + 1, memory=settings.credit_memory)
+        self.register_buffer("rate_factor", torch.ones((), dtype=torch.float64))
+
+    def steer(self, divergence: float) -> None:
+        """Adapt the policy's learning rate to the divergence of its last update, in nats."""
+        target = self.settings.policy_divergence
+        if target and math.isfinite(divergence):
+            factor = math.sqrt(target / max(divergence, 1e-8))
+            self.rate_factor *= min(max(factor, 1 / _QUICKEST), _QUICKEST)
+            self.rate_factor.clamp_(1 / _FURTHEST, _FURTHEST)
 
     def advantages(
         self, policy: ActorCriticPolicy, buffer: TensorRolloutBuffer, surprise: Tensor

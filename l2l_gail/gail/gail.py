@@ -305,6 +305,20 @@ class GAIL(TensorPPO):
         )
         return surprise.view(buffer.rewards.shape[::-1]).T
 
+    def train(self) -> None:
+        """Take PPO's epochs on the rollout, and steer the next ones' learning rate."""
+        super().train()
+        if self.credit_assignment is not None:
+            self.credit_assignment.steer(self.logger.name_to_value["train/approx_kl"])
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        super()._update_learning_rate(optimizers)
+        if self.credit_assignment is not None:
+            factor = float(self.credit_assignment.rate_factor)
+            for group in self.policy.optimizer.param_groups:
+                group["lr"] *= factor
+            self.logger.record("train/learning_rate", self.policy.optimizer.param_groups[0]["lr"])
+
     @torch.no_grad()
     def _rewards(self, obs: Tensor, acts: Tensor) -> Tensor:
         """Return the learned rewards ``(n,)`` of actions as the policy drew them."""

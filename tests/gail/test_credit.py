@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
@@ -13,7 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from l2l_gail.core import Muon
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, LearnedCredit
-from l2l_gail.gail.credit import advantage_estimates, policy_gradients
+from l2l_gail.gail.credit import CreditAssignment, advantage_estimates, policy_gradients
 from l2l_gail.ppo.buffer import advantages_and_returns
 from tests.gail.support import walk_demos
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
@@ -22,11 +23,17 @@ T, N = 7, 4
 
 
 class LoggedAtRolloutEnd(BaseCallback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.divergences: list[float] = []
+
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
         self.log = dict(self.logger.name_to_value)
+        if "train/approx_kl" in self.log:
+            self.divergences.append(self.log["train/approx_kl"])
 
 
 def a_rollout(seed: int = 0) -> tuple[SimpleNamespace, torch.Tensor]:
@@ -159,8 +166,40 @@ def test_a_loaded_model_goes_on_with_the_weights_it_had_learned(tmp_path: Path) 
         {"decays": (float("nan"),)},
         {"credit_memory": 1.0},
         {"action_samples": 0},
+        {"policy_divergence": -1.0},
     ],
 )
 def test_settings_that_no_training_could_use_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong)).removesuffix("s")):
         LearnedCredit(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_policys_rate_rises_where_it_moves_too_little_and_falls_where_too_far() -> None:
+    credit = CreditAssignment(LearnedCredit(policy_divergence=0.04))
+    credit.steer(0.04)
+    assert credit.rate_factor.item() == pytest.approx(1.0)
+    credit.steer(0.04 / 1.21)
+    assert credit.rate_factor.item() == pytest.approx(1.1)
+    credit.steer(4.0)  # no more than by half at once
+    assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
+    credit.steer(float("nan"))
+    assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
+    off = CreditAssignment(LearnedCredit(policy_divergence=0.0))
+    off.steer(4.0)
+    assert off.rate_factor.item() == 1.0
+
+
+def test_updates_move_the_policy_as_far_as_asked_from_any_learning_rate() -> None:
+    divergences = []
+    for rate in (3e-5, 3e-2):
+        credit = LearnedCredit(policy_divergence=0.02)
+        model = make(
+            L2LGAIL, TensorWalk(), "MlpPolicy", walk_demos(), credit=credit, learning_rate=rate
+        )
+        seen = LoggedAtRolloutEnd()
+        model.learn(30 * ROLLOUT, callback=seen)
+        divergences.append(np.exp(np.mean(np.log(seen.divergences[-10:]))))
+        assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(
+            rate * float(model.credit_assignment.rate_factor), rel=0.6
+        )
+    assert all(0.01 < divergence < 0.04 for divergence in divergences)
