@@ -170,13 +170,13 @@ def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: P
 
 def test_what_differs_is_a_group_of_its_own(short: list[str], tmp_path: Path) -> None:
     unnamed = short[: short.index("--name")] + short[short.index("--out") :]
-    flags = "--update-rule optimistic_adam --matched-effort --learned step --meta-every 2".split()
+    flags = "--update-rule optimistic_adam --matched-effort --learned both --meta-every 2".split()
     train_gail.main([*unnamed, *flags])
     names = [run.summary["method"] for run in find_runs(tmp_path / "runs")]
     usual = "n_envs=2+eval_every=32+demos=walk+n_steps=16"
     matched = "update_rule=optimistic_adam+matched_effort=True+meta_every=2"
     assert names[0] == f"gail+{usual}+{matched}"
-    assert names[1] == f"l2l_gail+{usual}+learned=step+meta_every=2"
+    assert names[1] == f"l2l_gail+{usual}+learned=both+meta_every=2"
 
 
 def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() -> None:
@@ -211,7 +211,7 @@ def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() ->
         (["--gamma", "1.5"], "--gamma must be from 0 to 1"),
         (["--update-rule", "adan"], "did you mean 'adam'"),
         (["--rule-args", "beta=1"], "beta"),
-        (["--learned-args", "hidden=1", "hidden=2"], "is not a rule"),
+        (["--learned", "rule", "--learned-args", "hidden=1", "hidden=2"], "is not a rule"),
         (["--penalty", "r3"], "r3"),
         (["--seeds", "4-2"], "--seeds 4-2 falls"),
         (["--seeds", "1,2", "2"], "--seeds holds 2 twice"),

@@ -268,7 +268,7 @@ class MethodResult:
             return float(gradients.mean())
         if self.base.startswith("no_demos"):
             return 0.0
-        learns = self.base.startswith("l2l_gail") or "meta_learning_rate" in self.settings
+        learns = "meta_learning_rate" in self.settings or self.settings.get("learned") == "all"
         try:
             updates = int(self.settings["updates"])
             if learns or self.settings.get("matched_effort"):

@@ -64,7 +64,7 @@ class CoordinateMLP(ResidualRule):
 
     def __init__(
         self,
-        lr: float,
+        lr: float = 3e-4,
         *,
         hidden: int = 16,
         betas: tuple[float, float] = (0.9, 0.999),

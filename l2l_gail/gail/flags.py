@@ -14,6 +14,7 @@ from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gym_env import check_env_id, check_time_limit, make_env, parse_env_kwargs
 
 __all__ = ["MethodFlags", "TaskFlags"]
@@ -86,23 +87,26 @@ class TaskFlags:
 
 @dataclass(frozen=True)
 class MethodFlags:
-    """What moves the discriminator: the rule that is named, or in l2l_gail a learned one."""
+    """What updates the discriminator, and what l2l_gail learns."""
 
-    learning_rate: float = 3e-4
-    """Learning rate for the discriminator; of the learned rule, where it starts."""
-    update_rule: str = "adam"
-    """Rule of gail and airl: adam, optimistic_adam, muon, sgd, prodigy (--learning-rate 1), ..."""
+    learning_rate: float = 1e-2
+    """Learning rate of the rule that updates the discriminator."""
+    update_rule: str = "muon"
+    """That rule: muon, adam, optimistic_adam, extragradient, sgd, prodigy (--learning-rate 1)."""
     rule_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v."""
     matched_effort: bool = False
-    """Give gail as many updates more as l2l_gail spends on training its rule."""
-    learned: Literal["all", "step", "network"] = "all"
-    """What l2l_gail learns: the global step, the network on each weight, or both."""
+    """Give gail as many updates more as the training of a learned rule costs."""
+    learned: Literal["credit", "rule", "both"] = "credit"
+    """What l2l_gail learns: the policy's credit, the rule of the discriminator, or both."""
+    learned_rule: str = "matrix_rule"
+    """The rule that is learned: matrix_rule, coordinate_mlp (--learned-args lr=3e-4), ..."""
     learned_args: tuple[str, ...] = ()
-    """Further arguments of the learned rule, as k=v: hidden, step_lr_ratio, ..."""
+    """Further arguments of that rule, as k=v: lr, learn_network, step_lr_ratio, ..."""
     state_only_reward: bool = False
     """Let airl learn a reward of the state alone, not of the action."""
     training: Annotated[RuleTraining, OmitArgPrefixes] = field(default_factory=RuleTraining)
+    credit: Annotated[LearnedCredit, OmitArgPrefixes] = field(default_factory=LearnedCredit)
 
     def __post_init__(self) -> None:
         """Refuse what no rule can be built with.
@@ -117,11 +121,10 @@ class MethodFlags:
 
     def rule(self, method: str, seed: int = 0) -> UpdateRule:
         """Return the rule of a method, what it learns drawn from the seed."""
-        if method != "l2l_gail":
-            return self._build(self.update_rule, self.rule_args)
-        network, step = self.learned != "step", self.learned != "network"
-        parts = (f"learn_network={network}", f"learn_step={step}", f"seed={seed}")
-        return self._build("coordinate_mlp", (*parts, *self.learned_args))
+        if not self._learns_rule(method):
+            arguments = (f"lr={self.learning_rate!r}", *self.rule_args)
+            return parse_rule(f"{self.update_rule}:{','.join(arguments)}")
+        return parse_rule(f"{self.learned_rule}:{','.join((f'seed={seed}', *self.learned_args))}")
 
     def check(self, method: str) -> None:
         """Refuse a way of training that the rule of this method does not allow.
@@ -153,20 +156,28 @@ class MethodFlags:
         if method == "no_demos":
             discriminator = dataclasses.replace(discriminator, reward="constant")
         kwargs = {"rule": rule, "rule_training": training, "discriminator": discriminator}
+        if method == "l2l_gail" and self.learned != "rule":
+            kwargs["credit"] = self.credit
         return kwargs | ({"state_only_reward": self.state_only_reward} if method == "airl" else {})
 
     def unused(self, method: str) -> set[str]:
         """Return the settings that a method has no use for, those of the rule's training too."""
-        if method == "l2l_gail":
-            return {"update_rule", "rule_args", "matched_effort", "state_only_reward"}
-        names = {"learned", "learned_args"}
+        names = {"learned_rule", "learned_args"}
+        if self._learns_rule(method):
+            names = {"learning_rate", "update_rule", "rule_args"}
+        if method != "l2l_gail":
+            names |= {"learned"}
+        if method != "l2l_gail" or self.learned == "rule":
+            names |= {each.name for each in dataclasses.fields(LearnedCredit)}
         if method != "airl":
             names |= {"state_only_reward"}
         if method != "gail":
-            names |= {"reward", "matched_effort"}
+            names |= {"matched_effort"}
+        if method not in ("gail", "l2l_gail"):
+            names |= {"reward"}
         if not any(True for _ in self.rule(method).parameters()):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
         return names - {"meta_every"} if self.matched_effort and method == "gail" else names
 
-    def _build(self, name: str, arguments: tuple[str, ...]) -> UpdateRule:
-        return parse_rule(f"{name}:{','.join((f'lr={self.learning_rate!r}', *arguments))}")
+    def _learns_rule(self, method: str) -> bool:
+        return method == "l2l_gail" and self.learned != "credit"

@@ -84,9 +84,10 @@ def test_a_rule_of_too_many_numbers_is_refused_before_any_folder_is_made(tmp_pat
     walk_demos().save(tmp_path / "walk.npz")
     places = ["--demos", str(tmp_path / "walk.npz"), "--out", str(tmp_path / "runs")]
     argv = ["--env", ENV_ID, "--method", "l2l_gail", "--meta-mode", "forward", *places]
+    argv += ["--learned", "rule", "--learned-rule", "coordinate_mlp"]
     with pytest.raises(InputError, match=r"1 to 64 scalars, and CoordinateMLP learns \d+"):
         train_gail.main(argv)
     assert not (tmp_path / "runs").exists()
-    flags = MethodFlags(learned="step", training=FORWARD)
+    flags = MethodFlags(learned="both", training=FORWARD)
     flags.check("l2l_gail")
     MethodFlags(training=FORWARD).check("gail")
