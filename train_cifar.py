@@ -54,7 +54,7 @@ class Config:
 
     method: str = "all"
     """What attacks in training: standard (nothing), fgsm, fgsm_rs, n_fgsm, free, pgd, trades,
-    naive_l2l, grad_l2l, start_l2l; all: standard, fgsm_rs, pgd and grad_l2l, one after the other."""
+    naive_l2l, grad_l2l, start_l2l; or all: standard, fgsm_rs, pgd and grad_l2l in turn."""
     preset: str | None = None
     """paper or fastat: settings of a published protocol, where no flag says otherwise."""
     device: str = "auto"
