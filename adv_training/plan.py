@@ -86,5 +86,5 @@ def plan_of(
         settings=tag | settings.own() | asked | counted,
         defaults=dict.fromkeys([*tag, *asked]) | usual.own() | counted,
         name=name,
-        before={"attacker": "slim"},  # in 0.1.0, which had no other
+        before={"attacker": "slim", "attacker_every": 1},  # in 0.1.0, which had no other
     )
