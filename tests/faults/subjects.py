@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from adv_training import load_model as load_trained
 from adv_training.cifar_files import FOLDER_100, read_cifar10, read_cifar100
 from l2l_gail.core import Adam, CoordinateMLP, GatedMomentum, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
@@ -31,6 +32,7 @@ from tests.demos.test_demos import make_arrays
 from tests.faults import mutate
 from tests.faults.mutate import Random
 from tests.faults.run_subjects import RUN_SUBJECTS, Subject
+from tests.faults.trained_subject import judge_trained, trained_content
 
 ACTIONS = Box(-2.0, 2.0, (1,))
 
@@ -388,6 +390,9 @@ SUBJECTS: dict[str, Subject] = {
     "gail model": Subject(hostile_gail_model, load_gail_model, judge_gail_model),
     "checkpoint": Subject(hostile_tensors(payload, "checkpoint.pt"), load_checkpoint, judge_plain),
     "rule": Subject(hostile_rule, load_rule, judge_rule),
+    "trained model": Subject(
+        hostile_tensors(trained_content, "model.pt"), load_trained, judge_trained
+    ),
     "cifar": Subject(hostile_batch, read_batch, judge_batch),
     "flipped bit": Subject(flipped_file, lambda p: FILE_READERS[p.name](p), judge_flipped),
 }
