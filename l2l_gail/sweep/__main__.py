@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.dry_run:
         print(_listing(spec, rows))
         return
-    left = [row for row in rows if not _is_done(row, spec)]
+    left = [row for row in rows if state_of(row, spec.out) != "finished"]
     print(f"{len(rows)} rows, {len(rows) - len(left)} finished already", flush=True)
     try:
         failures = _run(config, left) if left else {}
@@ -111,11 +111,6 @@ def _chosen(spec: Spec, index: tuple[str, ...]) -> list[Row]:
             f"--index {max(numbers)}: {spec.path} has {len(spec.rows)} rows, from 0 on"
         )
     return [spec.rows[number] for number in numbers]
-
-
-def _is_done(row: Row, spec: Spec) -> bool:
-    # The length of a GAIL run is no setting: the script itself knows whether it is to go on.
-    return row.script == "train_cifar" and state_of(row, spec.out) == "finished"
 
 
 def _listing(spec: Spec, rows: Sequence[Row]) -> str:

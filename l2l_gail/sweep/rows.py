@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Prepared, open_folders
+from l2l_gail.files import read_json
 from l2l_gail.progress import Tell
 from l2l_gail.runs import RunFolder
 
@@ -39,6 +40,8 @@ class Row:
         folder: Name of the folder of its group of runs, ``<method>+<what differs>``.
         arguments: The script's command line, which makes this run and no other.
         threads: CPU threads of it.
+        steps: Environment steps after which it is finished: a longer run is the same run, gone on
+            with. 0 for images, whose epochs are a setting.
     """
 
     index: int
@@ -50,6 +53,7 @@ class Row:
     folder: str
     arguments: tuple[str, ...]
     threads: int = 1
+    steps: int = 0
 
     @property
     def title(self) -> str:
@@ -86,11 +90,19 @@ def prepare(script: str, arguments: tuple[str, ...]) -> tuple[Any, Prepared]:
 
 
 def state_of(row: Row, out: Path) -> State:
-    """Return how far a row has come below ``out``: a summary is what makes a run finished."""
+    """Return how far a row has come below ``out``: a run of full length with a summary is finished.
+
+    Raises:
+        InputError: A summary is damaged.
+    """
     found = RunFolder.newest(out, row.group, row.folder, row.seed)
     if found is None:
         return "new"
-    return "finished" if found.finished else "begun"
+    if not found.finished:
+        return "begun"
+    way_out = "move the folder of that run away"
+    steps = read_json(found.summary, way_out=way_out).get("steps", 0) if row.steps else 0
+    return "finished" if isinstance(steps, int) and steps >= row.steps else "begun"
 
 
 def run_row(row: Row, tell: Tell) -> None:

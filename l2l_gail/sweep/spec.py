@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from l2l_gail.cli import Flag, flags_of
 from l2l_gail.errors import InputError
-from l2l_gail.experiment import Plan, check_folders, parse_seeds
+from l2l_gail.experiment import Plan, Prepared, check_folders, parse_seeds
 from l2l_gail.files import read_text
 from l2l_gail.sweep.rows import SCRIPTS, Row, load_script, prepare
 
@@ -85,6 +85,7 @@ class _Cell:
     method: str
     plans: dict[int, Plan]
     arguments: tuple[str, ...]
+    steps: int
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -138,6 +139,7 @@ def _spec(path: Path, content: Mapping[str, Any]) -> Spec:
                 folder=cell.plans[seed].label,
                 arguments=(*cell.arguments, "--seed", str(seed)),
                 threads=threads,
+                steps=cell.steps,
             )
             rows.append(row)
     return Spec(path, Path(out).expanduser(), threads, tuple(rows), dropped)
@@ -240,23 +242,25 @@ def _cells(part: _Part, flags: Mapping[str, Flag], always: tuple[str, ...]) -> I
         arguments = (*always, *chosen, *_arguments(given, flags))
         where = " ".join([part.script, *(name for name in names if name not in ("", "-"))])
         try:
-            plans, group = _accepted(part, arguments, given, flags)
+            config, prepared = _accepted(part, arguments, given, flags)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        yield _Cell(group, setting, method, plans, arguments)
+        plans = {plan.seed: plan for plan in prepared.plans}
+        steps = getattr(config, "total_timesteps", 0)
+        yield _Cell(prepared.group, setting, method, plans, arguments, steps)
 
 
 def _accepted(
     part: _Part, arguments: tuple[str, ...], given: Flags, flags: Mapping[str, Flag]
-) -> tuple[dict[int, Plan], str]:
-    """The plans of a cell by seed, and the group that they lie in."""
+) -> tuple[Any, Prepared]:
+    """The configuration and the runs of a cell, of all seeds."""
     config, prepared = prepare(part.script, (*arguments, "--seeds", *map(str, part.seeds)))
     for key, value in given.items():
         _check_kind(key, value, flags[key].value(config))
     if len(prepared.plans) != len(part.seeds):
         raise InputError("stands for several methods; list each by its own name")
     check_folders(config.runs, prepared.group, prepared.plans)
-    return {plan.seed: plan for plan in prepared.plans}, prepared.group
+    return config, prepared
 
 
 def _check_kind(key: str, value: Any, found: Any) -> None:
@@ -281,6 +285,8 @@ def _without_repeats(cells: Iterable[_Cell]) -> list[_Cell]:
         plan = next(iter(cell.plans.values()))
         first = kept.setdefault((cell.group, plan.label), cell)
         differing = plan.differences(first.plans[plan.seed].record)
+        if cell.steps != first.steps:
+            differing.append("--total-timesteps (a longer run is the same run)")
         if differing:
             raise InputError(
                 f"{cell.method} differs in {', '.join(differing)} between the settings "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from l2l_gail.errors import InputError
-from l2l_gail.progress import silent
+from l2l_gail.progress import Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.sweep.__main__ import main
 from l2l_gail.sweep.local import run_local
-from l2l_gail.sweep.rows import run_row, state_of
+from l2l_gail.sweep.rows import Row, run_row, state_of
 from tests.sweep.support import Killer, assert_same_runs, small_sweep, write_spec
 
 
@@ -101,3 +102,44 @@ def test_wrong_flags_are_one_line(tmp_path: Path, flags: list[str], said: str) -
     with pytest.raises(InputError, match=said):
         main([str(write_spec(tmp_path)), *flags])
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_longer_gail_run_goes_on_and_one_of_full_length_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(steps: int) -> str:
+        main([str(write_spec(tmp_path, GAIL.replace("STEPS", str(steps))))])
+        return capsys.readouterr().out.splitlines()[0]
+
+    trained = []
+
+    def train(row: Row, tell: Tell) -> None:
+        (folder,) = (tmp_path / "runs/Hopper-v5").rglob("seed0")
+        trained.append(row.steps)
+        (folder / "summary.json").write_text(f'{{"steps": {row.steps + 100}}}')
+
+    monkeypatch.setattr("l2l_gail.sweep.__main__.run_local", lambda rows, **_: Done(rows, train))
+    RunFolder.create(tmp_path / "runs", "Hopper-v5", "gail", 0)
+    assert [run(1000), run(1050), run(1150)] == [
+        "1 rows, 0 finished already",
+        "1 rows, 1 finished already",
+        "1 rows, 0 finished already",
+    ]
+    assert trained == [1000, 1150]
+
+
+GAIL = """
+out = "{out}"
+[train_gail]
+methods = ["gail"]
+flags = {{ total_timesteps = STEPS }}
+"""
+
+
+class Done:
+    """A launcher's word that all rows are done."""
+
+    def __init__(self, rows: Sequence[Row], train: Callable[[Row, Tell], None]) -> None:
+        self.failures: dict[str, str] = {}
+        for row in rows:
+            train(row, silent)

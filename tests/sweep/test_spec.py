@@ -83,6 +83,14 @@ def test_a_setting_without_effect_makes_no_second_run(tmp_path: Path) -> None:
     assert (len(spec.rows), spec.dropped) == (6, 2)
 
 
+def test_two_lengths_of_one_run_are_refused(tmp_path: Path) -> None:
+    text = BOTH.replace("learning_rate = 3e-3", "total_timesteps = 2048").replace(
+        "total-timesteps = 1024, ", ""
+    )
+    with pytest.raises(InputError, match=r"gail differs in --total-timesteps \(a longer run is"):
+        read_spec(write_spec(tmp_path, text))
+
+
 def test_flags_may_go_with_a_method_or_an_environment(tmp_path: Path) -> None:
     text = SPEC.replace('methods = ["pgd", "grad_l2l"]', "")
     text += "[train_cifar.methods.pgd]\npgd_steps = 4\n[train_cifar.methods.grad_l2l]\n"
