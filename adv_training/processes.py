@@ -131,7 +131,8 @@ def _starts() -> int:
 def joined(device: str) -> Iterator[Processes]:
     """Be one of the processes that ``torchrun`` has started.
 
-    What others than the first print to stdout is dropped, and a wrong input is said by the first.
+    What others than the first print to stdout is dropped, a wrong input is said by the first, and
+    at the end each waits for the others.
 
     Args:
         device: ``cpu``, or ``cuda`` for one GPU each, by their number on the machine.
@@ -157,6 +158,7 @@ def joined(device: str) -> Iterator[Processes]:
             stack.enter_context(contextlib.redirect_stdout(nowhere))
         try:
             yield processes
+            dist.barrier()  # while the first still judges, none may seem to be lost
         except InputError:
             if processes.is_first:
                 raise
