@@ -64,6 +64,7 @@ class AIRLDiscriminator(Discriminator):
         state_only_reward: bool = False,
     ) -> None:
         super().__init__(observation_space, action_space)
+        self.in_dim = 2 * self.obs_dim + self.act_dim + 2
         self.gamma = gamma
         self.state_only_reward = state_only_reward
         seen_by_g = self.obs_dim + (0 if state_only_reward else self.act_dim)
@@ -116,8 +117,11 @@ class AIRLDiscriminator(Discriminator):
         """
         return super().input_gradient(inputs, weights)[:, :-2]
 
-    def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
+    def forward(
+        self, obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None
+    ) -> Tensor:
         """Return ``g``: the logit takes the whole transition and the policy's density."""
+        assert acts is not None
         return self.reward(obs, acts)
 
     @staticmethod
@@ -190,7 +194,10 @@ class AIRL(GAIL):
         assert demos is not None
         self._expert = [
             torch.as_tensor(array, dtype=torch.float32, device=self.device)
-            for array in (demos.obs, demos.acts, demos.next_obs, demos.terminals)
+            for array in (
+                *(demos.obs, demos.needed("acts", "AIRL"), demos.needed("next_obs", "AIRL")),
+                demos.terminals,
+            )
         ]
         return prepared
 
@@ -252,8 +259,14 @@ def airl_config(config: DiscriminatorConfig) -> DiscriminatorConfig:
     """Return a discriminator's settings with AIRL's reward, which is the only one it has.
 
     Raises:
-        InputError: The settings ask for another reward than that or the default.
+        InputError: The settings ask for another reward than that or the default, or for a
+            discriminator that sees no actions.
     """
+    if config.judges != "state_action":
+        raise InputError(
+            f"AIRL's logit holds the density of an action: leave judges={config.judges!r} out; "
+            "state_only_reward=True makes the reward one of states"
+        )
     if config.reward not in (DiscriminatorConfig().reward, "logit", "airl"):
         raise InputError(
             f"AIRL pays the logit, not {config.reward!r}: leave the reward out, or use GAIL"

@@ -35,7 +35,8 @@ class LearnedReward:
     ========= ========================================================================
     model     reward
     ========= ========================================================================
-    GAIL      ``DiscriminatorConfig.reward`` of the logit at ``(s, a)``
+    GAIL      ``DiscriminatorConfig.reward`` of the logit at ``(s, a)``, or at ``(s, s')`` where
+              that is what the discriminator ``judges``
     AIRL      ``g``, the recovered reward; with ``shaped`` the whole ``f(s, a, s')``
     ========= ========================================================================
 
@@ -129,42 +130,53 @@ class LearnedReward:
         Args:
             obs: Raw observations, ``(B, *obs_shape)``, arrays or tensors.
             acts: Actions in the environment's own unit, ``(B, *act_shape)``; clipped here.
-            next_obs: Observations after the actions, before any reset; only a shaped reward looks.
+            next_obs: Observations after the actions, before any reset; needed by a shaped reward
+                and by a discriminator that judges them.
             terminated: Whether the episode terminated there, and not by a time limit, ``(B,)``.
 
         Raises:
-            InputError: A shaped reward, and no ``next_obs`` or ``terminated``.
+            InputError: ``next_obs`` or ``terminated`` is needed and missing.
         """
         states, actions = self._rows(obs), self._rows(acts)
+        after = None if next_obs is None else self._rows(next_obs)
+        if after is None and self._looks_ahead:
+            raise InputError("this reward is of whole transitions: give it next_obs")
         discriminator = self.model.discriminator
         if not isinstance(discriminator, AIRLDiscriminator):
-            logits = discriminator(states, actions)
+            logits = discriminator(states, actions, after)
             rewards = reward_of_logits(logits, self.model.discriminator_config.reward)
         elif not self.shaped:
             rewards = discriminator.reward(states, actions)
         else:
-            if next_obs is None or terminated is None:
-                raise InputError("a shaped reward needs next_obs and terminated")
+            if terminated is None:
+                raise InputError("a shaped reward needs to know what has terminated")
+            assert after is not None
             ends = self._rows(terminated)[:, 0]
             inputs = discriminator.transition_inputs(
-                states, actions, self._rows(next_obs), ends, torch.zeros_like(ends)
+                states, actions, after, ends, torch.zeros_like(ends)
             )
             rewards = discriminator.shaped_reward(inputs)
         return rewards.cpu().numpy()
 
-    def update(self, obs: Any, acts: Any) -> dict[str, float]:
+    @property
+    def _looks_ahead(self) -> bool:
+        return self.shaped or self.model.discriminator.judges == "state_transition"
+
+    def update(self, obs: Any, acts: Any, next_obs: Any = None) -> dict[str, float]:
         """Update the discriminator on transitions of the policy, as GAIL does after a rollout.
 
         Args:
             obs: Raw observations, ``(B, *obs_shape)``, the steps of one episode in their order.
             acts: Actions in the environment's own unit, ``(B, *act_shape)``.
+            next_obs: Observations after the actions, where the discriminator judges them.
 
         Returns:
             What there is to log, by TensorBoard tag; also in ``log``.
 
         Raises:
-            InputError: There are no demonstrations, or the model is of AIRL, whose discriminator
-                needs the density of the policy: train that with ``AIRL`` itself.
+            InputError: There are no demonstrations, ``next_obs`` is needed and missing, or the
+                model is of AIRL, whose discriminator needs the density of the policy: train that
+                with ``AIRL`` itself.
         """
         if isinstance(self.model, AIRL):
             raise InputError(
@@ -175,8 +187,11 @@ class LearnedReward:
             raise InputError("this reward was loaded without demonstrations, and cannot learn")
         if self._expert_inputs is None:
             self._expert_inputs = self.model.expert_inputs()
+        if next_obs is None and self._looks_ahead:
+            raise InputError("this reward is of whole transitions: give it next_obs")
+        after = None if next_obs is None else self._rows(next_obs)
         with torch.no_grad():
-            inputs = self.model.discriminator.inputs(self._rows(obs), self._rows(acts))
+            inputs = self.model.discriminator.inputs(self._rows(obs), self._rows(acts), after)
         _, self.log = self.model.discriminator_updates.update(self._expert_inputs, inputs)
         return self.log
 
@@ -210,14 +225,14 @@ class RewardTraining:
         self.reward = reward
         self.update_every = update_every
         self.window = window or update_every
-        self._steps: deque[tuple[np.ndarray, np.ndarray]] = deque()
+        self._steps: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
         self._new = 0
 
-    def add(self, obs: np.ndarray, acts: np.ndarray) -> None:
+    def add(self, obs: np.ndarray, acts: np.ndarray, next_obs: np.ndarray) -> None:
         """Take one step of ``N`` environments, ``(N, *shape)`` each, and update if it is time."""
         if not self.update_every:
             return
-        self._steps.append((np.array(obs), np.array(acts)))
+        self._steps.append((np.array(obs), np.array(acts), np.array(next_obs)))
         while len(self._steps) > max(1, -(-self.window // len(obs))):
             self._steps.popleft()
         self._new += len(obs)

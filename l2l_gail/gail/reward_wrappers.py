@@ -65,9 +65,9 @@ class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Take an action, and be paid by the learned reward."""
         obs, own, terminated, truncated, info = self.env.step(action)
         before, acts = self._obs[None], np.asarray(action)[None]
-        (reward,) = self.reward(before, acts, np.asarray(obs)[None], np.array([terminated]))
-        self._training.add(before, acts)
         self._obs = np.array(obs)  # the environment may write its next one into the same array
+        (reward,) = self.reward(before, acts, self._obs[None], np.array([terminated]))
+        self._training.add(before, acts, self._obs[None])
         return obs, float(reward), terminated, truncated, {**info, ENV_REWARD: float(own)}
 
 
@@ -136,7 +136,7 @@ class VecLearnedReward(VecEnvWrapper):
             terminated[i] = not infos[i].get("TimeLimit.truncated", False)
         rewards = self.reward(self._obs, self._actions, reached, terminated)
         infos = [{**info, ENV_REWARD: float(r)} for info, r in zip(infos, own, strict=True)]
-        self._training.add(self._obs, self._actions)
+        self._training.add(self._obs, self._actions, reached)
         self._obs = obs.copy()
         return obs, rewards, dones, infos
 

@@ -304,6 +304,10 @@ def test_a_model_of_gail_is_no_model_of_airl(tmp_path: Path) -> None:
     ("kwargs", "message"),
     [
         ({"discriminator": DiscriminatorConfig(reward="dail")}, "AIRL pays the logit, not 'dail'"),
+        (
+            {"discriminator": DiscriminatorConfig(judges="state_transition")},
+            "leave judges='state_transition' out",
+        ),
         ({"discriminator_network": torch.nn.Linear(1, 1)}, "brings its own discriminator"),
     ],
 )

@@ -139,7 +139,7 @@ def test_airls_reward_is_g_or_the_shaped_one(tmp_path: Path) -> None:
     f = g + 0.9 * np.where(ends, 0.0, h[1].numpy()) - h[0].numpy()
     found = shaped(demos.obs, demos.acts, demos.next_obs, ends)
     np.testing.assert_allclose(found, f, rtol=1e-4, atol=1e-6)
-    with pytest.raises(InputError, match="needs next_obs"):
+    with pytest.raises(InputError, match="give it next_obs"):
         shaped(demos.obs, demos.acts)
     with pytest.raises(InputError, match="needs the policy's density"):
         plain.update(demos.obs, demos.acts)
@@ -204,18 +204,19 @@ def test_the_vec_env_scores_the_state_that_a_step_reached_not_the_next_episodes(
 
 def test_the_vec_env_updates_on_its_own_transitions_env_by_env() -> None:
     reward, calls = new_reward(), []
-    reward.update = lambda obs, acts: calls.append((obs, acts)) or {}  # type: ignore[method-assign]
+    reward.update = lambda *arrays: calls.append(arrays) or {}  # type: ignore[method-assign]
     env = VecLearnedReward(vec_env(ENV_ID, 2), reward, update_every=6, window=8)
     env.seed(0)
     observed, acted = [env.reset()], []
     for step in range(6):
         acted.append(np.array([[0.1 * step], [0.1 * step + 0.05]], np.float32))
         observed.append(env.step(acted[-1])[0])
-    assert [len(obs) for obs, _ in calls] == [6, 8]
+    assert [len(obs) for obs, *_ in calls] == [6, 8]
     for i in range(2):
         rows = slice(4 * i, 4 * i + 4)
         np.testing.assert_array_equal(calls[1][0][rows], np.stack(observed[2:6])[:, i])
         np.testing.assert_array_equal(calls[1][1][rows], np.stack(acted[2:6])[:, i])
+        np.testing.assert_array_equal(calls[1][2][rows], np.stack(observed[3:7])[:, i])
 
 
 def test_an_on_policy_algorithm_trains_on_it_while_it_learns() -> None:
@@ -346,6 +347,28 @@ def test_a_reward_of_another_task_is_refused_in_one_line() -> None:
     venv = DummyVecEnv([lambda: cart_pole])
     with pytest.raises(InputError, match="action space must be a Box to be wrapped, not Discrete"):
         VecLearnedReward(venv, new_reward())
+
+
+def test_a_reward_of_states_alone_looks_at_the_next_one() -> None:
+    reward = LearnedReward.for_env(
+        ENV_ID, walk_demos(), discriminator=more(judges="state_transition"), seed=0, device="cpu"
+    )
+    demos = walk_demos()
+    with pytest.raises(InputError, match="give it next_obs"):
+        reward(demos.obs, demos.acts)
+    with pytest.raises(InputError, match="give it next_obs"):
+        reward.update(demos.obs, demos.acts)
+    env = VecLearnedReward(walk_envs(), reward, update_every=2 * TIME_LIMIT)
+    obs, actions = env.reset(), np.full((2, 1), 0.3, np.float32)
+    for _ in range(TIME_LIMIT - 1):
+        before = obs
+        obs, paid, *_ = env.step(actions)
+        with torch.no_grad():
+            own = reward.model.discriminator
+            logits = own(torch.as_tensor(before), None, torch.as_tensor(obs)).numpy()
+        np.testing.assert_allclose(paid, softplus(logits), rtol=1e-5)
+    env.step(actions)
+    assert reward.model.discriminator_updates.trainer.steps == SMALL.updates_per_rollout
 
 
 def test_any_form_of_the_reward_is_paid() -> None:
