@@ -291,7 +291,7 @@ def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
     for name in ("model.zip", "checkpoint.pt", "policies/first.npz", "policies/last.npz"):
         assert (run.folder.path / name).is_file()
     own = {tag for tag in tags_of(run.folder.path) if not tag.startswith("time/")}
-    assert own == {*BC_TAGS, "eval/return_mean", "eval/return_std", "eval/length_mean"}
+    assert own == {*BC_TAGS, *(tag for tag in TAGS if tag.startswith("eval/"))}
     train_gail.main([*cloning, "--bc-steps", "5000", "--resume"])
     assert "is finished already" in capsys.readouterr().err
 
