@@ -46,7 +46,8 @@ COMMANDS = {
 }
 # Of a flag that is given twice the last one counts.
 SHORT_GAIL = (
-    "--total-timesteps 512 --eval-every 512 --n-envs 4 --n-steps 64 --batch-size 64 --workers 1"
+    "--total-timesteps 512 --eval-every 512 --n-envs 4 --n-steps 64 --batch-size 64 --workers 1 "
+    "--bc-steps 50"
 )
 SHORT_CIFAR = (
     "--data synthetic --train-size 120 --eval-size 20 --epochs 1 --batch-size 60 --model tiny_cnn "

@@ -1,9 +1,8 @@
-"""The Python blocks of docs/rewards.md run, and so does the example it speaks of."""
+"""The example in which SAC imitates an expert, at small size."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import types
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from l2l_gail.gail import LearnedReward
 from l2l_gail.gail import reward_wrappers as wrappers
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "rewards.md"
 
 
 def example() -> types.ModuleType:
@@ -26,19 +24,6 @@ def example() -> types.ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def test_the_blocks_run_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = PAGE.read_text(encoding="utf-8")
-    names: dict[str, object] = {}
-    found = list(re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
-    for block in found:
-        line = text.count("\n", 0, block.start(1))
-        exec(compile("\n" * line + block[1], PAGE, "exec", dont_inherit=True), names)
-    assert len(found) == 5
 
 
 def test_the_scripted_expert_swings_the_pole_up_and_holds_it() -> None:
