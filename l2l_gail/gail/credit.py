@@ -186,7 +186,7 @@ def action_surprise(
         samples: Actions drawn at each.
     """
     with torch.no_grad():
-        distribution = policy.get_distribution(observations)  # type: ignore[arg-type]
+        distribution = policy.get_distribution(observations)
         total = torch.zeros_like(rewards)
         for _ in range(samples):
             total += reward_of(distribution.sample())
@@ -207,7 +207,7 @@ def policy_gradients(
     Returns:
         Gradients in all parameters that the log-probabilities depend on, ``(K, P)``.
     """
-    _, log_probs, _ = policy.evaluate_actions(observations, actions)  # type: ignore[arg-type]
+    _, log_probs, _ = policy.evaluate_actions(observations, actions)
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     gradients = []
     for row in weights / weights.shape[1]:

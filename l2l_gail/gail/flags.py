@@ -155,7 +155,8 @@ class MethodFlags:
             discriminator = dataclasses.replace(discriminator, updates_per_rollout=updates)
         if method == "no_demos":
             discriminator = dataclasses.replace(discriminator, reward="constant")
-        kwargs = {"rule": rule, "rule_training": training, "discriminator": discriminator}
+        kwargs: dict[str, Any] = {"rule": rule, "rule_training": training}
+        kwargs["discriminator"] = discriminator
         if method == "l2l_gail" and self.learned != "rule":
             kwargs["credit"] = self.credit
         return kwargs | ({"state_only_reward": self.state_only_reward} if method == "airl" else {})
