@@ -17,7 +17,7 @@ from l2l_gail.core.registry import build_rule, parse_rule, register_rule, rule_n
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
 from l2l_gail.core.trainer import L2LTrainer
-from l2l_gail.core.types import Layout, State, Vars, all_finite, detach
+from l2l_gail.core.types import Layout, State, Vars, all_finite, detach, named_tensors
 from l2l_gail.core.unroll import Trajectory, unroll
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "build_rule",
     "detach",
     "load_rule",
+    "named_tensors",
     "normalise_gradient",
     "parse_rule",
     "register_rule",

@@ -30,7 +30,7 @@ from torch.func import functional_call
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, all_finite, detach
+from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
 from l2l_gail.core.unroll import Trajectory
 from l2l_gail.errors import InputError
 
@@ -155,7 +155,7 @@ class ForwardMode:
     def guard(self) -> None:
         """Drop tangents that left the finite numbers, so that later steps count again."""
         for of_follower, of_state in self.tangents:
-            if not all_finite({**of_follower, **_flat(of_state)}):
+            if not all_finite({**of_follower, **dict(named_tensors(of_state, "state"))}):
                 return self.forget()
 
     def _dual_parameters(self, scalar: Scalar) -> dict[str, Tensor]:
@@ -229,10 +229,3 @@ def _primal(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _primal(value) for key, value in tree.items()}
     return forward_ad.unpack_dual(tree).primal if isinstance(tree, Tensor) else tree
-
-
-def _flat(tree: Any, prefix: str = "state") -> dict[str, Tensor]:
-    if isinstance(tree, Tensor):
-        return {prefix: tree}
-    pieces = tree.items() if isinstance(tree, dict) else []
-    return {name: t for key, value in pieces for name, t in _flat(value, f"{prefix}/{key}").items()}

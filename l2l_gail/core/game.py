@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 
 from l2l_gail.core.types import Vars
 
-__all__ = ["Game"]
+__all__ = ["Culprit", "Game"]
+
+Culprit: TypeAlias = Literal["rule", "leader", "follower", "loss"]
+"""Whose numbers are not finite where a leader's step is not."""
 
 
 class Game(ABC):
@@ -23,9 +27,16 @@ class Game(ABC):
     Attributes:
         zero_sum: Whether the follower's loss is minus the leader's, whatever the point. Only then
             can one backward pass train leader and rule: ``L2LTrainer``'s order ``"fused"``.
+        parts: What messages call that which is not finite.
     """
 
     zero_sum: bool = False
+    parts: ClassVar[Mapping[Culprit, str]] = {
+        "rule": "the rule's weights",
+        "leader": "the leader's weights",
+        "follower": "the follower",
+        "loss": "the leader's loss",
+    }
 
     @abstractmethod
     def follower_loss(self, follower: Vars, batch: Any) -> Tensor:
@@ -38,6 +49,13 @@ class Game(ABC):
     def leader_loss(self, follower: Vars, batch: Any) -> Tensor:
         """Return the scalar loss that the leader minimises at the follower's response."""
         raise NotImplementedError(f"{type(self).__name__} trains its leader elsewhere")
+
+    def leader_statistics(self) -> Mapping[str, Tensor]:
+        """Return what :meth:`leader_loss` writes besides: running statistics of a normalisation.
+
+        Where the leader's step is not finite and so not taken, they are put back.
+        """
+        return {}
 
     def meta_loss(self, follower: Vars, batch: Any) -> Tensor:
         """Return the scalar loss that the *rule* minimises; the follower's own by default."""

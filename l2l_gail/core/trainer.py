@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from l2l_gail.core.forward_mode import ForwardMode
-from l2l_gail.core.game import Game
+from l2l_gail.core.game import Culprit, Game
+from l2l_gail.core.guards import RuleBackup, Statistics, leader_culprit, spoiled
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, all_finite, detach
+from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
 from l2l_gail.core.unroll import Trajectory, unroll
 from l2l_gail.errors import InputError
 
@@ -62,7 +63,11 @@ class L2LTrainer:
         state: The rule's committed state.
         steps: Steps taken.
         skipped: Meta-updates skipped because the meta-gradient was not finite.
-        rejected: Persistent steps not committed because the follower was not finite.
+        rejected: Persistent steps not committed because follower or state were not finite.
+        refused: Leader's steps not taken because its gradient was not finite.
+        culprit: Whose numbers were not finite where the last leader's step was not taken; ``None``
+            if it was.
+        resets: Times the rule had died, with NaN in its weights, and was set back to how it began.
         last_batch: The last batch of a persistent step, as the leader's response left it: where
             the next step of an analytic game goes on.
 
@@ -70,7 +75,7 @@ class L2LTrainer:
         InputError: If an option has another value than these, the fused order is asked for where
             it would train the rule on something else than the game's meta-loss, or the forward
             mode is asked for with a leader, a fresh follower each step, a mean over followers or a
-            rule of many parameters.
+            rule of many parameters, or the rule's weights are not finite.
     """
 
     def __init__(
@@ -130,6 +135,10 @@ class L2LTrainer:
         self.steps = 0
         self.skipped = 0
         self.rejected = 0
+        self.refused = 0
+        self.culprit: Culprit | None = None
+        self.resets = 0
+        self._backup = RuleBackup(rule)
         self.last_batch: Any = None
 
     def begin(self, follower: Vars) -> None:
@@ -138,6 +147,19 @@ class L2LTrainer:
         self.state = self.rule.init(self.follower)
         if self._forward:
             self._forward.forget()
+
+    def reset_rule(self) -> None:
+        """Give up what the rule has learned: its weights are set back to those it was given with.
+
+        A residual that was given as it is made is its base rule again, and goes on with the same
+        follower and state; only a state that is not finite is begun anew.
+        """
+        self._backup.restore(self.rule, self.meta_optimizer)
+        if self.follower is not None and spoiled(self.rule.init(self.follower), self.state):
+            self.begin(self.follower)
+        if self._forward:
+            self._forward.forget()
+        self.resets += 1
 
     @property
     def learns_next(self) -> bool:
@@ -167,6 +189,7 @@ class L2LTrainer:
         if fused and meta_batches is not None:
             raise InputError("the fused order has no use for meta_batches; use order='alternating'")
         learn = self.learns_next
+        failures = self.skipped + self.rejected + self.refused
         self.steps += 1
         stats: dict[str, Tensor] = {}
         start = self._start(batches[0])
@@ -177,6 +200,8 @@ class L2LTrainer:
         stats.update(self._learn(course, leads=leads, learn=learn, meta_batches=meta_batches))
         if self.persistent:
             self._commit(course)
+        if self.skipped + self.rejected + self.refused > failures:
+            self._reset_dead_rule()
         return stats
 
     def _start(self, batch: Any) -> tuple[Vars, State]:
@@ -208,12 +233,20 @@ class L2LTrainer:
         leader = _parameters(self.leader_optimizer) if leads else []
         phi = _parameters(self.meta_optimizer) if learn else []
         if leads:
+            statistics = Statistics(self.game.leader_statistics())
             loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
             of_both = self.combine(torch.autograd.grad(loss, leader + phi))
-            _descend(self.leader_optimizer, leader, of_both[: len(leader)])
+            if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
+                _descend(self.leader_optimizer, leader, of_both[: len(leader)])
+                self.culprit = None
+            else:
+                statistics.restore()
+                self._refuse(leader, course.followers[-1])
             stats = {"leader_loss": loss.detach()}
             if learn:  # zero-sum: the rule descends on minus the leader's loss
-                norm = self._descend_clipped(phi, [-g for g in of_both[len(leader) :]])
+                # Of a loss that is not finite no part is trusted.
+                sign = -1.0 if self.culprit is None else float("nan")
+                norm = self._descend_clipped(phi, [sign * g for g in of_both[len(leader) :]])
                 stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
             return stats
         if learn:
@@ -250,9 +283,10 @@ class L2LTrainer:
         return norm
 
     def _commit(self, course: Trajectory) -> None:
-        follower = detach(course.followers[-1])
-        if all_finite(follower):
-            self.follower, self.state = follower, detach(course.state)
+        follower, state = detach(course.followers[-1]), detach(course.state)
+        everything = {**follower, **dict(named_tensors(state, "state"))}
+        if all_finite(everything) or (all_finite(follower) and not spoiled(self.state, state)):
+            self.follower, self.state = follower, state
             self.last_batch = detach(course.batches[-1])
             if self._forward:
                 self._forward.guard()
@@ -261,12 +295,34 @@ class L2LTrainer:
             self._forward.forget()
         self.rejected += 1
         if self.rejected == 1:
-            warnings.warn(
-                f"step {self.steps} of {type(self.rule).__name__} left the finite numbers and was "
-                "not taken; lower the learning rate (further such steps are only counted)",
-                RuntimeWarning,
-                stacklevel=3,
+            self._warn("left the finite numbers and was not taken; lower the learning rate")
+
+    def _refuse(self, leader: list[Tensor], follower: Vars) -> None:
+        """Count a leader's step that is not taken, and find out whose fault it is."""
+        self.refused += 1
+        self.culprit = leader_culprit(self.rule, leader, self.game.leader_statistics(), follower)
+        if self.refused == 1:
+            part = self.game.parts[self.culprit]
+            self._warn(f"was not taken: {part} left the finite numbers")
+
+    def _reset_dead_rule(self) -> None:
+        """Bring a rule back to life whose weights are not finite: it would never learn again."""
+        if self.meta_optimizer is None or all_finite(dict(self.rule.named_parameters())):
+            return
+        self.reset_rule()
+        if self.resets == 1:
+            self._warn(
+                f"found {self.game.parts['rule']} not finite and set them back to how they began; "
+                "lower the meta learning rate"
             )
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(
+            f"step {self.steps} of {type(self.rule).__name__} {what} (further such steps are only "
+            "counted)",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything a resumed trainer needs: follower, rule, state, optimizers, counts."""
@@ -276,7 +332,7 @@ class L2LTrainer:
             "rule": self.rule.state_dict(),
             "meta_optimizer": _optimizer_state(self.meta_optimizer),
             "leader_optimizer": _optimizer_state(self.leader_optimizer),
-            "counts": [self.steps, self.skipped, self.rejected],
+            "counts": [self.steps, self.skipped, self.rejected, self.refused, self.resets],
             **({"tangents": self._forward.tangents} if self._forward else {}),
         }
 
@@ -302,7 +358,8 @@ class L2LTrainer:
                 raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
-        self.steps, self.skipped, self.rejected = state["counts"]
+        counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
+        self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
         if self._forward:
             device = next(self.rule.parameters()).device
             self._forward.tangents = _copy(state.get("tangents", []), device)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["Layout", "State", "Vars", "all_finite", "detach", "has_tangent"]
+__all__ = ["Layout", "State", "Vars", "all_finite", "detach", "has_tangent", "named_tensors"]
 
 Vars: TypeAlias = dict[str, Tensor]
 """The follower's variables by name: an image batch ``{"x": ...}`` or a network's weights."""
@@ -42,6 +42,29 @@ def all_finite(tensors: Mapping[str, Tensor]) -> Tensor:
     """
     total = sum((0.0 * tensor.detach()).sum() for tensor in tensors.values())
     return torch.as_tensor(total).isfinite()
+
+
+def named_tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield all floating-point tensors in nested dicts, lists and tuples, by where they stand.
+
+    Args:
+        tree: The containers; anything else in them is passed over.
+        name: What the names begin with; parts are joined by dots.
+    """
+    if isinstance(tree, Tensor):
+        if tree.is_floating_point():
+            yield name, tree
+        return
+    if isinstance(tree, Mapping):
+        # An optimizer's state has parameters as keys: their place stands for them.
+        parts = [
+            (place if isinstance(key, Tensor) else key, part)
+            for place, (key, part) in enumerate(tree.items())
+        ]
+    else:
+        parts = list(enumerate(tree)) if isinstance(tree, list | tuple) else []
+    for key, part in parts:
+        yield from named_tensors(part, f"{name}.{key}" if name else str(key))
 
 
 def has_tangent(tensor: Tensor) -> bool:

@@ -211,3 +211,71 @@ def test_order_is_nobodys_business_where_there_is_one_optimizer_at_most() -> Non
     trainer = L2LTrainer(game, Adam(1e-3), leader_optimizer=leader, order="fused", persistent=True)
     batch = RingBatch(torch.ones(4, 2), points)
     assert "leader_loss" in trainer.step([batch], [batch])
+
+
+# Steps that are not finite.
+
+
+class NormalisedGame(ImageGame):
+    """The same with a running mean, which the leader's loss moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.zeros((), dtype=torch.float64)
+        self.scale = 1.0
+
+    def leader_loss(self, follower: Vars, batch: tuple[Tensor, Tensor]) -> Tensor:
+        with torch.no_grad():
+            self.mean.lerp_(follower["x"].mean(), 0.1)
+        return self.scale * super().leader_loss(follower, batch)
+
+    def follower_loss(self, follower: Vars, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return -super().leader_loss(follower, batch)
+
+    def leader_statistics(self) -> dict[str, Tensor]:
+        return {"mean": self.mean}
+
+
+@pytest.mark.parametrize("order", ["fused", "alternating"])
+def test_leader_is_not_moved_by_a_loss_that_is_not_finite(order: str) -> None:
+    trainer = image_trainer(perturber(), order=order)
+    game = NormalisedGame()
+    trainer.game, trainer.leader_optimizer = game, torch.optim.SGD([game.weights], 0.5, 0.9)
+    trainer.step([images()])
+    kept = [game.weights.detach().clone(), game.mean.clone(), weights(trainer.rule)]
+    momentum = trainer.leader_optimizer.state[game.weights]["momentum_buffer"].clone()
+    x, y = images()
+    with pytest.warns(RuntimeWarning, match="was not taken: the follower left the finite"):
+        trainer.step([(torch.full_like(x, torch.nan), y)])
+    for before, after in zip(kept, [game.weights, game.mean, weights(trainer.rule)], strict=True):
+        assert torch.equal(before, after)
+    assert torch.equal(trainer.leader_optimizer.state[game.weights]["momentum_buffer"], momentum)
+    assert (trainer.refused, trainer.culprit) == (1, "follower")
+    trainer.step([images()])
+    assert (trainer.refused, trainer.culprit) == (1, None)
+    assert not torch.equal(game.weights, kept[0])
+
+
+@pytest.mark.parametrize("part", ["rule", "leader", "statistics", "loss"])
+def test_part_that_is_not_finite_is_told_from_what_it_spoils(part: str) -> None:
+    trainer = image_trainer(perturber())
+    game = NormalisedGame()
+    trainer.game, trainer.leader_optimizer = game, torch.optim.SGD([game.weights], 0.5)
+    broken = {"rule": next(trainer.rule.parameters()), "leader": game.weights}
+    with torch.no_grad():
+        if part in broken:
+            broken[part].fill_(torch.inf)
+        elif part == "statistics":
+            game.mean.fill_(torch.nan)
+            game.scale = torch.inf
+        else:
+            game.scale = torch.inf
+    with pytest.warns(RuntimeWarning):
+        trainer.step([images()])
+    assert trainer.culprit == ("leader" if part == "statistics" else part)
+    assert trainer.refused == 1
+    assert trainer.resets == (part == "rule")
+    if part == "rule":  # as it was given: the next step is an ordinary one
+        trainer.step([images()])
+        assert trainer.culprit is None
+        assert bool(weights(trainer.rule).isfinite().all())

@@ -17,9 +17,14 @@ from l2l_gail.core import (
     Adam,
     CoordinateMLP,
     Game,
+    GatedMomentum,
     L2LTrainer,
+    Oracle,
+    State,
+    UpdateRule,
     Vars,
 )
+from l2l_gail.errors import InputError
 from tests.core.support import awaken, problem
 
 
@@ -47,8 +52,10 @@ class WeightGame(Game):
         return self.follower_loss(follower, batch)
 
 
-def weight_trainer(game: Game | None = None, **options: Any) -> L2LTrainer:
-    rule = awaken(CoordinateMLP(0.01), size=0.1)
+def weight_trainer(
+    rule: UpdateRule | None = None, game: Game | None = None, **options: Any
+) -> L2LTrainer:
+    rule = rule or awaken(CoordinateMLP(0.01), size=0.1)
     meta = torch.optim.Adam(rule.meta_parameter_groups(1e-3))
     defaults: dict[str, Any] = {"persistent": True, "meta_optimizer": meta}
     return L2LTrainer(game or WeightGame(), rule, **(defaults | options))
@@ -69,7 +76,7 @@ def test_rule_is_trained_at_every_nth_step_only(every: int) -> None:
 
 def test_rule_is_judged_on_the_meta_batches() -> None:
     game = WeightGame()
-    trainer = weight_trainer(game)
+    trainer = weight_trainer(game=game)
     trainer.step([1.0], [5.0])
     trainer.step([1.0])
     assert game.judged == [5.0, 1.0]
@@ -79,7 +86,7 @@ def test_rule_is_judged_at_the_last_follower_or_at_all() -> None:
     followers = {}
     for where in ("last", "mean"):
         game = WeightGame()
-        trainer = weight_trainer(game, meta_on=where)
+        trainer = weight_trainer(game=game, meta_on=where)
         stats = trainer.step([1.0, 1.0, 1.0], [2.0, 3.0, 4.0])
         followers[where] = float(stats["meta_loss"])
         assert game.judged == ([4.0] if where == "last" else [2.0, 3.0, 4.0])
@@ -170,20 +177,123 @@ def test_follower_that_is_not_finite_is_rejected_with_one_warning() -> None:
     assert not torch.equal(trainer.follower["w"], kept["w"])
 
 
-def test_fallbacks_of_a_broken_network_are_counted_through_the_trainer() -> None:
-    trainer = weight_trainer()
-    twin = L2LTrainer(WeightGame(), Adam(0.01), persistent=True)
+def dead_trainer() -> L2LTrainer:
+    """A trainer that has learned for a while, and whose network is then broken."""
+    trainer = weight_trainer(CoordinateMLP(0.01))
+    for _ in range(3):
+        trainer.step([1.0])
     with torch.no_grad():
         trainer.rule.get_parameter("w2").fill_(math.nan)
-    for _ in range(4):
+    return trainer
+
+
+def test_rule_that_died_is_named_counted_and_its_base_rule_again() -> None:
+    trainer = dead_trainer()
+    twin = L2LTrainer(WeightGame(), Adam(0.01), persistent=True)
+    twin.follower = trainer.follower
+    twin.state = {name: trainer.state[name] for name in ("t", "m", "v")}
+    trainer.meta_every = 2
+    assert trainer.meta_optimizer is not None
+    with pytest.warns(RuntimeWarning, match="weights not finite and set them back.*only counted"):
         trainer.step([1.0])
+    assert (trainer.resets, trainer.skipped, trainer.rejected) == (1, 1, 0)
+    assert int(trainer.rule.diagnostics(trainer.state)["fallbacks"]) == 1
+    fresh = CoordinateMLP(0.01)
+    assert_equal(trainer.rule.state_dict(), fresh.state_dict())
+    assert trainer.meta_optimizer.state_dict()["state"] == {}
+    trainer.step([1.0])  # one that does not train the rule
+    for _ in range(2):
         twin.step([1.0])
-    assert int(trainer.rule.diagnostics(trainer.state)["fallbacks"]) == 4
-    assert trainer.skipped == 4
-    assert trainer.rejected == 0
     assert trainer.follower is not None
     assert twin.follower is not None
     assert torch.equal(trainer.follower["w"], twin.follower["w"])
+    assert trainer.step([1.0])["meta_gradient_norm"].isfinite()
+    assert not torch.equal(weights(trainer.rule), weights(fresh))
+    assert trainer.resets == 1
+
+
+def test_rule_without_a_fallback_that_died_recovers_too() -> None:
+    rule = GatedMomentum(0.1)
+    meta = torch.optim.Adam(rule.meta_parameter_groups(1e-3))
+    trainer = L2LTrainer(WeightGame(), rule, meta_optimizer=meta, persistent=True)
+    trainer.step([1.0])
+    with torch.no_grad():
+        next(rule.parameters()).fill_(math.nan)
+    with pytest.warns(RuntimeWarning):
+        trainer.step([1.0])
+    before = trainer.follower
+    trainer.step([1.0])
+    assert (trainer.resets, trainer.rejected) == (1, 1)
+    assert before is not None
+    assert trainer.follower is not None
+    assert not torch.equal(trainer.follower["w"], before["w"])
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_loss_spike_leaves_no_infinite_moment(learned: bool) -> None:
+    trainer = weight_trainer()
+    if not learned:
+        trainer = L2LTrainer(WeightGame(), Adam(0.01), persistent=True)
+    trainer.step([1.0])
+    state, follower = trainer.state, trainer.follower
+    with pytest.warns(RuntimeWarning, match="left the finite numbers and was not taken"):
+        trainer.step([1e25], [1.0])  # a finite gradient whose square is not
+    assert trainer.rejected == 1
+    assert trainer.state is state
+    assert trainer.follower is follower
+    trainer.step([1.0])
+    assert all(bool(t.isfinite().all()) for t in trainer.state.values() if isinstance(t, Tensor))
+
+
+def test_state_that_starts_infinite_is_no_fault() -> None:
+    class Least(SGD):
+        def init(self, variables: Vars) -> State:
+            return {**super().init(variables), "least": torch.tensor(math.inf)}
+
+        def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+            rest = {name: part for name, part in state.items() if name != "least"}
+            moved, rest = super().forward(variables, oracle, rest)
+            return moved, {**rest, "least": state["least"]}
+
+    trainer = L2LTrainer(WeightGame(), Least(0.1), persistent=True)
+    trainer.step([1.0])
+    assert trainer.rejected == 0
+    assert trainer.follower is not None
+    assert bool((trainer.follower["w"] != 0).all())
+
+
+def test_state_that_was_spoiled_from_outside_is_begun_anew() -> None:
+    trainer = weight_trainer()
+    trainer.step([1.0])
+    follower = trainer.follower
+    trainer.state["v"].fill_(math.inf)
+    trainer.reset_rule()
+    assert trainer.follower is not None
+    assert follower is not None
+    assert torch.equal(trainer.follower["w"], follower["w"])
+    assert trainer.state["t"] == 0
+    assert not bool(trainer.state["v"].any())
+
+
+def test_rule_that_was_given_with_nan_is_refused() -> None:
+    rule = CoordinateMLP(0.01)
+    with torch.no_grad():
+        rule.get_parameter("w1").fill_(math.nan)
+    with pytest.raises(InputError, match="the weights of this CoordinateMLP are not finite"):
+        weight_trainer(rule=rule)
+
+
+def test_counts_go_on_after_a_resume_and_old_ones_are_read() -> None:
+    trainer = dead_trainer()
+    with pytest.warns(RuntimeWarning):
+        trainer.step([1.0])
+    saved = trainer.state_dict()
+    resumed = weight_trainer(CoordinateMLP(0.01))
+    resumed.load_state_dict(saved)
+    assert (resumed.steps, resumed.skipped, resumed.resets) == (4, 1, 1)
+    resumed.load_state_dict({**saved, "counts": [7, 2, 1]})  # as version 0.1.0 has it
+    assert (resumed.steps, resumed.skipped, resumed.rejected) == (7, 2, 1)
+    assert (resumed.refused, resumed.resets) == (0, 0)
 
 
 # Resume.
@@ -204,7 +314,7 @@ class Regression(Game):
 def test_resumed_trainer_goes_on_bit_for_bit(learned: bool) -> None:
     def trainer() -> L2LTrainer:
         if learned:
-            return weight_trainer(Regression(), meta_every=2)
+            return weight_trainer(game=Regression(), meta_every=2)
         return L2LTrainer(Regression(), Adam(0.01), persistent=True)
 
     straight, first, second = trainer(), trainer(), trainer()
