@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import shutil
 import tarfile
 import tempfile
@@ -82,26 +83,34 @@ def download_cifar100(
 
 def _download(data_dir: Path, name: str, files: tuple[str, ...], url: str, md5: str) -> Path:
     target = data_dir / name
-    if target.exists():  # an incomplete folder of an earlier, foreign attempt
+    if os.path.exists(target):  # an incomplete folder of an earlier, foreign attempt
         raise InputError(f"{target} is in the way and incomplete; move it and start again")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"no folder can be made at {data_dir} ({error.strerror})") from error
-    with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as scratch:
-        archive = Path(scratch) / "archive.tar.gz"
-        digest = _fetch(url, archive)
-        if digest != md5:
-            raise InputError(
-                f"{url} came with md5 {digest} instead of {md5}; try again, or give --data-dir a "
-                f"folder that holds {name}"
-            )
-        unpacked = Path(scratch) / name
-        unpacked.mkdir()
-        with tarfile.open(archive) as tar:
-            for file in files:
-                _extract(tar, f"{name}/{file}", unpacked / file)
-        unpacked.replace(target)
+    try:
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as scratch:
+            archive = Path(scratch) / "archive.tar.gz"
+            digest = _fetch(url, archive)
+            if digest != md5:
+                raise InputError(
+                    f"{url} came with md5 {digest} instead of {md5}; try again, or give --data-dir "
+                    f"a folder that holds {name}"
+                )
+            unpacked = Path(scratch) / name
+            unpacked.mkdir()
+            with tarfile.open(archive) as tar:
+                for file in files:
+                    _extract(tar, f"{name}/{file}", unpacked / file)
+            unpacked.replace(target)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{name} cannot be unpacked in {data_dir} ({reason}): give another --data-dir"
+        ) from error
+    except tarfile.TarError as error:
+        raise InputError(f"the archive of {url} cannot be read ({error}); try again") from error
     return target
 
 

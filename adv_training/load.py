@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
 from .cifar_files import CIFAR100_MD5, FOLDER, FOLDER_100, find_folder, read_cifar10, read_cifar100
@@ -42,7 +43,7 @@ class _Source:
 
 def _find_cifar100(root: Path) -> Path | None:
     for folder in (root, root / FOLDER_100):
-        if any((folder / name).is_file() for name in CIFAR100_MD5):
+        if any(os.path.isfile(folder / name) for name in CIFAR100_MD5):
             return folder
     return None
 
@@ -76,7 +77,7 @@ def locate(
     if data == "synthetic":
         return None
     source = _CIFAR100 if data == "cifar100" else _CIFAR10
-    if data_dir is not None and not Path(data_dir).is_dir():
+    if data_dir is not None and not os.path.isdir(data_dir):
         raise InputError(
             f"--data-dir {data_dir} is no folder; give one that exists, or leave it out to "
             f"download {source.title} to data/ where there is a network"
@@ -95,6 +96,7 @@ def locate(
     return None
 
 
+@own_defaults
 def load_dataset(
     folder: Path | None,
     *,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,8 +262,8 @@ def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
 def _check_kin(own: Path, plan: Plan) -> None:
     """Refuse to begin a run where one of the same method with other settings is likely meant."""
     kin = re.compile(re.escape(plan.method) + r"(?:[+_-].*)?")
-    siblings = own.parent.iterdir() if own.parent.is_dir() else []
-    for other in sorted(path for path in siblings if kin.fullmatch(path.name)):
+    siblings = list(os.scandir(own.parent)) if os.path.isdir(own.parent) else []
+    for other in sorted(Path(entry.path) for entry in siblings if kin.fullmatch(entry.name)):
         for folder in run_folders(other):
             changed = plan.differences(_record_of(folder)) or ["--name"]
             raise InputError(
@@ -273,7 +274,7 @@ def _check_kin(own: Path, plan: Plan) -> None:
 
 def _record_of(folder: Path) -> dict[str, Any] | None:
     """What a run has noted of itself, if it has come so far."""
-    return RunFolder.of(folder).read_config() if (folder / "config.json").exists() else None
+    return RunFolder.of(folder).read_config() if os.path.exists(folder / "config.json") else None
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

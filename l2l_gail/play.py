@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Watch the policies of a run: as animated GIFs in its folder, or in a window.",
     )
     run = config.run.expanduser()
-    if not run.is_dir():
+    if not os.path.isdir(run):
         raise InputError(f"{run} is not a folder: give that of a run, .../seed0")
     if config.show:
         show(run, "last" if config.policy == "all" else config.policy, seed=config.seed)

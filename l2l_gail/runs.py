@@ -17,18 +17,17 @@ import os
 import platform
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from l2l_gail.checkpoints import previous_checkpoint
 from l2l_gail.errors import InputError
-from l2l_gail.files import atomic_write, check_seal, open_regular, read_json, read_tensors
+from l2l_gail.files import atomic_write, read_json
 from l2l_gail.files.json_text import to_json
-from l2l_gail.files.tensors import dump_tensors
-from l2l_gail.files.writing import keep_a_copy
 from l2l_gail.version import __version__
 
 __all__ = [
@@ -38,108 +37,13 @@ __all__ = [
     "atomic_write",
     "check_seed",
     "find_runs",
-    "load_checkpoint",
-    "previous_checkpoint",
     "run_folders",
-    "save_checkpoint",
     "versions",
+    "walk_runs",
 ]
 
-CHECKPOINT_FORMAT = "l2l_gail.checkpoint"
-CHECKPOINT_VERSION = 1
-
 SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
-OTHER_VERSION = (
-    "go on with the l2l_gail and the settings that wrote it, or start again without --resume"
-)
-"""What to do with a checkpoint that is whole but does not fit."""
-
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
-
-
-def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint that :func:`load_checkpoint` reads back, and keep the one before it.
-
-    Args:
-        path: File to write, replaced in one step. What was there is kept beside it, as
-            ``checkpoint-previous.pt``, unless it was damaged.
-        state: Tensors, numbers, strings and nested containers of them: what ``torch.load`` accepts
-            with ``weights_only=True``.
-
-    Raises:
-        TypeError: ``state`` holds an object that could not be loaded again.
-        InputError: The file cannot be written: the disk is full, the folder was deleted. The
-            checkpoint before is as it was.
-    """
-    path = Path(path)
-    payload = {"format": CHECKPOINT_FORMAT, "version": CHECKPOINT_VERSION, "state": state}
-    content = dump_tensors(payload)
-    if _is_whole(path):
-        keep_a_copy(path, previous_checkpoint(path))
-    atomic_write(path, content, make_folder=False)
-
-
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint written by :func:`save_checkpoint`; nothing in it is executed.
-
-    Where the file is damaged or gone, the one saved before it is read, with a warning.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The saved state, with every tensor on the CPU.
-
-    Raises:
-        InputError: The file is missing, unreadable, damaged, not a checkpoint of this project, or
-            of another format version, and so is the one before it.
-    """
-    path, previous = Path(path), previous_checkpoint(path)
-    try:
-        return _load_checkpoint(path)
-    except InputError as error:
-        try:
-            state = _load_checkpoint(previous)
-        except InputError:
-            raise error from None
-        warnings.warn(f"{error}; going on from the one before it, {previous}", stacklevel=2)
-        return state
-
-
-def previous_checkpoint(path: str | Path) -> Path:
-    """Where the checkpoint before that at ``path`` is kept."""
-    path = Path(path)
-    return path.with_name(f"{path.stem}-previous{path.suffix}")
-
-
-def _load_checkpoint(path: Path) -> dict[str, Any]:
-    payload = read_tensors(
-        path,
-        missing=f"no checkpoint at {path}: start the run without --resume",
-        way_out="start the run again without --resume",
-    )
-    if not isinstance(payload, dict) or payload.get("format") != CHECKPOINT_FORMAT:
-        raise InputError(f"{path} is not a checkpoint of l2l_gail: give another file")
-    if payload.get("version") != CHECKPOINT_VERSION:
-        raise InputError(
-            f"{path} has checkpoint version {payload.get('version')!s:.20}, this l2l_gail reads "
-            f"version {CHECKPOINT_VERSION}: continue with the l2l_gail that wrote it, or start "
-            "again without --resume"
-        )
-    state = payload.get("state")
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds no state: start the run again without --resume")
-    return state
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether there is a checkpoint whose checksum, if it has one, is right."""
-    try:
-        with open_regular(path) as file:
-            check_seal(file, str(path), "")
-    except InputError:
-        return False
-    return True
 
 
 def check_seed(seed: int) -> None:
@@ -306,7 +210,8 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to go on from, be it the one before the last."""
-        return self.checkpoint.exists() or previous_checkpoint(self.checkpoint).exists()
+        paths = (self.checkpoint, previous_checkpoint(self.checkpoint))
+        return any(os.path.exists(path) for path in paths)
 
     @property
     def summary(self) -> Path:
@@ -316,7 +221,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run has written its summary."""
-        return self.summary.is_file()
+        return os.path.isfile(self.summary)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write ``config.json``, atomically.
@@ -349,6 +254,14 @@ class RunFolder:
         fields.setdefault("versions", versions())
         atomic_write(self.summary, to_json(fields, "summary.json"))
 
+    def read_summary(self) -> dict[str, Any]:
+        """Read ``summary.json``.
+
+        Raises:
+            InputError: The file is missing or damaged.
+        """
+        return _read_json(self.summary)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -373,30 +286,66 @@ def find_runs(root: str | Path) -> list[Run]:
     Raises:
         InputError: ``root`` is no folder, or a summary is damaged.
     """
+    newest: dict[tuple[Path, int], tuple[int, RunFolder]] = {}
+    for folder, attempt in walk_runs(root):
+        key = (folder.path.parent, folder.seed)
+        if folder.finished and attempt > newest.get(key, (0, folder))[0]:
+            newest[key] = (attempt, folder)
+    found = [folder for _, (_, folder) in sorted(newest.items())]
+    return [Run(folder, folder.read_summary()) for folder in found]
+
+
+def walk_runs(
+    root: str | Path, unreadable: Callable[[str], None] = warnings.warn
+) -> Iterator[tuple[RunFolder, int]]:
+    """Go through all runs at or below a folder, those behind symbolic links included, each once.
+
+    Args:
+        root: Any folder above runs.
+        unreadable: Takes a sentence on each folder that may not be entered.
+
+    Yields:
+        Each folder named like a seed that holds a ``config.json`` or a ``summary.json``, and which
+        attempt at its seed it is: 1 for ``seed0``, 2 for ``seed0-2``.
+
+    Raises:
+        InputError: ``root`` is no folder.
+    """
     root = Path(root).expanduser()
     if not os.path.isdir(root):
         raise InputError(f"{root} is not a folder: give the one that holds the runs")
-    newest: dict[tuple[Path, int], tuple[int, Path]] = {}
-    for summary in root.resolve().rglob("summary.json"):
-        match = SEED_FOLDER.fullmatch(summary.parent.name)
-        if match is None:
+
+    def left_out(error: OSError) -> None:
+        unreadable(f"Left out: {error.filename} cannot be read ({error.strerror}).")
+
+    seen: set[Path] = set()
+    for name, folders, files in os.walk(root.resolve(), onerror=left_out, followlinks=True):
+        path = Path(name)
+        real = path.resolve()
+        if real in seen:  # a second way to the same runs, or a link that leads back up
+            folders.clear()
             continue
-        attempt = int(match["attempt"] or 1)
-        key = (summary.parent.parent, int(match["seed"]))
-        if attempt > newest.get(key, (0, summary))[0]:
-            newest[key] = (attempt, summary)
-    runs = []
-    for (parent, seed), (_, path) in sorted(newest.items()):
-        folder = RunFolder(path.parent, group=parent.parent.name, method=parent.name, seed=seed)
-        runs.append(Run(folder, _read_json(path)))
-    return runs
+        seen.add(real)
+        folders.sort()
+        match = SEED_FOLDER.fullmatch(path.name)
+        if match is not None and {"summary.json", "config.json"} & set(files):
+            folders.clear()
+            yield RunFolder.of(path), int(match["attempt"] or 1)
 
 
 def run_folders(parent: Path) -> list[Path]:
     """Return the folders of all runs of a method, finished or not; none if there is no folder."""
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         return []
-    return sorted(path for path in parent.iterdir() if SEED_FOLDER.fullmatch(path.name))
+    return sorted(path for path in _inside(parent) if SEED_FOLDER.fullmatch(path.name))
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{folder} cannot be read ({reason}): give another --out") from None
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
@@ -407,7 +356,7 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 def _attempts(parent: Path, seed: int) -> dict[int, Path]:
     """The existing folders of a seed, by their number (``seed0`` is 1, ``seed0-2`` is 2)."""
     found = {}
-    for path in parent.iterdir():
+    for path in _inside(parent):
         match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and int(match["seed"]) == seed:
             found[int(match["attempt"] or 1)] = path

@@ -16,9 +16,15 @@ FILES = {"l2l_gail.errors", "l2l_gail.files"}
 """What reads and writes files: the standard library, torch and numpy, and nothing of ours."""
 SMALL = {
     *FILES,
-    *("l2l_gail.runs", "l2l_gail.cli", "l2l_gail.devices", "l2l_gail.version"),
+    *(
+        "l2l_gail.runs",
+        "l2l_gail.checkpoints",
+        "l2l_gail.cli",
+        "l2l_gail.devices",
+        "l2l_gail.version",
+    ),
     *("l2l_gail.experiment", "l2l_gail.jobs", "l2l_gail.progress"),
-    *("l2l_gail.stopping", "l2l_gail.event_files"),
+    *("l2l_gail.stopping", "l2l_gail.streams", "l2l_gail.event_files"),
 }
 """Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
 

@@ -6,21 +6,16 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from l2l_gail.comparison import find
 from l2l_gail.errors import InputError
-from l2l_gail.runs import (
-    RunFolder,
-    atomic_write,
-    find_runs,
-    load_checkpoint,
-    save_checkpoint,
-    versions,
-)
+from l2l_gail.runs import RunFolder, atomic_write, find_runs, versions, walk_runs
 
 
 def finish(out: Path, group: str, method: str, seed: int, **fields) -> RunFolder:
@@ -138,67 +133,6 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(3)
-    state = {
-        "weights": {"layer": torch.randn(3, 2, generator=generator)},
-        "generator": generator.get_state(),
-        "step": 12,
-        "curve": [1.0, 2.0],
-        "note": None,
-    }
-    save_checkpoint(tmp_path / "checkpoint.pt", state)
-    loaded = load_checkpoint(tmp_path / "checkpoint.pt")
-    expected = torch.rand(4, generator=generator)
-    generator.set_state(loaded["generator"])
-    assert torch.equal(torch.rand(4, generator=generator), expected)
-    assert torch.equal(loaded["weights"]["layer"], state["weights"]["layer"])
-    assert (loaded["step"], loaded["curve"], loaded["note"]) == (12, [1.0, 2.0], None)
-
-
-def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"step": 1})
-    with pytest.raises(TypeError, match="not plain data"):
-        save_checkpoint(path, {"step": 2, "path": tmp_path})
-    assert load_checkpoint(path) == {"step": 1}
-
-
-@pytest.mark.parametrize("kept", [0, 10, 0.5, -1])
-def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, kept: float) -> None:
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, {"weights": torch.arange(1000.0)})
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * kept) if 0 < kept < 1 else int(kept)])
-    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged") as caught:
-        load_checkpoint(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_other_checkpoints_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.pt"
-    with pytest.raises(InputError, match="no checkpoint at"):
-        load_checkpoint(path)
-    torch.save({"epoch": 3}, path)
-    with pytest.raises(InputError, match="not a checkpoint of l2l_gail"):
-        load_checkpoint(path)
-    torch.save({"format": "l2l_gail.checkpoint", "version": 99, "state": {}}, path)
-    with pytest.raises(InputError, match="version 99"):
-        load_checkpoint(path)
-
-
-def test_a_pickled_object_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "executed"),)
-
-    path = tmp_path / "checkpoint.pt"
-    torch.save({"format": "l2l_gail.checkpoint", "version": 1, "state": Payload()}, path)
-    with pytest.raises(InputError, match=r"wants to run posix\.mkdir"):
-        load_checkpoint(path)
-    assert not (tmp_path / "executed").exists()
-
-
 def test_the_newest_finished_run_of_each_seed_is_found(tmp_path: Path) -> None:
     finish(tmp_path, "Hopper-v5", "gail", 0, steps=1)
     finish(tmp_path, "Hopper-v5", "gail", 0, steps=2)
@@ -227,6 +161,37 @@ def test_runs_are_found_from_any_folder_above_them(tmp_path: Path, monkeypatch) 
     assert find_runs(tmp_path / "Hopper-v5") == everything
     monkeypatch.chdir(tmp_path / "Hopper-v5" / "gail")
     assert find_runs(".") == everything
+
+
+def test_runs_behind_links_are_found_once(tmp_path: Path) -> None:
+    real = finish(tmp_path / "real", "Hopper-v5", "gail", 0)
+    finish(tmp_path / "all", "Hopper-v5", "gail", 1)
+    method = tmp_path / "all" / "Hopper-v5" / "gail"
+    (method / "seed0").symlink_to(real.path)
+    (tmp_path / "all" / "again").symlink_to(method)
+    (tmp_path / "all" / "up").symlink_to(tmp_path / "all")
+    (tmp_path / "all" / "nowhere").symlink_to(tmp_path / "missing")
+    assert [run.folder.seed for run in find_runs(tmp_path / "all")] == [0, 1]
+    assert [folder.seed for folder, _ in walk_runs(tmp_path / "all")] == [0, 1]
+
+
+def test_a_folder_that_may_not_be_entered_is_said(tmp_path: Path, monkeypatch) -> None:
+    finish(tmp_path, "Hopper-v5", "gail", 0)
+    finish(tmp_path, "Walker2d-v5", "gail", 0)
+    real = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry]:
+        if "Walker2d" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.warns(UserWarning, match=r"Left out: .*Walker2d-v5 cannot be read \(Permission"):
+        (run,) = find_runs(tmp_path)
+    assert run.folder.group == "Hopper-v5"
+    assert find(tmp_path).notes == [
+        f"Left out: {tmp_path}/Walker2d-v5 cannot be read (Permission denied)."
+    ]
 
 
 def test_a_damaged_summary_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from l2l_gail.comparison.event_files import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
-from l2l_gail.runs import SEED_FOLDER, Run, RunFolder
+from l2l_gail.runs import Run, RunFolder, walk_runs
 from l2l_gail.stats import Floats
 
 __all__ = ["GOING_S", "Found", "Unfinished", "find", "run_files", "settings_of", "traces_of"]
@@ -99,13 +99,10 @@ def find(root: str | Path) -> Found:
     Raises:
         InputError: ``root`` is no folder, or a summary or configuration is damaged.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root} is not a folder: give the one that holds the runs")
     found = Found()
     newest: dict[tuple[Path, int, str], tuple[int, Run]] = {}
     open_runs: list[tuple[tuple[Path, int, str], int, RunFolder]] = []
-    for folder, attempt in _run_folders(root):
+    for folder, attempt in walk_runs(root, found.notes.append):
         summary = _read_json(folder.summary) if folder.finished else None
         run = Run(folder, summary or {})
         key = (folder.path.parent, folder.seed, _settings_key(run))
@@ -134,8 +131,8 @@ def find(root: str | Path) -> Found:
 
 def run_files(root: str | Path) -> Iterator[Path]:
     """Every file in the folder of a run below a folder; their folders ``videos`` are not read."""
-    for folder, _ in _run_folders(Path(root)):
-        yield from (path for path in folder.path.iterdir() if path.is_file())
+    for folder, _ in walk_runs(root, lambda text: None):
+        yield from (path for path in folder.path.iterdir() if os.path.isfile(path))
 
 
 def settings_of(run: Run) -> dict[str, Any]:
@@ -147,7 +144,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         InputError: They are damaged.
     """
     config = run.summary.get("config") or run.summary.get("settings") or {}
-    if (run.folder.path / "config.json").exists():
+    if os.path.exists(run.folder.path / "config.json"):
         config = run.folder.read_config()
     if not isinstance(config, dict):
         raise InputError(f"{run.folder.summary}: its settings are no object: run that seed again")
@@ -157,24 +154,6 @@ def settings_of(run: Run) -> dict[str, Any]:
 def traces_of(run: Run, kind: str) -> dict[str, tuple[Floats, Floats]]:
     """What a run logged of the game: steps and values by tag, from its event files."""
     return read_scalars(run.folder.path, TRACES[kind])
-
-
-def _run_folders(root: Path) -> Iterator[tuple[RunFolder, int]]:
-    """Folders named like a seed that hold a run, and which attempt at the seed each is."""
-    seen: set[Path] = set()
-    for name, folders, files in os.walk(root.resolve(), followlinks=True):
-        path = Path(name)
-        real = path.resolve()
-        if real in seen:  # a second way to the same runs, or a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        match = SEED_FOLDER.fullmatch(path.name)
-        if match is not None and {"summary.json", "config.json"} & set(files):
-            folders.clear()
-            folder = RunFolder(path, path.parent.parent.name, path.parent.name, int(match["seed"]))
-            yield folder, int(match["attempt"] or 1)
 
 
 def _settings_key(run: Run) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -48,7 +50,8 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
         What was compared, a section for each environment or data set.
 
     Raises:
-        InputError: No such folder, no run in it that has measured something, or a damaged summary.
+        InputError: No such folder, no run in it that has measured something, a damaged summary, or
+            no place to write.
     """
     root = Path(root).expanduser()
     found = find(root)
@@ -58,6 +61,9 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
             f"no finished run below {root}: train first (make gail, make cifar), "
             "or give the folder that holds the runs"
         )
+    folder = root / "comparison"
+    with _writing(folder), tempfile.TemporaryFile(dir=folder):
+        pass  # before all the work
     boards = {section.group: boards_of(section) for section in sections}
     every = [board for section in sections for board in boards[section.group]]
     filmed, film_notes = videos(every, record=record_videos)
@@ -72,16 +78,30 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
             )
     overall = _encode("comparison", draw_figure(every), dpi=120).data
     page = report(sections, boards, pictures, EXPLANATION, notes)
-    folder = root / "comparison"
     name = f"{time.time_ns():020d}"
-    for board in every:
-        text = _section_text(board.section, notes)
-        write_board(folder / board.name, board, name, text, pictures[board.name])
-    remove_boards(folder, keep=name)
+    with _writing(folder):
+        for board in every:
+            text = _section_text(board.section, notes)
+            write_board(folder / board.name, board, name, text, pictures[board.name])
+        remove_boards(folder, keep=name)
     atomic_write(folder / "comparison.png", overall)
     atomic_write(folder / "index.html", page)
     atomic_write(folder / "summary.md", _summary(sections, notes))
     return sections
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say in one line why nothing can be written in a folder, which is made if it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"the comparison cannot be written in {folder} ({reason}): copy the runs, or link "
+            "them, into a folder of yours"
+        ) from None
 
 
 def _board_pictures(board: Board) -> list[Picture]:

@@ -16,8 +16,8 @@ from torch import Tensor
 import train_cifar
 from adv_training.processes import ALONE, Processes
 from adv_training.step import deal_out
+from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
-from l2l_gail.runs import load_checkpoint
 from tests.adv_training import together
 from tests.adv_training.support import tiny_settings
 from tests.adv_training.test_training import tensorboard_points

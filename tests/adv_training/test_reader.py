@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -9,6 +10,7 @@ import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -351,3 +353,28 @@ def test_parts_are_disjoint_and_sized(tmp_path: Path) -> None:
     for sizes in ({"train_size": 101}, {"eval_size": 21}, {"train_size": 5}, {"eval_size": -1}):
         with pytest.raises(InputError, match=r"--(train|eval)-size"):
             load_dataset(folder, check_md5=False, **sizes)
+
+
+def test_places_that_may_not_be_entered_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.stat
+
+    def stat(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if str(path).startswith(f"{tmp_path}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setenv("L2L_GAIL_DATA", str(tmp_path / "closed"))
+    for data in ("cifar10", "cifar100"):
+        with pytest.raises(InputError, match="no CIFAR-10"):
+            locate(data, None, has_network=lambda: False)
+        with pytest.raises(InputError, match="is no folder"):
+            locate(data, tmp_path / "closed", has_network=lambda: False)
+
+
+def test_a_download_into_an_unwritable_place_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"cannot be unpacked in /proc/self .*--data-dir") as said:
+        download_cifar10("/proc/self", url="file:///dev/null")
+    assert "\n" not in str(said.value)

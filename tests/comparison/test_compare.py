@@ -241,3 +241,14 @@ def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
         main([str(tmp_path)])
     with pytest.raises(InputError, match="is not a folder"):
         main([str(tmp_path / "missing")])
+
+
+@pytest.mark.parametrize("place", ["a file", "a link to where nothing can be written"])
+def test_a_place_that_cannot_be_written_is_one_line(place: str, tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 100.0)
+    if place == "a file":
+        (tmp_path / "comparison").write_text("in the way")
+    else:
+        (tmp_path / "comparison").symlink_to("/proc/self/attr")
+    with pytest.raises(InputError, match=r"the comparison cannot be written in .*copy the runs"):
+        compare(tmp_path)
