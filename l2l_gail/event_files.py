@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["continued_writer"]
+from l2l_gail.files import open_regular
+
+__all__ = ["continued_writer", "is_whole"]
+
+_HEADER = 12  # length of the record, 8 bytes, and that length's checksum
+_FOOTER = 4  # checksum of the record
 
 
 def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryWriter:
@@ -18,7 +25,9 @@ def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryW
     A process that is killed has often written more than its last checkpoint knows of, and the next
     one writes that again. TensorBoard's own remedy, ``purge_step``, counts one kind of step for all
     tags, and goes by the files' times, which a clock that is set back turns around. So what is
-    still true is copied to the new file, and the old ones are removed.
+    still true is copied to the new file, and the old ones are removed. A record that does not fit
+    its checksum is left out, with a warning, and the file that held it is kept under another name;
+    half a record at a file's end is what a kill leaves.
 
     Args:
         folder: The run's folder.
@@ -26,14 +35,21 @@ def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryW
 
     Returns:
         The writer of the folder's only event file.
+
+    Raises:
+        InputError: An event file cannot be read.
     """
     earlier = sorted(folder.glob("events.out.tfevents.*"))
+    damaged: list[Path] = []
     writer = SummaryWriter(str(folder))
     file_writer = writer._get_file_writer()
     seen: set[tuple[str, int]] = set()
     for path in earlier:
         found: set[tuple[str, int]] = set()
-        for record in RawEventFileLoader(str(path)).Load():
+        for record in _records(path):
+            if record is None:
+                damaged.append(path)
+                continue
             event = Event.FromString(record)
             kept = [value for value in event.summary.value if keep(value.tag, event.step)]
             kept = [value for value in kept if (value.tag, event.step) not in seen]
@@ -45,5 +61,35 @@ def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryW
         seen |= found  # two files hold a point alike where a copying like this one was cut off
     writer.flush()
     for path in earlier:
-        path.unlink()
+        if path in damaged:
+            kept_as = path.with_name(path.name.replace("tfevents", "damaged"))
+            warnings.warn(
+                f"{path} is damaged, and some of its points are lost: kept as {kept_as.name}",
+                stacklevel=2,
+            )
+            path.replace(kept_as)
+        else:
+            path.unlink()
     return writer
+
+
+def _records(path: Path) -> Iterator[bytes | None]:
+    """The records of an event file; ``None`` for one that is damaged."""
+    with open_regular(path) as file:
+        data = file.read()
+    place = 0
+    while place + _HEADER + _FOOTER <= len(data):
+        length, of_length = struct.unpack_from("<QI", data, place)
+        if masked_crc32c(data[place : place + 8]) != of_length:
+            yield None  # nobody knows where the next one begins
+            return
+        start, place = place + _HEADER, place + _HEADER + length + _FOOTER
+        if place > len(data):
+            return
+        record = data[start : start + length]
+        yield record if is_whole(record, data[start + length : place]) else None
+
+
+def is_whole(record: bytes, checksum: bytes) -> bool:
+    """Return whether a record fits the four bytes that follow it in an event file."""
+    return struct.pack("<I", masked_crc32c(record)) == checksum

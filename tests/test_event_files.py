@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import random
 import shutil
+import warnings
 from pathlib import Path
 
+import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
+from l2l_gail.comparison.event_files import read_scalars
 from l2l_gail.event_files import continued_writer
 
 
@@ -57,3 +62,52 @@ def test_times_are_kept_and_half_a_record_is_left_out(tmp_path: Path) -> None:
     events.Reload()
     assert [event.wall_time for event in events.Scalars("loss")] == [110.0, 120.0, 130.0]
     assert [event.step for event in events.Scalars("accuracy")] == [1, 2]
+
+
+def test_a_damaged_record_is_left_out_and_said_and_its_file_kept(tmp_path: Path) -> None:
+    write(tmp_path)
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    place = content.index(b"loss", content.index(b"loss") + 4)  # of the second point
+    content[place] ^= 1
+    file.write_bytes(content)
+    assert read_scalars(tmp_path, ["loss"])["loss"][0].tolist() == [10, 30]
+    with pytest.warns(UserWarning, match=r"is damaged, and some of its points are lost: kept as"):
+        continued_writer(tmp_path, lambda tag, step: True).close()
+    assert points(tmp_path) == {
+        "loss": [(10, 1.0), (30, 3.0)],
+        "accuracy": [(1, 0.25), (2, 0.5), (3, 0.75)],
+    }
+    (kept,) = tmp_path.glob("*damaged*")
+    assert kept.read_bytes() == bytes(content)
+
+
+def test_no_flipped_bit_puts_a_wrong_point_into_a_continued_file(tmp_path: Path) -> None:
+    write(tmp_path / "sound")
+    sound = points(tmp_path / "sound")
+    (file,) = (tmp_path / "sound").iterdir()
+    content = file.read_bytes()
+    for bit in random.Random(0).sample(range(8 * len(content)), 60):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        folder = tmp_path / str(bit)
+        folder.mkdir()
+        (folder / file.name).write_bytes(flipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            continued_writer(folder, lambda tag, step: True).close()
+        found = points(folder)
+        assert all(set(found[tag]) <= set(sound[tag]) for tag in found)
+
+
+def test_images_and_a_clock_that_went_back_make_no_point_twice(tmp_path: Path) -> None:
+    picture = np.zeros((4, 4, 3), np.uint8)
+    for sitting, (clock, last) in enumerate(((2e9, 2), (1e9, 4))):  # the second is "earlier"
+        with continued_writer(tmp_path, lambda tag, epoch: epoch <= 1) as writer:
+            for epoch in range(1 if sitting == 0 else 2, last + 1):
+                writer.add_image("grid", picture, epoch, walltime=clock + epoch, dataformats="HWC")
+                writer.add_scalar("loss", epoch / 2, epoch, walltime=clock + epoch)
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0})
+    events.Reload()
+    assert [image.step for image in events.Images("grid")] == [1, 2, 3, 4]
+    assert points(tmp_path)["loss"] == [(1, 0.5), (2, 1.0), (3, 1.5), (4, 2.0)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from l2l_gail.errors import InputError
+from l2l_gail.files.json_text import is_damaged
 
 __all__ = ["open_regular", "read_json", "read_text"]
 
@@ -82,6 +83,8 @@ def read_text(path: str | Path, *, limit: int, missing: str = "") -> str:
 def read_json(path: str | Path, *, way_out: str, missing: str = "") -> dict[str, Any]:
     """Read a JSON object: finite numbers, text and containers, not nested without end.
 
+    The seal of :mod:`l2l_gail.files.json_text` is checked, and is no part of what is returned.
+
     Args:
         path: The file.
         way_out: What to do if it is damaged.
@@ -97,6 +100,11 @@ def read_json(path: str | Path, *, way_out: str, missing: str = "") -> dict[str,
         raise InputError(f"{path} is damaged: {way_out}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: {way_out}")
+    if is_damaged(text, content):
+        raise InputError(
+            f"{path} is damaged, its content does not fit its checksum: {way_out}; or take its "
+            'line "seal" out, if it was changed on purpose'
+        )
     return content
 
 
