@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ from l2l_gail.files import check_seal, load_tensors, open_archive, open_regular,
 from l2l_gail.files.numpy_pickles import NUMPY_TABLE, PickledArray, PickledDType
 from l2l_gail.files.pickles import Named, Refused, Shell, Table, read_plain
 
-__all__ = ["SavedModel", "read_model", "read_model_parts"]
+__all__ = ["SavedModel", "read_model", "read_model_parts", "with_own_tensors"]
 
 _WAY_OUT = "give the .zip that the model's save() wrote"
 _TENSORS = ".pth"
+_OWN_TENSORS = ".pt"  # SB3's load passes over them, and so loads a model of GAIL as one of PPO
 _PICKLE = ":serialized:"
 
 # A space that was sampled from carries its generator, which nothing here needs.
@@ -147,11 +149,34 @@ def _contents(
     archive: zipfile.ZipFile, wanted: Callable[[str], bool]
 ) -> tuple[Any, dict[str, Any]]:
     data = json.loads(read_member(archive, "data"))
-    names = [name.removesuffix(_TENSORS) for name in archive.namelist() if name.endswith(_TENSORS)]
+    members = {
+        member.rpartition(".")[0]: member
+        for member in archive.namelist()
+        if member.endswith((_TENSORS, _OWN_TENSORS))
+    }
     tensors = {
-        name: load_tensors(read_member(archive, name + _TENSORS)) for name in names if wanted(name)
+        name: load_tensors(read_member(archive, member))
+        for name, member in members.items()
+        if wanted(name)
     }
     return data, tensors
+
+
+def with_own_tensors(archive: bytes, own: Collection[str], *, hidden: bool) -> bytes:
+    """Return a model's archive with some of its tensors under names that SB3 passes over, or back.
+
+    Args:
+        archive: What SB3's ``save`` has made, or what this function has.
+        own: The tensors, by their name in the archive (``discriminator``).
+        hidden: Whether SB3's ``load`` is to pass over them.
+    """
+    of, to = (_TENSORS, _OWN_TENSORS) if hidden else (_OWN_TENSORS, _TENSORS)
+    renamed = {name + of: name + to for name in own}
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(target, "w") as after:
+        for member in before.namelist():
+            after.writestr(renamed.get(member, member), read_member(before, member))
+    return target.getvalue()
 
 
 class _Class(Named):

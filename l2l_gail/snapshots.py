@@ -7,21 +7,19 @@ it trains.  They are read without running anything that is in them, and so is th
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
+from l2l_gail.saved_models import read_model_parts
 
 __all__ = ["MOMENTS", "SnapshotCallback", "has_policy", "load_policy"]
 
@@ -55,7 +53,7 @@ class SnapshotCallback(BaseCallback):
             self._keep("first")
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self.middle and not self._path("middle").exists():
+        if self.num_timesteps >= self.middle and not os.path.exists(self._path("middle")):
             self._keep("middle")
 
     def _on_training_end(self) -> None:
@@ -79,7 +77,8 @@ class SnapshotCallback(BaseCallback):
 
 def has_policy(run: Path, moment: str) -> bool:
     """Whether a run's folder holds the policy of a moment."""
-    return _snapshot(run, moment).is_file() or (moment == "last" and (run / "model.zip").is_file())
+    others = [run / "model.zip"] if moment == "last" else []
+    return any(os.path.isfile(path) for path in (_snapshot(run, moment), *others))
 
 
 def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
@@ -96,22 +95,13 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
         InputError: It is not there, damaged, or no plain perceptron.
     """
     path = _snapshot(run, moment)
-    if path.is_file():
+    if os.path.isfile(path):
         return MlpPolicy.load(path)
     model = run / "model.zip"
-    if moment != "last" or not model.is_file():
+    if moment != "last" or not os.path.isfile(model):
         raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
-    try:
-        with zipfile.ZipFile(model) as archive:
-            settings = json.loads(archive.read("data")).get("policy_kwargs", {})
-            state = torch.load(
-                io.BytesIO(archive.read("policy.pth")), map_location="cpu", weights_only=True
-            )
-    # A damaged file raises whatever its garbage happens to spell.
-    except Exception as error:
-        raise InputError(
-            f"{model} is damaged or no model of l2l_gail ({type(error).__name__})"
-        ) from None
+    data, tensors = read_model_parts(model, lambda name: name == "policy")
+    settings, state = data.get("policy_kwargs", {}), tensors.get("policy", {})
     try:
         if "activation_fn" in settings:
             raise KeyError("activation_fn")

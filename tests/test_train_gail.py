@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import l2l_gail.core.trainer as core_trainer
 import train_gail
 from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.cli import flags_of, run_main
 from l2l_gail.core import L2LTrainer
 from l2l_gail.demos.record import record_episodes
@@ -24,7 +25,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.evaluation import random_policy
 from l2l_gail.gail import DiscriminatorConfig, MethodFlags, RuleTraining
 from l2l_gail.gail.tags import BC_TAGS, TAGS
-from l2l_gail.runs import find_runs, load_checkpoint
+from l2l_gail.runs import find_runs
 from l2l_gail.stopping import Interrupted
 from tests.gail.support import ENV_ID, walk_demos
 

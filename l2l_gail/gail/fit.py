@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.wrappers import NormalizeObservation
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
@@ -17,6 +18,7 @@ from l2l_gail.ppo import ObservationStatistics
 
 __all__ = [
     "check_demonstrated",
+    "check_wrappers",
     "env_spec",
     "fit_statistics",
     "read_demonstrations",
@@ -68,6 +70,24 @@ def fit_statistics(demonstrations: Demonstrations, *networks: nn.Module) -> None
         for module in network.modules():
             if isinstance(module, ObservationStatistics):
                 module.set(demonstrations.obs_mean, demonstrations.obs_std)
+
+
+def check_wrappers(env: VecEnv | None) -> None:
+    """Refuse environments whose wrapper normalises observations by statistics of its own.
+
+    Raises:
+        InputError: In one line.
+    """
+    try:
+        wrapped = env is not None and any(env.env_is_wrapped(NormalizeObservation))
+    except (AttributeError, NotImplementedError):  # no Gymnasium environments inside
+        return
+    if wrapped:
+        raise InputError(
+            "the environment's NormalizeObservation normalises observations, but they are compared "
+            "with the demonstrations' raw ones, and the model normalises both alike itself: leave "
+            "the wrapper out"
+        )
 
 
 def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:

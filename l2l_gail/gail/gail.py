@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from l2l_gail.core import L2LTrainer, Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
+from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
@@ -25,6 +26,7 @@ from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surpris
 from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.fit import (
     check_demonstrated,
+    check_wrappers,
     env_spec,
     fit_statistics,
     read_demonstrations,
@@ -33,8 +35,10 @@ from l2l_gail.gail.fit import (
     warn_of_units,
 )
 from l2l_gail.gail.game import DiscriminatorGame
+from l2l_gail.gail.health import with_health
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.saving import plain_fields, saved_file, write_model
+from l2l_gail.gail.saved_fields import check_weights
+from l2l_gail.gail.saving import archive_for_sb3, plain_fields, saved_file, write_model
 from l2l_gail.gail.updates import DiscriminatorUpdates
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
@@ -127,6 +131,7 @@ class GAIL(TensorPPO):
                 raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
             self._setup_model()
 
+    @own_defaults
     def _setup_model(self) -> None:
         self._check_fit()
         super()._setup_model()
@@ -208,6 +213,7 @@ class GAIL(TensorPPO):
                 "with the demonstrations' raw ones, and the model normalises both alike itself: "
                 "pass norm_obs=False"
             )
+        check_wrappers(self.env)
         if self.demonstrations is not None:
             check_demonstrated(
                 self.demonstrations, self.discriminator_config.judges, self.warm_start_steps
@@ -241,7 +247,7 @@ class GAIL(TensorPPO):
             )
         resets = reset_num_timesteps or self._last_obs is None
         prepared = super()._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, *args, **kwargs
+            total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
         )
         if resets:
             assert isinstance(self._last_obs, np.ndarray)
@@ -343,6 +349,7 @@ class GAIL(TensorPPO):
             acts = environment_actions(self.policy)(acts)
         return self.discriminator.inputs(obs, acts, next_obs)
 
+    @own_defaults
     def learn(
         self,
         total_timesteps: int,
@@ -370,6 +377,9 @@ class GAIL(TensorPPO):
     ) -> Self:
         """Load a saved model, as ``PPO.load``, but without unpickling anything.
 
+        Where it logged is not taken from the file; pass ``tensorboard_log`` to log again.
+        ``PPO.load`` reads the file too, as PPO: its policy, without what imitates.
+
         Args:
             path: File written by ``save``, by this version or 0.1.0.
             env: Environment to train on in; none is needed to act.
@@ -392,15 +402,18 @@ class GAIL(TensorPPO):
                 objects, added = plain_fields(file, {**given, **kwargs}, cls)
                 given, kwargs = objects | given, added | kwargs
             with fitting(file):
-                return super().load(file, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
+                archive = archive_for_sb3(file)
+                return super().load(archive, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model, as ``PPO.save``.
 
         Raises:
             InputError: Its rule is one of your own that is not registered, see
-                :func:`~l2l_gail.core.registry.register_rule`.
+                :func:`~l2l_gail.core.registry.register_rule`; or a weight is not finite, which
+                ``load`` would refuse: what lies at ``path`` stays.
         """
+        check_weights(self.get_parameters(), f"this model is not saved to {path}")
         assert self.rule is not None
         self.rule_spec = {"rule": rule_name(self.rule), "config": self.rule.config}
         archive = io.BytesIO()

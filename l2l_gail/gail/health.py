@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
 from torch import Tensor
 
+from l2l_gail.core import named_tensors
+from l2l_gail.core.guards import spoiled
 from l2l_gail.errors import InputError
-from l2l_gail.gail.bc import BC
-from l2l_gail.gail.gail import GAIL
 
-__all__ = ["HealthCallback"]
+__all__ = ["HealthCallback", "with_health"]
 
+_MOST_IN_A_ROW = 10
 _ADVICE = {
     "environment": "the fault is in the environment; look at its state and action there",
     "discriminator": "lower the discriminator's learning rate, or raise its penalty",
-    "rule": "lower the rule's meta-learning rate, or train with a hand-designed rule",
     "policy": "lower the policy's learning rate, or its gradient norm",
 }
 
@@ -27,15 +29,30 @@ _ADVICE = {
 class HealthCallback(BaseCallback):
     """Ends a training whose numbers have left the finite ones, and says which did so first.
 
-    Put it before callbacks that save: a checkpoint is then always of a finite model, and a resumed
-    run starts before the failure. What is looked at, in the order in which one spoils the next:
+    ``GAIL.learn`` puts one before all callbacks unless it is given one: what they save is then
+    always a finite model. What is looked at, in the order in which one spoils the next:
     the environment's rewards and observations at each step; discriminator, rule, the rule's state
     and its optimizer's, and the learned rewards after each turn of the discriminator; the policy
     and its optimizer after each update.
 
+    A rule that is not finite ends nothing: it is set back to how it began, with a warning, and the
+    trainer counts it (:attr:`~l2l_gail.core.trainer.L2LTrainer.resets`).
+
+    Args:
+        way_out: What the message ends with: where to go on from.
+
     Raises:
         InputError: From inside ``learn``, in one line: what, at which step, what to do.
     """
+
+    def __init__(self, way_out: str = "go on from a model that was saved before") -> None:
+        super().__init__()
+        self.way_out = way_out
+        self._rejected = self._idle = 0
+
+    def _on_training_start(self) -> None:
+        updates = self._updates()
+        self._rejected = updates.trainer.rejected if updates else 0
 
     def _on_step(self) -> bool:
         for what, name in (("rewards", "reward"), ("new_obs", "observation")):
@@ -56,6 +73,7 @@ class HealthCallback(BaseCallback):
         if isinstance(observations, Tensor) and not bool(observations.isfinite().all()):
             raise self._failure("observation of the environment", "environment")
         self._check_discriminator()
+        self._check_updates()
         rewards = getattr(buffer, "rewards", None)
         if rewards is not None and not bool(torch.as_tensor(rewards).isfinite().all()):
             raise self._failure("learned reward", "discriminator")
@@ -66,51 +84,82 @@ class HealthCallback(BaseCallback):
 
     def _check_policy(self) -> None:
         policy: Any = self.model.policy
-        optimizer = self.model.optimizer if isinstance(self.model, BC) else policy.optimizer
+        optimizer = getattr(self.model, "optimizer", policy.optimizer)  # cloning has its own
         self._check("policy", policy.named_parameters())
-        self._check("policy", _named("optimizer", optimizer.state))
+        self._check("policy", named_tensors(optimizer.state, "optimizer"))
 
     def _check_discriminator(self) -> None:
-        model = self.model
-        if not isinstance(model, GAIL):
+        updates = self._updates()
+        if updates is None:
             return
-        trainer = model.discriminator_updates.trainer
-        self._check("discriminator", model.discriminator.named_parameters())
+        trainer = updates.trainer
+        self._check("discriminator", updates.discriminator.named_parameters())
         self._check("discriminator", iter((trainer.follower or {}).items()))
         if trainer.meta_optimizer is not None:  # first: a bad one spoils the rule, not the reverse
-            self._check("rule", _named("optimizer", trainer.meta_optimizer.state))
-        self._check("rule", trainer.rule.named_parameters())
-        self._check("rule", _named("state", trainer.state))
+            self._revive(_not_finite(named_tensors(trainer.meta_optimizer.state, "optimizer")))
+        self._revive(_not_finite(trainer.rule.named_parameters()))
+        bad = _not_finite(named_tensors(trainer.state, "state"))
+        if bad and spoiled(trainer.rule.init(trainer.follower or {}), trainer.state):
+            self._revive(bad)
+
+    def _revive(self, name: str | None) -> None:
+        if name is None:
+            return
+        self._updates().trainer.reset_rule()
+        warnings.warn(
+            f"step {self.num_timesteps}: the rule's {name!r} is not finite, and the rule is set "
+            "back to how it began; lower its meta learning rate, or train with a hand-designed one",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _check_updates(self) -> None:
+        """Stop where update after update could not be taken: nothing is learned any more."""
+        updates = self._updates()
+        if updates is None:
+            return
+        rejected = updates.trainer.rejected - self._rejected
+        self._rejected = updates.trainer.rejected
+        self._idle = self._idle + rejected if rejected == updates.config.updates_per_rollout else 0
+        if self._idle >= _MOST_IN_A_ROW:
+            raise self._failure("discriminator's loss in all updates", "discriminator")
 
     def _check(self, part: str, tensors: Iterator[tuple[str, Tensor]]) -> None:
-        by_device: dict[torch.device, list[tuple[str, Tensor]]] = {}
-        for name, tensor in tensors:  # an optimizer counts its steps on the CPU
-            if tensor.is_floating_point():
-                by_device.setdefault(tensor.device, []).append((name, tensor.detach()))
-        for named in by_device.values():
-            # One number for all, NaN if an entry is not finite; which one, only then.
-            flat = torch.cat([tensor.reshape(-1).float() for _, tensor in named])
-            if bool((0.0 * flat).sum().isfinite()):
-                continue
-            for name, tensor in named:
-                if not bool(tensor.isfinite().all()):
-                    raise self._failure(f"{part}'s {name!r}", part)
+        name = _not_finite(tensors)
+        if name is not None:
+            raise self._failure(f"{part}'s {name!r}", part)
 
     def _failure(self, what: str, part: str) -> InputError:
         return InputError(
             f"step {self.num_timesteps}: the {what} is not finite, and the training stops; "
-            f"{_ADVICE[part]}. The last checkpoint is from before it: --resume goes on from there"
+            f"{_ADVICE[part]}; {self.way_out}"
         )
 
+    def _updates(self) -> Any:
+        """The discriminator's turn of a GAIL, whose module imports this one; None without one."""
+        return getattr(self.model, "discriminator_updates", None)
 
-def _named(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """All tensors in nested containers, by where they stand."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for place, (key, part) in enumerate(value.items()):
-            # An optimizer's state has parameters as keys.
-            yield from _named(f"{name}.{place if isinstance(key, Tensor) else key}", part)
-    elif isinstance(value, (list, tuple)):
-        for place, part in enumerate(value):
-            yield from _named(f"{name}.{place}", part)
+
+def with_health(callback: MaybeCallback) -> list[BaseCallback]:
+    """Return callbacks with a :class:`HealthCallback` among them: the first, if there is none."""
+    if callback is None:
+        return [HealthCallback()]
+    given = callback if isinstance(callback, list) else [callback]
+    found = [c if isinstance(c, BaseCallback) else ConvertCallback(c) for c in given]
+    return (
+        found if any(isinstance(c, HealthCallback) for c in found) else [HealthCallback(), *found]
+    )
+
+
+def _not_finite(tensors: Iterator[tuple[str, Tensor]]) -> str | None:
+    """The name of the first tensor with an entry that is not finite."""
+    by_device: dict[torch.device, list[tuple[str, Tensor]]] = {}
+    for name, tensor in tensors:  # an optimizer counts its steps on the CPU
+        by_device.setdefault(tensor.device, []).append((name, tensor.detach()))
+    for named in by_device.values():
+        # One number for all, NaN if an entry is not finite; which one, only then.
+        flat = torch.cat([tensor.reshape(-1).float() for _, tensor in named])
+        if bool((0.0 * flat).sum().isfinite()):
+            continue
+        return next(name for name, tensor in named if not bool(tensor.isfinite().all()))
+    return None

@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
+from l2l_gail.checkpoints import OTHER_VERSION, load_checkpoint, save_checkpoint
 from l2l_gail.event_files import continued_writer
 from l2l_gail.files import fitting
 from l2l_gail.gail.bc import BC
@@ -24,11 +25,13 @@ from l2l_gail.gail.health import HealthCallback
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.progress import Tell, silent
-from l2l_gail.runs import OTHER_VERSION, RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import SnapshotCallback
 from l2l_gail.stopping import signals_deferred
 
 __all__ = ["TrainingRun"]
+
+_WAY_OUT = "the last checkpoint is from before it, and --resume goes on from there"
 
 
 @dataclass
@@ -119,7 +122,7 @@ class TrainingRun:
                 self.model.learn(
                     total_timesteps - begun,
                     callback=[
-                        HealthCallback(),  # first: what comes after it never sees a NaN
+                        HealthCallback(_WAY_OUT),  # first: what comes after never sees a NaN
                         self.evaluation,
                         *self.probes,
                         SnapshotCallback(self.folder.path, total_timesteps),
@@ -160,6 +163,7 @@ class TrainingRun:
             "eval_seeds": list(seeds),
             **({} if distance is None else {"state_w1": distance}),
             **references,
+            **(model.discriminator_updates.counts if isinstance(model, GAIL) else {}),
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
             "curve": curve,

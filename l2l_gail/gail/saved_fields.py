@@ -14,7 +14,7 @@ from l2l_gail.core import build_rule
 from l2l_gail.errors import InputError
 from l2l_gail.saved_models import SavedModel
 
-__all__ = ["check_saved"]
+__all__ = ["check_saved", "check_weights"]
 
 _WAY_OUT = "give a model that GAIL.save wrote"
 _LARGEST = 2**31
@@ -45,14 +45,27 @@ def check_saved(
             )
     tensors = list(_tensors(saved.parameters))
     _check_widths(path, saved, tensors, given)
+    check_weights(saved.parameters, str(path))
+
+
+def check_weights(parameters: Mapping[str, Any], what: str) -> None:
+    """Refuse a policy or a discriminator that is not finite.
+
+    Args:
+        parameters: As ``get_parameters`` of a model returns them.
+        what: What the message begins with.
+
+    Raises:
+        InputError: Naming the first weight that is not finite.
+    """
     for network in ("policy", "discriminator"):
-        for name, tensor in _named(saved.parameters.get(network)):
+        for name, tensor in _named(parameters.get(network)):
             # The bounds of an action space may be infinite; no weight may.
             bad = tensor.isnan() if network == "discriminator" else ~tensor.isfinite()
             if tensor.is_floating_point() and bool(bad.any()):
                 raise InputError(
-                    f"{path}: {network} {name!r} is not finite: the training that wrote it had "
-                    "failed, give an earlier model"
+                    f"{what}: {network} {name!r} is not finite: the training that wrote it had "
+                    "failed, take an earlier model"
                 )
 
 

@@ -21,14 +21,19 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import atomic_write, seal
+from l2l_gail.files import atomic_write, open_archive, open_regular, seal
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.saved_fields import check_saved
 from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
-from l2l_gail.saved_models import SavedModel, read_model
+from l2l_gail.saved_models import SavedModel, read_model, with_own_tensors
 
-__all__ = ["plain_attributes", "plain_fields", "saved_file", "write_model"]
+__all__ = ["archive_for_sb3", "plain_attributes", "plain_fields", "saved_file", "write_model"]
+
+_OWN = ("discriminator", "discriminator_updates")
+"""Tensors that a model of GAIL has beside those of PPO."""
+_HIDDEN = (*_OWN, "credit_assignment")
+"""What SB3's load of a model of PPO is to pass over."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,23 @@ def write_model(path: Any, archive: bytes) -> None:
         path: File, ``.zip`` being added to a name without a suffix, or an open binary file.
         archive: What SB3's ``save`` has made.
     """
-    sealed = seal(archive)
+    sealed = seal(with_own_tensors(archive, _HIDDEN, hidden=True))
     if isinstance(path, io.IOBase):
         path.write(sealed)
     else:
         atomic_write(_with_suffix(path), sealed)
+
+
+def archive_for_sb3(path: Path) -> io.BytesIO:
+    """Return a model's archive as SB3's ``load`` is to see it, with the discriminator.
+
+    Raises:
+        InputError: The file is missing, unreadable or no archive.
+    """
+    with open_regular(path) as file, open_archive(file, str(path), "give another model"):
+        file.seek(0)
+        content = file.read()
+    return io.BytesIO(with_own_tensors(content, _HIDDEN, hidden=False))
 
 
 @contextlib.contextmanager
@@ -159,6 +176,11 @@ def _read_plain(
                 "the file; if you trust it, load it with trust_pickle=True"
             )
     lacking = parts - set(saved.parameters)
+    if lacking == set(_OWN):
+        raise InputError(
+            f"{path} has a policy and no discriminator: load it with PPO.load, or give a model "
+            "that GAIL.save wrote"
+        )
     if lacking:
         name = "BC" if "discriminator" not in parts else "GAIL"
         raise InputError(
@@ -169,6 +191,7 @@ def _read_plain(
 
 def _attributes(saved: SavedModel) -> dict[str, Any]:
     own = {name: saved.fields.get(name) for name in saved.described}
+    own["tensorboard_log"] = None  # a file does not say where to write
     own["_last_obs"] = own["_last_episode_starts"] = None
     for name in ("ep_info_buffer", "ep_success_buffer"):
         window = int(saved.fields.get("_stats_window_size", 100))

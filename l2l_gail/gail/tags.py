@@ -21,6 +21,7 @@ TAGS = {
     "rule/gain": "meta_loss_base - meta_loss: above 0 where the learned step is the better one",
     "rule/meta_gradient_norm": "2-norm of its gradient in the rule's weights, before clipping",
     "rule/skipped_meta_updates": "meta-updates skipped, that gradient not being finite, so far",
+    "rule/resets": "times the rule was set back to how it began, not being finite, so far",
     "rule/global_step": "exp(s), the learned factor on all steps; 1 is the base's",
     "rule/step_ratio": "||learned step|| / ||base's step||, last update",
     "rule/cosine": "cosine of the learned step with steepest descent, last update",

@@ -18,6 +18,12 @@ __all__ = ["DiscriminatorUpdates"]
 
 _TRACED_EVERY = 4
 """Rollouts between two comparisons of a learned rule with its base, which cost a gradient."""
+_COUNTED = {
+    "rejected_updates": "disc/rejected_updates",
+    "skipped_meta_updates": "rule/skipped_meta_updates",
+    "rule_resets": "rule/resets",
+}
+"""The tags of what was not taken."""
 
 
 class DiscriminatorUpdates:
@@ -134,10 +140,17 @@ class DiscriminatorUpdates:
         log |= {f"rule/{name}": value for name, value in diagnostics.items()}
         # One read for all: each waits for the device.
         read = torch.stack([value.double() for value in log.values()]).tolist()
-        counts = {"disc/rejected_updates": float(self.trainer.rejected)}
-        if self.trainer.meta_optimizer is not None:
-            counts["rule/skipped_meta_updates"] = float(self.trainer.skipped)
+        counts = {_COUNTED[name]: float(count) for name, count in self.counts.items()}
         return dict(zip(log, read, strict=True)) | counts
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was not taken so far, as a summary reports it."""
+        counts = {"rejected_updates": self.trainer.rejected}
+        if self.trainer.meta_optimizer is not None:
+            counts["skipped_meta_updates"] = self.trainer.skipped
+            counts["rule_resets"] = self.trainer.resets
+        return counts
 
     def state_dict(self) -> dict[str, Any]:
         """Return the trainer's state and both random streams'."""

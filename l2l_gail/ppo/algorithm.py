@@ -158,4 +158,5 @@ class TensorPPO(PPO):
         update_policy(self, self.rollout_buffer, self._forward)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_tensor_env"]
+        # Without the class of its rollouts PPO.load reads the file, and trains on in its own way.
+        return [*super()._excluded_save_params(), "_tensor_env", "rollout_buffer_class"]

@@ -19,13 +19,13 @@ from gymnasium.spaces import Box
 
 from adv_training import load_model as load_trained
 from adv_training.cifar_files import FOLDER_100, read_cifar10, read_cifar100
+from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
 from l2l_gail.core import Adam, CoordinateMLP, GatedMomentum, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.info_command import describe
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.gail import DiscriminatorConfig
-from l2l_gail.runs import load_checkpoint, save_checkpoint
 from l2l_gail.saved_models import read_model
 from tests.demos.support import save_model, small_policy
 from tests.demos.test_demos import make_arrays

@@ -15,9 +15,10 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from l2l_gail.callbacks import CheckpointCallback
+from l2l_gail.checkpoints import load_checkpoint, previous_checkpoint, save_checkpoint
+from l2l_gail.core import CoordinateMLP
 from l2l_gail.errors import InputError
 from l2l_gail.gail import L2LGAIL, DiscriminatorConfig, HealthCallback
-from l2l_gail.runs import load_checkpoint, previous_checkpoint, save_checkpoint
 from tests.gail.support import Walk, walk_demos, walk_envs
 
 STEPS = 64  # of a rollout
@@ -27,7 +28,8 @@ VALUES = (float("nan"), float("inf"), -float("inf"))
 def make_model() -> L2LGAIL:
     return L2LGAIL(
         "MlpPolicy", walk_envs(2), walk_demos(), n_steps=STEPS // 2, batch_size=32, n_epochs=1,
-        seed=0, device="cpu", discriminator=DiscriminatorConfig((8,), 2, 16),
+        rule=CoordinateMLP(3e-4), seed=0, device="cpu",
+        discriminator=DiscriminatorConfig((8,), 2, 16),
     )  # fmt: skip
 
 
@@ -62,16 +64,19 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     return [tensor for part in parts for tensor in tensors_in(part)]
 
 
-PLACES: dict[str, Callable[[L2LGAIL], Any]] = {
+FATAL: dict[str, Callable[[L2LGAIL], Any]] = {
     "policy": lambda model: model.policy.parameters(),
     "policy's 'optimizer": lambda model: tensors_in(dict(model.policy.optimizer.state)),
     "discriminator": lambda model: [*model.discriminator_updates.trainer.follower.values()],
+}
+OF_THE_RULE: dict[str, Callable[[L2LGAIL], Any]] = {
     "rule": lambda model: model.discriminator_updates.trainer.rule.parameters(),
     "rule's 'state": lambda model: tensors_in(model.discriminator_updates.trainer.state),
     "rule's 'optimizer": lambda model: tensors_in(
         dict(model.discriminator_updates.trainer.meta_optimizer.state)
     ),
 }
+PLACES = FATAL | OF_THE_RULE
 
 
 def train_with(spoil: Callable[[L2LGAIL], None], step: int, path: Path) -> tuple[str, int]:
@@ -97,6 +102,9 @@ def inject(place: str, value: float, seed: int, folder: Path) -> None:
     def spoil(model: L2LGAIL) -> None:
         set_one(list(PLACES[place](model)), value, rng)
 
+    if place in OF_THE_RULE:
+        check_that_it_recovers(place, spoil, step)
+        return
     said, saved = train_with(spoil, step, folder / "checkpoint.pt")
     assert f"the {place}" in said
     assert "is not finite" in said
@@ -104,16 +112,47 @@ def inject(place: str, value: float, seed: int, folder: Path) -> None:
     assert saved <= step
 
 
+def check_that_it_recovers(place: str, spoil: Callable[[L2LGAIL], None], step: int) -> None:
+    """What spoils the rule alone is named and undone, and the training goes on to its end."""
+    model = make_model()
+    with pytest.warns(RuntimeWarning, match=f"step {step}: the {place}.* is not finite.*set back"):
+        model.learn(8 * STEPS, callback=[Fault(spoil, step), HealthCallback()])
+    updates = model.discriminator_updates
+    assert updates.counts["rule_resets"] == 1
+    assert updates.counts["rejected_updates"] == 0
+    for tensor in tensors_in(model.get_parameters()):
+        assert bool(tensor.isnan().any()) is False
+    moved = [p for p in updates.trainer.rule.parameters() if bool((p != 0).any())]
+    assert moved  # it has learned again
+    assert updates.trainer.state["t"] > 0
+
+
 @pytest.mark.parametrize("place", PLACES)
-def test_a_number_that_is_not_finite_is_named_and_not_saved(place: str, tmp_path: Path) -> None:
+def test_a_number_that_is_not_finite_is_named_and_not_saved_or_undone(
+    place: str, tmp_path: Path
+) -> None:
     inject(place, float("nan"), 0, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_a_hundred_faults_are_named_and_not_saved(place: str, tmp_path: Path) -> None:
+def test_a_hundred_faults_are_named_and_not_saved_or_undone(place: str, tmp_path: Path) -> None:
     for seed in range(15):
         inject(place, VALUES[seed % 3], seed, tmp_path)
+
+
+def test_a_discriminator_none_of_whose_updates_can_be_taken_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(model: L2LGAIL) -> None:
+        game = model.discriminator_updates.trainer.game
+        real = game.follower_loss
+        monkeypatch.setattr(game, "follower_loss", lambda *args: real(*args) * torch.inf)
+
+    with pytest.warns(RuntimeWarning, match="left the finite numbers and was not taken"):
+        said, saved = train_with(spoil, 2 * STEPS, tmp_path / "c.pt")
+    assert "discriminator's loss in all updates is not finite" in said
+    assert saved <= 7 * STEPS  # after ten updates, at two a rollout
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -133,6 +172,16 @@ def test_a_fault_of_the_environment_is_named_as_that(
         lambda model: monkeypatch.setattr(Walk, "step", step), 2 * STEPS, tmp_path / "c.pt"
     )
     assert f"the {what} of the environment is not finite" in said
+
+
+@pytest.mark.parametrize("callback", [None, lambda *args: True])
+def test_the_environment_is_named_without_any_callback_too(
+    callback: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Walk.step
+    monkeypatch.setattr(Walk, "step", lambda self, action: (np.nan, *real(self, action)[1:]))
+    with pytest.raises(InputError, match="the observation of the environment is not finite"):
+        make_model().learn(STEPS, callback=callback)
 
 
 def test_a_full_disk_ends_in_one_line_and_leaves_the_checkpoint(

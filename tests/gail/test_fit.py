@@ -13,6 +13,7 @@ import torch
 from stable_baselines3.common.env_util import make_vec_env
 
 from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
 from l2l_gail.gail import (
     GAIL,
 )
@@ -71,6 +72,18 @@ def test_observations_that_a_wrapper_has_changed_are_warned_of() -> None:
     model = GAIL("MlpPolicy", env, walk_demos(), n_steps=16, batch_size=16, seed=0)
     with pytest.warns(UserWarning, match="wrapper"):
         model.learn(ROLLOUT)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_wrapper_that_normalises_observations_is_refused(outside: bool) -> None:
+    def wrapped(env: gymnasium.Env) -> gymnasium.Env:
+        env = gymnasium.wrappers.NormalizeObservation(env)
+        return gymnasium.wrappers.RecordEpisodeStatistics(env) if outside else env
+
+    env = make_vec_env(ENV_ID, 2, seed=0, wrapper_class=wrapped)
+    with pytest.raises(InputError, match="NormalizeObservation normalises observations"):
+        GAIL("MlpPolicy", env, walk_demos(), n_steps=16, batch_size=16)
+    GAIL("MlpPolicy", walk_envs(), walk_demos(), n_steps=16, batch_size=16)
 
 
 def test_other_arguments_of_the_environment_are_warned_of() -> None:

@@ -12,10 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import envs
 from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, TrainingRun
-from l2l_gail.runs import RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.runs import RunFolder
 from tests.gail.support import walk_envs
 from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, assert_trained_alike, make
 

@@ -16,7 +16,7 @@ from stable_baselines3 import PPO
 from l2l_gail.core import CoordinateMLP
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
-from l2l_gail.ppo import NormalizedPolicy
+from l2l_gail.ppo import NormalizedPolicy, TensorPPO
 from tests.demos.support import members_of, write_members
 from tests.gail.support import walk_demos, walk_envs
 from tests.gail.tensor_support import OwnPolicy, TensorWalk, make
@@ -190,13 +190,62 @@ def test_settings_that_cannot_be_true_are_refused_before_they_cost_anything(
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_whose_training_had_failed_is_refused(tmp_path: Path) -> None:
+def test_a_model_whose_training_had_failed_is_neither_saved_nor_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.zip"
     model = make(GAIL, TensorWalk())
+    model.save(path)
+    sound = path.read_bytes()
     with torch.no_grad():
         model.policy.action_net.weight[0, 0] = torch.nan
-    model.save(tmp_path / "model.zip")
+    with pytest.raises(InputError, match=r"not saved to .*policy 'action_net\.weight' is not fin"):
+        model.save(path)
+    assert path.read_bytes() == sound
+    monkeypatch.setattr("l2l_gail.gail.gail.check_weights", lambda *args: None)  # as 0.1.0
+    model.save(path)
     with pytest.raises(InputError, match=r"policy 'action_net\.weight' is not finite"):
-        GAIL.load(tmp_path / "model.zip", device="cpu")
+        GAIL.load(path, device="cpu")
+
+
+@pytest.mark.parametrize("reader", [PPO, TensorPPO])
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+def test_ppo_loads_a_model_of_gail_as_its_policy(
+    tmp_path: Path, cls: type[GAIL], reader: type[PPO]
+) -> None:
+    model = cls(
+        "MlpPolicy", walk_envs(), walk_demos(), n_steps=8, batch_size=8, seed=0, device="cpu"
+    ).learn(16)
+    model.save(tmp_path / "model")
+    loaded = reader.load(tmp_path / "model", env=walk_envs(), device="cpu")
+    observations = np.linspace(-2, 2, 8, dtype=np.float32).reshape(4, 2)
+    for deterministic in (True, False):
+        torch.manual_seed(0)
+        expected = model.predict(observations, deterministic=deterministic)[0]
+        torch.manual_seed(0)
+        assert np.array_equal(
+            loaded.predict(observations, deterministic=deterministic)[0], expected
+        )
+    loaded.learn(16)  # on the environment's own reward
+    assert loaded.rollout_buffer.rewards.min() > 50
+
+
+@pytest.mark.parametrize("writer", [PPO, TensorPPO])
+def test_gail_says_of_a_model_of_ppo_what_it_is(tmp_path: Path, writer: type[PPO]) -> None:
+    writer("MlpPolicy", walk_envs(), n_steps=8, batch_size=8).save(tmp_path / "ppo")
+    with pytest.raises(InputError, match="a policy and no discriminator: load it with PPO"):
+        L2LGAIL.load(tmp_path / "ppo")
+
+
+def test_a_file_does_not_say_where_to_log(tmp_path: Path) -> None:
+    model = make(GAIL, TensorWalk())
+    model.tensorboard_log = str(tmp_path / "from_the_file")
+    model.save(tmp_path / "model")
+    loaded = GAIL.load(tmp_path / "model", device="cpu")
+    assert loaded.tensorboard_log is None
+    given = GAIL.load(tmp_path / "model", device="cpu", tensorboard_log=str(tmp_path / "mine"))
+    assert given.tensorboard_log == str(tmp_path / "mine")
+    assert not (tmp_path / "from_the_file").exists()
 
 
 def test_what_is_no_model_of_gail_is_refused_in_one_line(tmp_path: Path) -> None:
