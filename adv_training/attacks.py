@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.devices import own_defaults
+
 from .data import ImageBatch
 from .game import in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
@@ -17,12 +19,14 @@ from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
 __all__ = ["fgsm", "input_gradient", "losses", "pgd", "pgd_survivors", "standing_survivors"]
 
 
+@own_defaults
 def losses(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return the cross-entropy of each image, shape ``(B,)``, in evaluation mode."""
     with in_mode(classifier, training=False), torch.no_grad():
         return cross_entropy(classifier(x), y)
 
 
+@own_defaults
 def fgsm(
     classifier: nn.Module, batch: ImageBatch, eps: float, *, loss: ImageLoss = cross_entropy
 ) -> Tensor:
@@ -41,6 +45,7 @@ def fgsm(
     return project(batch.x + eps * ascent.sign(), batch.x, eps)
 
 
+@own_defaults
 def pgd(
     classifier: nn.Module,
     batch: ImageBatch,
@@ -72,6 +77,7 @@ def pgd(
     return x
 
 
+@own_defaults
 def pgd_survivors(
     classifier: nn.Module,
     batch: ImageBatch,
@@ -120,12 +126,14 @@ def pgd_survivors(
     return survives
 
 
+@own_defaults
 def input_gradient(classifier: nn.Module, batch: ImageBatch, loss: ImageLoss) -> Tensor:
     """Return the gradient of each image's loss, ``(B, C, H, W)``, classifier in evaluation mode."""
     with in_mode(classifier, training=False):
         return _look(classifier, batch.x, batch.y, loss)[1]
 
 
+@own_defaults
 def standing_survivors(
     classifier: nn.Module, batch: ImageBatch, eps: float, *, generator: torch.Generator
 ) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
 from .data import ImageBatch
@@ -42,6 +43,7 @@ def require_pyautoattack() -> ModuleType:
     return pyautoattack
 
 
+@own_defaults
 def autoattack_survivors(
     name: str,
     classifier: nn.Module,

@@ -111,7 +111,11 @@ class Dataset:
         test: What results are reported on.
         classes: Number of classes.
         augmented: Whether training crops and flips.
-        statistics: Mean and deviation of each channel, which classifiers normalise by.
+        statistics: Mean and deviation of each channel, which classifiers normalise by; measured on
+            the training images if they are not given.
+
+    Raises:
+        InputError: If the images are no uint8 of one shape with labels from 0 to ``classes - 1``.
     """
 
     name: str
@@ -120,7 +124,13 @@ class Dataset:
     test: Images
     classes: int
     augmented: bool
-    statistics: Statistics
+    statistics: Statistics = ((), ())
+
+    def __post_init__(self) -> None:
+        """Check the images, and measure what was not given."""
+        _check(self.train, self.test, self.classes)
+        if not self.statistics[0]:
+            object.__setattr__(self, "statistics", statistics_of(self.train))
 
     @classmethod
     def split(
@@ -154,7 +164,6 @@ class Dataset:
             InputError: If a size asks for more images than there are, or leaves none to train on,
                 or the images are no uint8 of one shape with labels from 0 to ``classes - 1``.
         """
-        _check(train, test, classes)
         train_size = len(train) if train_size is None else train_size
         eval_size = len(test) if eval_size is None else eval_size
         if not held_out < train_size <= len(train):
@@ -172,7 +181,7 @@ class Dataset:
             test[:eval_size],
             classes,
             augmented,
-            statistics or statistics_of(train[:learn]),
+            statistics or ((), ()),
         )
 
     @property

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from l2l_gail.core import unroll
+from l2l_gail.devices import own_defaults
 
 from .attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
 from .data import ImageBatch, Images
@@ -56,6 +57,7 @@ class AttackGain:
     rule: float | None
 
 
+@own_defaults
 def accuracy(
     classifier: nn.Module,
     images: Images,
@@ -96,6 +98,7 @@ def accuracy(
     return Accuracy(right / len(images), withstood / len(images), stood / len(images))
 
 
+@own_defaults
 def attack(
     game: ImageGame, method: Method, batch: ImageBatch, *, differentiable: bool = False
 ) -> Tensor:
@@ -119,6 +122,7 @@ def attack(
     return played.followers[-1]["x"]
 
 
+@own_defaults
 def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
     """Return the loss increase by FGSM and by the method's learned rule on the same classifier."""
     by_fgsm = by_rule = 0.0
@@ -140,6 +144,7 @@ def moved(now: nn.Module, before: nn.Module) -> float:
     return float((after - first).norm() / first.norm())
 
 
+@own_defaults
 def single_step_trap(
     classifier: nn.Module, batch: ImageBatch, eps: float, generator: torch.Generator
 ) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.cli import format_table, parse
-from l2l_gail.devices import choose_device
+from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
-from l2l_gail.runs import atomic_write, check_seed, load_checkpoint
+from l2l_gail.runs import atomic_write, check_seed
 
 from .autoattack import AUTOATTACKS
 from .load import load_dataset, locate
@@ -76,10 +78,11 @@ class EvaluateConfig:
             raise InputError(f"--square-queries {self.square_queries} must be at least 1")
         if self.eps is not None and not 0 < self.eps <= 255:
             raise InputError(f"--eps {self.eps} is in 1/255: above 0 and at most 255")
-        if self.json is not None and self.json.exists():
+        if self.json is not None and os.path.exists(self.json):
             raise InputError(f"--json {self.json} exists; give a new file")
 
 
+@own_defaults
 def evaluate_run(
     config: EvaluateConfig, *, tell: Callable[[str], None] = lambda text: None
 ) -> RobustnessReport:

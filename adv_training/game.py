@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l2l_gail.core import Game, Vars
+from l2l_gail.core.game import Culprit
 
 from .data import ImageBatch
 from .image_losses import ImageLoss, cross_entropy
@@ -82,6 +84,12 @@ class ImageGame(Game):
 
     zero_sum = True
     processes: Processes = ALONE
+    parts: ClassVar[Mapping[Culprit, str]] = {
+        "rule": "the attacker's weights",
+        "leader": "the classifier's weights",
+        "follower": "the attacked images",
+        "loss": "the training loss",
+    }
 
     def __init__(
         self,
@@ -139,6 +147,10 @@ class ImageGame(Game):
                     combine=self.processes.mean,
                 )
             return self.training_loss(classify, follower, batch)
+
+    def leader_statistics(self) -> Mapping[str, Tensor]:
+        """Return the buffers of the classifier: its running means and variances."""
+        return dict(self.classifier.named_buffers())
 
     def training_loss(self, classify: Classify, follower: Vars, batch: ImageBatch) -> Tensor:
         """Return the cross-entropy at the perturbed images, mean over the batch.

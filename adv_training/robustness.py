@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.devices import own_defaults
+
 from .attackers import build_attacker
 from .attacks import input_gradient, pgd_survivors, standing_survivors
 from .autoattack import AUTOATTACKS, autoattack_survivors, require_pyautoattack
@@ -63,6 +65,7 @@ class RobustnessReport:
         return dataclasses.asdict(self)
 
 
+@own_defaults
 def evaluate_robustness(
     classifier: nn.Module,
     images: Images,
@@ -142,6 +145,7 @@ def evaluate_robustness(
     )
 
 
+@own_defaults
 def fine_tune(
     game: ImageGame,
     method: Method | None,
@@ -191,6 +195,7 @@ def fine_tune(
     return method
 
 
+@own_defaults
 def masking_flags(
     classifier: nn.Module, images: Images, accuracy: dict[str, float], *, seed: int = 0
 ) -> list[str]:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from l2l_gail.devices import own_defaults
+
 from .data import Dataset, Images
 from .layers import CIFAR10_STATISTICS
 
@@ -36,6 +38,7 @@ _PIXEL_NOISE = 0.02
 _PATTERN_SEED = 20211  # the classes themselves are always the same ten
 
 
+@own_defaults
 def synthetic_images(count: int, *, seed: int) -> Images:
     """Return ``count`` images with labels in 0..9; equal seeds give equal images.
 
@@ -56,6 +59,7 @@ def synthetic_images(count: int, *, seed: int) -> Images:
     return Images(x.mul_(255).round_().clamp_(0, 255).byte(), labels)
 
 
+@own_defaults
 def synthetic_dataset(*, train_size: int, eval_size: int, held_out: int, seed: int = 0) -> Dataset:
     """Return the whole dataset; train and test images are drawn apart.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import math
 import time
 from itertools import islice
 from typing import Any
@@ -12,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2l_gail.checkpoints import OTHER_VERSION, load_checkpoint, save_checkpoint
+from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Plan, check_record
 from l2l_gail.files import fitting
 from l2l_gail.progress import Message, Tell, silent
-from l2l_gail.runs import OTHER_VERSION, RunFolder, load_checkpoint, save_checkpoint
+from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 from .attacks import pgd
@@ -24,6 +24,7 @@ from .averaging import WeightAverage
 from .data import Dataset, Images
 from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame
+from .guards import Guard
 from .labelled import save_labelled
 from .logbook import Logbook
 from .methods import build_method, forward_equivalents
@@ -72,6 +73,7 @@ class Training:
             under other settings or with other data.
     """
 
+    @own_defaults
     def __init__(
         self,
         settings: Settings,
@@ -110,6 +112,8 @@ class Training:
         if settings.ramp:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
         self.trainer = build_trainer(self.game, self.method, settings, processes)
+        averaged = {"averaged classifier": self.average.model} if self.average else {}
+        self.guard = Guard(settings, self.trainer, {"classifier": classifier, **averaged})
         self.steps_per_epoch = len(dataset.train) // settings.batch_size
         self.save_every = save_every
         self.epoch = 0
@@ -124,6 +128,7 @@ class Training:
         if state is not None:
             self._load(state)
 
+    @own_defaults
     def run(self) -> dict[str, Any]:
         """Train the remaining epochs, evaluate, write the summary, and return it.
 
@@ -139,7 +144,7 @@ class Training:
             lacks_model = not (self.folder.path / MODEL_FILE).exists()  # version 0.1.0 wrote none
             if self.processes.is_first and lacks_model:
                 self._save_model()
-            return json.loads(self.folder.summary.read_text(encoding="utf-8"))
+            return self.folder.read_summary()
         logbook: Logbook | None = None
         if self.processes.is_first:
             logbook = Logbook(self.folder.path, step=self.trainer.steps, epoch=self.epoch)
@@ -188,6 +193,7 @@ class Training:
             if settings.ramp:
                 self._set_radius(settings.radius * min(1.0, done / settings.ramp))
             stats = train_step(self.trainer, self.method, batch)
+            self.guard.after_step()
             if self.average:
                 self.average.follow(self.game.classifier)
             if i % _TELL_EVERY == 0 or i == self.steps_per_epoch:
@@ -198,11 +204,6 @@ class Training:
                 scalars = self._step_scalars(stats, rate)
                 if logbook:
                     logbook.scalars(scalars, self.trainer.steps)
-                if not math.isfinite(scalars["train/loss"]):
-                    raise InputError(
-                        f"the loss of {settings.label} left the finite numbers at step "
-                        f"{self.trainer.steps}; lower --lr {settings.lr}"
-                    )
             self._steps_into_epoch = i
             asked = self.processes.largest(stop())  # by a signal to any of them
             if asked or (self.save_every and i % self.save_every == 0):
@@ -345,6 +346,7 @@ class Training:
             "attacker_moved": distance,
             "catastrophic_overfitting_epochs": self.overfitted,
             "masking_flags": flags,
+            **self.guard.counts,
             "train_images": len(self.dataset.train),
             "held_out_images": len(self.dataset.held_out),
             "eval_images": len(test),
@@ -371,6 +373,7 @@ class Training:
         save_model(path, self.settings, self.dataset, method=self.method, **weights)
 
     def _save(self) -> None:
+        self.guard.check_state()
         state = self._state()
         if self.processes.is_first:
             save_checkpoint(self.folder.checkpoint, state)

@@ -140,3 +140,16 @@ def test_images_that_are_none_are_said_in_one_line(
     with pytest.raises(InputError, match=said) as caught:
         Dataset.split("mine", odd_images(), Images(pixels, labels), held_out=10, classes=4)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 33), (5, 9, 20)])
+def test_images_of_one_s_own_need_no_more_than_pixels_and_labels(shape: tuple[int, ...]) -> None:
+    def images(count: int) -> Images:
+        pixels = torch.randint(0, 256, (count, *shape), generator=generator(), dtype=torch.uint8)
+        return Images(pixels, torch.arange(count) % 3)
+
+    data = Dataset("mine", images(20), images(10), images(10), 3, True)
+    assert data.statistics == statistics_of(data.train)
+    assert len(data.statistics[0]) == shape[0]
+    with pytest.raises(InputError, match="labels run from 0 to 2; with 2 classes"):
+        Dataset("mine", images(20), images(10), images(10), 2, True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,10 @@ from adv_training.schedule import learning_rate, one_cycle
 from adv_training.settings import Settings
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
+from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
-from l2l_gail.runs import RunFolder, find_runs, load_checkpoint
+from l2l_gail.runs import RunFolder, find_runs
 from l2l_gail.stopping import Interrupted
 from tests.adv_training.support import tiny_batch, tiny_game, tiny_settings
 
@@ -179,7 +179,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path, data: Dataset, name: str) -> N
     told: list[Message] = []
     run.tell = told.append
     summary = run.run()
-    written = json.loads(run.folder.summary.read_text())
+    written = run.folder.read_summary()
     assert {k: v for k, v in written.items() if k != "versions"} == summary
     assert written["versions"]["torch"]
     for key in (
