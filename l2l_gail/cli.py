@@ -29,6 +29,7 @@ import tyro
 
 from l2l_gail.errors import InputError, printable
 from l2l_gail.stopping import Interrupted, raise_on_sigterm
+from l2l_gail.streams import keep_streams_open
 
 __all__ = ["Flag", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
 
@@ -186,6 +187,7 @@ def run_main(main: Callable[[], None]) -> None:
             130 after Ctrl-C and 143 after SIGTERM; where a training was interrupted, with the
             command that goes on with it.  Any other exception keeps its traceback: it is a defect.
     """
+    keep_streams_open()
     try:
         with raise_on_sigterm():
             main()
