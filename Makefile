@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help gail cifar test compare board lint type format docs
+.PHONY: help gail cifar test compare board lint type format docs audit licenses
 
 help:
 	@echo "make gail      train GAIL and L2L-GAIL on Hopper-v5, print the comparison"
@@ -18,6 +18,7 @@ help:
 	@echo "make test      the tests; ARGS=\"-m slow\" for the long ones"
 	@echo "make docs      the documentation with the API, into site/"
 	@echo "make lint      ruff; 'make format' repairs, 'make type' runs mypy"
+	@echo "make audit     known vulnerabilities of what is installed; 'make licenses' lists the licences"
 	@echo "Flags of a script: make gail ARGS=\"--help\". Another Python: make gail PYTHON=python3.12"
 
 gail: .venv/.ready
@@ -56,6 +57,20 @@ docs: .venv/.docs
 
 .venv/.docs: .venv/.ready
 	@$(PIP) --no-build-isolation -e ".[docs]"
+	@touch $@
+
+# Both look at .venv from outside, so that it holds nothing but what is used and tested.
+audit: .venv/.ready .venv/.tools/.ready
+	@.venv/.tools/bin/pip-audit --progress-spinner off $(ARGS) --path \
+	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+licenses: .venv/.ready .venv/.tools/.ready
+	@.venv/.tools/bin/pip-licenses --python=$(BIN)/python --order=license $(ARGS)
+
+.venv/.tools/.ready: | .venv/.ready
+	@$(BIN)/python -m venv .venv/.tools
+	@.venv/.tools/bin/python -m pip -qq --disable-pip-version-check install \
+	  pip-audit==2.10.1 pip-licenses==5.5.5
 	@touch $@
 
 # torch first and by its plain pin, so that pip takes the build its configuration prefers (a local
