@@ -153,10 +153,10 @@ class AIRL(GAIL):
         demonstrations: As for ``GAIL``.
         discriminator: Its settings; ``reward`` is left out.
         state_only_reward: Learn ``g(s)`` instead of ``g(s, a)``.
-        **kwargs: Everything else ``GAIL`` takes but a ``discriminator_network``.
+        **kwargs: Everything else ``GAIL`` takes but a ``discriminator_network`` and ``credit``.
 
     Raises:
-        InputError: As for ``GAIL``; a reward or a network of your own.
+        InputError: As for ``GAIL``; a reward or a network of your own, or learned credit.
     """
 
     discriminator: AIRLDiscriminator
@@ -173,6 +173,8 @@ class AIRL(GAIL):
     ) -> None:
         if kwargs.get("discriminator_network") is not None:
             raise InputError("AIRL brings its own discriminator: leave discriminator_network out")
+        if kwargs.get("credit") is not None:
+            raise InputError("learned credit compares actions by (s, a) alone, which AIRL does not")
         self.state_only_reward = state_only_reward
         config = airl_config(discriminator or DiscriminatorConfig())
         super().__init__(policy, env, demonstrations, discriminator=config, **kwargs)

@@ -19,6 +19,7 @@ from l2l_gail.gail import (
     AIRLDiscriminator,
     DiscriminatorConfig,
     DiscriminatorGame,
+    LearnedCredit,
     TransitionBatch,
 )
 from tests.gail.models import ROLLOUT, SMALL, make, weights_of
@@ -308,6 +309,7 @@ def test_a_model_of_gail_is_no_model_of_airl(tmp_path: Path) -> None:
             {"discriminator": DiscriminatorConfig(judges="state_transition")},
             "leave judges='state_transition' out",
         ),
+        ({"credit": LearnedCredit()}, "learned credit compares actions"),
         ({"discriminator_network": torch.nn.Linear(1, 1)}, "brings its own discriminator"),
     ],
 )
