@@ -182,7 +182,7 @@ def test_an_animation_keeps_its_pace_and_its_caption() -> None:
     ("content", "message"),
     [
         ({}, "holds no policy yet"),
-        ({"model.zip": b"PK garbage"}, "is damaged or no model"),
+        ({"model.zip": b"PK garbage"}, "is damaged, cut off or of another format"),
     ],
 )
 def test_what_cannot_be_played_is_one_line(tmp_path: Path, content, message: str) -> None:

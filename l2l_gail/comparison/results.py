@@ -268,7 +268,9 @@ class MethodResult:
             return float(gradients.mean())
         if self.base.startswith("no_demos"):
             return 0.0
-        learns = "meta_learning_rate" in self.settings or self.settings.get("learned") == "all"
+        learns = "meta_learning_rate" in self.settings or (
+            self.base.startswith("l2l_gail") and "credit_memory" not in self.settings
+        )
         try:
             updates = int(self.settings["updates"])
             if learns or self.settings.get("matched_effort"):

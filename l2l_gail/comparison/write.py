@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -62,7 +63,7 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
             "or give the folder that holds the runs"
         )
     folder = root / "comparison"
-    with _writing(folder), tempfile.TemporaryFile(dir=folder):
+    with _writing(folder), tempfile.TemporaryFile(dir=folder if os.path.isdir(folder) else root):
         pass  # before all the work
     boards = {section.group: boards_of(section) for section in sections}
     every = [board for section in sections for board in boards[section.group]]
@@ -80,6 +81,7 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
     page = report(sections, boards, pictures, EXPLANATION, notes)
     name = f"{time.time_ns():020d}"
     with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         for board in every:
             text = _section_text(board.section, notes)
             write_board(folder / board.name, board, name, text, pictures[board.name])
@@ -92,9 +94,8 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Say in one line why nothing can be written in a folder, which is made if it is missing."""
+    """Say in one line why nothing can be written in a folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__

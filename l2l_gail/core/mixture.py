@@ -95,7 +95,7 @@ class GradientMixture(nn.Module):
         """
         gram, cross = self.gram.cpu(), self.cross.cpu()
         gram = gram + self.ridge * gram.diag().diag()
-        weights = _least_squares(gram, cross)
+        weights = torch.tensor(_least_squares(gram.tolist(), cross.tolist()), dtype=torch.float64)
         total = weights.sum()
         if not total > 0:
             return torch.full_like(weights, 1 / len(weights))
@@ -113,32 +113,64 @@ class GradientMixture(nn.Module):
         return float(weights @ cross) / length / float(self.seen.sqrt()) if length else 0.0
 
 
-def _least_squares(gram: Tensor, cross: Tensor) -> Tensor:
+def _least_squares(gram: list[list[float]], cross: list[float]) -> list[float]:
     """Return the minimiser of ``w G w / 2 - c w`` over ``w >= 0``.
 
-    The active-set method of Lawson & Hanson (Solving Least Squares Problems, 1974, chapter 23).
+    The active-set method of Lawson & Hanson (Solving Least Squares Problems, 1974, chapter 23), in
+    Python's own floats: for a handful of unknowns that is quick, and the same to the last bit
+    wherever the numbers lie in memory, which no library promises.
 
     Args:
-        gram: Positive semidefinite, ``(K, K)`` float64.
-        cross: ``(K,)``.
+        gram: Positive semidefinite, ``K`` rows of ``K``.
+        cross: ``K`` numbers.
     """
-    weights = torch.zeros_like(cross)
-    free = torch.zeros_like(cross, dtype=torch.bool)
-    least = _TOLERANCE * float(cross.abs().max())
-    for _ in range(_STEPS * len(cross)):
-        slope = (cross - gram @ weights).masked_fill(free | (gram.diag() <= 0), -torch.inf)
-        if not slope.max() > least:
+    size = len(cross)
+    weights = [0.0] * size
+    free: list[int] = []
+    least = _TOLERANCE * max(map(abs, cross))
+    for _ in range(_STEPS * size):
+        slopes = {
+            i: cross[i] - sum(g * w for g, w in zip(gram[i], weights, strict=True))
+            for i in range(size)
+            if i not in free and gram[i][i] > 0
+        }
+        steepest = max(slopes, key=lambda i: slopes[i], default=-1)
+        if steepest < 0 or slopes[steepest] <= least:
             break
-        free[slope.argmax()] = True
+        free = sorted([*free, steepest])
         while True:
-            target = torch.zeros_like(cross)
-            target[free] = torch.linalg.lstsq(gram[free][:, free], cross[free, None]).solution[:, 0]
-            out = free & (target <= 0)
-            if not out.any():
+            target = _solve([[gram[i][j] for j in free] for i in free], [cross[i] for i in free])
+            shares = [
+                weights[i] / (weights[i] - new)
+                for i, new in zip(free, target, strict=True)
+                if new <= 0
+            ]
+            if not shares:
                 break
             # As far towards it as the nearest bound lets them.
-            share = (weights[out] / (weights[out] - target[out])).min()
-            weights = torch.where(free, weights + share * (target - weights), weights)
-            free &= weights > _TOLERANCE * weights.max()
-        weights = target
+            share = min(shares)
+            for i, new in zip(free, target, strict=True):
+                weights[i] += share * (new - weights[i])
+            kept = [i for i in free if weights[i] > _TOLERANCE * max(weights)]
+            weights = [weight if i in kept else 0.0 for i, weight in enumerate(weights)]
+            free = kept
+        for i, new in zip(free, target, strict=True):
+            weights[i] = new
     return weights
+
+
+def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """Return the solution of a positive semidefinite system, 0 for what is not determined."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    size = len(rows)
+    bound = _TOLERANCE * max((rows[i][i] for i in range(size)), default=0.0)
+    usable = []
+    for i in range(size):  # no pivoting is needed: what is left stays positive semidefinite
+        if rows[i][i] <= bound:
+            continue
+        usable.append(i)
+        for j in range(size):
+            if j != i:
+                factor = rows[j][i] / rows[i][i]
+                rows[j] = [a - factor * b for a, b in zip(rows[j], rows[i], strict=True)]
+    return [rows[i][size] / rows[i][i] if i in usable else 0.0 for i in range(size)]

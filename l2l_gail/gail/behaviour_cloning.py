@@ -84,7 +84,7 @@ class Cloning:
         self.learning_rate = learning_rate
         self._obs, self._acts = (
             torch.as_tensor(array, dtype=torch.float32, device=policy.device)
-            for array in (demonstrations.obs, demonstrations.acts)
+            for array in (demonstrations.obs, demonstrations.needed("acts", "behaviour cloning"))
         )
         self.optimizer = optimizer or cloning_optimizer(policy, learning_rate)
         self._rng = np.random.default_rng(seed)

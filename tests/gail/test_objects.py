@@ -39,7 +39,7 @@ def test_a_learned_rule_with_nothing_to_be_trained_on_is_refused() -> None:
 def test_the_rule_is_an_object_and_the_given_one_is_not_touched() -> None:
     rule = CoordinateMLP(1e-3, seed=0)
     model = make(GAIL, rule=rule).learn(2 * ROLLOUT)
-    assert_same_weights(model, make(L2LGAIL).learn(2 * ROLLOUT))
+    assert_same_weights(model, make(L2LGAIL, credit=None).learn(2 * ROLLOUT))
     assert rule.log_step.item() == 0.0
     assert model.rule.log_step.item() != 0.0
 
