@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 from tyro.conf import OmitArgPrefixes
@@ -47,6 +48,7 @@ from l2l_gail.gail import (
     airl_config,
     check_demonstrated,
     measure_references,
+    policy_for,
 )
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
@@ -215,7 +217,7 @@ def make_model(config: Config, method: str, seed: int, env: VecEnv, demos: Demon
     """Return the model of one method; the methods differ in nothing else."""
     algorithm = AIRL if method == "airl" else GAIL
     return algorithm(
-        "MlpPolicy",
+        policy_for(env.observation_space),
         env,
         demos,
         **config.rule.gail_kwargs(method, seed, config.discriminator),
@@ -230,7 +232,8 @@ def make_bc(config: Config, seed: int, env: VecEnv, demos: Demonstrations) -> BC
     """Return behaviour cloning of the policy that the other methods train."""
     policy_kwargs = config.ppo.sb3_kwargs(config.n_envs)["policy_kwargs"]
     device = envs.learning_device(config.task.env, config.device)
-    return BC("MlpPolicy", env, demos, policy_kwargs=policy_kwargs, seed=seed, device=device)
+    policy = policy_for(env.observation_space)
+    return BC(policy, env, demos, policy_kwargs=policy_kwargs, seed=seed, device=device)
 
 
 def length_of(config: Config, method: str) -> int:
@@ -253,7 +256,9 @@ def true_return(config: Config, demos: Demonstrations) -> TrueReturnCallback:
     """Return what plays episodes for their true return, and makes the learning curve of them."""
     env, kwargs = config.task.env, config.task.kwargs
     make_batch = envs.batch_of_episodes(env, kwargs)
-    distance = StateDistance(demos.obs)
+    distance = None  # of pictures, classes and dicts there is none
+    if isinstance(demos.obs, np.ndarray) and demos.obs.ndim == 2 and demos.obs.dtype.kind == "f":
+        distance = StateDistance(demos.obs)
     return TrueReturnCallback(env, CURVE_SEEDS, config.eval_every, kwargs, make_batch, distance)
 
 

@@ -38,7 +38,7 @@ def make_vec(
     own (``seed + i``) and reports its episodes in its infos.
 
     Args:
-        env_id: Registered environment with flat ``Box`` observations and actions.
+        env_id: Registered environment.
         n_envs: Number of copies, at least 1.
         seed: Seed of the first copy.
         env_kwargs: Keyword arguments of the environment, for instance
@@ -49,11 +49,12 @@ def make_vec(
         num_threads: CPU threads of a batch, likewise.
 
     Returns:
-        Environment with observations ``(n_envs, obs_dim)`` and actions ``(n_envs, act_dim)``.
+        Environment with observations ``(n_envs, *shape)``, a dict of such where the space is a
+        ``Dict``, and actions ``(n_envs, *shape)``.
 
     Raises:
         InputError: The id is unknown (the nearest known one is named), the environment does not
-            take these arguments, its spaces are not flat, or ``n_envs`` is below 1.
+            take these arguments, its spaces are not supported, or ``n_envs`` is below 1.
     """
     if n_envs < 1:
         raise InputError(f"{n_envs} environments cannot be stepped: give at least 1")

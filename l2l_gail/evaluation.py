@@ -8,6 +8,7 @@ episodes instead, for speed alone.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,24 +17,27 @@ from typing import Any, Protocol
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Space
 from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
+from l2l_gail.observations import arrays_of, map_arrays
 
 __all__ = [
     "BatchOfEpisodes",
     "Evaluation",
     "MakeBatch",
     "Predict",
+    "applied_actions",
     "evaluate_policy_return",
     "random_policy",
 ]
 
-Predict = Callable[[np.ndarray], np.ndarray]
-"""A policy: raw observations ``(n, obs_dim)`` to actions ``(n, act_dim)``."""
+Predict = Callable[[Any], np.ndarray]
+"""A policy: raw observations ``(n, *shape)``, a dict of such where the observation space is a
+``Dict``, to actions ``(n, *shape)``."""
 
 
 class BatchOfEpisodes(Protocol):
@@ -105,8 +109,8 @@ def evaluate_policy_return(
     the seeds one at a time, if ``predict`` treats its rows independently.
 
     Args:
-        predict: Raw observations ``(n, obs_dim)`` to actions ``(n, act_dim)``, any float dtype.
-            Actions are clipped to the action space before they are applied.
+        predict: Raw observations ``(n, *shape)``, or a dict of such, to actions ``(n, *shape)``.
+            Those of a ``Box`` are clipped to it before they are applied, and of any float dtype.
         env_id: Environment to evaluate in.
         seeds: One reset seed per episode.
         env_kwargs: Keyword arguments of the environment.
@@ -117,7 +121,7 @@ def evaluate_policy_return(
 
     Raises:
         InputError: No seeds, the environment cannot be made or has no time limit, or the policy
-            gives actions that are not finite.
+            gives actions that are not finite or not in the action space.
     """
     if len(seeds) == 0:
         raise InputError("an evaluation needs at least one seed")
@@ -149,16 +153,15 @@ def evaluate_policy_return(
 
 def _in_lockstep(predict: Predict, envs: list[gymnasium.Env], seeds: Sequence[int]) -> Evaluation:
     space = envs[0].action_space
-    assert isinstance(space, Box)  # make_env has checked; this tells the type checker
     returns = np.zeros(len(envs))
     lengths = np.zeros(len(envs), dtype=np.int64)
     obs = [env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds, strict=True)]
     running = list(range(len(envs)))
     while running:
-        observed = np.stack([obs[i] for i in running])
-        actions = np.clip(_finite(predict(observed), observed), space.low, space.high)
+        observed = map_arrays(lambda *rows: np.stack(rows), *(obs[i] for i in running))
+        actions = applied_actions(predict(observed), observed, space)
         still_running = []
-        for i, action in zip(running, actions.astype(space.dtype), strict=True):
+        for i, action in zip(running, actions, strict=True):
             obs[i], reward, terminated, truncated, _ = envs[i].step(action)
             returns[i] += float(reward)
             lengths[i] += 1
@@ -178,7 +181,7 @@ def _in_batch(predict: Predict, batch: BatchOfEpisodes, seeds: Sequence[int]) ->
     obs = batch.reset(seed=[int(seed) for seed in seeds])[0].numpy(force=True)
     while running.any():
         observed = obs[running]
-        actions[running] = np.clip(_finite(predict(observed), observed), space.low, space.high)
+        actions[running] = applied_actions(predict(observed), observed, space)
         after, _, _, _, info = batch.step(actions)
         obs = after.numpy(force=True)
         ended = running & info["_final_obs"].numpy(force=True)
@@ -189,7 +192,31 @@ def _in_batch(predict: Predict, batch: BatchOfEpisodes, seeds: Sequence[int]) ->
     return Evaluation(returns=returns, lengths=lengths)
 
 
-def _finite(actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
+def applied_actions(actions: np.ndarray, observations: Any, space: Space) -> np.ndarray:
+    """Return a policy's actions as they are applied: clipped to a ``Box``, of the space's dtype.
+
+    Args:
+        actions: ``(n, *shape)``.
+        observations: What they were given for.
+        space: The action space.
+
+    Raises:
+        InputError: They are not finite, or none of the classes of the space.
+    """
+    actions = _finite(np.asarray(actions), observations)
+    if isinstance(space, Box):
+        return np.clip(actions, space.low, space.high).astype(space.dtype)
+    whole = actions.astype(space.dtype)
+    strange = [row for row in whole if not space.contains(row)]
+    if strange or not np.array_equal(whole, actions):
+        raise InputError(
+            f"the policy gives an action {(strange or list(actions))[0]}, which is none of "
+            f"{space}: give a policy of this environment"
+        )
+    return whole
+
+
+def _finite(actions: np.ndarray, observations: Any) -> np.ndarray:
     """Return a policy's actions, unless one is not finite; that of an observation comes first.
 
     Raises:
@@ -197,7 +224,7 @@ def _finite(actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
     """
     if np.isfinite(actions).all():
         return actions
-    if not np.isfinite(observations).all():
+    if not all(np.isfinite(array).all() for array in arrays_of(observations)):
         raise InputError(
             "an observation of the environment is not finite, hence the policy's action is not"
         )
@@ -207,20 +234,20 @@ def _finite(actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
     )
 
 
-def random_policy(action_space: Box, seed: int) -> Predict:
+def random_policy(action_space: Space, seed: int) -> Predict:
     """A policy that draws actions uniformly from the action space, whatever it observes.
 
     Args:
-        action_space: Space to draw from, ``(act_dim,)``; unbounded sides follow ``Box.sample``.
+        action_space: Space to draw from; unbounded sides of a ``Box`` follow ``Box.sample``.
         seed: Seed of the policy's own generator: two policies of one seed draw alike.
 
     Returns:
-        The policy; each call draws a new ``(n, act_dim)`` array of the space's dtype.
+        The policy; each call draws a new ``(n, *shape)`` array of the space's dtype.
     """
-    space = Box(action_space.low, action_space.high, dtype=np.dtype(action_space.dtype).type)
+    space = copy.deepcopy(action_space)
     space.seed(seed)
 
-    def predict(observations: np.ndarray) -> np.ndarray:
-        return np.stack([space.sample() for _ in observations])
+    def predict(observations: Any) -> np.ndarray:
+        return np.stack([space.sample() for _ in arrays_of(observations)[0]])
 
     return predict

@@ -9,13 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 
 from l2l_gail.errors import InputError
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings, handle_mujoco_warnings
 
-__all__ = ["check_env_id", "check_time_limit", "make_env", "parse_env_kwargs"]
+__all__ = [
+    "check_env_id",
+    "check_spaces",
+    "check_time_limit",
+    "make_env",
+    "parse_env_kwargs",
+]
 
 _LONGEST = 1_000  # characters of one argument on the command line
 
@@ -58,7 +65,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
     with a count, and no longer a line in ``MUJOCO_LOG.TXT`` each time.
 
     Args:
-        env_id: A registered environment with flat ``Box`` observations and actions.
+        env_id: A registered environment.
         env_kwargs: Keyword arguments of ``gymnasium.make``, the environment's own among them.
 
     Returns:
@@ -66,7 +73,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
 
     Raises:
         InputError: Unknown id, arguments the environment does not take, a package it needs is
-            missing, or spaces that are not one-dimensional boxes.
+            missing, or spaces that :func:`check_spaces` refuses.
     """
     check_env_id(env_id)
     handle_mujoco_warnings()
@@ -83,13 +90,11 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"environment {env_id!r} cannot be made: {reason}") from error
-    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
-        if not isinstance(space, Box) or len(space.shape) != 1:
-            env.close()
-            raise InputError(
-                f"environment {env_id!r} has the {name} space {space}; "
-                "a one-dimensional Box is needed"
-            )
+    try:
+        check_spaces(env.observation_space, env.action_space, f"environment {env_id!r}")
+    except InputError:
+        env.close()
+        raise
     frame_skip = getattr(env.unwrapped, "frame_skip", 1)
     if isinstance(frame_skip, int | float) and (frame_skip < 1 or frame_skip % 1):
         env.close()  # MuJoCo would end the process
@@ -97,6 +102,52 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
             f"environment {env_id!r}: frame_skip is {frame_skip}: give a whole number from 1 on"
         )
     return env
+
+
+def check_spaces(observation_space: Space, action_space: Space, name: str) -> None:
+    """Refuse spaces that nothing here can learn from or act in.
+
+    Observations may be of a ``Box``, ``Discrete``, ``MultiDiscrete`` or ``MultiBinary`` space, or a
+    ``Dict`` of such; actions of any of them but a ``Dict``.
+
+    Args:
+        observation_space: Observations of one environment.
+        action_space: Its actions.
+        name: What to call the environment in a message.
+
+    Raises:
+        InputError: A space of another kind, or of a form that stable-baselines3's policies lack:
+            a ``Dict`` in a ``Dict``, classes that do not count from 0, more than one dimension of
+            classes.
+    """
+    parts = (
+        dict(observation_space.spaces)
+        if isinstance(observation_space, Dict)
+        else {"": observation_space}
+    )
+    if not parts:
+        raise InputError(f"{name} has the observation space {observation_space}: it is empty")
+    for key, part in parts.items():
+        _check_space(part, f"{name}: the observation space" + (f" of {key!r}" if key else ""))
+        if "." in key:
+            raise InputError(
+                f"{name}: observations have the key {key!r}: rename it, torch takes no dots there"
+            )
+    _check_space(action_space, f"{name}: the action space")
+
+
+def _check_space(space: Space, name: str) -> None:
+    if not isinstance(space, (Box, Discrete, MultiDiscrete, MultiBinary)):
+        raise InputError(
+            f"{name} is {space}, which is not supported: Box, Discrete, MultiDiscrete and "
+            "MultiBinary are, and for observations a Dict of them, without a Dict inside"
+        )
+    if isinstance(space, Box) and not (space.shape and all(space.shape)):
+        raise InputError(f"{name} {space} holds no numbers: a Box needs at least one dimension")
+    if isinstance(space, (Discrete, MultiDiscrete)) and np.any(space.start != 0):
+        raise InputError(f"{name} {space} does not count from 0: wrap it so that it does")
+    if isinstance(space, (MultiDiscrete, MultiBinary)) and len(space.shape) != 1:
+        raise InputError(f"{name} {space} has {len(space.shape)} dimensions: wrap it flat")
 
 
 def check_time_limit(spec: EnvSpec | None) -> None:

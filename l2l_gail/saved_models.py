@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from gymnasium.spaces import Box
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import check_seal, load_tensors, open_archive, open_regular, read_member
 from l2l_gail.files.numpy_pickles import NUMPY_TABLE, PickledArray, PickledDType
 from l2l_gail.files.pickles import Named, Refused, Shell, Table, read_plain
+from l2l_gail.saved_spaces import SPACES
 
 __all__ = ["SavedModel", "read_model", "read_model_parts", "with_own_tensors"]
 
@@ -217,7 +216,7 @@ def _table(known: Mapping[tuple[str, str], type]) -> Table:
         name: _Class(_constructor(kind) if dataclasses.is_dataclass(kind) else None, kind)
         for name, kind in known.items()
     }
-    spaces = {(f"{gym}.spaces.box", "Box"): _Class(_box) for gym in ("gymnasium", "gym")}
+    spaces = {name: _Class(make) for name, make in SPACES.items()}
     schedules = {
         ("stable_baselines3.common.utils", "FloatSchedule"): _Class(_inner_schedule),
         ("stable_baselines3.common.utils", "ConstantSchedule"): _Class(_constant),
@@ -231,16 +230,6 @@ def _constructor(kind: type) -> Callable[[dict[str, Any]], Any]:
         return kind(**state)
 
     return make
-
-
-def _box(state: dict[str, Any]) -> Box:
-    low, high, shape = state["low"], state["high"], state.get("_shape", state.get("shape"))
-    if not isinstance(low, np.ndarray) or not isinstance(high, np.ndarray):
-        raise Refused("a space without bounds")
-    dtype = np.dtype(state["dtype"])
-    if low.shape != shape or high.shape != shape or low.dtype != dtype or high.dtype != dtype:
-        raise Refused("a space whose bounds do not fit it")
-    return Box(low, high, dtype=dtype.type)
 
 
 def _constant(state: dict[str, Any]) -> float:

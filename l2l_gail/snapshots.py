@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
@@ -64,9 +65,12 @@ class SnapshotCallback(BaseCallback):
 
     def _keep(self, moment: str) -> None:
         policy_of_model: Any = self.model.policy
+        if not _is_plain(self.model.observation_space, self.model.action_space):
+            return
         activation = policy_of_model.activation_fn.__name__.lower()
         try:
-            policy = _from_state(policy_of_model.state_dict(), activation)
+            classes = isinstance(self.model.action_space, Discrete)
+            policy = _from_state(policy_of_model.state_dict(), activation, classes)
         except (KeyError, InputError):
             return
         path = self._path(moment)
@@ -102,10 +106,13 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
         raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
     data, tensors = read_model_parts(model, lambda name: name == "policy")
     settings, state = data.get("policy_kwargs", {}), tensors.get("policy", {})
+    kinds = [_kind(data.get(name) or {}) for name in ("observation_space", "action_space")]
     try:
         if "activation_fn" in settings:
             raise KeyError("activation_fn")
-        return _from_state(state, "tanh")
+        if kinds not in (["Box", "Box"], ["Box", "Discrete"]):
+            raise KeyError(" and ".join(kinds))
+        return _from_state(state, "tanh", kinds[1] == "Discrete")
     except KeyError as error:
         raise InputError(
             f"{model}: its policy is no plain perceptron with tanh ({error.args[0]}); play it by "
@@ -117,7 +124,19 @@ def _snapshot(run: Path, moment: str) -> Path:
     return run / "policies" / f"{moment}.npz"
 
 
-def _from_state(state: Mapping[str, Tensor], activation: str) -> MlpPolicy:
+def _is_plain(observation_space: Space, action_space: Space) -> bool:
+    """Whether a perceptron acts here: from one vector to another, or to a class."""
+    of_vectors = isinstance(observation_space, Box) and len(observation_space.shape) == 1
+    to_vectors = isinstance(action_space, Box) and len(action_space.shape) == 1
+    return of_vectors and (to_vectors or isinstance(action_space, Discrete))
+
+
+def _kind(space: Mapping[str, Any]) -> str:
+    """The class of a space in a model's archive."""
+    return str(space.get(":type:")).rpartition(".")[2].strip("'>")
+
+
+def _from_state(state: Mapping[str, Tensor], activation: str, classes: bool) -> MlpPolicy:
     """The perceptron in a policy's parameters, its normalisation included.
 
     Raises:
@@ -135,4 +154,6 @@ def _from_state(state: Mapping[str, Tensor], activation: str) -> MlpPolicy:
         mean = state[f"{_STATISTICS}.mean"].cpu().numpy().astype(np.float64)
         std = 1.0 / state[f"{_STATISTICS}.scale"].cpu().numpy().astype(np.float64) - STD_FLOOR
         clip = _CLIP
-    return MlpPolicy(mean, std, weights, biases, activation=activation, obs_clip=clip)
+    return MlpPolicy(
+        mean, std, weights, biases, activation=activation, obs_clip=clip, classes=classes
+    )

@@ -41,7 +41,7 @@ def test_id_that_nothing_is_near_to() -> None:
     [
         ("Hopper-v5", {"wings": 2}, "wings"),
         ("Hopper-v5", {"xml_file": "/nowhere/hopper.xml"}, "does not exist"),
-        ("CartPole-v1", {}, "action space Discrete"),
+        ("Blackjack-v1", {}, "observation space is Tuple"),
     ],
 )
 def test_environments_that_cannot_be_used(env_id: str, kwargs: dict, pattern: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from l2l_gail.demos.columns import group_of
 from l2l_gail.errors import InputError
 
 __all__ = ["LARGEST", "check_episodes", "check_steps", "check_together"]
@@ -18,19 +19,22 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
     """Check the arrays with one row per step.
 
     Args:
-        steps: ``obs (T, obs_dim)``, ``acts (T, act_dim)``, ``rews (T,)``,
-            ``next_obs (T, obs_dim)``, ``terminals (T,)``, ``truncated (T,)``; those that are known.
+        steps: ``obs (T, *shape)`` or one for each key, ``obs.key``; ``next_obs`` likewise;
+            ``acts (T, *shape)``, ``rews (T,)``, ``terminals (T,)``, ``truncated (T,)``; those that
+            are known.
 
     Raises:
         InputError: Not numbers, another number of dimensions, no steps, unequal lengths, NaN,
-            infinite or enormous values, a width of 0, unequal widths of ``obs`` and ``next_obs``.
+            infinite or enormous values, a width of 0, unequal shapes of ``obs`` and ``next_obs``.
     """
     for name, array in steps.items():
-        dimensions = 2 if name in ("obs", "acts", "next_obs") else 1
+        wide = group_of(name) in ("obs", "acts", "next_obs")
         if array.dtype.kind not in "fiub":
             raise InputError(f"demonstrations: {name!r} has dtype {array.dtype}; save numbers")
-        if array.ndim != dimensions:
-            expected = "(steps, width)" if dimensions == 2 else "(steps,)"
+        # Classes are one whole number a step, and need no second dimension.
+        classes = wide and array.ndim == 1 and array.dtype.kind in "iu"
+        if not classes and (array.ndim < 2 if wide else array.ndim != 1):
+            expected = "(steps, width)" if wide else "(steps,)"
             raise InputError(
                 f"demonstrations: {name!r} has shape {array.shape}; {expected} is needed"
             )
@@ -41,10 +45,10 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
             f"demonstrations: arrays of unequal length ({listed}); "
             "one row per step is needed in each"
         )
-    if lengths["obs"] == 0:
+    if not lengths["terminals"]:
         raise InputError("demonstrations: no steps; record at least one episode")
     for name, array in steps.items():
-        bad = ~np.isfinite(array)
+        bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(1, bool)
         if bad.any():
             row = int(np.argwhere(bad)[0, 0])
             raise InputError(
@@ -53,7 +57,7 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
             )
         if name in ("terminals", "truncated") and not np.isin(array, (0, 1)).all():
             raise InputError(f"demonstrations: {name!r} holds other values than 0 and 1")
-        if array.ndim == 2 and array.shape[1] == 0:
+        if array.size == 0:
             raise InputError(f"demonstrations: {name!r} is 0 wide; save at least one number a step")
         largest = max(abs(float(array.max())), abs(float(array.min())))
         if largest > LARGEST:
@@ -61,11 +65,28 @@ def check_steps(steps: dict[str, np.ndarray]) -> None:
                 f"demonstrations: {name!r} has a value of size {largest:.3g}, no more than "
                 f"{LARGEST:g} can be learned from; leave that episode out, or give other units"
             )
-    if "next_obs" in steps and steps["obs"].shape != steps["next_obs"].shape:
-        raise InputError(
-            f"demonstrations: 'obs' is {steps['obs'].shape[1]} wide and 'next_obs' "
-            f"{steps['next_obs'].shape[1]}; both are observations of one environment"
-        )
+    _check_observations(steps)
+
+
+def _check_observations(steps: dict[str, np.ndarray]) -> None:
+    """Check that there are observations, and that those after the actions are like them."""
+    now = [name for name in steps if group_of(name) == "obs"]
+    after = [name for name in steps if group_of(name) == "next_obs"]
+    if not now:
+        raise InputError("demonstrations: no observations; 'obs' is an empty dict")
+    for name in {*now, *(name.removeprefix("next_") for name in after)} if after else ():
+        sizes = _size(steps.get(name)), _size(steps.get(f"next_{name}"))
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"demonstrations: {name!r} is {sizes[0]} and 'next_{name}' {sizes[1]}; both are "
+                "observations of one environment"
+            )
+
+
+def _size(array: np.ndarray | None) -> str:
+    if array is None:
+        return "missing"
+    return f"{array.shape[1]} wide" if array.ndim == 2 else f"of shape {array.shape[1:]}"
 
 
 def check_together(steps: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> None:

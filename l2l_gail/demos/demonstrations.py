@@ -18,13 +18,14 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike
 
-from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
+from l2l_gail.demos.checks import LARGEST
+from l2l_gail.demos.columns import flat, named_arrays
 from l2l_gail.demos.endings import Endings
 from l2l_gail.demos.episodes import (
     EPISODE_ARRAYS,
-    MAY_BE_MISSING,
     STEP_ARRAYS,
     join,
+    pairs,
     select,
     split,
     stack,
@@ -32,8 +33,10 @@ from l2l_gail.demos.episodes import (
 )  # fmt: skip
 from l2l_gail.demos.fit import check_fit, plain_kwargs, unfamiliar
 from l2l_gail.demos.own_file import time_limit, write_record
+from l2l_gail.demos.sound import sound_arrays
 from l2l_gail.demos.sources import read_source
 from l2l_gail.errors import InputError
+from l2l_gail.observations import Observations, arrays_of, map_arrays
 
 __all__ = ["Demonstrations"]
 
@@ -45,10 +48,12 @@ class Demonstrations:
     """Expert episodes, one after another; checked when made, so that an object is always sound.
 
     Attributes:
-        obs: Observations, ``(T, obs_dim)`` float32 or float64, raw units.
-        acts: Actions, ``(T, act_dim)`` float32; None where only states were recorded.
+        obs: Observations, ``(T, *shape)``, raw units; float32, float64 or whole numbers. A dict of
+            such arrays where the observation space is a ``Dict``.
+        acts: Actions, ``(T, *shape)`` float32, int64 where they are classes; None where only
+            states were recorded.
         rews: The environment's rewards, ``(T,)`` float; None if not known.
-        next_obs: Observations after the actions, ``(T, obs_dim)``; None if not known.
+        next_obs: Observations after the actions, as ``obs``; None if not known.
         terminals: Episode ended in a true terminal state, ``(T,)`` bool.
         truncated: Episode ended at its time limit, ``(T,)`` bool.
         episode_starts: Index of each first step, ``(E,)`` int64.
@@ -63,10 +68,10 @@ class Demonstrations:
             values (above 1e15), or with an inconsistent table of episodes.
     """
 
-    obs: np.ndarray
+    obs: Observations
     acts: np.ndarray | None
     rews: np.ndarray | None
-    next_obs: np.ndarray | None
+    next_obs: Observations | None
     terminals: np.ndarray
     truncated: np.ndarray
     episode_starts: np.ndarray
@@ -78,27 +83,7 @@ class Demonstrations:
 
     def __post_init__(self) -> None:
         """Check every array and bring it to the dtype that the class documents."""
-        given = {name: getattr(self, name) for name in STEP_ARRAYS}
-        missing = [name for name in MAY_BE_MISSING if given[name] is None]
-        steps = {name: np.asarray(given[name]) for name in STEP_ARRAYS if name not in missing}
-        check_steps(steps)
-        table = {name: np.asarray(getattr(self, name)) for name in EPISODE_ARRAYS}
-        for name in ("terminals", "truncated"):
-            steps[name] = steps[name].astype(bool)
-        if "acts" in steps:
-            steps["acts"] = steps["acts"].astype(np.float32, copy=False)
-        for name in ("obs", "rews", "next_obs"):
-            if name in steps and steps[name].dtype not in (np.float32, np.float64):
-                steps[name] = steps[name].astype(np.float64)
-        check_episodes(
-            table["episode_starts"],
-            table["episode_lengths"],
-            steps["terminals"],
-            steps["truncated"],
-        )
-        for name in EPISODE_ARRAYS:
-            table[name] = table[name].astype(np.int64, copy=False)
-        for name, array in (steps | table).items():
+        for name, array in sound_arrays(vars(self)).items():
             object.__setattr__(self, name, array)
         if self.env_kwargs is not None and plain_kwargs(self.env_kwargs) != self.env_kwargs:
             raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
@@ -144,6 +129,7 @@ class Demonstrations:
                 the trajectories of `imitation` and the episodes of Minari, whose names are
                 understood: ``obs`` alone is needed. It has one row per step, or one more, the state
                 after the last; ``acts``, ``rews`` and ``next_obs`` have one row per step.
+                Observations of a ``Dict`` space are a mapping of such arrays.
                 Without all of these, ``obs`` are the states that followed one another.
                 ``terminals`` and ``truncated`` are flags per step or one for the episode, which is
                 cut off where neither is given. ``terminal`` is an end of either kind, as
@@ -167,12 +153,12 @@ class Demonstrations:
     @classmethod
     def from_arrays(
         cls,
-        obs: ArrayLike,
+        obs: ArrayLike | Mapping[str, ArrayLike],
         acts: ArrayLike | None = None,
         *,
         episode_lengths: ArrayLike,
         rews: ArrayLike | None = None,
-        next_obs: ArrayLike | None = None,
+        next_obs: ArrayLike | Mapping[str, ArrayLike] | None = None,
         terminals: ArrayLike | None = None,
         truncated: ArrayLike | None = None,
         **of_all: Any,
@@ -180,11 +166,11 @@ class Demonstrations:
         """Make demonstrations of the arrays of all steps, episode after episode.
 
         Args:
-            obs: Observations, ``(T, obs_dim)``.
-            acts: Actions, ``(T, act_dim)``.
+            obs: Observations, ``(T, *shape)``, or a mapping of such.
+            acts: Actions, ``(T, *shape)``; whole numbers are classes.
             episode_lengths: Steps of each episode, ``(E,)``, in all ``T``.
             rews: Rewards, ``(T,)``.
-            next_obs: Observations after the actions, ``(T, obs_dim)``.
+            next_obs: Observations after the actions, as ``obs``.
             terminals: Flags of true termination, ``(T,)``.
             truncated: Flags of the time limit, ``(T,)``.
             **of_all: What :meth:`from_episodes` takes besides the episodes.
@@ -237,16 +223,17 @@ class Demonstrations:
 
         Args:
             env_id: Id of the environment, None if it has none (then only widths are compared).
-            observation_space: Its observations, shape ``(obs_dim,)``.
-            action_space: Its actions, shape ``(act_dim,)``.
+            observation_space: Its observations.
+            action_space: Its actions.
             env_kwargs: Its keyword arguments, such as ``env.spec.kwargs``; None if not known.
 
         Raises:
-            InputError: Another environment, or another width of observations or actions.
+            InputError: Another environment, another shape of observations or actions, or classes
+                that its spaces do not have.
         """
         check_fit(self, env_id, observation_space, action_space, env_kwargs)
 
-    def unfamiliar(self, observations: np.ndarray) -> list[int]:
+    def unfamiliar(self, observations: Observations) -> list[int]:
         """Where observations are far from all that were demonstrated.
 
         A wrapper that scales or normalises observations leaves the widths as they are, but not
@@ -254,13 +241,14 @@ class Demonstrations:
         instance, may be another one in the next episode.
 
         Args:
-            observations: Some of the environment's, ``(n, obs_dim)``, such as those after a reset.
+            observations: Some of the environment's, ``(n, *shape)`` or a dict of such, for instance
+                those after a reset.
 
         Returns:
-            The entries whose median is outside the demonstrated range by more than twice its
-            width, or not finite.
+            The entries, of all keys one after another, whose median is outside the demonstrated
+            range by more than twice its width, or not finite.
         """
-        return unfamiliar(self, observations)
+        return unfamiliar(_entries(self.obs), _entries(observations))
 
     def needed(self, name: Literal["acts", "rews", "next_obs"], what_for: str) -> np.ndarray:
         """An array that not all demonstrations have.
@@ -280,8 +268,8 @@ class Demonstrations:
             )
         return array
 
-    def state_pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Each state and the one after it, ``(n, obs_dim)`` each.
+    def state_pairs(self) -> tuple[Observations, Observations]:
+        """Each state and the one after it, ``n`` rows each, as ``obs``.
 
         Where ``next_obs`` is not known it is the next row of the episode, and ``n`` is short of
         the steps by the last one of each episode.
@@ -289,13 +277,7 @@ class Demonstrations:
         Raises:
             InputError: There are none: every episode is a single step.
         """
-        if self.next_obs is not None:
-            return self.obs, self.next_obs
-        followed = np.ones(len(self), dtype=bool)
-        followed[self.episode_starts + self.episode_lengths - 1] = False
-        if not followed.any():
-            raise InputError("the demonstrations have no two states one after the other")
-        return self.obs[followed], self.obs[1:][followed[:-1]]
+        return pairs(vars(self))
 
     def head(self, n_episodes: int) -> Self:
         """The first episodes.
@@ -376,10 +358,9 @@ class Demonstrations:
         The same for the same content, whatever file it came from and how that was packed.
         """
         digest = hashlib.sha256()
-        for name in (*STEP_ARRAYS, *EPISODE_ARRAYS):
-            if getattr(self, name) is None:
-                continue
-            array = np.ascontiguousarray(getattr(self, name))
+        columns = {name: getattr(self, name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)}
+        for name, value in flat(columns).items():
+            array = np.ascontiguousarray(value)
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
@@ -390,21 +371,27 @@ class Demonstrations:
         return len(self.episode_starts)
 
     @property
-    def obs_mean(self) -> np.ndarray:
-        """Mean observation, ``(obs_dim,)`` float64."""
-        return self.obs.mean(axis=0, dtype=np.float64)
+    def obs_mean(self) -> Observations:
+        """Mean observation, ``(*shape,)`` float64, or one such array for each key."""
+        mean: Observations = map_arrays(lambda x: x.mean(axis=0, dtype=np.float64), self.obs)
+        return mean
 
     @property
-    def obs_std(self) -> np.ndarray:
-        """Population standard deviation of the observations, ``(obs_dim,)`` float64."""
-        return self.obs.std(axis=0, dtype=np.float64)
+    def obs_std(self) -> Observations:
+        """Population standard deviation of the observations, as ``obs_mean``."""
+        std: Observations = map_arrays(lambda x: x.std(axis=0, dtype=np.float64), self.obs)
+        return std
 
     def __len__(self) -> int:
         """Number of steps, T."""
-        return len(self.obs)
+        return len(self.terminals)
 
     def __repr__(self) -> str:
         """Shapes and returns in one line."""
+        observed = ", ".join(
+            f"{name}={array.shape} {array.dtype}"
+            for name, array in named_arrays("obs", self.obs).items()
+        )
         acts, returns = "none", "not known"
         if self.acts is not None:
             acts = str(self.acts.shape)
@@ -413,5 +400,11 @@ class Demonstrations:
             returns = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
         return (
             f"Demonstrations(env_id={self.env_id!r}, episodes={self.n_episodes}, "
-            f"obs={self.obs.shape} {self.obs.dtype}, acts={acts}, return={returns})"
+            f"{observed}, acts={acts}, return={returns})"
         )
+
+
+def _entries(observations: Observations) -> np.ndarray:
+    """Return observations ``(T, n)``, the arrays of a dict beside each other."""
+    arrays = arrays_of(observations)
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)

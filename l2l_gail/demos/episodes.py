@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from l2l_gail.demos.checks import check_together
+from l2l_gail.demos.columns import flat
 from l2l_gail.errors import InputError
+from l2l_gail.observations import Observations, arrays_of, map_arrays
 
 __all__ = [
     "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
-    "join", "select", "split", "stack", "thin",
+    "join", "pairs", "select", "split", "stack", "thin",
 ]  # fmt: skip
 
 STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
@@ -35,6 +37,7 @@ _WORDS = {
     "terminal": ("terminal",),
 }
 _FLAGS = ("terminals", "truncated", "terminal")
+_MAY_BE_DICTS = ("obs", "next_obs")
 _PASSED_OVER = ("infos", "id", "seed", "options")
 
 
@@ -48,14 +51,14 @@ def stack(episodes: Iterable[Any], time_limit: int) -> dict[str, Any]:
     Raises:
         InputError: In one line, with the episode's number.
     """
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in STEP_ARRAYS}
+    columns: dict[str, list[Any]] = {name: [] for name in STEP_ARRAYS}
     if isinstance(episodes, Mapping):
         episodes = [episodes]
-    first: dict[str, np.ndarray] = {}
+    first: dict[str, Any] = {}
     for number, episode in enumerate(episodes):
         try:
             arrays = _arrays_of(episode, time_limit)
-            check_together(arrays, first or arrays)
+            check_together(flat(arrays), flat(first or arrays))
         except InputError as error:
             raise InputError(f"episode {number}: {error}") from None
         first = first or arrays
@@ -63,8 +66,8 @@ def stack(episodes: Iterable[Any], time_limit: int) -> dict[str, Any]:
             columns[name].append(array)
     if not first:
         raise InputError("demonstrations: no episodes; give at least one")
-    lengths = np.array([len(array) for array in columns["obs"]], dtype=np.int64)
-    stacked = {name: np.concatenate(parts) if parts else None for name, parts in columns.items()}
+    lengths = np.array([_steps(observations) for observations in columns["obs"]], dtype=np.int64)
+    stacked = {name: _joined(parts) if parts else None for name, parts in columns.items()}
     return stacked | _table(lengths)
 
 
@@ -85,8 +88,8 @@ def split(
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1 - may_be_empty).any():
         raise InputError("episode_lengths must be whole numbers, one per episode, from 1 on")
     lengths = lengths.astype(np.int64)
-    given = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    for name, array in given.items():
+    given = {n: map_arrays(np.asarray, array) for n, array in arrays.items() if array is not None}
+    for name, array in flat(given).items():
         if array.ndim == 0 or len(array) != lengths.sum():
             raise InputError(
                 f"{name!r} has shape {array.shape}, and episode_lengths sum to {lengths.sum()}: "
@@ -94,9 +97,22 @@ def split(
             )
     ends = np.cumsum(lengths)
     return [
-        {name: array[end - length : end] for name, array in given.items()}
+        {name: _taken(array, slice(end - length, end)) for name, array in given.items()}
         for end, length in zip(ends, lengths, strict=True)
     ]
+
+
+def pairs(record: Mapping[str, Any]) -> tuple[Observations, Observations]:
+    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`."""
+    obs, ends = record["obs"], record["episode_starts"] + record["episode_lengths"] - 1
+    if record["next_obs"] is not None:
+        return obs, record["next_obs"]
+    followed = np.ones(_steps(obs), dtype=bool)
+    followed[ends] = False
+    if not followed.any():
+        raise InputError("the demonstrations have no two states one after the other")
+    rows = np.flatnonzero(followed)
+    return _taken(obs, rows), _taken(obs, rows + 1)
 
 
 def select(record: Mapping[str, Any], chosen: Sequence[int] | np.ndarray) -> dict[str, Any]:
@@ -127,11 +143,11 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     for number, arrays in enumerate(steps):
         try:
-            check_together(arrays, steps[0])
+            check_together(flat(arrays), flat(steps[0]))
         except InputError as error:
             raise InputError(f"part {number}: {error}") from None
     joined = {
-        name: np.concatenate([arrays[name] for arrays in steps]) if name in steps[0] else None
+        name: _joined([arrays[name] for arrays in steps]) if name in steps[0] else None
         for name in STEP_ARRAYS
     }
     scalars = {name: _common([record[name] for record in records]) for name in SCALARS}
@@ -150,7 +166,7 @@ def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str
     starts, lengths = record["episode_starts"], record["episode_lengths"]
     next_obs = record["next_obs"]
     if next_obs is None:  # told by the step after, which is there only before the thinning
-        next_obs = np.concatenate([record["obs"][1:], record["obs"][-1:]])
+        next_obs = map_arrays(lambda x: np.concatenate([x[1:], x[-1:]]), record["obs"])
         usable = lengths - 1
         if (usable < 1).any():
             raise InputError(
@@ -178,20 +194,20 @@ def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str
     return thinned
 
 
-def _arrays_of(episode: Any, time_limit: int) -> dict[str, np.ndarray]:
+def _arrays_of(episode: Any, time_limit: int) -> dict[str, Any]:
     """The arrays of one episode under this library's names, one row per step."""
     given = _given(episode)
     if "obs" not in given:
         raise InputError("there are no observations; give 'obs', one row per step")
     obs = given["obs"]
     counted = next((name for name in MAY_BE_MISSING if name in given), None)
-    steps = len(obs) - 1 if counted is None else len(given[counted])
+    steps = _steps(obs) - 1 if counted is None else _steps(given[counted])
     if steps < 1:
         raise InputError("there are no steps; one is at least two states, or a state and an action")
     arrays = {name: given[name] for name in ("obs", *MAY_BE_MISSING) if name in given}
-    if "next_obs" not in arrays and len(obs) == steps + 1:
-        arrays |= {"obs": obs[:-1], "next_obs": obs[1:]}
-    for name, array in arrays.items():
+    if "next_obs" not in arrays and _steps(obs) == steps + 1:
+        arrays |= {"obs": _taken(obs, slice(-1)), "next_obs": _taken(obs, slice(1, None))}
+    for name, array in flat(arrays).items():
         if len(array) != steps:
             raise InputError(
                 f"{name!r} has {len(array)} rows and {counted!r} {steps}; one per step is needed, "
@@ -205,8 +221,8 @@ def _arrays_of(episode: Any, time_limit: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _given(episode: Any) -> dict[str, np.ndarray]:
-    found = {}
+def _given(episode: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     if isinstance(episode, Mapping):
         known = {word for words in _WORDS.values() for word in words}
         unknown = [key for key in episode if key not in known and key not in _PASSED_OVER]
@@ -221,7 +237,10 @@ def _given(episode: Any) -> dict[str, np.ndarray]:
                 value = getattr(episode, word, None)
             if value is None:
                 continue
-            found[name] = _array(word, value)
+            if isinstance(value, Mapping) and value and name in _MAY_BE_DICTS:
+                found[name] = {str(key): _array(f"{word}.{key}", x) for key, x in value.items()}
+            else:
+                found[name] = _array(word, value)
     return found
 
 
@@ -253,7 +272,22 @@ def _table(lengths: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _rows(record: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    return {n: None if record[n] is None else record[n][rows] for n in STEP_ARRAYS}
+    return {n: None if record[n] is None else _taken(record[n], rows) for n in STEP_ARRAYS}
+
+
+def _taken(columns: Any, rows: Any) -> Any:
+    """Return some rows of an array, or of each of a dict of them."""
+    return map_arrays(lambda array: array[rows], columns)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Return arrays, or dicts of them, one after another."""
+    return map_arrays(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _steps(columns: Any) -> int:
+    """Return how many rows an array has, or the first one of a dict of them."""
+    return len(arrays_of(columns)[0])
 
 
 def _common(values: list[Any]) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -27,6 +28,7 @@ from tqdm import tqdm
 from l2l_gail.demos.partial import PartialExpert
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
+from l2l_gail.errors import InputError
 from l2l_gail.evaluation import evaluate_policy_return
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.ppo import TensorPPO
@@ -144,13 +146,14 @@ def train_expert(
         The best policy and the scores of all checkpoints.
 
     Raises:
-        InputError: The environment cannot be made, or has no time limit; there is nothing to go
-            on with, or it is of another training.
+        InputError: The environment cannot be made, has no time limit, or other spaces than a plain
+            network is for; there is nothing to go on with, or it is of another training.
         Interrupted: After Ctrl-C or SIGTERM.
     """
     env = make_env(env_id, env_kwargs)  # its one-line errors, before any work
     check_time_limit(env.spec)
     env.close()
+    _check_spaces(env_id, env.observation_space, env.action_space)
     recipe = recipe or recipe_for(env_id)
     kept = None
     if partial is not None:
@@ -174,6 +177,17 @@ def train_expert(
     finally:
         torch.set_num_threads(threads)
     return Expert(selection.policy, selection.best, tuple(selection.checkpoints))
+
+
+def _check_spaces(env_id: str, observation_space: Space, action_space: Space) -> None:
+    flat = isinstance(observation_space, Box) and len(observation_space.shape) == 1
+    plain = isinstance(action_space, Box) and len(action_space.shape) == 1
+    if not flat or not (plain or isinstance(action_space, Discrete)):
+        raise InputError(
+            f"the expert that is trained here needs a one-dimensional Box of observations and a "
+            f"one-dimensional Box or Discrete of actions, {env_id} has {observation_space} and "
+            f"{action_space}: train one with stable-baselines3 and give it with --model"
+        )
 
 
 def make_expert_model(
@@ -222,6 +236,7 @@ def plain_policy(model: TensorPPO, venv: VecNormalize) -> MlpPolicy:
         weights=weights,
         biases=biases,
         obs_clip=venv.clip_obs,
+        classes=isinstance(model.action_space, Discrete),
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 from l2l_gail.errors import InputError
+from l2l_gail.observations import Observations
 
 __all__ = ["bare_id", "check_fit", "plain_kwargs", "unfamiliar"]
 
@@ -24,12 +25,12 @@ class Recorded(Protocol):
     """What is compared of demonstrations; their attributes of these names."""
 
     @property
-    def obs(self) -> np.ndarray:
-        """Observations ``(T, obs_dim)``."""
+    def obs(self) -> Observations:
+        """Observations ``(T, *shape)``, or one such array for each key."""
 
     @property
     def acts(self) -> np.ndarray | None:
-        """Actions ``(T, act_dim)``, if known."""
+        """Actions ``(T, *shape)``, if known."""
 
     @property
     def env_id(self) -> str | None:
@@ -69,15 +70,9 @@ def check_fit(
             f"the demonstrations are of {demos.env_id}, the environment is {env_id}: "
             "give demonstrations of the same environment"
         )
-    for what, array, space in (
-        ("observations", demos.obs, observation_space),
-        ("actions", demos.acts, action_space),
-    ):
-        if array is not None and space.shape != array.shape[1:]:
-            raise InputError(
-                f"the demonstrations have {what} of width {array.shape[1]}, {name} of shape "
-                f"{space.shape}: give demonstrations of the same environment and arguments"
-            )
+    _check_observations(demos.obs, name, observation_space)
+    if demos.acts is not None:
+        _check_values("actions", demos.acts, name, action_space)
     _warn_of_arguments(demos, name, env_kwargs)
     _warn_of_actions(demos, name, action_space)
     if demos.env_id is None:
@@ -85,6 +80,49 @@ def check_fit(
             "the demonstrations do not say of which environment they are; "
             f"taken to be of {name}, since the widths agree",
             stacklevel=3,
+        )
+
+
+def _check_observations(obs: Observations, name: str, space: gymnasium.Space[Any]) -> None:
+    keys = sorted(space.spaces) if isinstance(space, Dict) else None
+    recorded = sorted(obs) if isinstance(obs, dict) else None
+    if keys != recorded:
+        ours, theirs = (
+            "no dict of observations" if each is None else f"observations of {', '.join(each)}"
+            for each in (keys, recorded)
+        )
+        raise InputError(
+            f"the demonstrations have {theirs}, {name} has {ours}: give demonstrations of the same "
+            "environment and arguments"
+        )
+    if not isinstance(obs, dict):
+        _check_values("observations", obs, name, space)
+        return
+    assert isinstance(space, Dict)
+    for key, array in obs.items():
+        _check_values(f"observations of {key!r}", array, name, space.spaces[key])
+
+
+def _check_values(what: str, array: np.ndarray, name: str, space: gymnasium.Space[Any]) -> None:
+    """Refuse another shape; and classes that the space does not have."""
+    one_number = isinstance(space, Discrete) and array.shape[1:] == (1,)
+    if space.shape != array.shape[1:] and not one_number:
+        ours = f"width {array.shape[1]}" if array.ndim == 2 else f"shape {array.shape[1:]}"
+        raise InputError(
+            f"the demonstrations have {what} of {ours}, {name} of shape {space.shape}: give "
+            "demonstrations of the same environment and arguments"
+        )
+    most: Any = None
+    if isinstance(space, Discrete):
+        most = space.n - 1
+    elif isinstance(space, MultiDiscrete):
+        most = space.nvec - 1
+    elif isinstance(space, MultiBinary):
+        most = 1
+    if most is not None and ((array < 0) | (array > most) | (array != np.round(array))).any():
+        raise InputError(
+            f"the demonstrations have {what} that are none of {space}, the space of {name}: give "
+            "whole numbers from 0, demonstrations of the same environment and arguments"
         )
 
 
@@ -124,9 +162,14 @@ def _warn_of_actions(demos: Recorded, name: str, space: gymnasium.Space[Any]) ->
         )
 
 
-def unfamiliar(demos: Recorded, observations: np.ndarray) -> list[int]:
-    """See :meth:`Demonstrations.unfamiliar`."""
-    low, high = demos.obs.min(axis=0), demos.obs.max(axis=0)
+def unfamiliar(recorded: np.ndarray, observations: np.ndarray) -> list[int]:
+    """See :meth:`Demonstrations.unfamiliar`.
+
+    Args:
+        recorded: Demonstrated observations ``(T, n)``.
+        observations: Others, ``(N, n)``.
+    """
+    low, high = recorded.min(axis=0), recorded.max(axis=0)
     margin = _FAR * (high - low)
     typical = np.median(np.asarray(observations, dtype=np.float64), axis=0)
     # What never varies in the demonstrations, such as a goal, may differ in another episode.

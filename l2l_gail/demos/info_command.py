@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 from tyro.conf import Positional
 
 from l2l_gail.cli import format_table, parse
+from l2l_gail.demos.columns import named_arrays
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import make_env
@@ -53,7 +54,10 @@ def describe(demos: Demonstrations) -> str:
         ("environment", demos.env_id or "not stated"),
         ("its arguments", _arguments(demos)),
         ("episodes, steps", f"{demos.n_episodes}, {len(demos)}"),
-        ("observations", f"{demos.obs.shape[1]} wide, {demos.obs.dtype}"),
+        *(
+            (_told(name), f"{_size(array)}, {array.dtype}")
+            for name, array in named_arrays("obs", demos.obs).items()
+        ),
         *_actions(demos),
         ("expert return, 50 episodes", _optional(demos.expert_return)),
         ("random return, 50 episodes", _optional(demos.random_return)),
@@ -77,18 +81,51 @@ def describe(demos: Demonstrations) -> str:
     )
 
 
+def _told(name: str) -> str:
+    """The name of an array of observations in words."""
+    return "observations" + name.removeprefix("obs").replace(".", " of ", 1)
+
+
+def _size(array: np.ndarray) -> str:
+    if array.ndim == 1:
+        return "one class"
+    return " x ".join(map(str, array.shape[1:])) + (" wide" if array.ndim == 2 else "")
+
+
 def _actions(demos: Demonstrations) -> list[tuple[str, str]]:
-    """How wide the actions are, and how many are at a bound or beyond it."""
     if demos.acts is None:
         return [("actions", "none: states alone")]
-    low, high, source = _bounds(demos.env_id, demos.acts.shape[1:])
-    beyond = (demos.acts < low) | (demos.acts > high)
-    clipped = (demos.acts <= low) | (demos.acts >= high)
+    if demos.acts.dtype.kind == "i":
+        return _classes(demos.acts)
+    return _numbers(demos.acts, demos.env_id)
+
+
+def _numbers(acts: np.ndarray, env_id: str | None) -> list[tuple[str, str]]:
+    """How many of the actions are at the bounds of their space."""
+    low, high, source = _bounds(env_id, acts.shape[1:])
+    beyond = (acts < low) | (acts > high)
+    clipped = (acts <= low) | (acts >= high)
+    steps = clipped.reshape(len(acts), -1).any(axis=1)
     return [
-        ("actions", f"{demos.acts.shape[1]} wide"),
+        ("actions", _size(acts)),
         ("action entries at a bound", f"{clipped.mean():.1%} ({source})"),
         ("action entries beyond a bound", f"{beyond.mean():.1%}"),
-        ("steps with one at a bound", f"{clipped.any(axis=1).mean():.1%}"),
+        ("steps with one at a bound", f"{steps.mean():.1%}"),
+    ]
+
+
+def _classes(acts: np.ndarray) -> list[tuple[str, str]]:
+    """How often each class was chosen."""
+    columns = acts.reshape(len(acts), -1).T
+    return [
+        (
+            "actions" if len(columns) == 1 else f"action {place}",
+            ", ".join(
+                f"{value}: {count / len(acts):.1%}"
+                for value, count in zip(*np.unique(column, return_counts=True), strict=True)
+            ),
+        )
+        for place, column in enumerate(columns)
     ]
 
 

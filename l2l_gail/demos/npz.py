@@ -33,7 +33,11 @@ _HEADER = re.compile(
 
 
 def read_arrays(
-    path: str | Path, *, required: Collection[str] = (), optional: Collection[str] | None = None
+    path: str | Path,
+    *,
+    required: Collection[str] = (),
+    optional: Collection[str] | None = None,
+    groups: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """Read arrays by name from an ``.npz`` file.
 
@@ -41,6 +45,7 @@ def read_arrays(
         path: The file.
         required: Arrays that must be there.
         optional: Arrays that are read where they exist; None reads everything in the file.
+        groups: Those that may be several arrays instead, named ``name.key``.
 
     Returns:
         The arrays that were found, by name: numbers, truth values or text.
@@ -60,7 +65,7 @@ def read_arrays(
             )
         if start.startswith(b"\x93NUMPY"):
             raise InputError(f"{path} holds a single array: give an .npz file of named arrays")
-        return read_archive(file, str(path), required=required, optional=optional)
+        return read_archive(file, str(path), required=required, optional=optional, groups=groups)
 
 
 def read_archive(
@@ -69,6 +74,7 @@ def read_archive(
     *,
     required: Collection[str] = (),
     optional: Collection[str] | None = None,
+    groups: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """Read arrays by name from an open ``.npz`` file; see :func:`read_arrays`.
 
@@ -77,17 +83,20 @@ def read_archive(
         path: What to call it.
         required: Arrays that must be there.
         optional: Arrays that are read where they exist; None reads everything in the file.
+        groups: Those that may be several arrays instead, named ``name.key``.
     """
     check_seal(file, path, _WAY_OUT)
     with open_archive(file, path, _WAY_OUT) as archive:
         members = {name.removesuffix(_SUFFIX): name for name in archive.namelist()}
-        missing = sorted(set(required) - set(members))
+        grouped = {name: name.partition(".")[0] for name in members if "." in name}
+        grouped = {name: group for name, group in grouped.items() if group in groups}
+        missing = sorted(set(required) - set(members) - set(grouped.values()))
         if missing:
             raise InputError(
                 f"{path} has no array {', '.join(map(repr, missing))}; "
                 f"it has {', '.join(sorted(members)) or 'none at all'}"
             )
-        wanted = members if optional is None else {*required, *optional}
+        wanted = members if optional is None else {*required, *optional, *grouped}
         return {
             name: _read_one(archive, member, name, path)
             for name, member in members.items()

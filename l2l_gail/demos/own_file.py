@@ -5,11 +5,11 @@ The file is an ``.npz`` archive without pickle:
 =================== ==================== ================================================
 array               shape, dtype         meaning
 =================== ==================== ================================================
-``obs``             (T, obs_dim) float   observation before the action, raw units
-``acts``            (T, act_dim) float32 the action, in units of the action space; optional
+``obs``             (T, *shape)          observation before the action, raw units
+``acts``            (T, *shape)          the action, in units of the action space; optional
 ``rews``            (T,) float           the environment's own reward; optional
-``next_obs``        (T, obs_dim) float   observation after the action, same episode; optional
-``final_obs``       (E, obs_dim) float   instead of ``next_obs``: that after the last action of
+``next_obs``        (T, *shape)          observation after the action, same episode; optional
+``final_obs``       (E, *shape)          instead of ``next_obs``: that after the last action of
                                          each episode; the others are the rows of ``obs``
 ``terminals``       (T,) bool            the episode ended in a terminal state
 ``truncated``       (T,) bool, optional  the episode ended at its time limit
@@ -20,6 +20,10 @@ array               shape, dtype         meaning
 ``random_return``   () float, optional   mean return of uniformly random actions
 ``expert_return``   () float, optional   mean return of the policy that was recorded
 =================== ==================== ================================================
+
+Observations of a ``Dict`` space are one array for each key: ``obs.camera``, ``obs.position``, and
+``next_obs`` and ``final_obs`` likewise. Whole numbers stay what they are: pixels are uint8, the
+actions of a ``Discrete`` space ``(T,)`` int64.
 
 A time limit is not a terminal state: with ``truncated`` in the file, ``terminals`` is true for true
 termination only, and no step is both. A file without ``truncated`` comes from a recorder that did
@@ -36,15 +40,26 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from l2l_gail.demos.columns import flat, group_of, nested
 from l2l_gail.demos.compact import with_next_obs, without_next_obs
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, MAY_BE_MISSING, SCALARS, STEP_ARRAYS
 from l2l_gail.demos.fit import bare_id, plain_kwargs
 from l2l_gail.demos.npz import write_arrays
 from l2l_gail.errors import InputError
 
-__all__ = ["DEFAULT_TIME_LIMIT", "check_id", "record_of", "time_limit", "write_record"]
+__all__ = [
+    "DEFAULT_TIME_LIMIT",
+    "OBSERVATIONS",
+    "check_id",
+    "record_of",
+    "time_limit",
+    "write_record",
+]
 
 _REQUIRED = ("obs", "terminals", *EPISODE_ARRAYS)
+OBSERVATIONS = ("obs", "next_obs", "final_obs")
+"""What may be several arrays, one for each key of a dict."""
+
 DEFAULT_TIME_LIMIT = 1000
 """Steps after which an end of unknown kind is the time limit's, where the task is unknown."""
 
@@ -57,7 +72,8 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         InputError: An array is missing, or a scalar is not what it should be.
     """
-    missing = [name for name in _REQUIRED if name not in arrays]
+    found = {group_of(name) for name in arrays}
+    missing = [name for name in _REQUIRED if name not in found]
     if missing:
         raise InputError(
             f"no array {missing[0]!r}; there are {', '.join(sorted(arrays))}. A file has "
@@ -66,7 +82,7 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     arrays = with_next_obs(arrays)
     env_id = _id(arrays.get("env_id"))
     record: dict[str, Any] = {
-        **{name: arrays.get(name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)},
+        **{name: nested(arrays, name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)},
         "env_id": env_id,
         "env_kwargs": _kwargs(arrays.get("env_kwargs")),
         "random_return": _number("random_return", arrays.get("random_return")),
@@ -79,12 +95,8 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def write_record(path: str | Path, record: dict[str, Any], *, compact: bool = False) -> None:
     """Write what :func:`record_of` reads; see :meth:`Demonstrations.save`."""
-    arrays = {
-        name: record[name]
-        for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)
-        if name not in MAY_BE_MISSING or record[name] is not None
-    }
-    if compact and "next_obs" in arrays:
+    arrays = flat({name: record[name] for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)})
+    if compact and record["next_obs"] is not None:
         arrays = without_next_obs(arrays)
     for name in SCALARS:
         value = record[name]

@@ -68,6 +68,7 @@ class PartialExpert:
                 "obs_mean": torch.as_tensor(best.obs_mean),
                 "obs_std": torch.as_tensor(best.obs_std),
                 "obs_clip": best.obs_clip,
+                "classes": best.classes,
             },
         }  # fmt: skip
         save_tensors(self.path, state)
@@ -140,6 +141,7 @@ def _best(state: dict[str, Any]) -> MlpPolicy:
         weights=tuple(weight.numpy() for weight in weights),
         biases=tuple(bias.numpy() for bias in biases),
         obs_clip=float(best["obs_clip"]),
+        classes=bool(best.get("classes", False)),  # of an earlier version's numbers alone
     )
 
 

@@ -2,12 +2,13 @@
 
 The file is an ``.npz`` archive without pickle, with ``obs_mean``, ``obs_std``, the weights
 ``W0 b0 W1 b1 ... Wout bout`` (``W`` is ``(in, out)``) and optionally ``obs_clip``, ``activation``
-(``tanh`` if absent), ``action_low`` and ``action_high``::
+(``tanh`` if absent), ``action_low`` and ``action_high``, ``classes`` (true or false)::
 
     x = clip((obs - obs_mean) / (obs_std + 1e-6), -obs_clip, obs_clip)
     h = act(... act(act(x @ W0 + b0) @ W1 + b1) ...)
     a = h @ Wout + bout                                  without action_low
     a = low + (tanh(h @ Wout + bout) + 1) / 2 (high - low)      with it (SAC, TD3)
+    a = argmax(h @ Wout + bout)                                 with classes (Discrete actions)
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class MlpPolicy:
         action_low: With ``action_high``, the output is squashed by tanh into these bounds,
             ``(act_dim,)``; None leaves it as it is.
         action_high: See ``action_low``.
+        classes: Whether the action is the class with the largest output, of a ``Discrete`` space.
 
     Raises:
         InputError: Shapes that do not fit each other, NaN or infinite weights or so large ones that
@@ -63,6 +65,7 @@ class MlpPolicy:
     obs_clip: float = np.inf
     action_low: np.ndarray | None = None
     action_high: np.ndarray | None = None
+    classes: bool = False
 
     def __post_init__(self) -> None:
         """Check that the layers fit each other, and that the mean observation gives an action."""
@@ -90,6 +93,8 @@ class MlpPolicy:
             raise InputError("policy: it has no observations or no actions")
         if self.obs_std.shape != self.obs_mean.shape or len(bounds) == 1:
             raise InputError("policy: obs_mean and obs_std, action_low and action_high are pairs")
+        if bounds and self.classes:
+            raise InputError("policy: classes have no bounds; leave action_low and action_high out")
         if any(bound.shape != (width,) for bound in bounds):
             raise InputError(f"policy: the action bounds do not fit the {width} actions")
         for array in (self.obs_mean, self.obs_std, *self.weights, *self.biases, *bounds):
@@ -100,7 +105,8 @@ class MlpPolicy:
         if len(bounds) == 2 and (bounds[0] > bounds[1]).any():
             raise InputError("policy: action_low is above action_high")
         with np.errstate(all="ignore"):
-            if not np.isfinite(self(self.obs_mean[None, :])).all():
+            act = self._outputs if self.classes else self
+            if not np.isfinite(act(self.obs_mean[None, :])).all():
                 raise InputError("policy: its numbers are so large that no action comes out")
 
     @property
@@ -110,14 +116,29 @@ class MlpPolicy:
 
     @property
     def act_dim(self) -> int:
-        """Width of an action."""
+        """Width of an action; the number of classes there are."""
         return len(self.biases[-1])
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """Deterministic actions ``(n, act_dim)`` float32 for raw observations ``(n, obs_dim)``.
+        """Deterministic actions for raw observations ``(n, obs_dim)``.
 
-        A row's action does not depend on the rows beside it, to the last bit: products are stacked
-        per row, since a matrix product rounds differently for different numbers of rows.
+        They are ``(n, act_dim)`` float32; classes are ``(n,)`` int64.
+
+        A row's action does not depend on the rows beside it, to the last bit.
+        """
+        output = self._outputs(observations)
+        if self.classes:
+            return output.argmax(axis=1)
+        if self.action_low is not None and self.action_high is not None:
+            share = 0.5 * (np.tanh(output) + 1.0)
+            output = self.action_low + share * (self.action_high - self.action_low)
+        return output.astype(np.float32)
+
+    def _outputs(self, observations: np.ndarray) -> np.ndarray:
+        """What the last layer gives, ``(n, act_dim)`` float64.
+
+        Products are stacked per row, since a matrix product rounds differently for different
+        numbers of rows.
         """
         x = (np.asarray(observations, dtype=np.float64) - self.obs_mean) / (
             self.obs_std + STD_FLOOR
@@ -126,11 +147,7 @@ class MlpPolicy:
         activate = ACTIVATIONS[self.activation]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             hidden = activate(hidden @ weight + bias)
-        output = (hidden @ self.weights[-1] + self.biases[-1])[:, 0, :]  # (n, act_dim)
-        if self.action_low is not None and self.action_high is not None:
-            share = 0.5 * (np.tanh(output) + 1.0)
-            output = self.action_low + share * (self.action_high - self.action_low)
-        return output.astype(np.float32)
+        return (hidden @ self.weights[-1] + self.biases[-1])[:, 0, :]
 
     @classmethod
     def load(cls, path: str | Path) -> MlpPolicy:
@@ -158,6 +175,7 @@ class MlpPolicy:
                 obs_clip=np.inf if clip is None else float(clip),
                 action_low=arrays.get("action_low"),
                 action_high=arrays.get("action_high"),
+                classes=bool(arrays.get("classes", False)),
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
@@ -181,4 +199,6 @@ class MlpPolicy:
             arrays["obs_clip"] = np.asarray(self.obs_clip)
         if self.action_low is not None and self.action_high is not None:
             arrays |= {"action_low": self.action_low, "action_high": self.action_high}
+        if self.classes:
+            arrays["classes"] = np.asarray(True)
         write_arrays(path, arrays)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
 
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.fit import plain_kwargs
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict
+from l2l_gail.evaluation import Predict, applied_actions
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
+from l2l_gail.observations import map_arrays
 
 __all__ = ["record_episodes"]
 
@@ -29,12 +29,13 @@ def record_episodes(
 ) -> Demonstrations:
     """Play one episode per seed, to its end, and keep every step.
 
-    The action that is stored is the one that was applied: clipped to the action space, float32.
-    Observations are stored as float32, rewards as float64. An episode that terminates in the very
+    The action that is stored is the one that was applied: clipped to the action space, float32, or
+    a class. Observations are stored as float32, or as whole numbers where they are such, rewards as
+    float64. An episode that terminates in the very
     step of its time limit counts as terminated: its last state is terminal.
 
     Args:
-        predict: Raw observations ``(1, obs_dim)`` to actions ``(1, act_dim)``.
+        predict: Raw observations ``(1, *shape)``, or a dict of such, to actions ``(1, *shape)``.
         env_id: Environment to play in.
         seeds: One reset seed per episode.
         env_kwargs: Keyword arguments of the environment.
@@ -52,7 +53,6 @@ def record_episodes(
         raise InputError("a recording needs at least one episode")
     env = make_env(env_id, env_kwargs)
     space = env.action_space
-    assert isinstance(space, Box)  # make_env has checked; this tells the type checker
     columns: dict[str, list[Any]] = {
         name: [] for name in ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
     }
@@ -64,19 +64,20 @@ def record_episodes(
                 obs, _ = env.reset(seed=int(seed))
                 length, ended = 0, False
                 while not ended:
-                    action = np.asarray(predict(obs[None, :]))[0]
-                    if action.shape != space.shape:
+                    observed = map_arrays(lambda x: np.asarray(x)[None], obs)
+                    actions = np.asarray(predict(observed))
+                    if actions.shape[1:] != space.shape:
                         raise InputError(
-                            f"the policy gives actions of shape {action.shape}, {env_id} takes "
-                            f"{space.shape}: give a policy of this environment"
+                            f"the policy gives actions of shape {actions.shape[1:]}, {env_id} "
+                            f"takes {space.shape}: give a policy of this environment"
                         )
-                    action = np.clip(action, space.low, space.high).astype(space.dtype)
+                    action = applied_actions(actions, observed, space)[0]
                     next_obs, reward, terminated, truncated, _ = env.step(action)
                     step = (
-                        obs,
+                        map_arrays(np.array, obs),  # an environment may write into its own again
                         action,
                         float(reward),
-                        next_obs,
+                        map_arrays(np.array, next_obs),
                         terminated,
                         truncated and not terminated,
                     )
@@ -87,10 +88,10 @@ def record_episodes(
     finally:
         env.close()
     return Demonstrations(
-        obs=np.asarray(columns["obs"], dtype=np.float32),
-        acts=np.asarray(columns["acts"], dtype=np.float32),
+        obs=map_arrays(_column, *columns["obs"]),
+        acts=_column(*columns["acts"]),
         rews=np.asarray(columns["rews"], dtype=np.float64),
-        next_obs=np.asarray(columns["next_obs"], dtype=np.float32),
+        next_obs=map_arrays(_column, *columns["next_obs"]),
         terminals=np.asarray(columns["terminals"], dtype=bool),
         truncated=np.asarray(columns["truncated"], dtype=bool),
         episode_starts=np.cumsum([0, *lengths[:-1]]),
@@ -100,3 +101,9 @@ def record_episodes(
         random_return=random_return,
         expert_return=expert_return,
     )
+
+
+def _column(*rows: Any) -> np.ndarray:
+    """Return the values of all steps ``(T, *shape)``, floating ones as float32."""
+    column = np.asarray(rows)
+    return column.astype(np.float32) if column.dtype.kind == "f" else column

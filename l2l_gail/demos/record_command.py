@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, Space
 
 from l2l_gail.cli import format_table, parse
 from l2l_gail.demos.demonstrations import Demonstrations
@@ -49,7 +49,8 @@ class RecordConfig:
     """What to record, and of which policy."""
 
     env: str = "Hopper-v5"
-    """id of a Gymnasium environment with flat observations and continuous actions"""
+    """id of a Gymnasium environment; an expert is trained where observations are a flat Box and
+    actions a flat Box or Discrete"""
     out: Path | None = None
     """file to write (default: <env>.npz); <name>.json and, where the policy is a plain network,
     <name>.policy.npz go beside it; nothing is overwritten"""
@@ -147,9 +148,6 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     check_time_limit(env.spec)
     action_space, observation_space = env.action_space, env.observation_space
     env.close()
-    # make_env has checked; this tells the type checker
-    assert isinstance(action_space, Box)
-    assert isinstance(observation_space, Box)
     _check_writable(out, provenance_path, policy_path)
     partial = out.with_name(out.stem + PARTIAL_SUFFIX)
     trains = config.model is None and config.policy is None
@@ -161,13 +159,7 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
 
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, partial)
     if isinstance(predict, MlpPolicy):
-        widths = predict.obs_dim, predict.act_dim
-        if widths != (*observation_space.shape, *action_space.shape):
-            raise InputError(
-                f"{config.model} maps {widths[0]} observations to {widths[1]} actions, "
-                f"{config.env} has {observation_space.shape[0]} and {action_space.shape[0]}: "
-                "give a policy of this environment"
-            )
+        _check_widths(predict, config, observation_space, action_space)
     measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)
     chance = evaluate_policy_return(
         random_policy(action_space, seed=0), config.env, MEASUREMENT_SEEDS, env_kwargs
@@ -204,7 +196,8 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
             "reset_seeds": list(seeds),
             "returns": [round(float(value), 3) for value in demos.returns],
             "lengths": demos.episode_lengths.tolist(),
-            "actions": "deterministic, clipped to the action space",
+            "actions": "deterministic"
+            + (", clipped to the action space" if isinstance(action_space, Box) else ""),
             "left_out": 0,
         },
         "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
@@ -242,11 +235,27 @@ def _check_writable(out: Path, *beside: Path) -> None:
         raise InputError(f"--out {out}: no permission to write in {out.parent}")
 
 
+def _check_widths(
+    policy: MlpPolicy, config: RecordConfig, observation_space: Space, action_space: Space
+) -> None:
+    """Refuse a plain network that is not of the environment."""
+    classes = isinstance(action_space, Discrete)
+    acts = (int(action_space.n),) if isinstance(action_space, Discrete) else action_space.shape
+    ours = (observation_space.shape or ("no plain",), acts or ("no plain",))
+    if policy.classes != classes or ours != ((policy.obs_dim,), (policy.act_dim,)):
+        raise InputError(
+            f"{config.model} maps {policy.obs_dim} observations to {policy.act_dim} "
+            f"{'classes' if policy.classes else 'actions'}, {config.env} has "
+            f"{' x '.join(map(str, ours[0]))} and {' x '.join(map(str, ours[1]))}: give a policy "
+            "of this environment"
+        )
+
+
 def _policy(
     config: RecordConfig,
     env_kwargs: dict[str, Any],
-    observation_space: Box,
-    action_space: Box,
+    observation_space: Space,
+    action_space: Space,
     partial: Path,
 ) -> tuple[Predict, Expert | None]:
     """The policy to record; with how it was trained, if it was trained here."""

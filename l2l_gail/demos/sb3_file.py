@@ -3,9 +3,9 @@
 ``PPO.load`` and its like unpickle objects from the file, which runs whatever code the file's author
 put there. A model of the usual kind does not need that: its ``policy.pth`` holds plain tensors, and
 its ``data`` is JSON whose plain fields give the widths of the spaces, the kind of policy and the
-activation, from SB3 1.0 and gym on. The deterministic action of
-PPO, A2C, SAC, TD3 and DDPG with ``MlpPolicy`` is rebuilt from these; anything else is refused, and
-can be read by SB3 itself if the file is trusted.
+activation, from SB3 1.0 and gym on. The deterministic action of PPO, A2C, SAC, TD3, DDPG and DQN
+with ``MlpPolicy`` is rebuilt from these; anything else is refused, and can be read by SB3 itself if
+the file is trusted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, Space
 from torch import Tensor
 
 from l2l_gail.demos.policy_file import ACTIVATIONS, STD_FLOOR, MlpPolicy
@@ -36,19 +36,20 @@ _UNDERSTOOD = {
 _ON_POLICY = "stable_baselines3.common.policies"
 _SAC = "stable_baselines3.sac.policies"
 _TD3 = "stable_baselines3.td3.policies"
+_DQN = "stable_baselines3.dqn.policies"
 
 Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 
 
-def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
-    """Rebuild the deterministic policy of a saved PPO, A2C, SAC, TD3 or DDPG model.
+def read_sb3_policy(path: str | Path, action_space: Space) -> MlpPolicy:
+    """Rebuild the deterministic policy of a saved PPO, A2C, SAC, TD3, DDPG or DQN model.
 
     The observations that the model was trained on are taken as raw; statistics of a
     ``VecNormalize`` are in another file and must be put in front by the caller.
 
     Args:
         path: The ``.zip`` that SB3's ``save`` wrote.
-        action_space: Actions of the environment it is to play in, ``(act_dim,)``.
+        action_space: Actions of the environment it is to play in, ``(act_dim,)`` or ``Discrete``.
 
     Returns:
         The policy; its normalisation does nothing.
@@ -61,13 +62,15 @@ def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
     kind = str(_field(data, "policy_class").get("__module__"))
     settings = _field(data, "policy_kwargs")
     unknown = {key for key in settings if not key.startswith(":")} - _UNDERSTOOD
-    if kind not in (_ON_POLICY, _SAC, _TD3):
+    if kind not in (_ON_POLICY, _SAC, _TD3, _DQN):
         raise _needs_trust(path, f"its policy class is of {kind}")
     if unknown:
         raise _needs_trust(path, f"it was made with policy_kwargs {', '.join(sorted(unknown))}")
     if data.get("use_sde") and kind == _SAC:
         raise _needs_trust(path, "state-dependent noise clips SAC's mean action")
-    _check_bounds(path, _field(data, "action_space"), action_space)
+    if not isinstance(action_space, (Box, Discrete)) or len(action_space.shape or ()) > 1:
+        raise _needs_trust(path, f"actions of {action_space} are no plain numbers")
+    _check_actions(path, _field(data, "action_space"), action_space)
     activation = _activation(path, settings, default="tanh" if kind == _ON_POLICY else "relu")
     try:
         if kind == _ON_POLICY:
@@ -78,6 +81,9 @@ def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
         elif kind == _SAC:
             squash = True
             layers = linear_layers(state, hidden="actor.latent_pi", out="actor.mu")
+        elif kind == _DQN:
+            squash = False
+            layers = linear_layers(state, hidden="q_net.q_net", out=None)
         else:
             squash = True
             layers = linear_layers(state, hidden="actor.mu", out=None)
@@ -85,8 +91,14 @@ def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
         raise _needs_trust(path, f"its network is no plain perceptron ({error.args[0]})") from None
     weights, biases = layers
     width = weights[0].shape[0]
+    if isinstance(action_space, Discrete) and weights[-1].shape[1] != action_space.n:
+        raise InputError(
+            f"{path} chooses from {weights[-1].shape[1]} actions, the environment has "
+            f"{action_space.n}: give a model of this environment"
+        )
     if _shape(_field(data, "observation_space")) != [width]:
         raise _needs_trust(path, "its observations are not flat")
+    bounds = action_space if squash and isinstance(action_space, Box) else None
     try:
         return MlpPolicy(
             obs_mean=np.zeros(width),
@@ -95,8 +107,9 @@ def read_sb3_policy(path: str | Path, action_space: Box) -> MlpPolicy:
             weights=weights,
             biases=biases,
             activation=activation,
-            action_low=action_space.low.astype(np.float64) if squash else None,
-            action_high=action_space.high.astype(np.float64) if squash else None,
+            action_low=bounds.low.astype(np.float64) if bounds else None,
+            action_high=bounds.high.astype(np.float64) if bounds else None,
+            classes=isinstance(action_space, Discrete),
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -184,8 +197,16 @@ def _activation(path: str | Path, settings: Mapping[str, Any], default: str) -> 
     return name
 
 
-def _check_bounds(path: str | Path, saved: Mapping[str, Any], space: Box) -> None:
+def _check_actions(path: str | Path, saved: Mapping[str, Any], space: Box | Discrete) -> None:
     """Refuse a model whose action space differs from the environment's."""
+    kind = str(saved.get(":type:")).rpartition(".")[2].strip("'>")
+    if kind != type(space).__name__:
+        raise InputError(
+            f"{path} acts in a space {kind}, the environment in {space}: give a model of this "
+            "environment"
+        )
+    if isinstance(space, Discrete):
+        return
     shape = _shape(saved)
     if shape != list(space.shape):
         raise InputError(

@@ -6,15 +6,16 @@ import importlib
 from collections.abc import Callable
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Space
 
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
+from l2l_gail.observations import Observations, arrays_of, map_arrays
 
 __all__ = ["scripted_policy"]
 
 
-def scripted_policy(name: str, action_space: Box) -> Predict:
+def scripted_policy(name: str, action_space: Space) -> Predict:
     """Import a function of one observation, and call it for each row.
 
     The function must depend on the observation alone: episodes are played side by side, so what it
@@ -22,7 +23,8 @@ def scripted_policy(name: str, action_space: Box) -> Predict:
     importing a module runs it.
 
     Args:
-        name: ``module:function``; the function takes ``(obs_dim,)`` and gives ``(act_dim,)``.
+        name: ``module:function``; the function takes one observation, an array ``(*shape)`` or a
+            dict of such, and gives one action.
         action_space: Of the environment it is to play in.
 
     Returns:
@@ -41,12 +43,14 @@ def scripted_policy(name: str, action_space: Box) -> Predict:
             f"--policy {name!r}: module {module!r} cannot be imported ({type(error).__name__}: "
             f"{error}); Python looks in this folder and those of PYTHONPATH"
         ) from error
-    function: Callable[[np.ndarray], np.ndarray] | None = getattr(found, attribute, None)
+    function: Callable[[Observations], np.ndarray] | None = getattr(found, attribute, None)
     if not callable(function):
         raise InputError(f"--policy {name!r}: module {module!r} has no function {attribute!r}")
 
-    def predict(observations: np.ndarray) -> np.ndarray:
-        actions = [np.asarray(function(obs), dtype=np.float64) for obs in observations]
+    def predict(observations: Observations) -> np.ndarray:
+        rows = range(len(arrays_of(observations)[0]))
+        each = (map_arrays(lambda array, i=i: array[i], observations) for i in rows)
+        actions = [np.asarray(function(obs), dtype=np.float64) for obs in each]
         for action in actions:
             if action.shape != action_space.shape:
                 raise InputError(

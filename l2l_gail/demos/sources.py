@@ -16,7 +16,7 @@ from l2l_gail.demos.foreign import (
     read_huggingface,
 )  # fmt: skip
 from l2l_gail.demos.npz import read_arrays
-from l2l_gail.demos.own_file import record_of
+from l2l_gail.demos.own_file import OBSERVATIONS, record_of
 from l2l_gail.errors import InputError
 from l2l_gail.files import open_regular
 
@@ -103,8 +103,10 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *SCALARS, "final_obs")
-    arrays = read_arrays(path, required=("obs",), optional={*own, *IMITATION_ARRAYS})
+    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *SCALARS, *OBSERVATIONS)
+    arrays = read_arrays(
+        path, required=("obs",), optional={*own, *IMITATION_ARRAYS}, groups=OBSERVATIONS
+    )
     imitations = {"acts", "terminal", "indices"} <= arrays.keys()
     if imitations and not {"terminals", *EPISODE_ARRAYS} & arrays.keys():
         try:

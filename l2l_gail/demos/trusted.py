@@ -12,11 +12,11 @@ import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from gymnasium.spaces import Box
-from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Space
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.errors import InputError
@@ -24,7 +24,7 @@ from l2l_gail.evaluation import Predict
 
 __all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize"]
 
-Algorithm = Literal["auto", "ppo", "a2c", "sac", "td3", "ddpg"]
+Algorithm = Literal["auto", "ppo", "a2c", "sac", "td3", "ddpg", "dqn"]
 
 _CLASSES: dict[str, type[BaseAlgorithm]] = {
     "ppo": PPO,
@@ -32,21 +32,22 @@ _CLASSES: dict[str, type[BaseAlgorithm]] = {
     "sac": SAC,
     "td3": TD3,
     "ddpg": DDPG,
+    "dqn": DQN,
 }
 
 
 def load_sb3_model(
     path: str | Path,
-    observation_space: Box,
-    action_space: Box,
+    observation_space: Space,
+    action_space: Space,
     algorithm: Algorithm = "auto",
 ) -> Predict:
     """Load a model with Stable-Baselines3's own ``load``, which unpickles.
 
     Args:
         path: The ``.zip`` of a model.
-        observation_space: Of the environment it is to play in, ``(obs_dim,)``.
-        action_space: Likewise, ``(act_dim,)``.
+        observation_space: Of the environment it is to play in.
+        action_space: Likewise.
         algorithm: Class to load it with; ``auto`` tells it from the settings in the file.
 
     Returns:
@@ -72,16 +73,28 @@ def load_sb3_model(
         (model.observation_space, observation_space),
         (model.action_space, action_space),
     ):
-        if saved.shape != space.shape:
+        if not _alike(saved, space):
             raise InputError(
                 f"{path} was trained with the space {saved}, the environment has {space}: "
                 "give a model of this environment"
             )
 
-    def predict(observations: np.ndarray) -> np.ndarray:
+    def predict(observations: Any) -> np.ndarray:
         return model.predict(observations, deterministic=True)[0]
 
     return predict
+
+
+def _alike(saved: Space, space: Space) -> bool:
+    """Whether a model of the one space can play in the other; SB3 puts channels first."""
+    if isinstance(space, Dict):
+        return isinstance(saved, Dict) and (
+            saved.spaces.keys() == space.spaces.keys()
+            and all(_alike(saved.spaces[key], part) for key, part in space.spaces.items())
+        )
+    if isinstance(space, (Discrete, MultiDiscrete)):
+        return saved == space
+    return type(saved) is type(space) and sorted(saved.shape or ()) == sorted(space.shape or ())
 
 
 def _guess(path: Path) -> str:
@@ -92,6 +105,7 @@ def _guess(path: Path) -> str:
         ("clip_range", "ppo"),
         ("target_policy_noise", "td3"),
         ("target_entropy", "sac"),
+        ("exploration_rate", "dqn"),
     ):
         if setting in settings:
             return name

@@ -6,7 +6,12 @@ from l2l_gail.gail.bc import BC
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit
-from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
+from l2l_gail.gail.discriminator import (
+    Discriminator,
+    ExtractorDiscriminator,
+    ModuleDiscriminator,
+    TanhDiscriminator,
+)
 from l2l_gail.gail.fit import check_demonstrated
 from l2l_gail.gail.flags import MethodFlags, TaskFlags
 from l2l_gail.gail.gail import GAIL
@@ -24,6 +29,7 @@ from l2l_gail.gail.reward_wrappers import (
 )
 from l2l_gail.gail.rewards import REWARDS, reward_of_logits
 from l2l_gail.gail.run import TrainingRun
+from l2l_gail.gail.spaces import policy_for
 from l2l_gail.gail.tracking import TrackingCallback
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "Discriminator",
     "DiscriminatorConfig",
     "DiscriminatorGame",
+    "ExtractorDiscriminator",
     "HealthCallback",
     "LearnedCredit",
     "LearnedReward",
@@ -57,5 +64,6 @@ __all__ = [
     "behaviour_cloning",
     "check_demonstrated",
     "measure_references",
+    "policy_for",
     "reward_of_logits",
 ]

@@ -21,8 +21,10 @@ from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
+from l2l_gail.gail.fit import demonstrated_tensors
 from l2l_gail.gail.gail import GAIL
-from l2l_gail.ppo import TensorEnv, TensorRolloutBuffer
+from l2l_gail.ppo import ObservationParts, TensorEnv, TensorRolloutBuffer
+from l2l_gail.ppo.observations import Observations, map_tensors, network_input
 from l2l_gail.ppo.tanh_network import tanh_layer
 
 __all__ = ["AIRL", "AIRLDiscriminator", "airl_config"]
@@ -46,8 +48,8 @@ class AIRLDiscriminator(Discriminator):
     ======================== ==============
 
     Args:
-        observation_space: A flat ``Box``.
-        action_space: A flat ``Box``; infinite bounds are not clipped.
+        observation_space: As in ``Discriminator``, without images.
+        action_space: As in ``Discriminator``.
         hidden_sizes: Widths of the tanh layers, of ``g`` and of ``h`` alike.
         gamma: Discount factor of the policy's return.
         state_only_reward: ``g(s)`` instead of ``g(s, a)``: what makes the reward independent of the
@@ -56,8 +58,8 @@ class AIRLDiscriminator(Discriminator):
 
     def __init__(
         self,
-        observation_space: spaces.Box,
-        action_space: spaces.Box,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
         hidden_sizes: Sequence[int] = (100, 100),
         *,
         gamma: float = 0.99,
@@ -72,19 +74,25 @@ class AIRLDiscriminator(Discriminator):
         self.h = _layers(self.obs_dim, hidden_sizes)
 
     def transition_inputs(
-        self, obs: Tensor, acts: Tensor, next_obs: Tensor, terminated: Tensor, log_probs: Tensor
+        self,
+        obs: Observations,
+        acts: Tensor,
+        next_obs: Observations,
+        terminated: Tensor,
+        log_probs: Tensor,
     ) -> Tensor:
         """Return network inputs ``(B, 2 obs_dim + act_dim + 2)`` of raw transitions.
 
         Args:
-            obs: Observations, ``(B, obs_dim)``.
-            acts: Actions, ``(B, act_dim)``; clipped here.
-            next_obs: Observations after the actions, before any reset, ``(B, obs_dim)``.
+            obs: Observations, ``(B, *shape)`` or a dict of such.
+            acts: Actions, ``(B, *shape)``; clipped here.
+            next_obs: Observations after the actions, before any reset, as ``obs``.
             terminated: Whether the episode terminated there, ``(B,)``.
             log_probs: The policy's log-density of the clipped actions, ``(B,)``.
         """
         ends = torch.stack([terminated.float(), log_probs], dim=1)
-        return torch.cat([self.inputs(obs, acts), self.statistics(next_obs), ends], dim=1)
+        after = self.features.observation_rows(next_obs, self.statistics)
+        return torch.cat([self.inputs(obs, acts), after, ends], dim=1)
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of transition inputs, under given weights or its own."""
@@ -103,7 +111,7 @@ class AIRLDiscriminator(Discriminator):
         shaping = self.gamma * (1.0 - terminated.squeeze(1)) * reached - before
         return self._value("g", seen_by_g, weights) + shaping
 
-    def reward(self, obs: Tensor, acts: Tensor) -> Tensor:
+    def reward(self, obs: Observations, acts: Tensor) -> Tensor:
         """Return ``g``, the recovered reward, of raw observations and actions, ``(B,)``."""
         inputs = self.inputs(obs, acts)
         seen_by_g = inputs[:, : self.obs_dim] if self.state_only_reward else inputs
@@ -118,7 +126,7 @@ class AIRLDiscriminator(Discriminator):
         return super().input_gradient(inputs, weights)[:, :-2]
 
     def forward(
-        self, obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None
+        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
     ) -> Tensor:
         """Return ``g``: the logit takes the whole transition and the policy's density."""
         assert acts is not None
@@ -156,7 +164,8 @@ class AIRL(GAIL):
         **kwargs: Everything else ``GAIL`` takes but a ``discriminator_network`` and ``credit``.
 
     Raises:
-        InputError: As for ``GAIL``; a reward or a network of your own, or learned credit.
+        InputError: As for ``GAIL``; a reward or a network of your own, learned credit, observations
+            with images, or demonstrations without actions or next observations.
     """
 
     discriminator: AIRLDiscriminator
@@ -180,8 +189,6 @@ class AIRL(GAIL):
         super().__init__(policy, env, demonstrations, discriminator=config, **kwargs)
 
     def _make_discriminator(self) -> AIRLDiscriminator:
-        assert isinstance(self.observation_space, spaces.Box)
-        assert isinstance(self.action_space, spaces.Box)
         return AIRLDiscriminator(
             self.observation_space,
             self.action_space,
@@ -192,15 +199,16 @@ class AIRL(GAIL):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         prepared = super()._setup_learn(*args, **kwargs)
-        demos = self.demonstrations
+        demos, device = self.demonstrations, self.device
         assert demos is not None
-        self._expert = [
-            torch.as_tensor(array, dtype=torch.float32, device=self.device)
-            for array in (
-                *(demos.obs, demos.needed("acts", "AIRL"), demos.needed("next_obs", "AIRL")),
-                demos.terminals,
-            )
-        ]
+        obs, next_obs = (
+            demonstrated_tensors(x, device) for x in (demos.obs, demos.needed("next_obs", "AIRL"))
+        )
+        acts, terminals = (
+            torch.as_tensor(x, device=device)
+            for x in (demos.needed("acts", "AIRL"), demos.terminals)
+        )
+        self._expert = obs, acts, next_obs, terminals
         return prepared
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
@@ -210,14 +218,12 @@ class AIRL(GAIL):
 
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
-        assert isinstance(buffer.observations, Tensor)
-        assert isinstance(buffer.final_obs, Tensor)
-        obs, acts, next_obs = (
-            buffer.by_env(part).flatten(1).float()
-            for part in (buffer.observations, buffer.actions, buffer.final_obs)
+        obs, next_obs = (
+            network_input(map_tensors(buffer.by_env, part))
+            for part in (buffer.observations, buffer.final_obs)
         )
         terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
-        return self._transition_inputs(obs, acts, next_obs, terminated)
+        return self._transition_inputs(obs, buffer.by_env(buffer.actions), next_obs, terminated)
 
     def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return zeros: the reward of another action would need the state it leads to."""
@@ -225,16 +231,20 @@ class AIRL(GAIL):
 
     @torch.no_grad()
     def _transition_inputs(
-        self, obs: Tensor, acts: Tensor, next_obs: Tensor, terminated: Tensor
+        self, obs: Observations, acts: Tensor, next_obs: Observations, terminated: Tensor
     ) -> Tensor:
-        assert self.observation_space.shape is not None
-        assert self.action_space.shape is not None
-        applied = acts.clamp(self.discriminator.low, self.discriminator.high)
-        distribution = self.policy.get_distribution(obs.view(-1, *self.observation_space.shape))
-        log_probs = distribution.log_prob(applied.view(-1, *self.action_space.shape))
+        applied = acts.reshape(len(acts), *(self.action_space.shape or ()))
+        if isinstance(self.action_space, spaces.Box):
+            applied = applied.flatten(1).clamp(self.discriminator.low, self.discriminator.high)
+        distribution = self.policy.get_distribution(obs)
+        log_probs = distribution.log_prob(applied)
         return self.discriminator.transition_inputs(obs, applied, next_obs, terminated, log_probs)
 
     def _setup_model(self) -> None:
+        if ObservationParts(self.observation_space).images:
+            raise InputError("AIRL is for observations without images: use GAIL")
+        if self.demonstrations is not None:
+            self.demonstrations.needed("next_obs", "AIRL")
         super()._setup_model()
         if self.policy.squash_output:
             raise InputError("AIRL needs the density of the action: a policy without squashing")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
@@ -18,10 +18,16 @@ from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import Cloning, check_clonable, cloning_optimizer
-from l2l_gail.gail.fit import env_spec, fit_statistics, read_demonstrations
+from l2l_gail.gail.fit import (
+    check_env,
+    fit_statistics,
+    observation_statistics,
+    read_demonstrations,
+)
 from l2l_gail.gail.saving import plain_attributes, saved_file, write_model
+from l2l_gail.gail.spaces import check_policy, check_trainable, laid_out
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
-from l2l_gail.ppo import NormalizedPolicy, TensorEnv, TensorPPO
+from l2l_gail.ppo import NormalizedMultiInputPolicy, NormalizedPolicy, TensorEnv, TensorPPO
 
 __all__ = ["BC"]
 
@@ -30,7 +36,7 @@ _PIECE = 50
 
 
 class BC(BaseAlgorithm):
-    """Behaviour cloning (Pomerleau 1989): a policy's mean action fitted to an expert's actions.
+    """Behaviour cloning (Pomerleau 1989): a policy fitted to an expert's actions.
 
     The fit of :func:`~l2l_gail.gail.behaviour_cloning.behaviour_cloning`, which GAIL's warm start
     takes too, with SB3's ``learn``, ``predict``, ``save``, ``load``, callbacks and logger. There is
@@ -39,8 +45,8 @@ class BC(BaseAlgorithm):
     before every 50 of them and ``on_step`` after.
 
     Args:
-        policy: ``"MlpPolicy"``, which normalises observations by the demonstrations' statistics, or
-            a Gaussian policy class of your own.
+        policy: ``"MlpPolicy"``, ``"MultiInputPolicy"`` for ``Dict`` observations or ``"CnnPolicy"``
+            for images, as for ``GAIL``; or a policy class of your own, Gaussian or over classes.
         env: As for ``GAIL``; ``None`` only to load a model for ``predict``.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only to
             load a model.
@@ -53,11 +59,15 @@ class BC(BaseAlgorithm):
         device: Where the model computes.
 
     Raises:
-        InputError: If environment and demonstrations do not fit, or the policy is not Gaussian.
+        InputError: If environment, policy and demonstrations do not fit, or the policy is neither.
     """
 
     policy: ActorCriticPolicy
-    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": NormalizedPolicy}
+    policy_aliases: ClassVar[dict[str, Any]] = {
+        "MlpPolicy": NormalizedPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": NormalizedMultiInputPolicy,
+    }
 
     def __init__(
         self,
@@ -75,6 +85,7 @@ class BC(BaseAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         handle_mujoco_warnings()
+        policy = self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]
@@ -94,6 +105,9 @@ class BC(BaseAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
+        if self.demonstrations is not None:
+            self.demonstrations = laid_out(self.demonstrations, self.observation_space)
         self._check_fit()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
@@ -102,25 +116,21 @@ class BC(BaseAlgorithm):
         ).to(self.device)
         check_clonable(self.policy)
         if self.demonstrations is not None:
-            fit_statistics(self.demonstrations, self.policy)
+            mean, std = observation_statistics(self.demonstrations, self.observation_space)
+            fit_statistics(mean, std, self.policy)
         self.optimizer = cloning_optimizer(self.policy, float(self.lr_schedule(1.0)))
 
     def _check_fit(self) -> None:
         """Refuse an environment that the demonstrations do not fit."""
         if self.demonstrations is not None and self.env is not None:
-            spec = env_spec(self.env)
-            self.demonstrations.check_env(
-                None if spec is None else spec.id,
-                self.observation_space,
-                self.action_space,
-                None if spec is None else spec.kwargs,
-            )
+            check_env(self.demonstrations, self.env, self.observation_space, self.action_space)
 
     @staticmethod
     def _wrap_env(
         env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
     ) -> VecEnv:
-        """Return the environment as a ``VecEnv``: SB3 calls this."""
+        """Return the environment as a ``VecEnv``, of spaces that can be learned in."""
+        check_trainable(env)
         return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
 
     def learn(

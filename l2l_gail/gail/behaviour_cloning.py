@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.distributions import (
+    BernoulliDistribution,
+    CategoricalDistribution,
+    DiagGaussianDistribution,
+    Distribution,
+    MultiCategoricalDistribution,
+)
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 from torch.nn import functional as F
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
+from l2l_gail.ppo.observations import as_tensors, map_tensors, network_input
 
 __all__ = ["Cloning", "behaviour_cloning", "check_clonable", "cloning_optimizer"]
+
+_CLASSES = (CategoricalDistribution, MultiCategoricalDistribution, BernoulliDistribution)
+_AT_ONCE = 1024
+"""Observations that are measured in one batch, since they may be images."""
 
 
 def behaviour_cloning(
@@ -24,24 +35,26 @@ def behaviour_cloning(
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> float:
-    """Fit a policy's mean action to the demonstrations by least squares (Pomerleau 1989).
+    """Fit a policy to the demonstrated actions (Pomerleau 1989).
 
-    Only what the mean action depends on is moved, by a new Adam: the value network, the action
-    noise and the policy's own optimizer stay as they are.
+    The mean of a Gaussian policy is fitted by least squares, probabilities of classes by maximum
+    likelihood. Only what the action depends on is moved, by a new Adam: the value network, the
+    action noise and the policy's own optimizer stay as they are.
 
     Args:
-        policy: A Gaussian policy, moved in place.
-        demonstrations: Expert pairs; observations ``(T, obs_dim)``, actions ``(T, act_dim)``.
+        policy: A Gaussian policy, or one over classes; moved in place.
+        demonstrations: Expert pairs, of the policy's spaces.
         steps: Gradient steps.
         batch_size: Pairs a step, drawn with replacement.
         learning_rate: Adam's rate at the start; it falls linearly to 0.
         seed: Seed of the batches.
 
     Returns:
-        The mean squared error of an action's entry over all demonstrations, after the fit.
+        The error over all demonstrations, after the fit: the mean squared error of an action's
+        entry, or the mean negative log-likelihood of an action in nats.
 
     Raises:
-        InputError: If the policy is not Gaussian, or the demonstrations have no actions.
+        InputError: If the policy is neither, or the demonstrations have no actions.
     """
     fit = Cloning(
         policy, demonstrations, batch_size=batch_size, learning_rate=learning_rate, seed=seed
@@ -54,18 +67,18 @@ def behaviour_cloning(
 
 
 class Cloning:
-    """The fit of a policy's mean action, a gradient step at a time.
+    """The fit of a policy to demonstrated actions, a gradient step at a time.
 
     Args:
-        policy: A Gaussian policy, moved in place.
-        demonstrations: Expert pairs.
+        policy: A Gaussian policy, or one over classes; moved in place.
+        demonstrations: Expert pairs, of the policy's spaces.
         batch_size: Pairs a step, drawn with replacement.
         learning_rate: Adam's rate at the start; it falls linearly to 0.
         seed: Seed of the batches.
         optimizer: That of :func:`cloning_optimizer`, of an earlier sitting; a new one by default.
 
     Raises:
-        InputError: If the policy is not Gaussian.
+        InputError: If the policy is neither, or the demonstrations have no actions.
     """
 
     def __init__(
@@ -79,12 +92,13 @@ class Cloning:
         optimizer: torch.optim.Adam | None = None,
     ) -> None:
         check_clonable(policy)
+        acts = demonstrations.needed("acts", "behaviour cloning")
         self.policy = policy
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self._obs, self._acts = (
-            torch.as_tensor(array, dtype=torch.float32, device=policy.device)
-            for array in (demonstrations.obs, demonstrations.needed("acts", "behaviour cloning"))
+        self._obs = network_input(as_tensors(demonstrations.obs, policy.device))
+        self._acts = torch.as_tensor(acts, device=policy.device).reshape(
+            len(acts), *(policy.action_space.shape or ())
         )
         self.optimizer = optimizer or cloning_optimizer(policy, learning_rate)
         self._rng = np.random.default_rng(seed)
@@ -96,11 +110,11 @@ class Cloning:
             progress: Share of the fit that is done, from 0 to 1.
 
         Returns:
-            The batch's mean squared error before the step, a detached scalar.
+            The batch's error before the step, as of :func:`behaviour_cloning`, a detached scalar.
         """
         self.optimizer.param_groups[0]["lr"] = self.learning_rate * (1 - progress)
         rows = torch.as_tensor(self._draw(), device=self.policy.device)
-        loss = F.mse_loss(self.policy.get_distribution(self._obs[rows]).mode(), self._acts[rows])
+        loss = self._error(rows)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -112,28 +126,42 @@ class Cloning:
             self._draw()
 
     def error(self) -> float:
-        """Return the mean squared error of an action's entry over all demonstrations."""
+        """Return the error over all demonstrations, as of :func:`behaviour_cloning`."""
+        n = len(self._acts)
         with torch.no_grad():
-            mean = self.policy.get_distribution(self._obs).mode()
-            return float(F.mse_loss(mean, self._acts))
+            errors = [
+                self._error(rows) * (len(rows) / n)
+                for rows in torch.arange(n, device=self.policy.device).split(_AT_ONCE)
+            ]
+        return float(torch.stack(errors).sum())
+
+    def _error(self, rows: Tensor) -> Tensor:
+        obs = map_tensors(lambda x: x[rows], self._obs)
+        return _error(self.policy.get_distribution(obs), self._acts[rows])
 
     def _draw(self) -> np.ndarray:
-        return self._rng.integers(len(self._obs), size=self.batch_size)
+        return self._rng.integers(len(self._acts), size=self.batch_size)
 
 
 def cloning_optimizer(policy: ActorCriticPolicy, learning_rate: float) -> torch.optim.Adam:
-    """Return an Adam on the parameters that a policy's mean action depends on."""
+    """Return an Adam on the parameters that a policy's action depends on."""
     named = policy.named_parameters()
     parameters = [p for name, p in named if "value" not in name and name != "log_std"]
     return torch.optim.Adam(parameters, lr=learning_rate)
 
 
+def _error(distribution: Distribution, actions: Tensor) -> Tensor:
+    if isinstance(distribution, _CLASSES):
+        return -distribution.log_prob(actions.float()).mean()
+    return F.mse_loss(distribution.mode(), actions.flatten(1).float())
+
+
 def check_clonable(policy: ActorCriticPolicy) -> None:
-    """Refuse a policy whose mean action cannot be fitted.
+    """Refuse a policy whose action cannot be fitted.
 
     Raises:
-        InputError: If the policy is not a plain Gaussian one.
+        InputError: If the policy is neither a plain Gaussian one nor one over classes.
     """
-    # Exactly this class: its squashed heir's mean is not the action that is applied.
-    if type(policy.action_dist) is not DiagGaussianDistribution:
+    # Exactly these classes: the Gaussian's squashed heir's mean is not the action that is applied.
+    if type(policy.action_dist) not in (DiagGaussianDistribution, *_CLASSES):
         raise InputError("behaviour cloning needs a Gaussian policy without squashing or gSDE")

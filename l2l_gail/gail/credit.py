@@ -9,7 +9,7 @@ since the discriminator tells the reward of actions that were not taken, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from l2l_gail.core import GradientMixture
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import check_counts, check_rate
 from l2l_gail.ppo import TensorRolloutBuffer
-from l2l_gail.ppo.observations import Observations, map_tensors
+from l2l_gail.ppo.observations import Observations, leading, map_tensors, network_input
 
 __all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
 
@@ -28,6 +28,8 @@ _QUICKEST = 1.5
 """Largest change of the policy's learning rate in one rollout, as a factor."""
 _FURTHEST = 100.0
 """Largest change of it in all."""
+_AT_ONCE = 2**24
+"""Pixels that the policy is shown in one batch: 594 stacks of four pictures of 84 x 84."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,11 @@ class CreditAssignment(nn.Module):
         estimates = _standardised(estimates)  # (K, T, N)
         reference = _standardised(buffer.advantages[None])
         rows = torch.cat([estimates, reference]).transpose(1, 2).flatten(1)  # (K + 1, N T)
-        observations = map_tensors(buffer.by_env, buffer.observations)
+        observations = network_input(map_tensors(buffer.by_env, buffer.observations))
         actions = buffer.by_env(buffer.actions)
         gradients = []
         for half in _halves(rows.shape[1]):
-            of_half = map_tensors(lambda x, half=half: x[half], observations)
+            of_half = _rows(observations, half)
             gradient = policy_gradients(policy, of_half, actions[half], rows[:, half])
             gradients.append((gradient[:-1], gradient[-1]))
         self.mixture.observe(*gradients)
@@ -172,25 +174,30 @@ def advantage_estimates(buffer: TensorRolloutBuffer, surprise: Tensor, decays: T
 def action_surprise(
     policy: ActorCriticPolicy,
     observations: Observations,
-    rewards: Tensor,
-    reward_of: Callable[[Tensor], Tensor],
+    actions: Tensor,
+    reward_of: Callable[[Observations, Tensor], Tensor],
     samples: int,
 ) -> Tensor:
-    """Return the rewards less their means over the policy's actions at the same observations.
+    """Return the actions' rewards less their means over the policy's actions at the same states.
 
     Args:
-        policy: Draws the actions, from torch's global random stream.
-        observations: ``(n, ...)``.
-        rewards: Of the actions taken, ``(n,)``.
+        policy: Draws the other actions, from torch's global random stream.
+        observations: ``(n, ...)``; images are looked at in several batches.
+        actions: Those taken, ``(n, ...)``.
         reward_of: Rewards ``(n,)`` of one action at each observation.
         samples: Actions drawn at each.
     """
-    with torch.no_grad():
-        distribution = policy.get_distribution(observations)
-        total = torch.zeros_like(rewards)
-        for _ in range(samples):
-            total += reward_of(distribution.sample())
-    return rewards - total / samples
+    surprise = []
+    for rows in _batches(observations):
+        some = _rows(observations, rows)
+        rewards = reward_of(some, actions[rows])
+        with torch.no_grad():
+            distribution = policy.get_distribution(some)
+            total = torch.zeros_like(rewards)
+            for _ in range(samples):
+                total += reward_of(some, distribution.sample())
+        surprise.append(rewards - total / samples)
+    return torch.cat(surprise)
 
 
 def policy_gradients(
@@ -207,15 +214,38 @@ def policy_gradients(
     Returns:
         Gradients in all parameters that the log-probabilities depend on, ``(K, P)``.
     """
-    _, log_probs, _ = policy.evaluate_actions(observations, actions)
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    gradients = []
-    for row in weights / weights.shape[1]:
-        parts = torch.autograd.grad(
-            log_probs, parameters, row, retain_graph=True, allow_unused=True
+    actions = actions.flatten(1) if actions.dim() > 2 else actions  # as SB3's distributions do
+    sums: Tensor | None = None
+    for rows in _batches(observations):
+        _, log_probs, _ = policy.evaluate_actions(
+            _rows(observations, rows),
+            actions[rows],
         )
-        gradients.append(torch.cat([part.flatten() for part in parts if part is not None]))
-    return torch.stack(gradients)
+        gradients = []
+        for row in weights[:, rows] / weights.shape[1]:
+            parts = torch.autograd.grad(
+                log_probs, parameters, row, retain_graph=True, allow_unused=True
+            )
+            gradients.append(torch.cat([part.flatten() for part in parts if part is not None]))
+        stacked = torch.stack(gradients)
+        sums = stacked if sums is None else sums + stacked
+    assert sums is not None
+    return sums
+
+
+def _batches(observations: Observations) -> Iterator[slice]:
+    """Yield the rows that one batch takes: all of them, unless they are images."""
+    n = len(leading(observations))
+    tensors = observations.values() if isinstance(observations, dict) else [observations]
+    pixels = sum(tensor[0].numel() for tensor in tensors if tensor.dim() > 3)
+    at_once = max(1, _AT_ONCE // pixels) if pixels else n
+    yield from (slice(start, start + at_once) for start in range(0, n, at_once))
+
+
+def _rows(observations: Observations, rows: slice) -> Observations:
+    some: Observations = map_tensors(lambda x: x[rows], observations)
+    return some
 
 
 def _standardised(estimates: Tensor) -> Tensor:

@@ -1,26 +1,48 @@
-"""Discriminators: what they are to GAIL, a tanh network, and a module of your own."""
+"""Discriminators: what they are to GAIL, a tanh network, and a module of your own.
+
+Where observations hold images the tanh network stands on a features extractor of
+stable-baselines3. The extractor is the discriminator's own, not shared with the policy: its weights
+are among those that the update rule moves, that the penalties bound and that the losses are a
+function of. A shared one would be moved by PPO between two updates, and what the rule remembers
+(momentum, a learned state) would be about another function than the one it updates.
+"""
 
 from __future__ import annotations
 
+import copy
 import itertools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from l2l_gail.core import Vars
+from l2l_gail.gail.features import TransitionFeatures
+from l2l_gail.ppo.observations import Observations
 from l2l_gail.ppo.policy import ObservationStatistics
 from l2l_gail.ppo.tanh_network import tanh_layer
 
-__all__ = ["JUDGED", "Discriminator", "ModuleDiscriminator", "TanhDiscriminator"]
+__all__ = [
+    "JUDGED",
+    "Discriminator",
+    "ExtractorDiscriminator",
+    "ModuleDiscriminator",
+    "TanhDiscriminator",
+    "make_discriminator",
+]
 
 JUDGED = ("state_action", "state_transition")
 """What a discriminator may judge: ``(s, a)``, or ``(s, s')``, which needs no expert's actions."""
+
+_SCORED_AT_ONCE = 2**25
+"""Entries of network inputs for which logits are computed in one batch: 128 MiB."""
 
 
 class Discriminator(nn.Module, ABC):
@@ -29,24 +51,28 @@ class Discriminator(nn.Module, ABC):
     =============== =================================================== ==============
     name            meaning                                             shape
     =============== =================================================== ==============
-    obs             raw observations                                    (B, obs_dim)
-    acts            raw actions, clipped here on both sides             (B, act_dim)
-    next_obs        raw observations after the actions                  (B, obs_dim)
+    obs             raw observations                                    (B, *shape)
+    acts            raw actions, clipped here on both sides             (B, *shape)
+    next_obs        raw observations after the actions                  (B, *shape)
+    rows            transitions as they are kept, see ``features``      (B, in_dim)
     inputs          normalised observation beside what else is judged   (B, in_dim)
     logits          expert is high                                      (B,)
     =============== =================================================== ==============
 
     Actions are clipped to the action space for expert and policy alike: an expert recorded before
-    the environment's own clipping would otherwise be known by its actions' size alone.
+    the environment's own clipping would otherwise be known by its actions' size alone. What is no
+    continuous ``Box`` becomes numbers as :mod:`l2l_gail.gail.features` says.
 
     Every method takes the weights as an argument, because the update rule moves them as data; the
     module's own are a copy, for saving and for use after training.
 
     Args:
-        observation_space: A flat ``Box``.
-        action_space: A flat ``Box``; infinite bounds are not clipped.
+        observation_space: ``Box``, ``Discrete``, ``MultiDiscrete``, ``MultiBinary``, or a ``Dict``
+            of such; observations that are a dict are passed as one.
+        action_space: Any of them but a ``Dict``; infinite bounds of a ``Box`` are not clipped.
         judges: What it sees beside the observation, a name of ``JUDGED``: the clipped action, or
-            the next observation, normalised likewise (Torabi et al. 2018, arXiv 1807.06158).
+            the next observation, normalised likewise (Torabi et al. 2018, arXiv 1807.06158), which
+            is for observations without images.
     """
 
     low: Tensor
@@ -54,17 +80,20 @@ class Discriminator(nn.Module, ABC):
 
     def __init__(
         self,
-        observation_space: spaces.Box,
-        action_space: spaces.Box,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
         judges: str = "state_action",
     ) -> None:
         super().__init__()
         self.judges = judges
-        self.obs_dim = math.prod(observation_space.shape)
-        self.act_dim = math.prod(action_space.shape)
-        self.in_dim = self.obs_dim + (self.act_dim if judges == "state_action" else self.obs_dim)
-        self.statistics = ObservationStatistics(self.obs_dim)
-        for name, bound in (("low", action_space.low), ("high", action_space.high)):
+        self.features = TransitionFeatures(
+            observation_space, action_space, of_states=judges == "state_transition"
+        )
+        self.obs_dim, self.act_dim = self.features.obs_dim, self.features.act_dim
+        self.in_dim = self.obs_dim + self.features.beside_dim
+        self.statistics = ObservationStatistics(self.features.parts.continuous_width)
+        for name in ("low", "high"):
+            bound = getattr(action_space, name, ())  # classes have none
             self.register_buffer(name, torch.as_tensor(bound, dtype=torch.float32).flatten())
 
     @abstractmethod
@@ -92,18 +121,41 @@ class Discriminator(nn.Module, ABC):
         for name, parameter in self.named_parameters():
             parameter.copy_(weights[name])
 
-    def inputs(
-        self, obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None
+    def rows(
+        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
     ) -> Tensor:
-        """Return network inputs ``(B, in_dim)`` from raw ones; what is not judged may be None."""
+        """Return transitions ``(B, in_dim)`` as they are kept; what is not judged may be None.
+
+        Of the least type that holds them; :meth:`inputs_of_rows` makes network inputs of them.
+        """
+        now = self.features.observation_rows(obs, self.statistics)
         if self.judges == "state_transition":
             assert next_obs is not None
-            return torch.cat([self.statistics(obs), self.statistics(next_obs)], dim=1)
-        assert acts is not None
-        return torch.cat([self.statistics(obs), acts.clamp(self.low, self.high)], dim=1)
+            beside = self.features.observation_rows(next_obs, self.statistics)
+        else:
+            assert acts is not None
+            beside = self.features.action_rows(acts, self.low, self.high)
+        return torch.cat([now, beside], dim=1)
+
+    def inputs_of_rows(self, rows: Tensor) -> Tensor:
+        """Return network inputs ``(B, in_dim)`` of transitions that :meth:`rows` made."""
+        return self.features.inputs_of_rows(rows)
+
+    def logits_of_rows(self, rows: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return the logits ``(n,)`` of rows ``(n, in_dim)``; many of images in several batches."""
+        batches = rows.split(max(1, _SCORED_AT_ONCE // rows.shape[1]))
+        return torch.cat(
+            [self.logits_expert_is_high(self.inputs_of_rows(some), weights) for some in batches]
+        )
+
+    def inputs(
+        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+    ) -> Tensor:
+        """Return network inputs ``(B, in_dim)`` from raw ones; what is not judged may be None."""
+        return self.inputs_of_rows(self.rows(obs, acts, next_obs))
 
     def forward(
-        self, obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None
+        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
     ) -> Tensor:
         """Return the logits ``(B,)`` of raw transitions, under its own weights."""
         return self.logits_expert_is_high(self.inputs(obs, acts, next_obs))
@@ -113,21 +165,25 @@ class TanhDiscriminator(Discriminator):
     """A tanh network with its input gradient in closed form.
 
     Args:
-        observation_space: A flat ``Box``.
-        action_space: A flat ``Box``; infinite bounds are not clipped.
+        observation_space: As in ``Discriminator``.
+        action_space: As in ``Discriminator``.
         hidden_sizes: Widths of the tanh layers.
-        judges: As for any discriminator.
+        judges: As in ``Discriminator``.
+        features_dim: Features of an observation that the first layer takes beside the action;
+            those of the flat input by default.
     """
 
     def __init__(
         self,
-        observation_space: spaces.Box,
-        action_space: spaces.Box,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
         hidden_sizes: Sequence[int] = (100, 100),
         judges: str = "state_action",
+        features_dim: int | None = None,
     ) -> None:
         super().__init__(observation_space, action_space, judges)
-        widths = [self.in_dim, *hidden_sizes, 1]
+        n_features = self.obs_dim if features_dim is None else features_dim
+        widths = [n_features + self.features.beside_dim, *hidden_sizes, 1]
         self.layers = nn.ModuleList(
             nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)
         )
@@ -165,23 +221,57 @@ class TanhDiscriminator(Discriminator):
         return [(weights[name + "weight"], weights[name + "bias"]) for name in names]
 
 
+class ExtractorDiscriminator(TanhDiscriminator):
+    """A tanh network on the features of an extractor beside the action; for images.
+
+    Args:
+        observation_space: As in ``Discriminator``.
+        action_space: As in ``Discriminator``.
+        extractor: Takes observations as SB3's policies give them to one: in their own shapes,
+            pixels from 0 to 1, classes one-hot; continuous entries are normalised. Trained with the
+            rest. Without batch statistics or dropout.
+        hidden_sizes: Widths of the tanh layers.
+    """
+
+    input_gradient = Discriminator.input_gradient  # by autograd, through the extractor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        extractor: BaseFeaturesExtractor,
+        hidden_sizes: Sequence[int] = (100, 100),
+    ) -> None:
+        super().__init__(
+            observation_space, action_space, hidden_sizes, features_dim=extractor.features_dim
+        )
+        self.extractor = extractor
+
+    def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
+        obs, acts = self.features.split(inputs)
+        features = _call(self.extractor, "extractor.", weights, obs)
+        return super().logits_expert_is_high(torch.cat([features, acts], dim=1), weights)
+
+
 class ModuleDiscriminator(Discriminator):
     """A module of your own as a discriminator; its input gradient is autograd's.
 
     Args:
-        observation_space: A flat ``Box``.
-        action_space: A flat ``Box``; infinite bounds are not clipped.
-        network: Maps normalised observations ``(B, obs_dim)`` and clipped actions ``(B, act_dim)``
-            (or next observations, normalised) to logits ``(B,)`` or ``(B, 1)``, high where the
-            expert is. Without batch statistics or dropout: an update calls it several times, and
-            the calls have to agree.
-        judges: As for any discriminator.
+        observation_space: As in ``Discriminator``.
+        action_space: As in ``Discriminator``.
+        network: Maps normalised observations ``(B, *shape)``, a dict of them for a ``Dict`` space,
+            and clipped actions ``(B, act_dim)``, or the next observations in the same form, to
+            logits ``(B,)`` or ``(B, 1)``, high where the expert is. Pixels are from 0 to 1, classes
+            one-hot. Without batch statistics or dropout: an update calls it several times, and the
+            calls have to agree.
+        judges: As in ``Discriminator``.
     """
 
     def __init__(
         self,
-        observation_space: spaces.Box,
-        action_space: spaces.Box,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
         network: nn.Module,
         judges: str = "state_action",
     ) -> None:
@@ -190,10 +280,44 @@ class ModuleDiscriminator(Discriminator):
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
-        obs, beside = inputs.split([self.obs_dim, self.in_dim - self.obs_dim], dim=1)
-        if weights is None:
-            logits = self.network(obs, beside)
-        else:
-            own = {name.removeprefix("network."): value for name, value in weights.items()}
-            logits = functional_call(self.network, own, (obs, beside))
-        return logits.reshape(len(inputs))
+        obs, beside = self.features.split(inputs)
+        return _call(self.network, "network.", weights, obs, beside).reshape(len(inputs))
+
+
+def make_discriminator(
+    policy: ActorCriticPolicy,
+    hidden_sizes: Sequence[int],
+    network: nn.Module | None = None,
+    judges: str = "state_action",
+) -> Discriminator:
+    """Return the discriminator for a policy's spaces.
+
+    Where observations hold images, and the policy looks at them through an extractor with weights
+    (``NatureCNN`` in ``"CnnPolicy"`` and ``"MultiInputPolicy"``, one of your own by
+    ``policy_kwargs``), the discriminator gets a new one of the same class.
+
+    Args:
+        policy: The policy, not changed.
+        hidden_sizes: Widths of the tanh layers.
+        network: A module of your own instead, of which a copy is used.
+        judges: A name of ``JUDGED``.
+    """
+    spaces_of = policy.observation_space, policy.action_space
+    if network is not None:
+        return ModuleDiscriminator(*spaces_of, copy.deepcopy(network), judges)
+    has_weights = any(True for _ in policy.features_extractor.parameters())
+    if not has_weights or not TransitionFeatures(*spaces_of).parts.images:
+        return TanhDiscriminator(*spaces_of, hidden_sizes, judges)
+    kind = policy.features_extractor_class
+    kind = getattr(kind, "after_normalisation", kind)
+    extractor = kind(policy.observation_space, **policy.features_extractor_kwargs)
+    return ExtractorDiscriminator(*spaces_of, extractor, hidden_sizes)
+
+
+def _call(module: nn.Module, prefix: str, weights: Vars | None, *args: Any) -> Tensor:
+    """Call a part of a discriminator, under its own weights or the ``weights`` of its names."""
+    if weights is None:
+        result: Tensor = module(*args)
+        return result
+    own = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+    return functional_call(module, own, args)

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Space
 from gymnasium.wrappers import NormalizeObservation
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
+from torch import Tensor, nn
 
 from l2l_gail.demos import Demonstrations
+from l2l_gail.demos.fit import unfamiliar
 from l2l_gail.errors import InputError
+from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
-from l2l_gail.ppo import ObservationStatistics
+from l2l_gail.gail.spaces import continuous_entries
+from l2l_gail.ppo import ObservationParts, ObservationStatistics
+from l2l_gail.ppo.observations import Observations, as_tensors, network_input
 
 __all__ = [
     "check_demonstrated",
+    "check_env",
     "check_wrappers",
+    "demonstrated_rows",
+    "demonstrated_tensors",
     "env_spec",
     "fit_statistics",
+    "observation_statistics",
     "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
@@ -39,6 +50,26 @@ def env_spec(env: VecEnv | None) -> EnvSpec | None:
     except (AttributeError, NotImplementedError):
         return None
     return spec if isinstance(spec, EnvSpec) else None
+
+
+def check_env(
+    demonstrations: Demonstrations,
+    env: VecEnv | None,
+    observation_space: Space[Any],
+    action_space: Space[Any],
+) -> None:
+    """Refuse an environment that the demonstrations are not of.
+
+    Raises:
+        InputError: See :meth:`~l2l_gail.demos.Demonstrations.check_env`.
+    """
+    spec = env_spec(env)
+    demonstrations.check_env(
+        None if spec is None else spec.id,
+        observation_space,
+        action_space,
+        None if spec is None else spec.kwargs,
+    )
 
 
 def check_demonstrated(demonstrations: Demonstrations, judges: str, warm_start_steps: int) -> None:
@@ -64,12 +95,39 @@ def read_demonstrations(source: Demonstrations | str | Path | None) -> Demonstra
     return Demonstrations.load(source) if isinstance(source, (str, Path)) else source
 
 
-def fit_statistics(demonstrations: Demonstrations, *networks: nn.Module) -> None:
+def observation_statistics(
+    demonstrations: Demonstrations, space: Space[Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and population standard deviation ``(n,)`` of all continuous entries, float64."""
+    entries = continuous_entries(demonstrations.obs, ObservationParts(space))
+    return entries.mean(axis=0, dtype=np.float64), entries.std(axis=0, dtype=np.float64)
+
+
+def fit_statistics(mean: np.ndarray, std: np.ndarray, *networks: nn.Module) -> None:
     """Give networks that normalise observations the demonstrations' statistics."""
     for network in networks:
         for module in network.modules():
             if isinstance(module, ObservationStatistics):
-                module.set(demonstrations.obs_mean, demonstrations.obs_std)
+                module.set(mean, std)
+
+
+def demonstrated_rows(
+    demonstrations: Demonstrations, discriminator: Discriminator, device: torch.device
+) -> Tensor:
+    """Return the demonstrations as the ``rows`` of a discriminator, ``(n, in_dim)``."""
+    with torch.no_grad():
+        if discriminator.judges == "state_transition":
+            now, after = demonstrations.state_pairs()
+            return discriminator.rows(
+                demonstrated_tensors(now, device), next_obs=demonstrated_tensors(after, device)
+            )
+        acts = torch.as_tensor(demonstrations.acts, device=device)
+        return discriminator.rows(demonstrated_tensors(demonstrations.obs, device), acts)
+
+
+def demonstrated_tensors(observations: Any, device: torch.device) -> Observations:
+    """Return demonstrated observations, an array or a dict of them, as a network takes them."""
+    return network_input(as_tensors(observations, device))
 
 
 def check_wrappers(env: VecEnv | None) -> None:
@@ -101,10 +159,14 @@ def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:
         )
 
 
-def warn_of_units(demonstrations: Demonstrations) -> None:
-    """Warn of observations that vary so little beside the others that they are not seen."""
-    std = demonstrations.obs_std
-    unseen = np.flatnonzero((std > 0) & (std < 1e-3 * min(float(std.max()), 1.0)))
+def warn_of_units(std: np.ndarray) -> None:
+    """Warn of observations that vary so little beside the others that they are not seen.
+
+    Args:
+        std: Standard deviations of the demonstrations' continuous entries, ``(n,)``.
+    """
+    largest = float(std.max(initial=0.0))
+    unseen = np.flatnonzero((std > 0) & (std < 1e-3 * min(largest, 1.0)))
     if len(unseen):
         warnings.warn(
             f"{len(unseen)} of {len(std)} observation entries (the first: {unseen[0]}) vary by "
@@ -114,9 +176,13 @@ def warn_of_units(demonstrations: Demonstrations) -> None:
         )
 
 
-def warn_of_observations(demonstrations: Demonstrations, observations: np.ndarray) -> None:
-    """Warn where first observations ``(N, *shape)`` are unlike any that were demonstrated."""
-    strange = demonstrations.unfamiliar(observations.reshape(len(observations), -1))
+def warn_of_observations(
+    demonstrations: Demonstrations, observations: Any, parts: ObservationParts
+) -> None:
+    """Warn where first observations, ``(N, *shape)`` or a dict, are unlike any demonstrated."""
+    strange = unfamiliar(
+        continuous_entries(demonstrations.obs, parts), continuous_entries(observations, parts)
+    )
     if strange:
         entries = "entry" if len(strange) == 1 else "entries"
         warnings.warn(

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from l2l_gail.core import L2LTrainer, Muon, UpdateRule, build_rule, rule_name
+from l2l_gail.core import Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
@@ -23,30 +23,36 @@ from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
-from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator, TanhDiscriminator
+from l2l_gail.gail.discriminator import Discriminator, make_discriminator
 from l2l_gail.gail.fit import (
     check_demonstrated,
+    check_env,
     check_wrappers,
-    env_spec,
+    demonstrated_rows,
     fit_statistics,
+    observation_statistics,
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
     warn_of_units,
 )
-from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.health import with_health
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saved_fields import check_weights
 from l2l_gail.gail.saving import archive_for_sb3, plain_fields, saved_file, write_model
-from l2l_gail.gail.updates import DiscriminatorUpdates
+from l2l_gail.gail.spaces import check_judged, check_policy, check_trainable, laid_out
+from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
+    NormalizedMultiInputPolicy,
     NormalizedPolicy,
+    ObservationParts,
     TensorEnv,
     TensorPPO,
     TensorRolloutBuffer,
+    rollout_defaults,
 )
+from l2l_gail.ppo.observations import Observations, map_tensors, network_input
 from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["GAIL"]
@@ -73,10 +79,16 @@ class GAIL(TensorPPO):
     return is bootstrapped with the value of the learned reward, never of the environment's.
     Callbacks find the learned reward in the rollout buffer at ``on_rollout_end``.
 
+    Spaces may be any that :func:`~l2l_gail.gym_env.check_spaces` lets pass; what the discriminator
+    is given of them says :mod:`l2l_gail.gail.features`.
+
     Args:
-        policy: ``"MlpPolicy"``, which normalises observations, or a policy class of your own.
+        policy: ``"MlpPolicy"`` or, for ``Dict`` observations, ``"MultiInputPolicy"``, both of which
+            normalise continuous observations; ``"CnnPolicy"`` for images; or a policy class of your
+            own. Where there are images, the discriminator looks at them through a features
+            extractor of the policy's class, with weights of its own.
         env: An environment, a vector of them, a :class:`~l2l_gail.ppo.env.TensorEnv` or its view,
-            or a registered id; flat ``Box`` spaces. A ``VecNormalize`` that normalises
+            or a registered id. A ``VecNormalize`` that normalises
             observations is refused: the discriminator compares them with the demonstrations',
             which are raw. One that normalises rewards is welcome, and changes nothing, as the
             environment's rewards are replaced.
@@ -90,13 +102,19 @@ class GAIL(TensorPPO):
         credit: How advantages are mixed from estimates that look less and further ahead, with
             learned weights; ``None`` for PPO's generalised advantage estimates as they are.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
-        **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...).
+        **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...). By
+            default a rollout is of about 2,048 transitions, however many environments there are,
+            and a minibatch of 256, as in ``train_gail.py``.
 
     Raises:
-        InputError: If environment and demonstrations do not fit, in one line.
+        InputError: If environment, policy and demonstrations do not fit, in one line.
     """
 
-    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": NormalizedPolicy}
+    policy_aliases: ClassVar[dict[str, Any]] = {
+        "MlpPolicy": NormalizedPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": NormalizedMultiInputPolicy,
+    }
     values_one_by_one: ClassVar[bool] = False  # no training of SB3's has these rewards
 
     def __init__(
@@ -115,7 +133,10 @@ class GAIL(TensorPPO):
         **ppo_kwargs: Any,
     ) -> None:
         handle_mujoco_warnings()  # of environments that nobody else watches
-        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)
+        usual = rollout_defaults(getattr(env, "num_envs", 1), ppo_kwargs.get("n_steps"))
+        # By its class: of a name SB3 says in words of its own that it does not fit.
+        policy = self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
+        super().__init__(policy, env, _init_setup_model=False, **usual | ppo_kwargs)
         self.demonstrations = read_demonstrations(demonstrations)
         self.rule: UpdateRule | None = rule
         self.rule_spec: dict[str, Any] | None = None
@@ -131,8 +152,20 @@ class GAIL(TensorPPO):
                 raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
             self._setup_model()
 
+    @staticmethod
+    def _wrap_env(
+        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
+    ) -> VecEnv:
+        """Return the environment as a ``VecEnv``, of spaces that can be learned in."""
+        check_trainable(env)
+        return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
+
     @own_defaults
     def _setup_model(self) -> None:
+        check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
+        check_judged(self.discriminator_config.judges, self.observation_space)
+        if self.demonstrations is not None:
+            self.demonstrations = laid_out(self.demonstrations, self.observation_space)
         self._check_fit()
         super()._setup_model()
         if self.warm_start_steps:
@@ -140,10 +173,13 @@ class GAIL(TensorPPO):
         self.discriminator = self._make_discriminator().to(self.device)
         if self.demonstrations is not None:
             warn_of_reward(self.demonstrations, self.discriminator_config.reward)
-            warn_of_units(self.demonstrations)
-            fit_statistics(self.demonstrations, self.policy, self.discriminator)
+            mean, std = observation_statistics(self.demonstrations, self.observation_space)
+            warn_of_units(std)
+            fit_statistics(mean, std, self.policy, self.discriminator)
         self.rule = self._make_rule().to(self.device)
-        trainer, holdout_fraction = self._make_trainer(self.rule)
+        trainer, holdout_fraction = make_trainer(
+            self.discriminator, self.discriminator_config, self.rule, self.rule_training
+        )
         self.discriminator_updates = DiscriminatorUpdates(
             self.discriminator,
             trainer,
@@ -151,20 +187,13 @@ class GAIL(TensorPPO):
             holdout_fraction,
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
-
         if self.credit is not None:
             self.credit_assignment = CreditAssignment(self.credit).to(self.device)
 
     def _make_discriminator(self) -> Discriminator:
-        assert isinstance(self.observation_space, spaces.Box)
-        assert isinstance(self.action_space, spaces.Box)
-        own, config = self.discriminator_network, self.discriminator_config
-        if own is not None:
-            return ModuleDiscriminator(
-                self.observation_space, self.action_space, copy.deepcopy(own), config.judges
-            )
-        return TanhDiscriminator(
-            self.observation_space, self.action_space, config.hidden_sizes, config.judges
+        config = self.discriminator_config
+        return make_discriminator(
+            self.policy, config.hidden_sizes, self.discriminator_network, config.judges
         )
 
     def default_rule(self) -> UpdateRule:
@@ -179,34 +208,8 @@ class GAIL(TensorPPO):
             return build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
         return self.default_rule()
 
-    def _make_trainer(self, rule: UpdateRule) -> tuple[L2LTrainer, float]:
-        """Return what applies the rule, and trains it if it has parameters; the held-out share."""
-        game = DiscriminatorGame(self.discriminator, self.discriminator_config)
-        training = self.rule_training or RuleTraining()
-        groups = rule.meta_parameter_groups(training.meta_learning_rate)
-        if not groups:
-            # A hand-designed rule has no use for held-out data, unless it is asked for.
-            holdout_fraction = training.holdout_fraction if self.rule_training else 0.0
-            return L2LTrainer(game, rule, persistent=True), holdout_fraction
-        if training.holdout_fraction == 0:
-            raise InputError("a learned rule needs a holdout_fraction above 0 to be trained on")
-        meta_optimizer = torch.optim.Adam(groups, fused=True)  # a third off its time
-        trainer = L2LTrainer(
-            game,
-            rule,
-            meta_optimizer=meta_optimizer,
-            persistent=True,
-            meta_every=training.meta_every,
-            meta_mode=training.meta_mode,
-            meta_decay=training.meta_decay,
-        )
-        return trainer, training.holdout_fraction
-
     def _check_fit(self) -> None:
         """Refuse an environment that the model or the demonstrations do not fit."""
-        for name, space in (("observation", self.observation_space), ("action", self.action_space)):
-            if not isinstance(space, spaces.Box):
-                raise InputError(f"the {name} space must be a Box, not {space}")
         if self._vec_normalize_env is not None and self._vec_normalize_env.norm_obs:
             raise InputError(
                 "the environment's VecNormalize normalises observations, but they are compared "
@@ -218,13 +221,7 @@ class GAIL(TensorPPO):
             check_demonstrated(
                 self.demonstrations, self.discriminator_config.judges, self.warm_start_steps
             )
-            spec = env_spec(self.env)
-            self.demonstrations.check_env(
-                None if spec is None else spec.id,
-                self.observation_space,
-                self.action_space,
-                None if spec is None else spec.kwargs,
-            )
+            check_env(self.demonstrations, self.env, self.observation_space, self.action_space)
 
     def _setup_learn(
         self,
@@ -250,25 +247,15 @@ class GAIL(TensorPPO):
             total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
         )
         if resets:
-            assert isinstance(self._last_obs, np.ndarray)
-            warn_of_observations(self.demonstrations, self._last_obs)
+            warn_of_observations(
+                self.demonstrations, self._last_obs, ObservationParts(self.observation_space)
+            )
         return prepared
 
     def expert_inputs(self) -> Tensor:
-        """Return the demonstrations as discriminator inputs ``(n, in_dim)``."""
-        demonstrations = self.demonstrations
-        assert demonstrations is not None
-        arrays = {"obs": demonstrations.obs, "acts": demonstrations.acts}
-        if self.discriminator.judges == "state_transition":
-            arrays["obs"], arrays["next_obs"] = demonstrations.state_pairs()
-            del arrays["acts"]
-        with torch.no_grad():
-            return self.discriminator.inputs(
-                **{
-                    name: torch.as_tensor(array, dtype=torch.float32, device=self.device)
-                    for name, array in arrays.items()
-                }
-            )
+        """Return the demonstrations as the discriminator's ``rows``, ``(n, in_dim)``."""
+        assert self.demonstrations is not None
+        return demonstrated_rows(self.demonstrations, self.discriminator, self.device)
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
@@ -299,14 +286,12 @@ class GAIL(TensorPPO):
         """
         if self.discriminator.judges != "state_action":
             return torch.zeros_like(buffer.values)
-        assert isinstance(buffer.observations, Tensor)
         assert self.credit_assignment is not None
-        obs = buffer.by_env(buffer.observations)
         surprise = action_surprise(
             self.policy,
-            obs,
-            self._rewards(obs, buffer.by_env(buffer.actions)),
-            lambda actions: self._rewards(obs, actions),
+            network_input(map_tensors(buffer.by_env, buffer.observations)),
+            buffer.by_env(buffer.actions),
+            self._rewards,
             self.credit_assignment.settings.action_samples,
         )
         return surprise.view(buffer.rewards.shape[::-1]).T
@@ -326,28 +311,27 @@ class GAIL(TensorPPO):
             self.logger.record("train/learning_rate", self.policy.optimizer.param_groups[0]["lr"])
 
     @torch.no_grad()
-    def _rewards(self, obs: Tensor, acts: Tensor) -> Tensor:
+    def _rewards(self, obs: Observations, acts: Tensor) -> Tensor:
         """Return the learned rewards ``(n,)`` of actions as the policy drew them."""
-        inputs = self._inputs(obs.flatten(1).float(), acts.flatten(1).float())
-        logits = self.discriminator.logits_expert_is_high(inputs)
+        logits = self.discriminator.logits_of_rows(self._rows(obs, acts))
         return reward_of_logits(logits, self.discriminator_config.reward)
 
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
-        assert isinstance(buffer.observations, Tensor)
-        assert isinstance(buffer.final_obs, Tensor)
-        obs, acts, next_obs = (
-            buffer.by_env(steps).flatten(1).float()
-            for steps in (buffer.observations, buffer.actions, buffer.final_obs)
+        """Return the rollout as rows of the discriminator ``(N * T, in_dim)``, env by env."""
+        obs, next_obs = (
+            network_input(map_tensors(buffer.by_env, steps))
+            for steps in (buffer.observations, buffer.final_obs)
         )
-        return self._inputs(obs, acts, next_obs)
+        return self._rows(obs, buffer.by_env(buffer.actions), next_obs)
 
     @torch.no_grad()
-    def _inputs(self, obs: Tensor, acts: Tensor, next_obs: Tensor | None = None) -> Tensor:
-        """Return the discriminator's inputs ``(n, in_dim)`` of actions as the policy drew them."""
+    def _rows(
+        self, obs: Observations, acts: Tensor, next_obs: Observations | None = None
+    ) -> Tensor:
+        """Return the discriminator's rows ``(n, in_dim)`` of actions as the policy drew them."""
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
             acts = environment_actions(self.policy)(acts)
-        return self.discriminator.inputs(obs, acts, next_obs)
+        return self.discriminator.rows(obs, acts, next_obs)
 
     @own_defaults
     def learn(

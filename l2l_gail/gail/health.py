@@ -70,8 +70,9 @@ class HealthCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         buffer = getattr(self.model, "rollout_buffer", None)
         observations = getattr(buffer, "observations", None)
-        if isinstance(observations, Tensor) and not bool(observations.isfinite().all()):
-            raise self._failure("observation of the environment", "environment")
+        for part in observations.values() if isinstance(observations, dict) else (observations,):
+            if isinstance(part, Tensor) and not bool(part.isfinite().all()):
+                raise self._failure("observation of the environment", "environment")
         self._check_discriminator()
         self._check_updates()
         rewards = getattr(buffer, "rewards", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +18,11 @@ from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import saved_file
+from l2l_gail.gail.spaces import policy_for
+from l2l_gail.gym_env import make_env
+from l2l_gail.observations import map_arrays
 from l2l_gail.ppo import TensorEnv
+from l2l_gail.ppo.observations import as_tensors, network_input
 from l2l_gail.saved_models import read_model_parts
 
 __all__ = ["LearnedReward", "RewardTraining"]
@@ -78,7 +81,9 @@ class LearnedReward:
         Raises:
             InputError: If environment and demonstrations do not fit.
         """
-        model = GAIL("MlpPolicy", env, demonstrations, **gail_kwargs)
+        made: Any = make_env(env) if isinstance(env, str) else env
+        spaces_of = getattr(made, "single_observation_space", None) or made.observation_space
+        model = GAIL(policy_for(spaces_of), made, demonstrations, **gail_kwargs)
         model.env = None  # its policy is to act nowhere
         return cls(model)
 
@@ -128,7 +133,7 @@ class LearnedReward:
         """Return the rewards of transitions, ``(B,)``.
 
         Args:
-            obs: Raw observations, ``(B, *obs_shape)``, arrays or tensors.
+            obs: Raw observations, ``(B, *obs_shape)``, arrays or tensors, or a dict of such.
             acts: Actions in the environment's own unit, ``(B, *act_shape)``; clipped here.
             next_obs: Observations after the actions, before any reset; needed by a shaped reward
                 and by a discriminator that judges them.
@@ -137,23 +142,24 @@ class LearnedReward:
         Raises:
             InputError: ``next_obs`` or ``terminated`` is needed and missing.
         """
-        states, actions = self._rows(obs), self._rows(acts)
-        after = None if next_obs is None else self._rows(next_obs)
-        if after is None and self._looks_ahead:
+        states, actions = self._tensors(obs), self._tensors(acts)
+        reached = None if next_obs is None else self._tensors(next_obs)
+        if reached is None and self._looks_ahead:
             raise InputError("this reward is of whole transitions: give it next_obs")
         discriminator = self.model.discriminator
         if not isinstance(discriminator, AIRLDiscriminator):
-            logits = discriminator(states, actions, after)
+            logits = discriminator.logits_of_rows(discriminator.rows(states, actions, reached))
             rewards = reward_of_logits(logits, self.model.discriminator_config.reward)
         elif not self.shaped:
             rewards = discriminator.reward(states, actions)
         else:
             if terminated is None:
                 raise InputError("a shaped reward needs to know what has terminated")
-            assert after is not None
-            ends = self._rows(terminated)[:, 0]
+            assert reached is not None
+            ends = torch.as_tensor(terminated, dtype=torch.float32, device=self.model.device)
+            ends = ends.reshape(len(ends))
             inputs = discriminator.transition_inputs(
-                states, actions, after, ends, torch.zeros_like(ends)
+                states, actions, reached, ends, torch.zeros_like(ends)
             )
             rewards = discriminator.shaped_reward(inputs)
         return rewards.cpu().numpy()
@@ -189,16 +195,15 @@ class LearnedReward:
             self._expert_inputs = self.model.expert_inputs()
         if next_obs is None and self._looks_ahead:
             raise InputError("this reward is of whole transitions: give it next_obs")
-        after = None if next_obs is None else self._rows(next_obs)
+        reached = None if next_obs is None else self._tensors(next_obs)
         with torch.no_grad():
-            inputs = self.model.discriminator.inputs(self._rows(obs), self._rows(acts), after)
-        _, self.log = self.model.discriminator_updates.update(self._expert_inputs, inputs)
+            rows = self.model.discriminator.rows(self._tensors(obs), self._tensors(acts), reached)
+        _, self.log = self.model.discriminator_updates.update(self._expert_inputs, rows)
         return self.log
 
-    def _rows(self, array: Any) -> Tensor:
-        """Return one flat row for each transition."""
-        rows = torch.as_tensor(array, dtype=torch.float32, device=self.model.device)
-        return rows.reshape(len(rows), -1)
+    def _tensors(self, arrays: Any) -> Any:
+        """Return arrays as networks take them: float32, or whole numbers."""
+        return network_input(as_tensors(arrays, self.model.device))
 
 
 class RewardTraining:
@@ -225,23 +230,27 @@ class RewardTraining:
         self.reward = reward
         self.update_every = update_every
         self.window = window or update_every
-        self._steps: deque[tuple[np.ndarray, np.ndarray, np.ndarray]] = deque()
+        self._steps: deque[tuple[Any, np.ndarray, Any]] = deque()
         self._new = 0
 
-    def add(self, obs: np.ndarray, acts: np.ndarray, next_obs: np.ndarray) -> None:
+    def add(self, obs: Any, acts: np.ndarray, next_obs: Any) -> None:
         """Take one step of ``N`` environments, ``(N, *shape)`` each, and update if it is time."""
         if not self.update_every:
             return
-        self._steps.append((np.array(obs), np.array(acts), np.array(next_obs)))
-        while len(self._steps) > max(1, -(-self.window // len(obs))):
+        copies = (map_arrays(np.array, obs), np.array(acts), map_arrays(np.array, next_obs))
+        self._steps.append(copies)
+        while len(self._steps) > max(1, -(-self.window // len(acts))):
             self._steps.popleft()
-        self._new += len(obs)
+        self._new += len(acts)
         if self._new >= self.update_every:
             self._new = 0
-            self.reward.update(*map(_by_env, zip(*self._steps, strict=True)))
+            obs, actions, after = zip(*self._steps, strict=True)
+            self.reward.update(
+                map_arrays(_by_env, *obs), _by_env(*actions), map_arrays(_by_env, *after)
+            )
 
 
-def _by_env(steps: Sequence[np.ndarray]) -> np.ndarray:
+def _by_env(*steps: np.ndarray) -> np.ndarray:
     """Stack ``T`` steps ``(N, ...)`` to ``(N * T, ...)``, one environment after the other."""
     stacked = np.stack(steps, axis=1)
     return stacked.reshape(-1, *stacked.shape[2:])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gymnasium import spaces
-
 from l2l_gail.demos import Demonstrations
 from l2l_gail.evaluation import Evaluation, Predict, random_policy
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
@@ -33,7 +31,6 @@ def measure_references(
     seed = model.seed or 0
     expert, random = (None, None) if altered else (demos.expert_return, demos.random_return)
     if random is None:
-        assert isinstance(model.action_space, spaces.Box)
         random = evaluate(random_policy(model.action_space, seed)).mean_return
     if expert is None and demos.rews is not None:
         expert = float(demos.returns.mean())

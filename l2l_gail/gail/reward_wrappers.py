@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -14,6 +15,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail.learned_reward import LearnedReward, RewardTraining
+from l2l_gail.observations import map_arrays
 
 __all__ = ["LearnedRewardWrapper", "RelabellingReplayBuffer", "VecLearnedReward"]
 
@@ -28,7 +30,7 @@ class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     their own take :class:`VecLearnedReward`, which has the reward in one place.
 
     Args:
-        env: Flat ``Box`` spaces, as the reward's.
+        env: Of the reward's spaces.
         reward: What it pays.
         update_every: Steps between two updates of the reward on the steps taken here; 0, the
             default, leaves it as it is.
@@ -58,16 +60,18 @@ class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         obs, info = self.env.reset(seed=seed, options=options)
-        self._obs = np.array(obs)
+        self._obs = map_arrays(np.array, obs)
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take an action, and be paid by the learned reward."""
         obs, own, terminated, truncated, info = self.env.step(action)
-        before, acts = self._obs[None], np.asarray(action)[None]
-        self._obs = np.array(obs)  # the environment may write its next one into the same array
-        (reward,) = self.reward(before, acts, self._obs[None], np.array([terminated]))
-        self._training.add(before, acts, self._obs[None])
+        before, reached = (map_arrays(_as_batch, each) for each in (self._obs, obs))
+        acts = np.asarray(action)[None]
+        (reward,) = self.reward(before, acts, reached, np.array([terminated]))
+        self._training.add(before, acts, reached)
+        # The environment may write its next one into the same array.
+        self._obs = map_arrays(np.array, obs)
         return obs, float(reward), terminated, truncated, {**info, ENV_REWARD: float(own)}
 
 
@@ -82,7 +86,8 @@ class VecLearnedReward(VecEnvWrapper):
     measuring the true return.
 
     Args:
-        venv: Environments of flat ``Box`` spaces, as the reward's; not one that normalises them.
+        venv: Environments of the reward's spaces; not one that normalises observations. Images have
+            their channels first here, as ``VecTransposeImage`` puts them.
         reward: What it pays.
         update_every: Transitions between two updates of the reward on those taken here; 0 leaves it
             as it is.
@@ -118,8 +123,9 @@ class VecLearnedReward(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         """Begin episodes everywhere."""
-        self._obs = np.array(self.venv.reset())
-        return self._obs.copy()
+        self._obs = map_arrays(np.array, self.venv.reset())
+        copied: VecEnvObs = map_arrays(np.copy, self._obs)
+        return copied
 
     def step_async(self, actions: np.ndarray) -> None:
         """Send actions ``(N, *act_shape)``."""
@@ -129,15 +135,15 @@ class VecLearnedReward(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """Return the step, paid by the learned reward, ``(N,)`` float32."""
         obs, own, dones, infos = self.venv.step_wait()
-        assert isinstance(obs, np.ndarray)
-        reached, terminated = obs.copy(), np.array(dones, dtype=bool)
+        reached, terminated = map_arrays(np.array, obs), np.array(dones, dtype=bool)
         for i in np.flatnonzero(dones):
-            reached[i] = infos[i].get("terminal_observation", obs[i])
+            if "terminal_observation" in infos[i]:
+                map_arrays(partial(_put, int(i)), reached, infos[i]["terminal_observation"])
             terminated[i] = not infos[i].get("TimeLimit.truncated", False)
         rewards = self.reward(self._obs, self._actions, reached, terminated)
         infos = [{**info, ENV_REWARD: float(r)} for info, r in zip(infos, own, strict=True)]
         self._training.add(self._obs, self._actions, reached)
-        self._obs = obs.copy()
+        self._obs = map_arrays(np.array, obs)
         return obs, rewards, dones, infos
 
 
@@ -155,8 +161,8 @@ class RelabellingReplayBuffer(ReplayBuffer):
 
     Args:
         buffer_size: As in ``ReplayBuffer``.
-        observation_space: A flat ``Box``.
-        action_space: A ``Box``.
+        observation_space: Anything but a ``Dict``.
+        action_space: Any.
         *args: As in ``ReplayBuffer``.
         reward: Pays for the samples.
         **kwargs: As in ``ReplayBuffer``.
@@ -173,6 +179,11 @@ class RelabellingReplayBuffer(ReplayBuffer):
         reward: LearnedReward,
         **kwargs: Any,
     ) -> None:
+        if isinstance(observation_space, spaces.Dict):
+            raise InputError(
+                "the replay buffer of the learned reward takes no dicts of observations: flatten "
+                "them (gymnasium.wrappers.FlattenObservation)"
+            )
         super().__init__(buffer_size, observation_space, action_space, *args, **kwargs)
         self.reward = reward
 
@@ -196,7 +207,8 @@ class RelabellingReplayBuffer(ReplayBuffer):
 
     def _applied(self, actions: Any) -> Any:
         """Return actions in the environment's unit: SB3's algorithms store them in [-1, 1]."""
-        assert isinstance(self.action_space, spaces.Box)
+        if not isinstance(self.action_space, spaces.Box):
+            return actions
         low, high = self.to_torch(self.action_space.low), self.to_torch(self.action_space.high)
         return low + 0.5 * (actions + 1.0) * (high - low)
 
@@ -208,10 +220,23 @@ def _check_spaces(reward: LearnedReward, *found: spaces.Space[Any]) -> None:
     """Refuse an environment of other spaces than those that the reward was made for."""
     own = (reward.model.observation_space, reward.model.action_space)
     for name, mine, other in zip(("observation", "action"), own, found, strict=True):
-        if not isinstance(other, spaces.Box):
-            raise InputError(f"the {name} space must be a Box to be wrapped, not {other}")
-        if mine.shape != other.shape:
+        if type(mine) is not type(other):
             raise InputError(
-                f"the reward is of {name}s of shape {mine.shape}, the environment has "
-                f"{other.shape}: give a reward for this environment"
+                f"the {name} space must be a {type(mine).__name__} to be wrapped, not {other}: "
+                "give a reward for this environment"
             )
+        of_box = isinstance(mine, spaces.Box)
+        if mine.shape != other.shape if of_box else mine != other:
+            mine_is, other_is = (each.shape if of_box else each for each in (mine, other))
+            raise InputError(
+                f"the reward is of {name}s of {'shape ' if of_box else ''}{mine_is}, the "
+                f"environment has {other_is}: give a reward for this environment"
+            )
+
+
+def _as_batch(one: Any) -> np.ndarray:
+    return np.asarray(one)[None]
+
+
+def _put(row: int, array: np.ndarray, value: Any) -> None:
+    array[row] = value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, flatdim
 from torch import Tensor
 
 from l2l_gail.core import build_rule
@@ -87,6 +88,9 @@ def _check_widths(
         widths = list(_numbers(asked))
         if max(widths, default=0) > largest or len(widths) > len(tensors):
             raise InputError(f"{path}: its settings ask for layers that are not in it; {_WAY_OUT}")
+    for name in ("observation_space", "action_space"):
+        if name not in given and _classes(saved.fields.get(name)) > largest:
+            raise InputError(f"{path}: its {name} has classes that are not in it; {_WAY_OUT}")
     spec = saved.fields.get("rule_spec")
     if spec is None or "rule" in given:
         return
@@ -99,6 +103,15 @@ def _check_widths(
     size = sum(parameter.numel() for parameter in rule.parameters())
     if size > sum(tensor.numel() for tensor in tensors):
         raise InputError(f"{path}: its rule is larger than all that is in it; {_WAY_OUT}")
+
+
+def _classes(space: Any) -> int:
+    """How many classes a space has, each an entry of some layer."""
+    if isinstance(space, Dict):
+        return sum(map(_classes, space.spaces.values()))
+    if isinstance(space, (Discrete, MultiDiscrete, MultiBinary)):
+        return int(flatdim(space))
+    return 0
 
 
 def _numbers(value: Any, depth: int = 4) -> Iterator[int]:

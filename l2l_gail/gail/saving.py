@@ -25,7 +25,13 @@ from l2l_gail.files import atomic_write, open_archive, open_regular, seal
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.saved_fields import check_saved
-from l2l_gail.ppo import NormalizedPolicy, NormalizeObservations, TensorRolloutBuffer
+from l2l_gail.ppo import (
+    NormalizeDict,
+    NormalizedMultiInputPolicy,
+    NormalizedPolicy,
+    NormalizeObservations,
+    TensorRolloutBuffer,
+)
 from l2l_gail.saved_models import SavedModel, read_model, with_own_tensors
 
 __all__ = ["archive_for_sb3", "plain_attributes", "plain_fields", "saved_file", "write_model"]
@@ -67,6 +73,7 @@ _KNOWN: dict[tuple[str, str], type] = {
             *(DictRolloutBuffer, RolloutBuffer, TensorRolloutBuffer),
             *(NormalizedPolicy, NormalizeObservations, RuleTraining),
             LearnedCredit,
+            *(NormalizedMultiInputPolicy, NormalizeDict),
         )
     },
     ("l2l_gail.gail.config", "DiscriminatorConfig"): _SavedDiscriminator,

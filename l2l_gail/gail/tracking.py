@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import time
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from l2l_gail.core import L2LTrainer, Muon, Vars
 from l2l_gail.errors import InputError
 from l2l_gail.gail.batch import TransitionBatch
+from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.gail.updates import DiscriminatorUpdates
@@ -21,6 +23,8 @@ __all__ = ["TrackingCallback"]
 
 _UPDATES = 200
 _LR, _HALF_LIFE = 1e-2, 40.0
+_LARGEST = 2**25
+"""Entries of network inputs for which losses are measured."""
 """Of the solver: it ends where the rate has fallen to a thirtieth, and the noise with it."""
 
 
@@ -81,7 +85,7 @@ class TrackingCallback(BaseCallback):
     def _measure(
         self, model: GAIL, expert: Tensor, policy: Tensor, before: Vars
     ) -> dict[str, float]:
-        """Return the traces from network inputs ``(T, in_dim)`` and ``(n, in_dim)``."""
+        """Return the traces from the discriminator's rows ``(T, in_dim)`` and ``(n, in_dim)``."""
         seed = (model.seed or 0) + self.num_timesteps  # the same again in a resumed run
         after, discriminator = model.discriminator.weights(), copy.deepcopy(model.discriminator)
         config = dataclasses.replace(model.discriminator_config, updates_per_rollout=_UPDATES)
@@ -90,10 +94,10 @@ class TrackingCallback(BaseCallback):
         logits, _ = DiscriminatorUpdates(discriminator, solver, config, 0.0, seed).update(
             expert, policy
         )
-        whole = _whole(expert, policy, seed)
+        whole = _whole(discriminator, expert, policy, seed)
         losses = {"loss": before, "loss_after": after, "limit": discriminator.weights()}
         traces = {name: game.follower_loss(weights, whole) for name, weights in losses.items()}
-        reached = discriminator.logits_expert_is_high(policy, after)
+        reached = discriminator.logits_of_rows(policy, after)
         traces["distance"] = (reached - logits).square().mean().sqrt()
         return dict(zip(traces, torch.stack(list(traces.values())).tolist(), strict=True))
 
@@ -102,9 +106,16 @@ class TrackingCallback(BaseCallback):
         return self.model
 
 
-def _whole(expert: Tensor, policy: Tensor, seed: int) -> TransitionBatch:
-    """Return the whole rollout beside as many expert transitions, drawn with replacement."""
+def _whole(
+    discriminator: Discriminator, expert: Tensor, policy: Tensor, seed: int
+) -> TransitionBatch:
+    """Return the whole rollout beside as many expert transitions, drawn with replacement.
+
+    Of a rollout of images every so many-th transition, as many as fit the memory.
+    """
+    policy = policy[:: max(1, math.ceil(policy.numel() / _LARGEST))]
     stream = torch.Generator().manual_seed(seed)
     rows = expert[torch.randint(len(expert), (len(policy),), generator=stream)]
+    rows, policy = discriminator.inputs_of_rows(rows), discriminator.inputs_of_rows(policy)
     share = torch.rand(len(policy), 1, generator=stream).to(policy.device)
     return TransitionBatch(rows, policy, torch.lerp(policy, rows, share))

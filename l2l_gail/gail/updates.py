@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l2l_gail.core import L2LTrainer, Vars
+from l2l_gail.core import L2LTrainer, UpdateRule, Vars
+from l2l_gail.errors import InputError
 from l2l_gail.gail.batch import TransitionBatch
-from l2l_gail.gail.config import DiscriminatorConfig
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator
-from l2l_gail.gail.game import bernoulli_entropy
+from l2l_gail.gail.game import DiscriminatorGame, bernoulli_entropy
 from l2l_gail.gail.rule_traces import TracedStep, rule_traces, step_size
 
-__all__ = ["DiscriminatorUpdates"]
+__all__ = ["DiscriminatorUpdates", "make_trainer"]
 
 _TRACED_EVERY = 4
 """Rollouts between two comparisons of a learned rule with its base, which cost a gradient."""
@@ -24,6 +25,39 @@ _COUNTED = {
     "rule_resets": "rule/resets",
 }
 """The tags of what was not taken."""
+
+
+def make_trainer(
+    discriminator: Discriminator,
+    config: DiscriminatorConfig,
+    rule: UpdateRule,
+    rule_training: RuleTraining | None,
+) -> tuple[L2LTrainer, float]:
+    """Return what applies a rule, and trains it if it has parameters; and the held-out share.
+
+    Raises:
+        InputError: The rule has parameters, and no data to be trained on.
+    """
+    game = DiscriminatorGame(discriminator, config)
+    training = rule_training or RuleTraining()
+    groups = rule.meta_parameter_groups(training.meta_learning_rate)
+    if not groups:
+        # A hand-designed rule has no use for held-out data, unless it is asked for.
+        holdout_fraction = training.holdout_fraction if rule_training else 0.0
+        return L2LTrainer(game, rule, persistent=True), holdout_fraction
+    if training.holdout_fraction == 0:
+        raise InputError("a learned rule needs a holdout_fraction above 0 to be trained on")
+    meta_optimizer = torch.optim.Adam(groups, fused=True)  # a third off its time
+    trainer = L2LTrainer(
+        game,
+        rule,
+        meta_optimizer=meta_optimizer,
+        persistent=True,
+        meta_every=training.meta_every,
+        meta_mode=training.meta_mode,
+        meta_decay=training.meta_decay,
+    )
+    return trainer, training.holdout_fraction
 
 
 class DiscriminatorUpdates:
@@ -63,9 +97,10 @@ class DiscriminatorUpdates:
         """Update the discriminator on one rollout.
 
         Args:
-            expert_inputs: Network inputs of the demonstrations, shape ``(T, in_dim)``.
-            policy_inputs: Network inputs of the rollout, shape ``(n, in_dim)``, the steps of one
-                environment next to each other.
+            expert_inputs: The demonstrations' transitions as the discriminator's ``rows``, shape
+                ``(T, in_dim)``.
+            policy_inputs: Those of the rollout, shape ``(n, in_dim)``, the steps of one environment
+                next to each other.
 
         Returns:
             The moved discriminator's logits of the rollout, shape ``(n,)``, and what there is to
@@ -90,7 +125,7 @@ class DiscriminatorUpdates:
             stats |= rule_traces(trainer, traced, stats["meta_loss"])
         self.discriminator.adopt(self._follower)
         with torch.no_grad():
-            on_policy = self.discriminator.logits_expert_is_high(policy_inputs)
+            on_policy = self.discriminator.logits_of_rows(policy_inputs)
             return on_policy, self._log(stats, on_policy, batch)
 
     @property
@@ -117,8 +152,9 @@ class DiscriminatorUpdates:
     ) -> TransitionBatch:
         """Draw ``batch_size`` transitions of either side, with replacement."""
         size = self.config.batch_size
-        expert = expert_inputs[_draw(len(expert_inputs), size, stream)]
-        policy = policy_inputs[_draw(len(policy_inputs), size, stream)]
+        inputs_of_rows = self.discriminator.inputs_of_rows
+        expert = inputs_of_rows(expert_inputs[_draw(len(expert_inputs), size, stream)])
+        policy = inputs_of_rows(policy_inputs[_draw(len(policy_inputs), size, stream)])
         share = torch.rand(size, 1, generator=stream).to(policy.device)
         return TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
 

@@ -2,16 +2,26 @@
 
 from l2l_gail.ppo.algorithm import TensorPPO
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.config import PPOConfig
+from l2l_gail.ppo.config import PPOConfig, rollout_defaults
 from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.from_vec_env import FromVecEnv, as_tensor_env, tensor_env_of
-from l2l_gail.ppo.policy import NormalizedPolicy, NormalizeObservations, ObservationStatistics
+from l2l_gail.ppo.parts import ObservationParts
+from l2l_gail.ppo.policy import (
+    NormalizeDict,
+    NormalizedMultiInputPolicy,
+    NormalizedPolicy,
+    NormalizeObservations,
+    ObservationStatistics,
+)
 from l2l_gail.ppo.sb3_view import SB3VecEnv
 
 __all__ = [
     "FromVecEnv",
+    "NormalizeDict",
     "NormalizeObservations",
+    "NormalizedMultiInputPolicy",
     "NormalizedPolicy",
+    "ObservationParts",
     "ObservationStatistics",
     "PPOConfig",
     "SB3VecEnv",
@@ -19,5 +29,6 @@ __all__ = [
     "TensorPPO",
     "TensorRolloutBuffer",
     "as_tensor_env",
+    "rollout_defaults",
     "tensor_env_of",
 ]

@@ -8,7 +8,9 @@ from typing import Any
 
 from l2l_gail.errors import InputError
 
-__all__ = ["PPOConfig"]
+__all__ = ["PPOConfig", "rollout_defaults"]
+
+_ENVS = 64
 
 
 @dataclass(frozen=True)
@@ -109,3 +111,28 @@ class PPOConfig:
                 "optimizer_kwargs": {"fused": True, "eps": self.adam_eps},
             },
         }
+
+
+def rollout_defaults(n_envs: int, n_steps: int | None = None) -> dict[str, int]:
+    """Return the size of rollouts and minibatches where nothing else is asked for.
+
+    A rollout is of about as many transitions as the defaults of :class:`PPOConfig` make it with 64
+    environments, 2,048 in eight minibatches, however many environments there are;
+    stable-baselines3's 2,048 steps of *each* environment would be 131,072 transitions there.
+
+    Args:
+        n_envs: Number of environments.
+        n_steps: Steps of each in a rollout, if they are given.
+
+    Returns:
+        ``n_steps`` and ``batch_size``, arguments of stable-baselines3's ``PPO``.
+    """
+    usual = PPOConfig()
+    if n_steps is not None:
+        return {"n_steps": n_steps, "batch_size": min(usual.batch_size, n_envs * n_steps)}
+    transitions = _ENVS * usual.n_steps
+    minibatches = transitions // usual.batch_size
+    n_steps = transitions // n_envs // minibatches * minibatches  # equal minibatches
+    if n_steps:
+        return {"n_steps": n_steps, "batch_size": n_envs * n_steps // minibatches}
+    return {"n_steps": max(1, transitions // n_envs), "batch_size": n_envs}

@@ -61,7 +61,8 @@ class PolicyForward:
         Returns:
             The loss, detached.
         """
-        values, log_probs, entropy = self.policy.evaluate_actions(batch.prepared, batch.actions)
+        actions = batch.actions.flatten(1) if batch.actions.dim() > 2 else batch.actions
+        values, log_probs, entropy = self.policy.evaluate_actions(batch.prepared, actions)
         terms = loss.terms(batch, values.flatten(), log_probs, entropy)
         for parameter in self._parameters:
             parameter.grad = None

@@ -9,11 +9,23 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import ArrayLike
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+)
 from torch import Tensor, nn
 
-__all__ = ["NormalizeObservations", "NormalizedPolicy", "ObservationStatistics"]
+from l2l_gail.ppo.parts import ObservationParts
+
+__all__ = [
+    "NormalizeDict",
+    "NormalizeObservations",
+    "NormalizedMultiInputPolicy",
+    "NormalizedPolicy",
+    "ObservationStatistics",
+]
 
 _STD_FLOOR = 1e-3
 _CLIP = 10.0
@@ -43,6 +55,8 @@ class ObservationStatistics(nn.Module):
         The scale is ``1 / (std + 1e-3)``, so that an entry that hardly varies is not blown up.
         Where even the largest ``std`` is below 1, the 1e-3 is that much smaller.
         """
+        if not len(self.mean):
+            return
         self.mean.copy_(torch.as_tensor(np.asarray(mean), dtype=torch.float32))
         std = torch.as_tensor(np.asarray(std), dtype=torch.float32)
         unit = float(std.max())
@@ -57,7 +71,7 @@ class NormalizeObservations(BaseFeaturesExtractor):
     """An SB3 features extractor that normalises, so that ``predict`` takes raw observations.
 
     Args:
-        observation_space: A flat ``Box``.
+        observation_space: A ``Box``.
     """
 
     def __init__(self, observation_space: gymnasium.Space) -> None:
@@ -71,14 +85,58 @@ class NormalizeObservations(BaseFeaturesExtractor):
         return self.statistics(observations.flatten(1))
 
 
+class NormalizeDict(CombinedExtractor):
+    """SB3's extractor of a ``Dict``, behind a normalisation of its continuous parts.
+
+    Args:
+        observation_space: A ``Dict``.
+        **kwargs: As in ``CombinedExtractor``.
+    """
+
+    after_normalisation = CombinedExtractor
+    """What extracts the same features from parts that are normalised already."""
+
+    def __init__(self, observation_space: spaces.Dict, **kwargs: Any) -> None:
+        super().__init__(observation_space, **kwargs)
+        self.parts = ObservationParts(observation_space)
+        self.statistics = ObservationStatistics(self.parts.continuous_width)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Return features ``(B, features_dim)`` of a dict of tensors ``(B, *shape)``."""
+        keys = self.parts.continuous
+        if keys:
+            normal = self.statistics(self.parts.flat_continuous(observations))
+            pieces = normal.split([self.parts.widths[key] for key in keys], dim=1)
+            observations = {**observations, **dict(zip(keys, pieces, strict=True))}
+        return super().forward(observations)
+
+
 class NormalizedPolicy(ActorCriticPolicy):
     """SB3's actor-critic policy, whose features extractor normalises unless it is given another.
 
+    What is not continuous needs no statistics: classes are one-hot, pixels from 0 to 1.
+
     Args:
+        observation_space: As in ``ActorCriticPolicy``.
         *args: As in ``ActorCriticPolicy``.
         **kwargs: As in ``ActorCriticPolicy``.
     """
 
+    def __init__(self, observation_space: gymnasium.Space, *args: Any, **kwargs: Any) -> None:
+        continuous = ObservationParts(observation_space).continuous == [""]
+        extractor = NormalizeObservations if continuous else FlattenExtractor
+        kwargs.setdefault("features_extractor_class", extractor)
+        super().__init__(observation_space, *args, **kwargs)
+
+
+class NormalizedMultiInputPolicy(MultiInputActorCriticPolicy):
+    """SB3's policy for ``Dict`` observations, whose features extractor normalises likewise.
+
+    Args:
+        *args: As in ``MultiInputActorCriticPolicy``.
+        **kwargs: As in ``MultiInputActorCriticPolicy``.
+    """
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("features_extractor_class", NormalizeObservations)
+        kwargs.setdefault("features_extractor_class", NormalizeDict)
         super().__init__(*args, **kwargs)

@@ -76,13 +76,13 @@ def test_the_policys_next_states_are_those_that_its_actions_reached(
 ) -> None:
     model = make_gail()
     seen = []
-    own = model.discriminator.inputs
+    own = model.discriminator.rows
 
     def spy(obs: Tensor, acts: Tensor | None = None, next_obs: Tensor | None = None) -> Tensor:
         seen.append((obs, acts, next_obs))
         return own(obs, acts, next_obs)
 
-    monkeypatch.setattr(model.discriminator, "inputs", spy)
+    monkeypatch.setattr(model.discriminator, "rows", spy)
     model.learn(32)
     (expert_obs, no_acts, expert_after), (obs, acts, after) = seen
     assert no_acts is None

@@ -90,6 +90,34 @@ class Bomb:
         return os.mkdir, (str(self.trace),)
 
 
+def forged(space: gymnasium.Space, **state: Any) -> gymnasium.Space:
+    space.__dict__.update(state)
+    return space
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gymnasium.spaces.Box(0, 255, (3, 4, 2), np.uint8),
+        gymnasium.spaces.Discrete(3, start=2),
+        gymnasium.spaces.MultiDiscrete([2, 5]),
+        gymnasium.spaces.MultiBinary(4),
+        gymnasium.spaces.MultiBinary([2, 3]),
+        gymnasium.spaces.Dict(
+            {"b": gymnasium.spaces.Discrete(2), "a": gymnasium.spaces.Box(-1, 1, (2,))}
+        ),
+    ],
+    ids=str,
+)
+def test_spaces_are_rebuilt(space: gymnasium.Space, tmp_path: Path) -> None:
+    _, path = save_model(tmp_path, PPO)
+    space.seed(0)  # a space that was sampled from carries its generator
+    found = read_model(with_field(path, space)).fields["extra"]
+    assert found == space
+    if isinstance(space, gymnasium.spaces.Dict):
+        assert list(found.spaces) == list(space.spaces)
+
+
 def test_what_is_no_data_is_named_and_not_run(tmp_path: Path) -> None:
     _, path = save_model(tmp_path, PPO)
     bad = object.__new__(Settings)
@@ -99,7 +127,11 @@ def test_what_is_no_data_is_named_and_not_run(tmp_path: Path) -> None:
         (lambda progress: progress, "wants to run cloudpickle"),
         (bad, "damaged .ValueError"),
         (np.array([object()]), "only unpickling|more than plain|wants to run"),
-        (gymnasium.spaces.Discrete(3), "wants to run gymnasium.spaces.discrete"),
+        (gymnasium.spaces.Text(3), "wants to run gymnasium.spaces.text"),
+        (forged(gymnasium.spaces.Discrete(3), n=2**40), "without a number of classes"),
+        (forged(gymnasium.spaces.MultiDiscrete([2]), nvec=[2]), "without numbers of classes"),
+        (forged(gymnasium.spaces.MultiBinary(2), n=-1), "without a number of classes"),
+        (forged(gymnasium.spaces.Dict(), spaces={"a": 1}), "something else than spaces"),
     ):
         found = read_model(with_field(path, value), KNOWN)
         assert "extra" not in found.fields

@@ -48,13 +48,14 @@ def test_the_copy_is_solved_and_the_discriminator_is_on_its_way_there() -> None:
     assert traces["distance"] > 0
 
     # The optimum by torch's Adam, on batches drawn afresh until it moves no more.
-    game, whole = model.discriminator_updates.trainer.game, _whole(expert, policy, 12 * 20)
+    game = model.discriminator_updates.trainer.game
+    whole = _whole(model.discriminator, expert, policy, 12 * 20)
     weights = {name: value.clone().requires_grad_() for name, value in before.items()}
     adam = torch.optim.Adam(weights.values(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 1000)
     for seed in range(1000):
         adam.zero_grad()
-        game.follower_loss(weights, _whole(expert, policy, seed)).backward()
+        game.follower_loss(weights, _whole(model.discriminator, expert, policy, seed)).backward()
         adam.step()
         schedule.step()
     optimum = game.follower_loss(weights, whole).item()

@@ -1,0 +1,52 @@
+"""The arrays of demonstrations, checked and in the dtypes that they are kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from l2l_gail.demos.checks import check_episodes, check_steps
+from l2l_gail.demos.columns import flat
+from l2l_gail.demos.episodes import EPISODE_ARRAYS, STEP_ARRAYS
+from l2l_gail.observations import map_arrays
+
+__all__ = ["sound_arrays"]
+
+
+def sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a record, of which there may be fewer, in their dtypes.
+
+    Args:
+        record: The constructor arguments of ``Demonstrations``, by name.
+
+    Raises:
+        InputError: See :class:`~l2l_gail.demos.demonstrations.Demonstrations`.
+    """
+    known = [name for name in STEP_ARRAYS if record[name] is not None]
+    steps = {name: map_arrays(np.asarray, record[name]) for name in known}
+    check_steps(flat(steps))
+    table = {name: np.asarray(record[name]) for name in EPISODE_ARRAYS}
+    for name in ("terminals", "truncated"):
+        steps[name] = steps[name].astype(bool)
+    if "acts" in steps:
+        dtype = np.float32 if steps["acts"].dtype.kind == "f" else np.int64
+        steps["acts"] = steps["acts"].astype(dtype, copy=False)
+    for name in {"obs", "next_obs"} & steps.keys():
+        steps[name] = map_arrays(_observed, steps[name])
+    if "rews" in steps:
+        steps["rews"] = _floating(steps["rews"])
+    check_episodes(
+        table["episode_starts"], table["episode_lengths"], steps["terminals"], steps["truncated"]
+    )
+    return steps | {name: array.astype(np.int64, copy=False) for name, array in table.items()}
+
+
+def _observed(array: np.ndarray) -> np.ndarray:
+    """Return an observation's array in a dtype that is kept: floats of 32 or 64 bits, or whole."""
+    return array if array.dtype.kind in "iub" else _floating(array)
+
+
+def _floating(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)

@@ -1,0 +1,145 @@
+"""Which policy suits a space, what can be learned in, and demonstrations as a space has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+
+from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
+from l2l_gail.gym_env import check_spaces
+from l2l_gail.ppo import NormalizedMultiInputPolicy, NormalizedPolicy, ObservationParts
+
+__all__ = [
+    "check_judged",
+    "check_policy",
+    "check_trainable",
+    "continuous_entries",
+    "laid_out",
+    "policy_for",
+]
+
+_LEAST_IMAGE = 36  # pixels that NatureCNN's three convolutions need
+_MLP = (ActorCriticPolicy, NormalizedPolicy)
+_DICT = (MultiInputActorCriticPolicy, NormalizedMultiInputPolicy)
+
+
+def policy_for(observation_space: spaces.Space) -> str:
+    """Return the name of the policy that suits an observation space."""
+    if isinstance(observation_space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+
+
+def check_trainable(env: Any) -> None:
+    """Refuse an environment, or a vector of them, in whose spaces nothing can be learned.
+
+    Raises:
+        InputError: See :func:`~l2l_gail.gym_env.check_spaces`; or an action space without bounds.
+    """
+    observation_space, action_space = (
+        getattr(env, f"single_{name}", None) or getattr(env, name)
+        for name in ("observation_space", "action_space")
+    )
+    check_spaces(observation_space, action_space, "the environment")
+    if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
+        raise InputError(
+            f"the environment: the action space {action_space} is not bounded: give it bounds "
+            "(gymnasium.wrappers.TransformAction)"
+        )
+
+
+def check_policy(
+    policy: type, observation_space: spaces.Space, policy_kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse a policy of the library's or of SB3's that observations do not fit.
+
+    Raises:
+        InputError: It says which one fits; or images are too small for ``NatureCNN``.
+    """
+    right = policy_for(observation_space)
+    is_dict = right == "MultiInputPolicy"
+    wrong = (policy in _DICT) != is_dict if policy in (*_MLP, *_DICT) else False
+    if wrong or (policy is ActorCriticCnnPolicy and right != "CnnPolicy"):
+        raise InputError(
+            f"the policy {policy.__name__} does not fit the observation space "
+            f"{observation_space}: give {right!r} (images are a Box of uint8 from 0 to 255 in "
+            "three dimensions)"
+        )
+    kind = policy_kwargs.get("features_extractor_class")
+    looks = kind in (NatureCNN, CombinedExtractor) or (
+        kind is None and policy in (ActorCriticCnnPolicy, *_DICT)
+    )
+    for space in ObservationParts(observation_space).spaces.values():
+        small = is_image_space(space) and sorted(space.shape or ())[1] < _LEAST_IMAGE
+        if looks and small:
+            raise InputError(
+                f"images of {space.shape} are too small for stable-baselines3's NatureCNN, which "
+                f"needs {_LEAST_IMAGE} x {_LEAST_IMAGE} pixels: give policy_kwargs="
+                "{'features_extractor_class': ...}, of which the discriminator makes one too"
+            )
+
+
+def check_judged(judges: str, observation_space: spaces.Space) -> None:
+    """Refuse to judge images with the images after them.
+
+    Raises:
+        InputError: That is asked for.
+    """
+    if judges == "state_transition" and ObservationParts(observation_space).images:
+        raise InputError(
+            "judges='state_transition' (--judges state_transition) is for observations without "
+            "images: leave it out"
+        )
+
+
+def laid_out(demonstrations: Demonstrations, space: spaces.Space) -> Demonstrations:
+    """Return demonstrations whose images have their channels where the space has them.
+
+    stable-baselines3 puts channels first, where the environment they were recorded in may have
+    them last.
+    """
+    parts = ObservationParts(space)
+    keys = [key for key in parts.images if _channels_last(demonstrations.obs, key, parts)]
+    if not keys:
+        return demonstrations
+
+    def turned(observations: Any) -> Any:
+        if isinstance(observations, dict):
+            first = {key: np.moveaxis(observations[key], -1, 1) for key in keys}
+            return {**observations, **first}
+        return np.moveaxis(observations, -1, 1)
+
+    after = demonstrations.next_obs
+    return dataclasses.replace(
+        demonstrations,
+        obs=turned(demonstrations.obs),
+        next_obs=None if after is None else turned(after),
+    )
+
+
+def _channels_last(observations: Any, key: str, parts: ObservationParts) -> bool:
+    if isinstance(observations, dict) != bool(key) or (key and key not in observations):
+        return False  # another space altogether, which is refused elsewhere
+    shape, (channels, *size) = parts.of(observations, key).shape[1:], parts.spaces[key].shape or ()
+    return bool(shape == (*size, channels) != (channels, *size))
+
+
+def continuous_entries(observations: Any, parts: ObservationParts) -> np.ndarray:
+    """Return the continuous parts of observations, arrays or dicts of them, as ``(T, n)``."""
+    arrays = [parts.of(observations, key) for key in parts.continuous]
+    flat = [array.reshape(len(array), -1) for array in arrays]
+    if not flat:
+        return np.zeros((1, 0), np.float32)
+    return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
