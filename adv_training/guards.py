@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -63,6 +64,16 @@ class Guard:
             if name == "lr" or self.trainer.meta_optimizer is not None
         )
         raise self._failure(f"{part} left the finite numbers", f"lower {rates}")
+
+    def check_measures(self, **measures: float | None) -> None:
+        """Look at what was measured of the trained classifier.
+
+        Raises:
+            InputError: Naming the first measure that is not finite.
+        """
+        for name, value in measures.items():
+            if value is not None and not math.isfinite(value):
+                raise self._failure(f"{name} is not finite", f"lower --lr {self.settings.lr}")
 
     def check_state(self) -> None:
         """Look at everything that a checkpoint would hold.

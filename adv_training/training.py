@@ -312,6 +312,7 @@ class Training:
         self.tell(Message("line", f"evaluates on {len(test)} test images"))
         last = self._measure(test)
         gain = attack_gain(self.evaluation_game, self.method, test)
+        self.guard.check_measures(attack_gain_fgsm=gain.fgsm, attack_gain_l2l=gain.rule)
         best = last
         if self.best["epoch"] != self.epoch:
             weights = copy.deepcopy(classifier.state_dict())

@@ -70,7 +70,10 @@ def test_both_methods_are_trained_compared_and_written_down(
         own = {tag for tag in tags_of(run.folder.path) if tag.split("/")[0] not in SB3_GROUPS}
         probed = {tag for tag in TAGS if tag.startswith("rule/tracking_")}
         learned = {tag for tag in TAGS if tag.startswith("rule/")} - {"rule/step_size"}
-        lacking = probed if run.folder.method == "l2l_gail+short" else learned
+        credit = {tag for tag in TAGS if tag.startswith("credit/")}
+        lacking = probed | learned
+        if run.folder.method == "gail+short":
+            lacking |= credit
         assert own == set(TAGS) - lacking
         assert run.summary["state_w1"] > 0
 

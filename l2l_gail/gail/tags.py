@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from l2l_gail.gail.credit import LearnedCredit
+
 __all__ = ["BC_TAGS", "TAGS"]
 
 TAGS = {
@@ -31,6 +33,12 @@ TAGS = {
     "rule/tracking_loss_after": "the loss on the whole rollout after its updates",
     "rule/tracking_limit": "the same of a copy that is solved on this rollout",
     "rule/tracking_distance": "root mean square difference between its logits and those after",
+    "credit/alignment": "cosine of the mixture's policy gradient with PPO's own on held-out data",
+    "credit/action": "learned weight of the action's surprise; the weights have a sum of 1",
+    **{
+        f"credit/lambda_{decay:g}": f"learned weight of the advantage of lambda = {decay:g}"
+        for decay in LearnedCredit().decays
+    },
     "eval/return_mean": "true return of the deterministic policy, mean over 10 fixed seeds",
     "eval/return_std": "its standard deviation over the seeds",
     "eval/length_mean": "mean episode length over the same seeds, in steps",

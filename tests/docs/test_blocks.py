@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 import types
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ from tests.docs.shell import Shell
 PROGRAMS = [program for page in PAGES for program in programs_of(page)]
 SLOW = {"README: Use it", "docs/adversarial: Evaluating a run"}
 """Programs of more than about ten seconds."""
-MOST_NOT_RUN = 8
+MOST_NOT_RUN = 14
 SHORTER = re.compile(r"(?<=learn\()\d[\d_]{4,}")
 """A training's length in Python; 2,048 steps in its place."""
 
@@ -88,7 +89,10 @@ def test_what_is_not_run_is_little() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_code_is_fenced_and_named(page: Path) -> None:
     for block in blocks_of(page):
-        assert block.language in {*LANGUAGES, ""}
+        assert block.language in {*LANGUAGES, "toml", ""}
+        if block.language == "toml":
+            assert tomllib.loads(block.source)
+            continue
         if not block.language:  # formulas and drawings
             assert not re.search(r"^(?:import|from|python|make|pip) ", block.source, re.MULTILINE)
     commands = r"^ {4}(?:\.venv/bin/)?(?:python|make|pip|tensorboard|l2l-\w+) .*"
