@@ -40,9 +40,9 @@ def grid() -> ModuleType:
     return load("grid")
 
 
-def test_every_table_of_the_document_is_what_its_records_give(report: ModuleType) -> None:
-    text = report.DOCUMENT.read_text()
-    blocks = list(report.BLOCK.finditer(text))
+def test_every_table_of_the_documents_is_what_its_records_give(report: ModuleType) -> None:
+    texts = [document.read_text() for document in report.DOCUMENTS]
+    blocks = [block for text in texts for block in report.BLOCK.finditer(text)]
     assert len(blocks) > 5
     for block in blocks:
         assert block[0] == f"{block[1]}{report.table(block[2], report.RESULTS)}{block[3]}"

@@ -1,4 +1,4 @@
-"""Turn the records of the grids into tables, and put them into docs/results.md.
+"""Turn the records of the grids into tables, and put them into docs/results.md and README.md.
 
     .venv/bin/python benchmarks/gail/report.py            # print
     .venv/bin/python benchmarks/gail/report.py --write    # and replace the tables in the document
@@ -45,7 +45,7 @@ from l2l_gail.stats import area_under_curve  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "gail"
 CONFIGS = Path(__file__).resolve().parent / "configs"
-DOCUMENT = ROOT / "docs" / "results.md"
+DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
 RESAMPLES = 10_000
 BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
@@ -57,11 +57,11 @@ class Config:
     """Flags of report.py."""
 
     write: bool = False
-    """Replace the tables in the document."""
+    """Replace the tables in the documents."""
     results: Path = RESULTS
     """Root of the records."""
-    document: Path = DOCUMENT
-    """The document."""
+    documents: tuple[Path, ...] = DOCUMENTS
+    """The documents."""
 
 
 @dataclass
@@ -138,6 +138,27 @@ def tail(record: dict[str, Any]) -> float:
     curve = record["evaluations"]["return_mean"]
     late = np.sort(curve[-min(10, math.ceil(len(curve) / 2)) :])
     return float(late[: max(1, len(late) // 5)].mean())
+
+
+SHORT = {
+    "l2l": "**L2L-GAIL**: Muon, learned credit",
+    "muon_lambda_08": "Muon 1e-2, `gae_lambda` .8",
+    "muon_1e-2": "GAIL: Muon 1e-2",
+    "adam_1e-2": "Adam 1e-2",
+    "adam_3e-4": "Adam 3e-4",
+    "coordinate_mlp": "learned rule `coordinate_mlp`",
+}
+"""Methods of the short table, in its words."""
+
+
+def short(grid: Grid) -> str:
+    """A of the methods of :data:`SHORT`, one column for each environment."""
+    envs, (setting, *_) = grid.names(0), grid.names(1)
+    rows = []
+    for method, words in SHORT.items():
+        keys = [(env, setting, method) for env in envs]
+        rows.append([words, *(estimate(grid.values(key, return_in_training)) for key in keys)])
+    return markdown(["the discriminator's rule", *envs], rows)
 
 
 def number(name: str) -> Callable[[dict[str, Any]], float]:
@@ -333,6 +354,7 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
 
 VIEWS: dict[str, Callable[[Grid], str]] = {
     "methods": methods,
+    "short": short,
     "cells": cells,
     "flatness": flatness,
     "differences": differences,
@@ -351,13 +373,14 @@ def table(name: str, results: Path) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Print every table of the document, and write them into it if asked to."""
     config = parse(Config, argv, prog="report.py", description="Tables of the GAIL experiments.")
-    text = config.document.read_text()
-    for match in BLOCK.finditer(text):
-        print(f"\n{match[2]}\n\n{table(match[2], config.results)}")
-    if config.write:
-        config.document.write_text(
-            BLOCK.sub(lambda m: f"{m[1]}{table(m[2], config.results)}{m[3]}", text)
-        )
+    for document in config.documents:
+        text = document.read_text()
+        for match in BLOCK.finditer(text):
+            print(f"\n{match[2]}\n\n{table(match[2], config.results)}")
+        if config.write:
+            document.write_text(
+                BLOCK.sub(lambda m: f"{m[1]}{table(m[2], config.results)}{m[3]}", text)
+            )
 
 
 if __name__ == "__main__":
