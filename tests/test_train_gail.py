@@ -314,6 +314,7 @@ def test_airl_is_a_method_that_trains_with_any_rule(
     assert ("meta_learning_rate" in run.folder.read_config()) is (rule == "coordinate_mlp")
 
 
+@pytest.mark.slow
 def test_interrupted_cloning_goes_on_bit_for_bit(
     short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor], *, rtol:
         torch.testing.assert_close(found[name], tensor, rtol=rtol, atol=rtol, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", together.CASES)
 def test_two_processes_find_what_one_does(
     found: list[dict[str, Any]], tmp_path: Path, case: str
@@ -72,6 +73,7 @@ def test_two_processes_find_what_one_does(
     assert second["summary"] == {}
 
 
+@pytest.mark.slow
 def test_a_synced_batch_normalisation_is_that_of_the_whole_batch(
     found: list[dict[str, Any]],
 ) -> None:

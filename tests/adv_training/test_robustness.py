@@ -308,6 +308,7 @@ def test_the_standing_measure_is_near_apgd_t(data: Dataset, robust: nn.Module) -
     assert all(p.requires_grad for p in robust.parameters())
 
 
+@pytest.mark.slow
 def test_square_gives_a_winners_take_all_classifier_away(data: Dataset, k_wta: nn.Module) -> None:
     pytest.importorskip("pyautoattack")
     report = evaluate_robustness(

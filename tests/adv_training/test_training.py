@@ -450,6 +450,7 @@ def test_an_undocumented_tag_is_refused(tmp_path: Path) -> None:
     logbook.close()
 
 
+@pytest.mark.slow
 def test_robust_training_is_a_real_problem_on_the_generated_set(tmp_path: Path) -> None:
     data = synthetic_dataset(train_size=2200, eval_size=200, held_out=200)
     found = {}

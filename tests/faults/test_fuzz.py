@@ -50,7 +50,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=[pytest.mark.slow] if kind == "too slow" else [])
+        for fault, kind in FAULTS.items()
+    ],
+)
 def test_the_fuzzer_sees_what_it_looks_for(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(fuzz.PLANTED, fault)
     monkeypatch.setattr(fuzz, "PATIENCE", 10.0)

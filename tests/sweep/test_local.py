@@ -39,6 +39,7 @@ def test_a_sweep_whose_worker_is_killed_equals_runs_by_hand(
     assert_same_runs(rows, spec.out, tmp_path / "by hand")
 
 
+@pytest.mark.slow
 def test_a_row_that_is_killed_too_often_fails_and_the_same_command_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
