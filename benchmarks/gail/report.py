@@ -141,7 +141,8 @@ def tail(record: dict[str, Any]) -> float:
 
 
 SHORT = {
-    "l2l": "**L2L-GAIL**: Muon, learned credit",
+    "l2l": "**L2L-GAIL**: Muon 1e-2, learned credit",
+    "l2l_steered": "the same, `--policy-divergence 0.05`",
     "muon_lambda_08": "Muon 1e-2, `gae_lambda` .8",
     "muon_1e-2": "GAIL: Muon 1e-2",
     "adam_1e-2": "Adam 1e-2",
