@@ -25,7 +25,9 @@ def sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
         InputError: See :class:`~l2l_gail.demos.demonstrations.Demonstrations`.
     """
     known = [name for name in STEP_ARRAYS if record[name] is not None]
-    steps = {name: map_arrays(np.asarray, record[name]) for name in known}
+    steps: dict[str, Any] = {name: np.asarray(record[name]) for name in known}
+    for name in {"obs", "next_obs"} & steps.keys():
+        steps[name] = map_arrays(np.asarray, record[name])
     check_steps(flat(steps))
     table = {name: np.asarray(record[name]) for name in EPISODE_ARRAYS}
     for name in ("terminals", "truncated"):

@@ -88,10 +88,9 @@ class GAIL(TensorPPO):
             own. Where there are images, the discriminator looks at them through a features
             extractor of the policy's class, with weights of its own.
         env: An environment, a vector of them, a :class:`~l2l_gail.ppo.env.TensorEnv` or its view,
-            or a registered id. A ``VecNormalize`` that normalises
-            observations is refused: the discriminator compares them with the demonstrations',
-            which are raw. One that normalises rewards is welcome, and changes nothing, as the
-            environment's rewards are replaced.
+            or a registered id. A ``VecNormalize`` that normalises observations is refused: the
+            discriminator compares them with the demonstrations', which are raw. One that normalises
+            rewards is welcome, and changes nothing, as the environment's rewards are replaced.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only
             to load a model for ``predict``.
         rule: Updates the discriminator; a copy of it is used. ``Muon(1e-2)`` by default.

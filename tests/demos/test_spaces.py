@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,12 @@ def test_unlike_parts_of_a_dict_are_refused() -> None:
         Demonstrations(obs=short, next_obs=short, **columns)
     with pytest.raises(InputError, match=r"'next_obs\.corner' missing"):
         Demonstrations(obs=demos.obs, next_obs={"at": demos.next_obs["at"]}, **columns)
+
+
+def test_actions_in_a_dict_are_no_numbers() -> None:
+    demos = recorded("tests/Corners-v0", 1)
+    with pytest.raises(InputError, match="'acts' has dtype object"):
+        dataclasses.replace(demos, acts={"move": demos.acts})
 
 
 def test_info_tells_of_classes_and_dicts() -> None:
