@@ -179,3 +179,58 @@ def test_an_action_of_another_space_is_refused_in_one_line() -> None:
         with pytest.raises(InputError, match=r"which is none of Discrete\(2\)|not finite"):
             record_episodes(lambda obs, wrong=wrong: wrong, "CartPole-v1", [0])
     assert record_episodes(cartpole_expert, "CartPole-v1", [0]).returns == [500.0]
+
+
+def test_dicts_are_taken_from_memory_chosen_joined_and_thinned(tmp_path: Path) -> None:
+    demos = recorded("tests/Corners-v0", 3)
+    whole = [
+        {
+            "obs": {key: np.concatenate([e.obs[key], e.next_obs[key][-1:]]) for key in e.obs},
+            "acts": e.acts,
+            "rews": e.rews,
+            "truncated": True,
+        }
+        for e in demos
+    ]
+    again = Demonstrations.from_episodes(whole)
+    assert_equal(again, demos)
+    columns = (demos.obs, demos.acts)
+    cut = Demonstrations.from_arrays(
+        *columns, episode_lengths=demos.episode_lengths, next_obs=demos.next_obs, rews=demos.rews
+    )
+    np.testing.assert_array_equal(cut.next_obs["at"], demos.next_obs["at"])
+    assert_equal(Demonstrations.concatenate([demos[:1], demos[1:]]), demos)
+    thin = demos.subsample(7)
+    np.testing.assert_array_equal(thin.obs["corner"][:3], demos.obs["corner"][[0, 7, 14]])
+    np.testing.assert_allclose(thin.returns, demos.returns)
+
+    demos.save(tmp_path / "whole.npz")
+    demos.save(tmp_path / "compact.npz", compact=True)
+    with np.load(tmp_path / "compact.npz") as file:
+        assert {"final_obs.at", "final_obs.corner"} < set(file.files)
+        assert not [name for name in file.files if name.startswith("next_obs")]
+    assert_equal(Demonstrations.load(tmp_path / "compact.npz"), demos)
+
+
+def test_states_of_a_dict_follow_one_another() -> None:
+    demos = recorded("tests/Corners-v0", 2)
+    states = Demonstrations.from_episodes([{"obs": e.obs} for e in demos])
+    assert states.acts is None
+    bare = dataclasses.replace(states, next_obs=None)
+    for pairs in (states.state_pairs(), bare.state_pairs()):
+        for before, after in zip(*(part["at"] for part in pairs), strict=True):
+            assert np.abs(after - before).sum() == pytest.approx(0.1, abs=1e-5)
+    assert len(bare.state_pairs()[0]["corner"]) == len(bare) - 2
+    assert "none: states alone" in describe(states)
+
+
+def test_episodes_with_other_keys_or_rows_are_refused() -> None:
+    at, corner = np.zeros((5, 2)), np.zeros(5, np.int64)
+    for episodes, words in (
+        ([{"obs": {"at": at}}, {"obs": {"corner": corner}}], "episode 1: 'next_obs.at' was before"),
+        ([{"obs": {"at": at, "corner": corner[:3]}}], "'obs.corner' has 2 rows"),
+        ([{"obs": {}}], "'obs' has dtype object"),
+        ([{"obs": at, "acts": {"move": corner}}], "'acts' has dtype object"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Demonstrations.from_episodes(episodes)
