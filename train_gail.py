@@ -1,13 +1,9 @@
 """GAIL against L2L-GAIL on Hopper-v5: imitate an expert, see what a learned optimizer changes.
 
 Both methods train PPO on the reward of a discriminator, from the same demonstrations, seeds and
-budget. In one the discriminator is moved by Adam, in the other by a learned optimizer that starts
-as exactly that Adam and learns while the game is played. Ends with a table of true returns.
-
-Reached on Hopper-v5 by the last policy after 0.6 million steps (no checkpoint picked; the expert
-has 3533), seeds 0, 1, 2: GAIL 3554, 3516, 3537; L2L-GAIL 3569, 3569, 3534; behaviour cloning 3097,
-2956, 3541. One seed of both takes 2.1 minutes on two cores of an AMD EPYC server. The figures lie
-in ``benchmarks/results/runs``.
+budget. In one the discriminator is moved by Muon at a fixed rate, in the other by a learned
+optimizer that starts high on the same direction and learns while the game is played. Ends with a
+table of true returns. The figures of many runs are in ``docs/results.md``.
 """
 
 from __future__ import annotations

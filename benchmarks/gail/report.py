@@ -141,13 +141,14 @@ def tail(record: dict[str, Any]) -> float:
 
 
 SHORT = {
-    "l2l": "**L2L-GAIL**: Muon 1e-2, learned credit",
-    "l2l_steered": "the same, `--policy-divergence 0.05`",
+    "credit": "Muon 1e-2, **learned credit**",
+    "credit_steered": "the same, `--policy-divergence 0.05`",
     "muon_lambda_08": "Muon 1e-2, `gae_lambda` .8",
+    "matrix_rule": "**L2L-GAIL**: learned step on Muon",
     "muon_1e-2": "GAIL: Muon 1e-2",
     "adam_1e-2": "Adam 1e-2",
     "adam_3e-4": "Adam 3e-4",
-    "coordinate_mlp": "learned rule `coordinate_mlp`",
+    "coordinate_mlp": "L2L-GAIL of 0.1.0",
 }
 """Methods of the short table, in its words."""
 
@@ -159,7 +160,7 @@ def short(grid: Grid) -> str:
     for method, words in SHORT.items():
         keys = [(env, setting, method) for env in envs]
         rows.append([words, *(estimate(grid.values(key, return_in_training)) for key in keys)])
-    return markdown(["the discriminator's rule", *envs], rows)
+    return markdown(["method", *envs], rows)
 
 
 def number(name: str) -> Callable[[dict[str, Any]], float]:

@@ -97,8 +97,8 @@ class MethodFlags:
     """Further arguments of that rule, as k=v."""
     matched_effort: bool = False
     """Give gail as many updates more as the training of a learned rule costs."""
-    learned: Literal["credit", "rule", "both"] = "credit"
-    """What l2l_gail learns: the policy's credit, the rule of the discriminator, or both."""
+    learned: Literal["credit", "rule", "both"] = "rule"
+    """What l2l_gail learns: the rule of the discriminator, the policy's credit, or both."""
     learned_rule: str = "matrix_rule"
     """The rule that is learned: matrix_rule, coordinate_mlp (--learned-args lr=3e-4), ..."""
     learned_args: tuple[str, ...] = ()

@@ -1,48 +1,34 @@
-"""L2L-GAIL: what the players of the game are updated by is learned while it is played."""
+"""L2L-GAIL: a learned optimizer updates the discriminator, and learns while the game is played."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
 
-from l2l_gail.demos import Demonstrations
-from l2l_gail.gail.credit import LearnedCredit
+from l2l_gail.core import MatrixRule, UpdateRule
 from l2l_gail.gail.gail import GAIL
-from l2l_gail.ppo import TensorEnv
 
 __all__ = ["L2LGAIL"]
 
 
 class L2LGAIL(GAIL):
-    """GAIL with learned credit, and with a learned update rule where one is given.
+    """GAIL whose discriminator is updated by a learned rule, unless another one is given.
 
     The idea is that of "Learning to Defend by Learning to Attack" (Jiang et al., AISTATS 2021,
-    https://arxiv.org/abs/1811.01213, section 5): what a player of the game is updated by is not
-    designed by hand but learned together with the other player. The paper publishes no code for
-    imitation learning; the design here is this library's.
+    https://arxiv.org/abs/1811.01213, section 5): the inner player's hand-designed algorithm is
+    replaced by a learned optimizer that is trained together with the outer player. The paper
+    publishes no code for imitation learning; the design here is this library's, see
+    :class:`~l2l_gail.gail.config.RuleTraining`.
 
-    Learned by default is the leader's side, how far ahead the policy's actions are judged:
-    :class:`~l2l_gail.gail.credit.LearnedCredit`. The discriminator moves by
-    :class:`~l2l_gail.core.matrix_rule.Muon`, as in ``GAIL``: no learned rule that was measured is
-    ahead of it. To learn that side too give one, ``rule=MatrixRule()`` or
-    ``rule=CoordinateMLP(3e-4)``, see :class:`~l2l_gail.gail.config.RuleTraining`.
-
-    Arguments are those of ``GAIL``, which with ``credit=None`` this class is.
+    The rule is :class:`~l2l_gail.core.matrix_rule.MatrixRule`, which starts as Muon. The policy's
+    side can be learned besides, ``credit=LearnedCredit()``
+    (:class:`~l2l_gail.gail.credit.LearnedCredit`). Arguments are those of ``GAIL``.
     """
 
-    def __init__(
-        self,
-        policy: str | type[ActorCriticPolicy],
-        env: GymEnv | TensorEnv | str,
-        demonstrations: Demonstrations | str | Path | None = None,
-        *,
-        credit: LearnedCredit | None = LearnedCredit(),  # noqa: B008 - it cannot be changed
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(policy, env, demonstrations, credit=credit, **kwargs)
+    def default_rule(self) -> UpdateRule:
+        """Return orthogonalised momentum under a learned step."""
+        return MatrixRule(seed=self.seed or 0)
 
     def learn(
         self,

@@ -114,7 +114,7 @@ def test_policy_gradients_are_autograds_one_for_each_row() -> None:
 
 
 def test_it_mixes_the_advantages_and_logs_the_weights() -> None:
-    model = make(L2LGAIL, TensorWalk(), "MlpPolicy", walk_demos())
+    model = make(L2LGAIL, TensorWalk(), "MlpPolicy", walk_demos(), credit=LearnedCredit())
     seen = LoggedAtRolloutEnd()
     model.learn(3 * ROLLOUT, callback=seen)
     log = seen.log
