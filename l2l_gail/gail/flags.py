@@ -90,7 +90,7 @@ class MethodFlags:
     """What updates the discriminator, and what l2l_gail learns."""
 
     learning_rate: float = 1e-2
-    """Learning rate of the rule that updates the discriminator."""
+    """Learning rate of the rule that is not learned; for a learned one --learned-args lr=..."""
     update_rule: str = "muon"
     """That rule: muon, adam, optimistic_adam, extragradient, sgd, prodigy (--learning-rate 1)."""
     rule_args: tuple[str, ...] = ()

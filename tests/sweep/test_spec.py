@@ -47,14 +47,16 @@ data = ["synthetic"]
 def test_a_file_expands_to_every_combination_seed_by_seed(tmp_path: Path) -> None:
     spec = read_spec(write_spec(tmp_path, BOTH))
     rows = spec.rows
-    assert [row.index for row in rows] == list(range(3 * 2 * 3 + 1))
-    assert [row.seed for row in rows] == [3] * 6 + [0] * 6 + [1] * 6 + [0]
-    assert [(row.setting, row.method) for row in rows[:6]] == [
-        (setting, method)
-        for setting in ("default", "narrow", "fast")
-        for method in ("gail", "l2l_gail")
+    assert [row.index for row in rows] == list(range(3 * 5 + 1))
+    assert [row.seed for row in rows] == [3] * 5 + [0] * 5 + [1] * 5 + [0]
+    assert [(row.setting, row.method) for row in rows[:5]] == [
+        ("default", "gail"),
+        ("default", "l2l_gail"),
+        ("narrow", "gail"),
+        ("narrow", "l2l_gail"),
+        ("fast", "gail"),  # a rate of gail's rule: without effect on the one that is learned
     ]
-    assert rows[-1].title == "18 synthetic standard seed 0"
+    assert rows[-1].title == "15 synthetic standard seed 0"
     assert (spec.threads, rows[-1].threads) == (2, 2)
     assert not (tmp_path / "runs").exists()
 
