@@ -140,6 +140,8 @@ def _build(content: Any, which: Which, device: torch.device | str) -> TrainedMod
     settings = Settings(**{**chosen, "shape": tuple(chosen["shape"])})
     classes = int(content["classes"])
     mean, std = ([float(value) for value in values] for values in content["statistics"])
+    if not len(mean) == len(std) == settings.shape[0] or not all(value > 0 for value in std):
+        raise ValueError(f"its statistics are not those of {settings.shape[0]} channels")
     weights, attacker = content["classifier"][which], content["attacker"]
 
     def players() -> tuple[nn.Module, Method]:

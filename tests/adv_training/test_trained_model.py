@@ -116,8 +116,10 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, learned: Training) -> None
         ({"settings": {}}, "it lacks 'shape'"),
         ({"classes": 10**15}, r"is of shape"),
         ({"attacker": {}}, r"is of shape None"),
-        ({"statistics": [[0.5], [0.5]]}, r"is of shape"),
+        ({"statistics": [[0.5], [0.5]]}, r"its statistics are not those of 3 channels"),
         ({"classifier": {"best": {}}}, r"is of shape None"),
+        ({"statistics": [[0.5], []]}, r"its statistics are not those of \d channels"),
+        ({"statistics": [[0.5] * 3, [0.0] * 3]}, r"its statistics are not those of \d channels"),
     ],
 )
 def test_a_file_that_does_not_fit_itself_is_refused_before_memory_is_taken(
