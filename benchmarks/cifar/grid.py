@@ -29,7 +29,6 @@ APGD-T needs the extra ``[eval]``.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import time
 import tomllib
@@ -47,6 +46,7 @@ import judged  # noqa: E402
 
 from adv_training import Settings, load_dataset, locate  # noqa: E402
 from adv_training.autoattack import require_pyautoattack  # noqa: E402
+from benchmarks.records import as_lines, check_same  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
@@ -147,24 +147,6 @@ def settings_of(cell: dict[str, Any]) -> Settings:
         return Settings(given.pop("method"), cell["data"], seed=cell["seed"], **given)
     except TypeError as error:
         raise InputError(f"the cell {cell['setting']}, {cell['method']}: {error}") from None
-
-
-def check_same(file: Path, cell: dict[str, Any]) -> None:
-    """Refuse to mix a grid with results of another configuration.
-
-    Raises:
-        InputError: The file was made with other settings.
-    """
-    record = json.loads(file.read_text())
-    changed = [key for key, value in cell.items() if record.get(key) != value]
-    if changed:
-        raise InputError(f"{file} was made with other {', '.join(changed)}: move it away")
-
-
-def as_lines(record: dict[str, Any]) -> str:
-    """Return JSON with one key a line: small, and readable in a diff."""
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 if __name__ == "__main__":

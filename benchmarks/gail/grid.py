@@ -30,7 +30,6 @@ discriminator updates on 256 + 256 transitions, penalty 1. One demonstrated epis
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import time
 import tomllib
@@ -47,9 +46,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import measured  # noqa: E402
 import trials  # noqa: E402, F401 - registers its rules
 
+from benchmarks.records import as_lines, check_same  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.demos import Demonstrations  # noqa: E402
-from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
@@ -129,24 +128,6 @@ def demonstrations(env: str, folder: Path) -> Demonstrations:
     """Return one expert episode."""
     file = folder / f"{env}.npz"
     return Demonstrations.load(file if file.exists() else env).head(1)
-
-
-def check_same(file: Path, cell: dict[str, Any]) -> None:
-    """Refuse to mix a grid with results of another configuration.
-
-    Raises:
-        InputError: The file was made with other settings.
-    """
-    record = json.loads(file.read_text())
-    changed = [key for key, value in cell.items() if record.get(key) != value]
-    if changed:
-        raise InputError(f"{file} was made with other {', '.join(changed)}: move it away")
-
-
-def as_lines(record: dict[str, Any]) -> str:
-    """Return JSON with one key a line: small, and readable in a diff."""
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 if __name__ == "__main__":
