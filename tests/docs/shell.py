@@ -122,7 +122,10 @@ class Shell:
         """Run what the Makefile would, its environment left aside."""
         command = ["make", "--no-print-directory", "-n", "-o", ".venv/.ready", *words]
         command += ["-o", ".venv/.docs"]
-        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        # Not what the make that runs these tests was told: its ARGS are the tests'.
+        told_above = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS")
+        env = {name: value for name, value in os.environ.items() if name not in told_above}
+        told = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
         assert told.returncode == 0, told.stderr
         self.run(told.stdout)
 
