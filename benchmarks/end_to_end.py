@@ -193,6 +193,7 @@ def _gail(
         batch_size=int(COMMON["batch_size"]),
         n_epochs=int(COMMON["n_epochs"]),
         learning_rate=COMMON["lr"],
+        policy_pace=0.0,
         policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": 1e-5}},
         seed=seed,
         device="cpu",

@@ -140,6 +140,7 @@ def record(
         rule=rule,
         discriminator=DiscriminatorConfig(batch_size=256),
         n_steps=N_STEPS,
+        policy_pace=0.0,
         batch_size=256,
         policy_kwargs={"log_std_init": -0.5, "optimizer_kwargs": {"fused": True, "eps": 1e-5}},
         seed=seed,

@@ -17,7 +17,7 @@ Keys of a configuration:
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
                     ``RuleTraining``), ``trainer`` (of ``L2LTrainer``), ``discriminator`` (of
                     ``DiscriminatorConfig``), ``credit`` (of ``LearnedCredit``; none is PPO's own),
-                    ``ppo`` (arguments of PPO)
+                    ``ppo`` (arguments of PPO), ``policy_pace`` (of ``GAIL``; 0 by default here)
 ``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
@@ -119,8 +119,7 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             merged = {**how.get(key, {}), **change.get(key, {})}
             if merged or key in how:
                 cell[key] = merged
-        if "every" in change:
-            cell["every"] = change["every"]
+        cell |= {key: both[key] for key in ("every", "policy_pace") if key in (both := how | change)}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,8 @@ __all__ = ["GradientMixture"]
 
 _STEPS = 3
 _TOLERANCE = 1e-10
+_LEAST = 1e-3
+"""Smallest product of a cautious mixture's fallback with the reference, in units of its own."""
 
 
 class GradientMixture(nn.Module):
@@ -30,35 +34,65 @@ class GradientMixture(nn.Module):
 
     Both products are averaged over calls, so that the weights follow a gradient that changes.
 
+    Where the reference is mostly noise, so are the differences between the ``E <g_i, r>``, and the
+    weights would run after them. One estimate is therefore the **fallback**, and any other counts
+    only as far as it is better aligned beyond doubt: from its ``<g_i, r>`` are taken ``caution``
+    standard errors of its difference from the fallback's. A bias adds up over steps where noise
+    averages out, so that what is known to be right in the long run has the benefit of the doubt.
+
     Args:
         size: Number of estimates.
         memory: Decay rate of the averages, in [0, 1).
         ridge: Added to each estimate's own product, relative to it: estimates that are nearly the
             same share their weight.
+        caution: Standard errors by which another estimate must be better; 0 takes means as they
+            are.
+        fallback: Number of the estimate that is right on average.
 
     Attributes:
         gram: Average of ``<g_i, g_j>``, float64 ``(size, size)``.
         cross: Average of ``<g_i, r>``, ``(size,)``.
+        difference: Average of ``<g_i, r> - <g_fallback, r>``, ``(size,)``.
+        square: Average of its square, the same.
         seen: Weight of the averages: ``1 - memory ** calls``, 0-d.
 
     Raises:
-        InputError: If ``size`` is below 1, ``memory`` not in [0, 1), or ``ridge`` negative.
+        InputError: If ``size`` is below 1, ``memory`` not in [0, 1), ``ridge`` or ``caution``
+            negative, or ``fallback`` no number of an estimate.
     """
 
     gram: Tensor
     cross: Tensor
+    difference: Tensor
+    square: Tensor
     seen: Tensor
 
-    def __init__(self, size: int, *, memory: float = 0.9, ridge: float = 1e-2) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        memory: float = 0.9,
+        ridge: float = 1e-2,
+        caution: float = 0.0,
+        fallback: int = 0,
+    ) -> None:
         super().__init__()
         if size < 1 or not 0 <= memory < 1 or ridge < 0:
             raise InputError(
                 "a mixture needs a size of 1 or more, a memory in [0, 1) and a ridge of 0 or more, "
                 f"not {size}, {memory}, {ridge}"
             )
+        if not 0 <= caution < math.inf or not 0 <= fallback < size:
+            raise InputError(
+                "a mixture needs a caution of 0 or more and one of its estimates to fall back on, "
+                f"not {caution}, {fallback}"
+            )
         self.memory = memory
         self.ridge = ridge
-        for name, shape in (("gram", (size, size)), ("cross", (size,)), ("seen", ())):
+        self.caution = caution
+        self.fallback = fallback
+        shapes = {"gram": (size, size), "cross": (size,), "difference": (size,), "square": (size,)}
+        for name, shape in {**shapes, "seen": ()}.items():
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
     @torch.no_grad()
@@ -80,9 +114,13 @@ class GradientMixture(nn.Module):
         usable = gram.isfinite().all() & cross.isfinite().all() & (unit > 0)
         share = (1 - self.memory) * usable
         unit = torch.where(usable, unit, torch.ones_like(unit))
+        gram, cross = gram / unit, cross / unit
+        difference = cross - cross[self.fallback]
         for average, value in (
-            (self.gram, gram / unit),
-            (self.cross, cross / unit),
+            (self.gram, gram),
+            (self.cross, cross),
+            (self.difference, difference),
+            (self.square, difference**2),
             (self.seen, torch.ones_like(self.seen)),
         ):
             average.lerp_(value.nan_to_num(0, 0, 0), share)
@@ -91,15 +129,29 @@ class GradientMixture(nn.Module):
     def weights(self) -> Tensor:
         """Return the weights ``(size,)`` float64, not negative, of sum 1; equal ones at first.
 
-        Equal weights too where no estimate points along the reference.
+        Equal weights too where no estimate points along the reference, unless caution leaves the
+        fallback.
         """
-        gram, cross = self.gram.cpu(), self.cross.cpu()
+        gram, cross = self.gram.cpu(), self._cautious().cpu()
         gram = gram + self.ridge * gram.diag().diag()
         weights = torch.tensor(_least_squares(gram.tolist(), cross.tolist()), dtype=torch.float64)
         total = weights.sum()
         if not total > 0:
             return torch.full_like(weights, 1 / len(weights))
         return weights / total
+
+    def _cautious(self) -> Tensor:
+        """Return the products ``<g_i, r>``, others than the fallback's lowered by their doubt."""
+        if self.caution == 0 or self.seen == 0:
+            return self.cross
+        mean, square = self.difference / self.seen, self.square / self.seen
+        # As many independent calls would give an average the same error as this one's decay does.
+        calls = (1 + self.memory) / (1 - self.memory) * self.seen
+        error = ((square - mean**2).clamp(min=0) / (calls - 1).clamp(min=1)).sqrt()
+        cautious = self.cross - self.caution * error * self.seen
+        least = _LEAST * self.gram[self.fallback, self.fallback]
+        cautious[self.fallback] = torch.maximum(self.cross[self.fallback], least)
+        return cautious
 
     @torch.no_grad()
     def alignment(self) -> float:

@@ -39,10 +39,12 @@ class LearnedCredit:
     Attributes:
         decays: ``lambda`` of the generalised advantage estimates, each in [0, 1].
         credit_memory: Decay rate of the averages over rollouts by which their weights are learned.
+        caution: Standard errors by which an estimate must be better aligned with held-out gradients
+            than the one that looks furthest ahead, ``max(decays)``; 0: none.
         action_samples: Actions drawn at each state for the mean reward there.
         policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
-            the policy's learning rate is steered, PPO's ``learning_rate`` being where it starts;
-            0.05 makes for the fastest start. 0 leaves the rate as it is.
+            the policy's learning rate is steered, PPO's ``learning_rate`` being where it starts. 0
+            leaves the rate as it is.
 
     Raises:
         InputError: A value that no training could use.
@@ -50,6 +52,7 @@ class LearnedCredit:
 
     decays: tuple[float, ...] = (0.95, 0.8, 0.6, 0.3)
     credit_memory: float = 0.9
+    caution: float = 1.0
     action_samples: int = 8
     policy_divergence: float = 0.0
 
@@ -63,6 +66,7 @@ class LearnedCredit:
         if not 0 <= self.credit_memory < 1:
             raise InputError(f"credit_memory must be in [0, 1), not {self.credit_memory}")
         check_counts(action_samples=self.action_samples)
+        check_rate("caution", self.caution)
         check_rate("policy_divergence", self.policy_divergence)
 
 
@@ -78,9 +82,9 @@ class CreditAssignment(nn.Module):
     which leaves its expectation as it is. Each is standardised. The weights are those of
     :class:`~l2l_gail.core.mixture.GradientMixture`: the mixture's policy gradient on one half of
     the environments is to come near PPO's own on the other half, which is noisy and has the long
-    view. That a discount's horizon can be learned from held-out returns is Xu et al.'s (2018, arXiv
-    1805.09801); the closed form, and estimates that use the reward's being known, are this
-    library's.
+    view; what looks less far ahead counts as far as it does so beyond doubt. That a discount's
+    horizon can be learned from held-out returns is Xu et al.'s (2018, arXiv 1805.09801); the closed
+    form, and estimates that use the reward's being known, are this library's.
 
     With steadier advantages the policy can move faster, and its learning rate is the last setting
     that decides how fast: :meth:`steer` multiplies it after each update by the root of target over
@@ -99,7 +103,12 @@ class CreditAssignment(nn.Module):
     def __init__(self, settings: LearnedCredit) -> None:
         super().__init__()
         self.settings = settings
-        self.mixture = GradientMixture(len(settings.decays) + 1, memory=settings.credit_memory)
+        self.mixture = GradientMixture(
+            1 + len(settings.decays),
+            memory=settings.credit_memory,
+            caution=settings.caution,
+            fallback=1 + settings.decays.index(max(settings.decays)),
+        )
         self.register_buffer("rate_factor", torch.ones((), dtype=torch.float64))
 
     def steer(self, divergence: float) -> None:

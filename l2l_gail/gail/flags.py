@@ -13,7 +13,7 @@ from l2l_gail.core import UpdateRule, parse_rule
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
-from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gym_env import check_env_id, check_time_limit, make_env, parse_env_kwargs
 
@@ -103,6 +103,9 @@ class MethodFlags:
     """The rule that is learned: matrix_rule, coordinate_mlp (--learned-args lr=3e-4), ..."""
     learned_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v: lr, learn_network, step_lr_ratio, ..."""
+    policy_pace: float = 0.5
+    """How much the policy's learning rate falls as the discriminator tells it less from the expert:
+    as this power of its margin; 0: not at all."""
     state_only_reward: bool = False
     """Let airl learn a reward of the state alone, not of the action."""
     training: Annotated[RuleTraining, OmitArgPrefixes] = field(default_factory=RuleTraining)
@@ -116,6 +119,7 @@ class MethodFlags:
         """
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate must be positive and finite, not {self.learning_rate}")
+        check_rate("policy_pace", self.policy_pace)
         for method in ("gail", "l2l_gail"):
             self.rule(method)
 
@@ -156,6 +160,7 @@ class MethodFlags:
         if method == "no_demos":
             discriminator = dataclasses.replace(discriminator, reward="constant")
         kwargs: dict[str, Any] = {"rule": rule, "rule_training": training}
+        kwargs["policy_pace"] = 0.0 if method == "no_demos" else self.policy_pace
         kwargs["discriminator"] = discriminator
         if method == "l2l_gail" and self.learned != "rule":
             kwargs["credit"] = self.credit
@@ -176,6 +181,8 @@ class MethodFlags:
             names |= {"matched_effort"}
         if method not in ("gail", "l2l_gail"):
             names |= {"reward"}
+        if method == "no_demos":
+            names |= {"policy_pace"}
         if not any(True for _ in self.rule(method).parameters()):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
         return names - {"meta_every"} if self.matched_effort and method == "gail" else names

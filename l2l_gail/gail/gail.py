@@ -21,7 +21,7 @@ from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
-from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
 from l2l_gail.gail.discriminator import Discriminator, make_discriminator
 from l2l_gail.gail.fit import (
@@ -37,6 +37,7 @@ from l2l_gail.gail.fit import (
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
+from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saved_fields import check_weights
 from l2l_gail.gail.saving import archive_for_sb3, plain_fields, saved_file, write_model
@@ -100,6 +101,9 @@ class GAIL(TensorPPO):
             :class:`~l2l_gail.gail.discriminator.ModuleDiscriminator`; to be given to ``load`` too.
         credit: How advantages are mixed from estimates that look less and further ahead, with
             learned weights; ``None`` for PPO's generalised advantage estimates as they are.
+        policy_pace: The policy's learning rate falls with this power of how well the discriminator
+            tells it from the expert, see :class:`~l2l_gail.gail.pace.PolicyPace`; 0 for PPO's rate
+            as it is.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
         **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...). By
             default a rollout is of about 2,048 transitions, however many environments there are,
@@ -127,6 +131,7 @@ class GAIL(TensorPPO):
         discriminator: DiscriminatorConfig | None = None,
         discriminator_network: nn.Module | None = None,
         credit: LearnedCredit | None = None,
+        policy_pace: float = 0.5,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
@@ -144,6 +149,9 @@ class GAIL(TensorPPO):
         self.discriminator_network = discriminator_network
         self.credit = credit
         self.credit_assignment: CreditAssignment | None = None
+        check_rate("policy_pace", policy_pace)
+        self.policy_pace = policy_pace
+        self.pace = PolicyPace(policy_pace)
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         if _init_setup_model:
@@ -264,6 +272,8 @@ class GAIL(TensorPPO):
         rewards = reward_of_logits(logits, self.discriminator_config.reward)
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
+        self.pace.observe(log["disc/logit_expert"] - log["disc/logit_policy"])
+        log["gail/policy_pace"] = self.pace.factor
         for tag, value in log.items():
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
@@ -303,11 +313,12 @@ class GAIL(TensorPPO):
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
+        factor = self.pace.factor
         if self.credit_assignment is not None:
-            factor = float(self.credit_assignment.rate_factor)
-            for group in self.policy.optimizer.param_groups:
-                group["lr"] *= factor
-            self.logger.record("train/learning_rate", self.policy.optimizer.param_groups[0]["lr"])
+            factor *= float(self.credit_assignment.rate_factor)
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] *= factor
+        self.logger.record("train/learning_rate", self.policy.optimizer.param_groups[0]["lr"])
 
     @torch.no_grad()
     def _rewards(self, obs: Observations, acts: Tensor) -> Tensor:
@@ -406,10 +417,11 @@ class GAIL(TensorPPO):
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
-        tensors.append("credit_assignment")
+        tensors += ["credit_assignment", "pace"]
         return [*super()._excluded_save_params(), *tensors, "demonstrations", "_expert_inputs"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         names = [*names, "discriminator", "discriminator_updates"]
-        return names + ["credit_assignment"] * (self.credit_assignment is not None), variables
+        names += ["credit_assignment"] * (self.credit_assignment is not None)
+        return names + ["pace"] * (self.policy_pace > 0), variables

@@ -163,7 +163,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("num_timesteps", "_n_updates", "_episode_num", "verbose"), _is_count),
     **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _is_count),
     **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _is_number),
-    **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule"), _is_number),
+    **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule", "policy_pace"), _is_number),
     **dict.fromkeys(("seed",), _or_none(_is_count)),
     **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
     **dict.fromkeys(("use_sde", "normalize_advantage"), _is_switch),

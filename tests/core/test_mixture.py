@@ -113,3 +113,68 @@ def test_a_saved_state_goes_on_as_the_mixture_did():
 def test_arguments_that_make_no_mixture_are_refused(size, kwargs):
     with pytest.raises(InputError, match="a mixture needs"):
         GradientMixture(size, **kwargs)
+
+
+def test_with_caution_noise_alone_leaves_nearly_all_to_the_fallback():
+    zero = torch.zeros(50)
+    estimates = [noisy(zero, 1.0)] * 4
+
+    def share_of_the_first(caution):
+        shares = []
+        for seed in range(40):
+            mixture = GradientMixture(4, caution=caution)
+            shares.append(float(observe_many(mixture, zero, estimates, 1.0, 30, seed)[0]))
+        return sum(shares) / len(shares)
+
+    assert share_of_the_first(caution=0.0) == pytest.approx(0.25, abs=0.1)
+    assert share_of_the_first(caution=2.0) > 0.8
+
+
+def test_caution_leaves_the_weights_of_what_is_better_beyond_doubt():
+    truth = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
+    estimates = [noisy(truth, 3.0), noisy(truth, 1.0)]
+    bold = observe_many(GradientMixture(2), truth, estimates, 1.0, calls=100)
+    cautious = observe_many(GradientMixture(2, caution=1.0), truth, estimates, 1.0, calls=100)
+    torch.testing.assert_close(cautious, bold, atol=0.02, rtol=0)
+    assert cautious[1] > 0.85
+
+
+def test_the_doubt_is_the_standard_error_of_an_exponential_average():
+    stream = torch.Generator().manual_seed(5)
+    mixture = GradientMixture(2, memory=0.5, caution=3.0, ridge=0.0, fallback=1)
+    crosses, weights = [], []
+    for call in range(6):
+        g, h = torch.randn(2, 2, 4, generator=stream) + 2.0
+        r, s = torch.randn(2, 4, generator=stream) + 2.0
+        mixture.observe((g, r), (h, s))
+        unit = float(r.norm() * s.norm())
+        crosses.append(((g @ s + h @ r) / 2 / unit).double())
+        weights.append(0.5 * 0.5 ** (5 - call))
+    share = torch.tensor(weights).double() / sum(weights)
+    cross = torch.stack(crosses)
+    difference = cross[:, 0] - cross[:, 1]
+    mean = share @ difference
+    variance = share @ (difference - mean) ** 2
+    calls = 3 * sum(weights)  # (1 + memory) / (1 - memory), times the weight that is there
+    lowered = share @ cross[:, 0] - 3.0 * (variance / (calls - 1)).sqrt()
+    gram = mixture.gram / mixture.seen
+    expected = torch.linalg.solve(gram, torch.stack([lowered, share @ cross[:, 1]]))
+    expected = expected.clamp(min=0)
+    if (expected == 0).any():  # the other one alone
+        expected = (expected > 0).double()
+    torch.testing.assert_close(mixture.weights(), expected / expected.sum(), atol=1e-6, rtol=0)
+
+
+def test_a_cautious_mixture_whose_reference_points_away_is_the_fallback():
+    mixture = GradientMixture(3, caution=1.0, fallback=2)
+    g, r = torch.ones(3, 4), -torch.ones(4)
+    mixture.observe((g, r), (g, r))
+    assert mixture.weights().tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"caution": -1.0}, {"caution": float("inf")}, {"fallback": 2}, {"fallback": -1}]
+)
+def test_a_caution_or_fallback_that_cannot_be_is_refused(arguments):
+    with pytest.raises(InputError, match="caution of 0 or more"):
+        GradientMixture(2, **arguments)

@@ -14,6 +14,8 @@ from l2l_gail.demos import Demonstrations
 
 TIME_LIMIT = 8
 ENV_ID = "tests/Walk-v0"
+UNDECIDED = {"disc/logit_expert": 0.0, "disc/logit_policy": 0.0}
+"""What a discriminator logs whose logits are all 0."""
 
 
 class Walk(gymnasium.Env):

@@ -37,7 +37,7 @@ from tests.gail.models import (
     more,
     weights_of,
 )
-from tests.gail.support import ENV_ID, TIME_LIMIT, walk_demos, walk_envs
+from tests.gail.support import ENV_ID, TIME_LIMIT, UNDECIDED, walk_demos, walk_envs
 
 
 def test_time_limit_bootstraps_the_learned_reward_not_the_environments() -> None:
@@ -49,7 +49,7 @@ def test_time_limit_bootstraps_the_learned_reward_not_the_environments() -> None
         model.policy.value_net.bias.fill_(value)
     updates = model.discriminator_updates
     updates.trainer.begin({k: torch.zeros_like(v) for k, v in updates.trainer.follower.items()})
-    updates.update = lambda expert, policy: (torch.zeros(len(policy)), {})
+    updates.update = lambda expert, policy: (torch.zeros(len(policy)), UNDECIDED)
     _, callback = model._setup_learn(1)
     assert model.collect_rollouts(model.env, callback, model.rollout_buffer, TIME_LIMIT + 1)
 

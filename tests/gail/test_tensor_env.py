@@ -19,7 +19,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, RuleTraining
 from l2l_gail.ppo import FromVecEnv, SB3VecEnv, TensorEnv, tensor_env_of
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from tests.gail.support import TIME_LIMIT, walk_demos, walk_envs
+from tests.gail.support import TIME_LIMIT, UNDECIDED, walk_demos, walk_envs
 from tests.gail.tensor_support import (
     N_ENVS,
     N_STEPS,
@@ -102,7 +102,10 @@ def test_time_limit_bootstraps_the_learned_reward_on_tensors() -> None:
     with torch.no_grad():  # V is 2 everywhere, the discriminator is undecided everywhere
         model.policy.value_net.weight.zero_()
         model.policy.value_net.bias.fill_(value)
-    model.discriminator_updates.update = lambda expert, policy: (torch.zeros(len(policy)), {})
+    model.discriminator_updates.update = lambda expert, policy: (
+        torch.zeros(len(policy)),
+        UNDECIDED,
+    )
     _, callback = model._setup_learn(1)
     assert model.collect_rollouts(model.env, callback, model.rollout_buffer, steps)
 
