@@ -18,7 +18,7 @@ import tyro
 
 from l2l_gail.cli import parse, run_main
 from l2l_gail.comparison.reading import run_files
-from l2l_gail.comparison.serve import Boards, board_names
+from l2l_gail.comparison.serve import Boards, address_of, board_names
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.comparison.write import compare
 from l2l_gail.errors import InputError
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if server is not None:
         print(f"\nThe comparison is at {server.address} (Ctrl-C ends it)")
         for name in board_names(folder):
-            print(f"  TensorBoard of {name}: {server.address}{name}/?smoothing=0#timeseries")
+            print(f"  TensorBoard of {name}: {server.address}{address_of(name)}")
         threading.Thread(target=server.serve, daemon=True).start()
     while config.watch or server is not None:
         time.sleep(config.every)

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 from l2l_gail.comparison.results import MethodResult, Section
 
-__all__ = ["OVERVIEW", "PALETTE", "REFERENCES", "Board", "boards_of"]
+__all__ = [
+    "OVERVIEW",
+    "PALETTE",
+    "REFERENCES",
+    "Board",
+    "boards_of",
+    "folder_name",
+    "folder_names",
+]
 
 PALETTE = ("#425066", "#12b5cb", "#e52592", "#f9ab00", "#9334e6", "#7cb342", "#e8710a")
 """TensorBoard's colours of runs, in their order."""
@@ -85,6 +93,18 @@ def boards_of(section: Section) -> list[Board]:
 def folder_name(name: str) -> str:
     """A name as one folder that every file system and address takes, still to be read by people."""
     return re.sub(r"[^\w.+=,() -]+", "-", name).strip("-. ")[:120] or "unnamed"
+
+
+def folder_names(names: Sequence[str]) -> dict[str, str]:
+    """Folders of several names, no two alike."""
+    found: dict[str, str] = {}
+    for name in names:
+        folder, number = folder_name(name), 1
+        while folder in found.values():
+            number += 1
+            folder = f"{folder_name(name)} #{number}"
+        found[name] = folder
+    return found
 
 
 def _references(section: Section) -> dict[str, float]:

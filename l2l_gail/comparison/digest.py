@@ -8,23 +8,23 @@ are one for each method stand in the Text and HParams tabs and in pictures, not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
 
-import numpy as np
 from torch.utils.tensorboard.summary import custom_scalars
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
 
-from l2l_gail.comparison.boards import OVERVIEW, PALETTE, Board, folder_name
+from l2l_gail.comparison.boards import OVERVIEW, PALETTE, Board, folder_name, folder_names
 from l2l_gail.comparison.event_files import SUFFIX, EventFile
+from l2l_gail.comparison.hparams import hyperparameters
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import CURVES, CurveTag
 
-__all__ = ["Picture", "remove_boards", "trace_tag", "write_board"]
+__all__ = ["Picture", "remove_boards", "started_at", "trace_tag", "write_board"]
 
 _OWN_HEADINGS = ("rule", "tracking")
 
@@ -59,9 +59,10 @@ def remove_boards(folder: Path, *, keep: str = "") -> None:
     for old in list(folder.rglob(f"events.out.tfevents.*{SUFFIX}")):
         if not keep or keep not in old.name:
             old.unlink()
-            for parent in (old.parent, old.parent.parent):
-                if parent != folder and parent.is_dir() and not any(parent.iterdir()):
-                    parent.rmdir()
+            parent = old.parent
+            while parent != folder and not any(parent.iterdir()):
+                parent.rmdir()
+                parent = parent.parent
 
 
 def write_board(
@@ -77,15 +78,16 @@ def write_board(
         text: Its tables, Markdown, for the Text tab.
         pictures: For the Images tab.
     """
-    started = _started(board)
+    started = started_at(board.methods)
     runs = iter(range(len(board.colours)))  # one second apart: the order of the colours
     for reference, level in board.references.items():
         events = EventFile(folder / folder_name(reference), started + next(runs), name)
         _write_level(events, board, level)
         events.close()
-    settings = _hyperparameters(board.methods)
+    settings = hyperparameters(board.methods)
+    folders = folder_names([method.method for method in board.methods])
     for method in board.methods:
-        events = EventFile(folder / folder_name(method.method), started + next(runs), name)
+        events = EventFile(folder / folders[method.method], started + next(runs), name)
         _write_method(events, method, with_ends=_has_band(board))
         # The same keys and metrics for every run, or the HParams tab hides what differs.
         metrics = [
@@ -104,14 +106,14 @@ def write_board(
     overview.close()
 
 
-def _started(board: Board) -> float:
-    """When the first run of a board began: the same in every comparison.
+def started_at(methods: Sequence[MethodResult]) -> float:
+    """When the first run of some methods began: the same in every comparison.
 
     A TensorBoard that is open keeps the times that it has read, and the order of runs with them.
     """
     files = [
         path.stat().st_mtime
-        for method in board.methods
+        for method in methods
         for run in method.runs
         for name in ("config.json", "summary.json")
         if (path := run.folder.path / name).exists()
@@ -181,29 +183,3 @@ def _layout(board: Board) -> dict[str, dict[str, list[object]]]:
     if _has_band(board):
         return {board.title: {f"{title}, 95 % CI": ["Margin", tags]}}
     return {board.title: {title: ["Multiline", tags[:1]]}}
-
-
-def _hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str | float]]:
-    """Settings of each method, the same keys for all.
-
-    A key that some method lacks, or that is a number in one and a word in another, is a word in
-    all.
-    """
-    keys = sorted({key for method in methods for key in method.settings} - {"method"})
-    found: dict[str, dict[str, str | float]] = {
-        method.method: {"method": method.method, "seeds": float(len(method.runs))}
-        for method in methods
-    }
-    for key in keys:
-        numeric = all(_is_number(method.settings, key) for method in methods)
-        values = [method.settings.get(key, "not set") for method in methods]
-        # The tab shows five settings, by the alphabet: those that tell methods apart come first.
-        name = key if len(set(map(str, values))) > 1 else f"same for all: {key}"
-        for method, value in zip(methods, values, strict=True):
-            found[method.method][name] = float(np.float64(value)) if numeric else str(value)
-    return found
-
-
-def _is_number(settings: Mapping[str, object], key: str) -> bool:
-    value = settings.get(key)
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -19,9 +19,10 @@ from tensorboard import program
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from l2l_gail.comparison.boards import OVERVIEW
+from l2l_gail.comparison.single_runs import RUNS_ENDING
 from l2l_gail.errors import InputError
 
-__all__ = ["Boards", "board_names"]
+__all__ = ["Boards", "address_of", "board_names"]
 
 # Told outright, since "auto" prints a notice for each board.
 _FAST = "true" if find_spec("tensorboard_data_server") else "false"
@@ -30,6 +31,13 @@ _FAST = "true" if find_spec("tensorboard_data_server") else "false"
 def board_names(folder: Path) -> list[str]:
     """Names of the boards in a comparison's folder."""
     return sorted(path.parent.name for path in folder.glob(f"*/{OVERVIEW}"))
+
+
+def address_of(board: str) -> str:
+    """Where a board is found below the address of all, with the tab that comes first in it."""
+    if board.endswith(RUNS_ENDING):  # in the colours of their methods
+        return f"{quote(board)}/?smoothing=0&runColorGroup={quote('regex:^(.*)/')}#hparams"
+    return f"{quote(board)}/?smoothing=0#timeseries"
 
 
 class Boards:
@@ -84,7 +92,7 @@ class Boards:
             return [b"no such board\n"]
         start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
         links = "".join(
-            f'<a href="/{quote(name)}/?smoothing=0#timeseries">TensorBoard: {escape(name)}</a>'
+            f'<a href="/{escape(address_of(name))}">TensorBoard: {escape(name)}</a>'
             for name in board_names(self._folder)
         )
         text = page.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from l2l_gail.comparison.boards import Board, boards_of
-from l2l_gail.comparison.digest import Picture, remove_boards, write_board
+from l2l_gail.comparison.digest import Picture, remove_boards, started_at, write_board
 from l2l_gail.comparison.distributions import draw_learning_rates, draw_profiles
 from l2l_gail.comparison.figures import board_figures, draw_figure, score_figures
 from l2l_gail.comparison.grouping import collect
@@ -21,6 +21,7 @@ from l2l_gail.comparison.media import adversarial_pictures, videos
 from l2l_gail.comparison.reading import find
 from l2l_gail.comparison.report import report
 from l2l_gail.comparison.results import Section
+from l2l_gail.comparison.single_runs import runs_board_name, write_runs_board
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.errors import InputError
 from l2l_gail.runs import atomic_write
@@ -85,6 +86,10 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
         for board in every:
             text = _section_text(board.section, notes)
             write_board(folder / board.name, board, name, text, pictures[board.name])
+        for section in sections:
+            if section.finished:
+                started = started_at(section.finished)
+                write_runs_board(folder / runs_board_name(section), section, name, started)
         remove_boards(folder, keep=name)
     atomic_write(folder / "comparison.png", overall)
     atomic_write(folder / "index.html", page)

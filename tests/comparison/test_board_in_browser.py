@@ -17,7 +17,7 @@ from PIL import Image
 
 from l2l_gail.compare import compare
 from l2l_gail.comparison.boards import PALETTE
-from l2l_gail.comparison.serve import Boards
+from l2l_gail.comparison.serve import Boards, address_of
 from tests.comparison.browser import CHROMIUM, Page, browser
 
 pytestmark = [
@@ -138,6 +138,27 @@ def test_hparams_have_a_row_a_method(page: Page, address: str) -> None:
         assert name in text
     assert "not set" not in text
     keep(page, "board-hparams")
+
+
+def test_single_runs_have_a_row_each(page: Page, address: str) -> None:
+    page.open(address + address_of("Hopper-v5-runs"))
+    page.wait_for(f"({_TEXT}).includes('no_demos/seed0')")
+    text = page.evaluate(_TEXT)
+    for name in ("gail", "l2l_gail"):
+        assert all(f"{name}/seed{seed}" in text for seed in range(10))
+    assert "not set" not in text
+    keep(page, "board-runs")
+
+
+def test_single_runs_have_the_colour_of_their_method(page: Page, address: str) -> None:
+    page.open(address + address_of("Hopper-v5-runs").replace("#hparams", "#timeseries"))
+    colours = page.wait_for(f"(x => Object.keys(x).length > 10 && x)({COLOURS})")
+    by_method: dict[str, set[str]] = {}
+    for run, colour in colours.items():
+        by_method.setdefault(run.partition("/")[0], set()).add(colour)
+    assert {"gail", "l2l_gail"} <= set(by_method)
+    assert all(len(found) == 1 for found in by_method.values())
+    assert len(set.union(*by_method.values())) == len(by_method)
 
 
 def test_the_page_is_whole(page: Page, address: str) -> None:

@@ -29,6 +29,7 @@ from tests.comparison.support import (
     log,
     sections_of,
     table_cells,
+    unfinished_run,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -61,8 +62,8 @@ def test_methods_of_a_board_share_their_tags(compared: Path) -> None:
 
 
 def test_no_chart_is_a_single_point(compared: Path) -> None:
-    for folder in (compared / "comparison").glob("*/*"):
-        read = events(folder)
+    for file in (compared / "comparison").rglob("events.out.tfevents.*"):
+        read = events(file.parent)
         assert all(len(read.Scalars(tag)) > 1 for tag in read.Tags()["scalars"])
 
 
@@ -161,27 +162,87 @@ def test_reference_policies_are_level_lines(compared: Path) -> None:
         assert [(point.step, point.value) for point in points] == [(0, level), (40_000, level)]
 
 
-def test_hparams_have_one_row_a_run_with_the_same_keys_and_filled_metrics(compared: Path) -> None:
+def hparams_of(folder: Path) -> tuple[dict[str, float | str], dict[str, float]]:
+    """Settings and metrics of a row of the HParams tab."""
+    read = events(folder)
+
+    def stored(tag: str) -> plugin_data_pb2.HParamsPluginData:
+        content = read.summary_metadata[f"_hparams_/{tag}"].plugin_data.content
+        return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+    values = stored("session_start_info").session_start_info.hparams
+    settings = {key: value.string_value or value.number_value for key, value in values.items()}
+    wanted = [info.name.tag for info in stored("experiment").experiment.metric_infos]
+    return settings, {tag: read.Scalars(tag)[-1].value for tag in wanted}
+
+
+def test_hparams_have_a_row_a_method_with_the_same_keys_and_filled_metrics(compared: Path) -> None:
     keys, metrics = [], []
     for method in ("gail", "l2l_gail"):
-        read = events(board(compared, "Hopper-v5") / method)
-        content = read.summary_metadata
-        start = plugin_data_pb2.HParamsPluginData.FromString(
-            content["_hparams_/session_start_info"].plugin_data.content
-        ).session_start_info
-        experiment = plugin_data_pb2.HParamsPluginData.FromString(
-            content["_hparams_/experiment"].plugin_data.content
-        ).experiment
-        keys.append(set(start.hparams))
-        metrics.append([info.name.tag for info in experiment.metric_infos])
-        assert start.hparams["method"].string_value == method
-        assert start.hparams["seeds"].number_value == 3
-        assert set(metrics[-1]) <= scalar_tags(board(compared, "Hopper-v5") / method)
+        settings, measured = hparams_of(board(compared, "Hopper-v5") / method)
+        keys.append(set(settings))
+        metrics.append(list(measured))
+        assert settings["method"] == method
+        assert settings["seeds"] == 3
     assert keys[0] == keys[1]
-    assert "same for all: learning_rate" in keys[0]
+    assert "~ learning_rate, same for all" in keys[0]
     assert not any("epochs" in key for key in keys[0])  # of the other game
     assert metrics[0] == metrics[1]
     assert RETURN in metrics[0]
+
+
+def test_hparams_of_single_runs_have_a_row_a_run_with_the_same_keys_and_filled_metrics(
+    compared: Path,
+) -> None:
+    rows = {
+        file.parent.relative_to(board(compared, "Hopper-v5-runs")).as_posix(): file.parent
+        for file in board(compared, "Hopper-v5-runs").rglob("events.out.tfevents.*")
+    }
+    folder = rows.pop(OVERVIEW)
+    assert "HParams" in str(events(folder).Tensors("runs/text_summary")[0].tensor_proto)
+    assert set(rows) == {f"{m}/seed{k}" for m in ("gail", "l2l_gail") for k in range(3)}
+    found = {name: hparams_of(folder) for name, folder in rows.items()}
+    first_settings, first_scores = found["gail/seed0"]
+    for name, (settings, scores) in found.items():
+        assert settings.keys() == first_settings.keys()
+        assert scores.keys() == first_scores.keys()
+        assert name == f"{settings['method']}/seed{settings['seed']:.0f}"
+        assert settings["steps"] == STEPS[-1]
+    finals = {
+        name: scores["2 scores/a true return of the last policy"]
+        for name, (_, scores) in found.items()
+    }
+    assert finals["gail/seed1"] == 1500
+    assert finals["l2l_gail/seed1"] == 3020
+    curve = events(rows["l2l_gail/seed1"]).Scalars("1 true return/a true return")
+    assert [(p.step, p.value) for p in curve] == list(
+        zip(STEPS, [755, 1510, 2265, 3020], strict=True)
+    )
+
+
+def test_runs_of_more_methods_than_colours_have_no_curves(tmp_path: Path) -> None:
+    for number in range(len(PALETTE) + 1):
+        gail_run(tmp_path, f"gail_v{number}", 0, 1000)
+    compare(tmp_path)
+    tags = scalar_tags(board(tmp_path, "Hopper-v5-runs") / "gail_v0" / "seed0")
+    assert tags
+    assert not any("score" not in tag for tag in tags)
+
+
+def test_a_method_without_finished_runs_has_no_row(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    unfinished_run(tmp_path, "l2l_gail", 0, [1.0, 2.0])
+    compare(tmp_path)
+    shown = sorted(path.name for path in board(tmp_path, "Hopper-v5-runs").iterdir())
+    assert shown == ["gail", OVERVIEW]
+
+
+def test_methods_of_long_names_have_folders_of_their_own(tmp_path: Path) -> None:
+    alike = "x" * 130
+    for ending in "ab":
+        gail_run(tmp_path, "gail", 0, 1000, config={"demos": alike + ending})
+    compare(tmp_path)
+    assert len(list(board(tmp_path, "Hopper-v5").glob("gail*"))) == 2
 
 
 def test_text_tab_holds_the_tables(compared: Path) -> None:

@@ -79,13 +79,16 @@ def test_a_second_comparison_replaces_its_own_files_only(tmp_path: Path) -> None
     (folder / "notes.txt").write_text("mine")
     other = folder / "Hopper-v5" / "gail" / "events.out.tfevents.1.of_the_user"
     other.write_text("mine too")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("seed*/*")}
+    runs = tmp_path / "Hopper-v5"
+    before = {path: path.read_bytes() for path in runs.rglob("seed*/*")}
     compare(tmp_path)
     assert (folder / "notes.txt").read_text() == "mine"
     assert other.read_text() == "mine too"
-    assert {path: path.read_bytes() for path in tmp_path.rglob("seed*/*")} == before
+    assert {path: path.read_bytes() for path in runs.rglob("seed*/*")} == before
     assert len(list((folder / "Hopper-v5" / "gail").glob("events.*.l2l_gail"))) == 1
-    assert not (folder / "Hopper-v5" / "old").exists()
+    for board in ("Hopper-v5", "Hopper-v5-runs"):
+        assert (folder / board / "gail").is_dir()
+        assert not (folder / board / "old").exists()
 
 
 def test_runs_that_only_go_on_are_compared_too(tmp_path: Path) -> None:

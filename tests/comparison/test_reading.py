@@ -33,6 +33,8 @@ def test_what_a_resumed_run_forgets_is_forgotten(tmp_path: Path) -> None:
             writer.add_scalar("a", step, step)
     with SummaryWriter(str(tmp_path), purge_step=3, filename_suffix=".later") as writer:
         writer.add_scalar("a", 30, 3)
+    (later,) = tmp_path.glob("*.later")
+    later.rename(tmp_path / "events.out.tfevents.9999999999.later")  # not in the same second
     steps, values = read_scalars(tmp_path, ("a",))["a"]
     assert steps.tolist() == [1, 2, 3]
     assert values.tolist() == [1, 2, 30]

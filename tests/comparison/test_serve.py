@@ -35,6 +35,8 @@ def test_the_first_page_is_the_report_with_a_link_to_every_board(served: str) ->
     page = get(served).decode()
     for name in ("Hopper-v5", "cifar10", "synthetic"):
         assert f'href="/{name}/?smoothing=0#timeseries"' in page
+        coloured = "runColorGroup=regex%3A%5E%28.%2A%29/"
+        assert f'href="/{name}-runs/?smoothing=0&amp;{coloured}#hparams"' in page
 
 
 def test_each_board_is_a_tensorboard_of_its_own_runs_in_the_order_of_colours(served: str) -> None:
@@ -56,7 +58,10 @@ def test_nothing_else_is_served(served: str, path: str) -> None:
 
 
 def test_boards_are_listed_by_name(compared: Path) -> None:
-    assert board_names(compared / "comparison") == ["Hopper-v5", "cifar10", "synthetic"]
+    names = [
+        name + ending for name in ("Hopper-v5", "cifar10", "synthetic") for ending in ("", "-runs")
+    ]
+    assert board_names(compared / "comparison") == names
 
 
 def test_a_taken_port_is_one_line(compared: Path) -> None:

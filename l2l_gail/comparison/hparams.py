@@ -1,0 +1,37 @@
+"""Settings of methods as TensorBoard's HParams tab wants them: the same keys for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from l2l_gail.comparison.results import MethodResult
+
+__all__ = ["hyperparameters"]
+
+
+def hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str | float]]:
+    """Settings of each method, by its name; the same keys for all.
+
+    A key that some method lacks, or that is a number in one and a word in another, is a word in
+    all.
+    """
+    keys = sorted({key for method in methods for key in method.settings} - {"method"})
+    found: dict[str, dict[str, str | float]] = {
+        method.method: {"method": method.method, "seeds": float(len(method.runs))}
+        for method in methods
+    }
+    for key in keys:
+        numeric = all(_is_number(method.settings, key) for method in methods)
+        values = [method.settings.get(key, "not set") for method in methods]
+        # The tab shows five settings, by the alphabet: those that tell methods apart come first.
+        name = key if len(set(map(str, values))) > 1 else f"~ {key}, same for all"
+        for method, value in zip(methods, values, strict=True):
+            found[method.method][name] = float(np.float64(value)) if numeric else str(value)
+    return found
+
+
+def _is_number(settings: Mapping[str, object], key: str) -> bool:
+    value = settings.get(key)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
