@@ -6,15 +6,15 @@ window with ``--show``.
 
 from __future__ import annotations
 
+import itertools
 import os
-import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium
-import numpy as np
 import tyro
 
 from l2l_gail.cli import parse, run_main
@@ -22,11 +22,14 @@ from l2l_gail.errors import InputError
 from l2l_gail.experiment import check_least
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
-from l2l_gail.rendering import as_gif, film_policy
+from l2l_gail.rendering import action_of, as_gif, film_policy
 from l2l_gail.runs import RunFolder, atomic_write, check_seed
 from l2l_gail.snapshots import MOMENTS, has_policy, load_policy
 
 __all__ = ["main", "record", "show", "video_file"]
+
+
+_RECORDED = 300  # steps
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Config:
     """Play in a window instead of writing a GIF."""
     seed: int = 0
     """Reset seed of the episode."""
-    steps: int = 300
-    """Steps after which the episode is cut."""
+    steps: int | None = None
+    """Steps after which the episode is cut; 300 by default, none in a window."""
 
     def __post_init__(self) -> None:
         """Refuse numbers of which there are none.
@@ -51,7 +54,8 @@ class Config:
             InputError: In one line.
         """
         check_seed(self.seed)
-        check_least(1, steps=self.steps)
+        if self.steps is not None:
+            check_least(1, steps=self.steps)
 
 
 def video_file(run: Path, moment: str) -> Path:
@@ -59,7 +63,7 @@ def video_file(run: Path, moment: str) -> Path:
     return run / "videos" / f"{moment}.gif"
 
 
-def record(run: Path, moment: str, *, seed: int = 0, steps: int = 300) -> Path:
+def record(run: Path, moment: str, *, seed: int = 0, steps: int = _RECORDED) -> Path:
     """Record a policy of a GAIL run in its environment.
 
     Args:
@@ -83,27 +87,53 @@ def record(run: Path, moment: str, *, seed: int = 0, steps: int = 300) -> Path:
     return path
 
 
-def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int = 1000) -> None:
-    """Play a policy of a GAIL run in a window.
+def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int | None = None) -> None:
+    """Play one episode of a policy of a GAIL run in a window of Gymnasium's.
+
+    Args:
+        run: Folder of the run.
+        moment: ``first``, ``middle`` or ``last``.
+        seed: Reset seed of the episode.
+        steps: Steps after which the episode is cut; by default it is played to its end. Closing the
+            window ends it too.
 
     Raises:
         InputError: No such policy, or there is no display to open a window on.
     """
-    if sys.platform.startswith("linux") and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
-        raise InputError("there is no display for a window: leave --show out to record a GIF")
     env_id, env_kwargs = _environment(run)
     policy = load_policy(run, moment)
     check_env_id(env_id)
+    _check_display()
     handle_mujoco_warnings()
     env = gymnasium.make(env_id, render_mode="human", **env_kwargs)
-    obs, _ = env.reset(seed=seed)
-    for _ in range(steps):
-        obs, _, terminated, truncated, _ = env.step(policy(np.asarray(obs)[None])[0])
-        if terminated or truncated:
-            obs, _ = env.reset()
-    env.close()
+    try:
+        obs, _ = env.reset(seed=seed)
+        for _ in itertools.count() if steps is None else range(steps):
+            obs, _, terminated, truncated, _ = env.step(action_of(policy, obs, env.action_space))
+            if terminated or truncated or _is_closed(env):
+                break
+    finally:
+        env.close()
+
+
+def _check_display() -> None:
+    """Refuse to open a window where there is no display: MuJoCo's viewer would end the process."""
+    import glfw  # of MuJoCo; a run that is only recorded does without
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in words of its own
+        usable = glfw.init() and glfw.get_primary_monitor()
+    if not usable:
+        raise InputError("there is no display for a window: leave --show out to record a GIF")
+
+
+def _is_closed(env: gymnasium.Env) -> bool:
+    """Whether the window was closed, after which MuJoCo's viewer must not draw."""
+    import glfw
+
+    viewer = getattr(getattr(env.unwrapped, "mujoco_renderer", None), "viewer", None)
+    window = getattr(viewer, "window", None)
+    return window is not None and bool(glfw.window_should_close(window))
 
 
 def _environment(run: Path) -> tuple[str, dict[str, Any]]:
@@ -130,14 +160,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not os.path.isdir(run):
         raise InputError(f"{run} is not a folder: give that of a run, .../seed0")
     if config.show:
-        show(run, "last" if config.policy == "all" else config.policy, seed=config.seed)
-        return
+        shown = "last" if config.policy == "all" else config.policy
+        return show(run, shown, seed=config.seed, steps=config.steps)
     moments = [config.policy] if config.policy != "all" else MOMENTS
     found = [moment for moment in moments if has_policy(run, moment)]
     if not found:
         raise InputError(f"{run} holds no policy yet: the last one is written when training ends")
     for moment in found:
-        print(record(run, moment, seed=config.seed, steps=config.steps))
+        print(record(run, moment, seed=config.seed, steps=config.steps or _RECORDED))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from l2l_gail.evaluation import Predict
 from l2l_gail.gym_env import check_env_id
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 
-__all__ = ["Film", "as_gif", "film_policy", "usable_backend"]
+__all__ = ["Film", "action_of", "as_gif", "film_policy", "usable_backend"]
 
 SIZE = (240, 180)
 """Width and height of a picture in pixels."""
@@ -119,6 +119,12 @@ def film_policy(
         env.close()
 
 
+def action_of(predict: Predict, obs: Any, space: gymnasium.Space) -> Any:
+    """Return what a policy does on one raw observation, clipped to a ``Box`` of actions."""
+    action = predict(np.asarray(obs)[None])[0]
+    return np.clip(action, space.low, space.high) if isinstance(space, Box) else action
+
+
 def as_gif(frames: Sequence[Frame], seconds: float, caption: str = "") -> bytes:
     """Encode an animation.
 
@@ -198,10 +204,7 @@ def _one_episode(
     frames = [draw(env)]
     total, step, ended = 0.0, 0, False
     while step < steps and not ended:
-        action = predict(np.asarray(obs)[None])[0]
-        if isinstance(space, Box):
-            action = np.clip(action, space.low, space.high)
-        obs, reward, terminated, truncated, _ = env.step(action)
+        obs, reward, terminated, truncated, _ = env.step(action_of(predict, obs, space))
         total, step, ended = total + float(reward), step + 1, terminated or truncated
         if step % every == 0 or ended:
             frames.append(draw(env))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -220,12 +221,70 @@ def test_an_image_run_has_nothing_to_play(tmp_path: Path) -> None:
         main([str(tmp_path / "none")])
 
 
-def test_without_a_display_no_window_is_tried(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(InputError, match="no display for a window: leave --show out"):
-        main([str(tmp_path), "--show"])
+@pytest.mark.parametrize("display", [None, ":stale"])
+def test_without_a_display_no_window_is_tried(trained: tuple[GAIL, Path], display) -> None:
+    env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-m", "l2l_gail.play", str(trained[1]), "--show"],
+        env=env | ({} if display is None else {"DISPLAY": display}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: there is no display for a window: leave --show out to record a GIF\n"
+    )
+
+
+class Windowed(gymnasium.Wrapper):
+    """Stands in for an environment with a window, which the user closes after some steps."""
+
+    def __init__(self, env: gymnasium.Env, closed_after: int) -> None:
+        super().__init__(env)
+        self.seeds: list[int | None] = []
+        self.acted: list[np.ndarray] = []
+        self.is_open, self.closed_after = True, closed_after
+
+    def reset(self, *, seed=None, options=None):
+        self.seeds.append(seed)
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        assert self.is_open
+        self.acted.append(action)
+        return super().step(action)
+
+    def close(self) -> None:
+        self.is_open = False
+        super().close()
+
+
+@pytest.mark.parametrize(
+    ("closed_after", "steps", "played"), [(100, 5, 5), (3, 5, 3)], ids=["cut", "closed"]
+)
+def test_a_window_plays_an_episode_of_the_run_s_own_environment(
+    trained: tuple[GAIL, Path], monkeypatch, closed_after: int, steps: int, played: int
+) -> None:
+    opened: list[tuple[str, dict, Windowed]] = []
+    make = gymnasium.make
+
+    def noted(env_id: str, render_mode: str | None = None, **kwargs):
+        assert render_mode == "human"
+        opened.append((env_id, kwargs, Windowed(make(env_id, **kwargs), closed_after)))
+        return opened[-1][-1]
+
+    monkeypatch.setattr("l2l_gail.play._check_display", lambda: None)
+    monkeypatch.setattr("l2l_gail.play._is_closed", lambda env: len(env.acted) >= env.closed_after)
+    monkeypatch.setattr("l2l_gail.play.gymnasium.make", noted)
+    main([str(trained[1]), "--show", "--seed", "7", "--steps", str(steps), "--policy", "first"])
+    ((env_id, kwargs, env),) = opened
+    assert (env_id, kwargs) == (ENV, {"healthy_reward": 2.0})
+    assert (env.seeds, len(env.acted), env.is_open) == ([7], played, False)
+    obs, _ = make(ENV).reset(seed=7)
+    expected = load_policy(trained[1], "first")(obs[None])[0]
+    np.testing.assert_array_equal(env.acted[0], np.clip(expected, -1, 1))
 
 
 def test_an_environment_that_is_no_box_of_mujoco_draws_itself() -> None:
