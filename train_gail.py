@@ -97,7 +97,7 @@ class Config:
     task: Annotated[TaskFlags, OmitArgPrefixes] = field(default_factory=TaskFlags)
     ppo: Annotated[PPOConfig, OmitArgPrefixes] = field(default_factory=PPOConfig)
     discriminator: Annotated[DiscriminatorConfig, OmitArgPrefixes] = field(
-        default_factory=lambda: DiscriminatorConfig(batch_size=256)
+        default_factory=DiscriminatorConfig
     )
     rule: Annotated[MethodFlags, OmitArgPrefixes] = field(default_factory=MethodFlags)
     runs: Annotated[RunFlags, OmitArgPrefixes] = field(default_factory=RunFlags)

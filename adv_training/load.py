@@ -29,6 +29,7 @@ DATA_VARIABLE = "L2L_GAIL_DATA"
 _SYNTHETIC_TRAIN = 10_000
 _SYNTHETIC_TEST = 2_000
 _HELD_OUT = 1_000
+_MOST = 60_000
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,17 @@ def load_dataset(
 
 
 def check_sizes(train_size: int | None, eval_size: int | None) -> None:
-    """Refuse numbers of images that nothing can be trained or judged on.
+    """Refuse numbers of images that nothing can be trained or judged on, or that no set has.
 
     Raises:
-        InputError: If one is below 10.
+        InputError: If one is below 10 or above 60,000: CIFAR has no more, and as many generated
+            ones take 2 GB while they are made.
     """
     for flag, size in (("--train-size", train_size), ("--eval-size", eval_size)):
         if size is not None and size < 10:
             raise InputError(f"{flag} {size} must be at least 10")
+        if size is not None and size > _MOST:
+            raise InputError(f"{flag} {size} must be at most {_MOST}")
 
 
 def _held_out(train_size: int) -> int:

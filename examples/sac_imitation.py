@@ -26,12 +26,7 @@ from l2l_gail import Demonstrations
 from l2l_gail.core import build_rule
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.evaluation import evaluate_policy_return
-from l2l_gail.gail import (
-    DiscriminatorConfig,
-    LearnedReward,
-    RelabellingReplayBuffer,
-    VecLearnedReward,
-)
+from l2l_gail.gail import LearnedReward, RelabellingReplayBuffer, VecLearnedReward
 
 
 def swing_up(observations: np.ndarray) -> np.ndarray:
@@ -88,7 +83,6 @@ def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
         env,
         demos,
         rule=build_rule(args.rule, lr=args.learning_rate),
-        discriminator=DiscriminatorConfig(batch_size=256),
         seed=args.seed,
         device="cpu",
     )

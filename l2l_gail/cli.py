@@ -121,6 +121,9 @@ def parse(
 ) -> T:
     """Read the command line into a dataclass.
 
+    A flag that is given twice stands at its last value, as argparse has it; of a list, which would
+    silently lose its first part, that is refused.
+
     Args:
         config_class: Dataclass with defaults; a field's docstring is its help.
         argv: Arguments without the program's name; the process's own if None.

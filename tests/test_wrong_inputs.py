@@ -100,6 +100,8 @@ WRONG = {
     "train_cifar --attacker-channels 3": "must be a multiple of 4",
     "train_cifar --shape 3 32": "missing value for argument '--shape'",
     "train_cifar --data synthetic --train-size 3": "--train-size 3 must be at least 10",
+    "train_cifar --data synthetic --train-size 999999": "--train-size 999999 must be at most 60000",
+    "train_cifar --data synthetic --eval-size 60001": "--eval-size 60001 must be at most 60000",
     "train_cifar --data synthetic --train-size 300 --batch-size 999": "above the 270 training",
     "train_cifar evaluate folder --eval-size 1": "--eval-size 1 must be at least 10",
     "train_cifar evaluate folder --eps nan": "--eps nan is in 1/255",

@@ -29,13 +29,21 @@ from l2l_gail.ppo.tanh_network import tanh_layer
 
 __all__ = ["AIRL", "AIRLDiscriminator", "airl_config"]
 
+_TERMINATED, _ABSORBING = -3, -2  # columns of the discriminator's inputs
+_MOST_STAYS = 100
+
 
 class AIRLDiscriminator(Discriminator):
     """The logit of AIRL, ``f(s, a, s') - log pi(a|s)`` (Fu et al. 2018, arXiv 1710.11248, eq. 4).
 
     ``f(s, a, s') = g + gamma (1 - d) h(s') - h(s)`` is a reward ``g`` with the potential-based
     shaping of ``h``, a tanh network each; ``d`` is 1 where the episode terminated in ``s'``, whose
-    potential is then 0 (a time limit is no termination). The inputs of a transition are
+    potential is then 0 (a time limit is no termination).
+
+    After a termination follows the absorbing state, as in DAC (Kostrikov et al. 2019, arXiv
+    1809.02925, section 4.1): without it the end of an episode would pay nothing, which is the best
+    pay there is as long as the policy is told apart. Its potential is 0 and its ``g``, hence its
+    ``f``, one number that is learned, ``absorbing``. The inputs of a transition are
 
     ======================== ==============
     part                     width
@@ -44,6 +52,7 @@ class AIRLDiscriminator(Discriminator):
     clipped action           act_dim
     normalised next one      obs_dim
     ``d``, 0 or 1            1
+    absorbing state, 0 or 1  1
     ``log pi(a|s)``          1
     ======================== ==============
 
@@ -66,12 +75,26 @@ class AIRLDiscriminator(Discriminator):
         state_only_reward: bool = False,
     ) -> None:
         super().__init__(observation_space, action_space)
-        self.in_dim = 2 * self.obs_dim + self.act_dim + 2
+        self.in_dim = 2 * self.obs_dim + self.act_dim + 3
         self.gamma = gamma
         self.state_only_reward = state_only_reward
         seen_by_g = self.obs_dim + (0 if state_only_reward else self.act_dim)
         self.g = _layers(seen_by_g, hidden_sizes)
         self.h = _layers(self.obs_dim, hidden_sizes)
+        self.absorbing = nn.Parameter(torch.zeros(1))
+
+    @property
+    def horizon(self) -> float:
+        """Steps that are spent in the absorbing state, discounted: ``1 / (1 - gamma)``."""
+        return 1 / max(1 - self.gamma, 1e-3)
+
+    @property
+    def end_value(self) -> Tensor:
+        """What a termination is worth, ``gamma g / (1 - gamma)`` of the absorbing state, ``(1,)``.
+
+        To be added to the reward of the transition that terminated.
+        """
+        return self.gamma * self.horizon * self.absorbing.detach()
 
     def transition_inputs(
         self,
@@ -81,7 +104,7 @@ class AIRLDiscriminator(Discriminator):
         terminated: Tensor,
         log_probs: Tensor,
     ) -> Tensor:
-        """Return network inputs ``(B, 2 obs_dim + act_dim + 2)`` of raw transitions.
+        """Return network inputs ``(B, 2 obs_dim + act_dim + 3)`` of raw transitions.
 
         Args:
             obs: Observations, ``(B, *shape)`` or a dict of such.
@@ -90,9 +113,22 @@ class AIRLDiscriminator(Discriminator):
             terminated: Whether the episode terminated there, ``(B,)``.
             log_probs: The policy's log-density of the clipped actions, ``(B,)``.
         """
-        ends = torch.stack([terminated.float(), log_probs], dim=1)
+        ends = torch.stack([terminated.float(), torch.zeros_like(log_probs), log_probs], dim=1)
         after = self.features.observation_rows(next_obs, self.statistics)
         return torch.cat([self.inputs(obs, acts), after, ends], dim=1)
+
+    def with_absorbing(self, inputs: Tensor) -> Tensor:
+        """Return transition inputs, each terminated one followed by stays in the absorbing state.
+
+        By as many as the horizon has steps, 100 at most.
+        """
+        stays = min(round(self.horizon), _MOST_STAYS)
+        lengths = 1 + stays * (inputs[:, _TERMINATED] > 0)
+        places = lengths.cumsum(0) - lengths
+        padded = inputs.new_zeros(int(lengths.sum()), self.in_dim)
+        padded[:, _ABSORBING] = 1.0
+        padded[places] = inputs
+        return padded
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of transition inputs, under given weights or its own."""
@@ -102,14 +138,15 @@ class AIRLDiscriminator(Discriminator):
         """Return ``f`` of transition inputs, ``(B,)``, under given weights or its own."""
         if weights is None:
             weights = dict(self.named_parameters())
-        now, acts, after, terminated, _ = inputs.split(
-            [self.obs_dim, self.act_dim, self.obs_dim, 1, 1], dim=1
+        now, acts, after, terminated, absorbing, _ = inputs.split(
+            [self.obs_dim, self.act_dim, self.obs_dim, 1, 1, 1], dim=1
         )
         potentials = self._value("h", torch.cat([now, after]), weights)
         before, reached = potentials.chunk(2)
         seen_by_g = now if self.state_only_reward else torch.cat([now, acts], dim=1)
         shaping = self.gamma * (1.0 - terminated.squeeze(1)) * reached - before
-        return self._value("g", seen_by_g, weights) + shaping
+        f = self._value("g", seen_by_g, weights) + shaping
+        return torch.lerp(f, weights["absorbing"].expand_as(f), absorbing.squeeze(1))
 
     def reward(self, obs: Observations, acts: Tensor) -> Tensor:
         """Return ``g``, the recovered reward, of raw observations and actions, ``(B,)``."""
@@ -120,10 +157,12 @@ class AIRLDiscriminator(Discriminator):
     def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return ``grad f`` in state, action and next state, ``(B, 2 obs_dim + act_dim)``.
 
-        What a penalty is to bound: neither the flag of termination nor the policy's density is
-        a matter of the weights.
+        What a penalty is to bound: neither the flags nor the policy's density are a matter of the
+        weights, and the absorbing state has no neighbours.
         """
-        return super().input_gradient(inputs, weights)[:, :-2]
+        inputs = inputs.clone()
+        inputs[:, _ABSORBING] = 0.0
+        return super().input_gradient(inputs, weights)[:, :_TERMINATED]
 
     def forward(
         self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
@@ -149,8 +188,9 @@ class AIRL(GAIL):
 
     GAIL's game with the discriminator of :class:`AIRLDiscriminator`. The policy is paid
     ``log D - log(1 - D) = f(s, a, s') - log pi(a|s)`` (algorithm 1), so that it maximises the
-    entropy along with ``f``; no other form of the reward makes it AIRL. Any update rule moves the
-    discriminator. ``discriminator.reward`` is what has been learned.
+    entropy along with ``f``; no other form of the reward makes it AIRL. A termination is paid what
+    the absorbing state is worth. Any update rule moves the discriminator. ``discriminator.reward``
+    is what has been learned.
 
     ``log pi`` is that of the policy that collected the rollout, for demonstrations and policy
     alike, at the action as the environment applies it, which is after clipping.
@@ -211,13 +251,16 @@ class AIRL(GAIL):
         self._expert = obs, acts, next_obs, terminals
         return prepared
 
-    def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
+    def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
         self._expert_inputs = self._transition_inputs(*self._expert)
-        return super().rollout_rewards(buffer)
+        inputs = self._rollout_inputs(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
+        log["disc/logit_absorbing"] = self.discriminator.absorbing.item()
+        rewards = logits + inputs[:, _TERMINATED] * self.discriminator.end_value
+        return rewards[inputs[:, _ABSORBING] == 0], log
 
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return the rollout as discriminator inputs ``(N * T, in_dim)``, env by env."""
+        """Return the rollout as discriminator inputs ``(m, in_dim)``, env by env."""
         obs, next_obs = (
             network_input(map_tensors(buffer.by_env, part))
             for part in (buffer.observations, buffer.final_obs)
@@ -238,7 +281,9 @@ class AIRL(GAIL):
             applied = applied.flatten(1).clamp(self.discriminator.low, self.discriminator.high)
         distribution = self.policy.get_distribution(obs)
         log_probs = distribution.log_prob(applied)
-        return self.discriminator.transition_inputs(obs, applied, next_obs, terminated, log_probs)
+        own = self.discriminator
+        inputs = own.transition_inputs(obs, applied, next_obs, terminated, log_probs)
+        return own.with_absorbing(inputs)
 
     def _setup_model(self) -> None:
         if ObservationParts(self.observation_space).images:

@@ -27,7 +27,13 @@ from l2l_gail.gail.fit import (
 from l2l_gail.gail.saving import plain_attributes, saved_file, write_model
 from l2l_gail.gail.spaces import check_policy, check_trainable, laid_out
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
-from l2l_gail.ppo import NormalizedMultiInputPolicy, NormalizedPolicy, TensorEnv, TensorPPO
+from l2l_gail.ppo import (
+    NormalizedMultiInputPolicy,
+    NormalizedPolicy,
+    TensorEnv,
+    TensorPPO,
+    policy_defaults,
+)
 
 __all__ = ["BC"]
 
@@ -53,7 +59,7 @@ class BC(BaseAlgorithm):
         learning_rate: Adam's rate at the start; it falls linearly to 0 over the steps asked for.
         batch_size: Pairs a step, drawn with replacement.
         seed: Seed of the policy's weights and of the batches.
-        policy_kwargs: As in ``PPO``.
+        policy_kwargs: As in ``PPO``; the defaults are those of ``GAIL``.
         tensorboard_log: As in ``PPO``.
         verbose: As in ``PPO``.
         device: Where the model computes.
@@ -85,7 +91,9 @@ class BC(BaseAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         handle_mujoco_warnings()
-        policy = self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
+        if isinstance(policy, str):
+            policy_kwargs = policy_defaults(policy_kwargs)
+            policy = self.policy_aliases.get(policy, policy)
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]

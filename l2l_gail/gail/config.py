@@ -47,7 +47,7 @@ class DiscriminatorConfig:
     # Renamed on the command line where the field's name says too little beside those of PPO.
     hidden_sizes: Annotated[tuple[int, ...], arg(name="discriminator-hidden-sizes")] = (100, 100)
     updates_per_rollout: Annotated[int, arg(name="updates")] = 10
-    batch_size: Annotated[int, arg(name="discriminator-batch-size")] = 512
+    batch_size: Annotated[int, arg(name="discriminator-batch-size")] = 256
     loss: str = "binary_cross_entropy"
     penalty: tuple[str, ...] = ("gradient_penalty",)
     penalty_weight: float = 1.0

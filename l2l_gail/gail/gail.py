@@ -51,6 +51,7 @@ from l2l_gail.ppo import (
     TensorEnv,
     TensorPPO,
     TensorRolloutBuffer,
+    policy_defaults,
     rollout_defaults,
 )
 from l2l_gail.ppo.observations import Observations, map_tensors, network_input
@@ -105,9 +106,10 @@ class GAIL(TensorPPO):
             tells it from the expert, see :class:`~l2l_gail.gail.pace.PolicyPace`; 0 for PPO's rate
             as it is.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
-        **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...). By
-            default a rollout is of about 2,048 transitions, however many environments there are,
-            and a minibatch of 256, as in ``train_gail.py``.
+        **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...). The
+            defaults are those of ``train_gail.py``: a rollout of about 2,048 transitions, however
+            many environments there are, a minibatch of 256, and for a policy that is given by its
+            name what :class:`~l2l_gail.ppo.config.PPOConfig` says of it.
 
     Raises:
         InputError: If environment, policy and demonstrations do not fit, in one line.
@@ -137,9 +139,12 @@ class GAIL(TensorPPO):
         **ppo_kwargs: Any,
     ) -> None:
         handle_mujoco_warnings()  # of environments that nobody else watches
-        usual = rollout_defaults(getattr(env, "num_envs", 1), ppo_kwargs.get("n_steps"))
-        # By its class: of a name SB3 says in words of its own that it does not fit.
-        policy = self.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
+        n_envs = getattr(env, "num_envs", 1)
+        usual: dict[str, Any] = {**rollout_defaults(n_envs, ppo_kwargs.get("n_steps"))}
+        if isinstance(policy, str):
+            usual["policy_kwargs"] = policy_defaults(ppo_kwargs.pop("policy_kwargs", None))
+            # By its class: of a name SB3 says in words of its own that it does not fit.
+            policy = self.policy_aliases.get(policy, policy)
         super().__init__(policy, env, _init_setup_model=False, **usual | ppo_kwargs)
         self.demonstrations = read_demonstrations(demonstrations)
         self.rule: UpdateRule | None = rule
@@ -266,10 +271,7 @@ class GAIL(TensorPPO):
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
-        assert self._expert_inputs is not None
-        inputs = self._rollout_inputs(buffer)
-        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
-        rewards = reward_of_logits(logits, self.discriminator_config.reward)
+        rewards, log = self._learned_rewards(buffer)
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
         self.pace.observe(log["disc/logit_expert"] - log["disc/logit_policy"])
@@ -277,6 +279,13 @@ class GAIL(TensorPPO):
         for tag, value in log.items():
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
+
+    def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
+        """Update the discriminator; return rewards ``(N * T,)``, env by env, and what to log."""
+        assert self._expert_inputs is not None
+        inputs = self._rollout_inputs(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
+        return reward_of_logits(logits, self.discriminator_config.reward), log
 
     def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return advantages ``(T, N)``: PPO's own, or mixed by the learned credit."""

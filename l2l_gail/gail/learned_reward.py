@@ -137,7 +137,8 @@ class LearnedReward:
             acts: Actions in the environment's own unit, ``(B, *act_shape)``; clipped here.
             next_obs: Observations after the actions, before any reset; needed by a shaped reward
                 and by a discriminator that judges them.
-            terminated: Whether the episode terminated there, and not by a time limit, ``(B,)``.
+            terminated: Whether the episode terminated there, and not by a time limit, ``(B,)``;
+                AIRL's reward then holds what the end is worth, and nothing for it without this.
 
         Raises:
             InputError: ``next_obs`` or ``terminated`` is needed and missing.
@@ -162,6 +163,9 @@ class LearnedReward:
                 states, actions, reached, ends, torch.zeros_like(ends)
             )
             rewards = discriminator.shaped_reward(inputs)
+        if isinstance(discriminator, AIRLDiscriminator) and terminated is not None:
+            ends = torch.as_tensor(terminated, dtype=torch.float32, device=self.model.device)
+            rewards = rewards + ends.reshape(len(ends)) * discriminator.end_value
         return rewards.cpu().numpy()
 
     @property

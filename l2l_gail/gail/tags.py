@@ -13,6 +13,7 @@ TAGS = {
     "disc/entropy": "mean entropy of sigmoid(logit) over both, in nats; log 2 = 0.693 if undecided",
     "disc/logit_expert": "mean logit of a batch of expert transitions",
     "disc/logit_policy": "mean logit of the rollout",
+    "disc/logit_absorbing": "of AIRL: learned logit of staying in the absorbing state",
     "disc/rejected_updates": "updates not taken because they left the finite numbers, so far",
     "gail/reward_mean": "mean learned reward of the rollout, before the bootstrap at time limits",
     "gail/reward_std": "its standard deviation",

@@ -2,7 +2,7 @@
 
 from l2l_gail.ppo.algorithm import TensorPPO
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.config import PPOConfig, rollout_defaults
+from l2l_gail.ppo.config import PPOConfig, policy_defaults, rollout_defaults
 from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.from_vec_env import FromVecEnv, as_tensor_env, tensor_env_of
 from l2l_gail.ppo.parts import ObservationParts
@@ -29,6 +29,7 @@ __all__ = [
     "TensorPPO",
     "TensorRolloutBuffer",
     "as_tensor_env",
+    "policy_defaults",
     "rollout_defaults",
     "tensor_env_of",
 ]

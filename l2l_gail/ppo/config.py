@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from l2l_gail.errors import InputError
 
-__all__ = ["PPOConfig", "rollout_defaults"]
+__all__ = ["PPOConfig", "policy_defaults", "rollout_defaults"]
 
 _ENVS = 64
 
@@ -105,12 +106,30 @@ class PPOConfig:
             "max_grad_norm": self.max_grad_norm,
             "target_kl": self.target_kl,
             "normalize_advantage": self.normalize_advantage,
-            "policy_kwargs": {
-                "log_std_init": self.log_std_init,
-                "net_arch": list(self.policy_hidden_sizes),
-                "optimizer_kwargs": {"fused": True, "eps": self.adam_eps},
-            },
+            "policy_kwargs": self.policy_kwargs,
         }
+
+    @property
+    def policy_kwargs(self) -> dict[str, Any]:
+        """Those of the settings that are arguments of the policy."""
+        return {
+            "log_std_init": self.log_std_init,
+            "net_arch": list(self.policy_hidden_sizes),
+            "optimizer_kwargs": {"fused": True, "eps": self.adam_eps},
+        }
+
+
+def policy_defaults(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return arguments of a policy, those that are not given as :class:`PPOConfig` has them.
+
+    Args:
+        given: ``policy_kwargs`` as stable-baselines3's ``PPO`` takes them.
+    """
+    given = given or {}
+    usual = PPOConfig().policy_kwargs
+    if "optimizer_class" in given:  # it may know no such arguments
+        del usual["optimizer_kwargs"]
+    return usual | given
 
 
 def rollout_defaults(n_envs: int, n_steps: int | None = None) -> dict[str, int]:

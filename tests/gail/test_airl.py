@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
 from torch import Tensor
 
 from l2l_gail.core import Vars, build_rule
@@ -24,6 +25,7 @@ from l2l_gail.gail import (
 )
 from tests.gail.models import ROLLOUT, SMALL, make, weights_of
 from tests.gail.support import walk_demos, walk_envs
+from tests.gail.worlds import recorded
 
 OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 ACT = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -142,7 +144,7 @@ class Chain:
                 eye[self.states[rows]],
                 moves[self.moves[rows]],
                 eye[self.next_states[rows]],
-                torch.zeros(len(rows), 1, dtype=torch.float64),
+                torch.zeros(len(rows), 2, dtype=torch.float64),
                 torch.as_tensor(log_policy.ravel()[rows])[:, None],
             ],
             dim=1,
@@ -250,13 +252,78 @@ def test_a_termination_reaches_the_discriminator_and_a_time_limit_does_not() -> 
     model = make_airl()
     _, callback = model._setup_learn(1)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
-    flags = model._rollout_inputs(model.rollout_buffer)[:, -2]
-    assert not flags.any()  # the walk ends at its time limit only
+    inputs = model._rollout_inputs(model.rollout_buffer)
+    assert len(inputs) == ROLLOUT
+    assert not inputs[:, -3:-1].any()  # the walk ends at its time limit only
     model.rollout_buffer.time_limits[:] = False
-    flags = model._rollout_inputs(model.rollout_buffer)[:, -2]
+    inputs = model._rollout_inputs(model.rollout_buffer)
+    alive = inputs[:, -2] == 0
     expected = model.rollout_buffer.by_env(model.rollout_buffer.dones).float()
-    assert torch.equal(flags, expected)
-    assert flags.any()
+    assert torch.equal(inputs[alive, -3], expected)
+    assert len(inputs) == ROLLOUT + 100 * expected.sum()
+
+
+def test_a_termination_is_followed_by_as_many_stays_as_the_horizon_has_steps() -> None:
+    t = transitions()
+    for gamma, stays in ((0.9, 10), (0.0, 1), (0.99, 100), (0.999, 100), (1.0, 100)):
+        own = network(gamma=gamma)
+        inputs = own.transition_inputs(**t)
+        padded = own.with_absorbing(inputs)
+        assert len(padded) == 6 + 2 * stays
+        assert torch.equal(padded[padded[:, -2] == 0], inputs)
+        follow = (padded[:, -3] > 0).nonzero().flatten()
+        assert follow.tolist() == [0, 3 + stays]
+        for start in follow.tolist():
+            after = padded[start + 1 : start + 1 + stays]
+            assert (after[:, -2] == 1).all()
+            assert not after[:, [*range(8), 8, 10]].any()
+
+
+def test_the_logit_of_staying_is_one_learned_number_and_so_is_what_an_end_is_worth() -> None:
+    own, t = network(gamma=0.9), transitions()
+    with torch.no_grad():
+        own.absorbing.fill_(-2.0)
+    padded = own.with_absorbing(own.transition_inputs(**t))
+    logits = own.logits_expert_is_high(padded)
+    assert (logits[padded[:, -2] == 1] == -2.0).all()
+    # sum over t >= 1 of 0.9^t times -2
+    assert own.end_value.item() == pytest.approx(-2.0 * sum(0.9**k for k in range(1, 500)))
+    slopes = own.input_gradient(padded)
+    others = padded.clone()
+    others[:, -2] = 0.0
+    assert torch.equal(slopes, own.input_gradient(others))  # one state has no slope of its own
+
+
+def test_a_termination_is_paid_what_it_is_worth() -> None:
+    model = make_airl(gamma=0.9)
+    _, callback = model._setup_learn(1)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
+    model.rollout_buffer.time_limits[:] = False  # as if the walk's ends were terminations
+    own, logits = model.discriminator, model.discriminator.logits_of_rows
+    model.discriminator_updates.update = lambda _, rows: (logits(rows).detach(), {})
+    without, _ = model._learned_rewards(model.rollout_buffer)
+    with torch.no_grad():
+        own.absorbing.fill_(-3.0)
+    paid, log = model._learned_rewards(model.rollout_buffer)
+    assert log["disc/logit_absorbing"] == -3.0
+    ended = model.rollout_buffer.by_env(model.rollout_buffer.dones)
+    assert ended.any()
+    torch.testing.assert_close(paid - without, ended * 0.9 / 0.1 * -3.0)
+
+
+def test_episodes_that_a_fall_ends_become_longer() -> None:
+    """Without the absorbing state a quick fall pays best, and they become as short as can be."""
+    model = AIRL(
+        "MlpPolicy",
+        make_vec_env("CartPole-v1", 8, seed=0),
+        recorded("CartPole-v1"),
+        learning_rate=1e-3,
+        seed=0,
+        device="cpu",
+    )
+    model.learn(8192)
+    lengths = [info["l"] for info in model.ep_info_buffer][-30:]
+    assert np.mean(lengths) > 50  # 22 at random, 9 at the least
 
 
 @pytest.mark.parametrize(
