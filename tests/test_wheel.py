@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 SOURCES = (
-    *("pyproject.toml", "README.md", "LICENSE", "train_gail.py", "train_cifar.py"),
+    *("pyproject.toml", "setup.py", "README.md", "LICENSE", "train_gail.py", "train_cifar.py"),
     *("l2l_gail", "envs", "adv_training"),
 )
 
@@ -100,6 +101,24 @@ def test_the_wheel_has_one_top_level_package_and_its_data(wheel: Path) -> None:
     in_wheel = {name.split("/")[-1] for name in names if name.startswith("l2l_gail/demos/data/")}
     assert in_wheel == in_clone
     assert "Hopper-v5.npz" in in_wheel
+
+
+def test_its_description_is_the_readme_without_what_an_index_cannot_show(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert "l2l_gail/scripts/setup.py" not in archive.namelist()
+        (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        head, _, shown = archive.read(name).decode().partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in head
+    readme = (ROOT / "README.md").read_text()
+    blocks = re.compile(r"^```.*?^```", flags=re.MULTILINE | re.DOTALL)
+    assert blocks.findall(shown) == blocks.findall(readme)
+    prose = blocks.sub("", shown)
+    assert "![" not in prose
+    targets = re.findall(r"\]\(([^)]*)\)", prose)
+    assert targets
+    assert all(target.startswith("https://") for target in targets)
+    words = len(re.sub(r"\]\([^)]*\)|!\[[^\]]*\]\([^)]*\)", "", readme).split())
+    assert len(shown.split()) > 0.95 * words  # nothing else is lost
 
 
 def test_everything_imports_and_nothing_leaks(installed: Path, tmp_path: Path) -> None:

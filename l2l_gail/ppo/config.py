@@ -129,7 +129,7 @@ def policy_defaults(given: Mapping[str, Any] | None) -> dict[str, Any]:
     usual = PPOConfig().policy_kwargs
     if "optimizer_class" in given:  # it may know no such arguments
         del usual["optimizer_kwargs"]
-    return usual | given
+    return {**usual, **given}
 
 
 def rollout_defaults(n_envs: int, n_steps: int | None = None) -> dict[str, int]:
