@@ -60,9 +60,23 @@ docs: .venv/.docs
 	@touch $@
 
 # Both look at .venv from outside, so that it holds nothing but what is used and tested.
+# pip-audit ends in a traceback where it reaches nothing, and with "no known vulnerabilities" where
+# what it reaches (a mirror of the index) knows of none.
 audit: .venv/.ready .venv/.tools/.ready
-	@.venv/.tools/bin/pip-audit --progress-spinner off $(ARGS) --path \
-	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@packages="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"; \
+	.venv/.tools/bin/pip-audit --progress-spinner off $(ARGS) --path "$$packages" \
+	  >.venv/.audit 2>&1; status=$$?; \
+	number=$$(ls -d "$$packages"/*.dist-info | wc -l); \
+	skipped=$$(grep -c 'could not be audited' .venv/.audit); \
+	if grep -q '^Traceback' .venv/.audit; then \
+	  reason=$$(tail -n 1 .venv/.audit | cut -c 1-120); \
+	  echo "error: the list of vulnerabilities cannot be reached ($$reason...): run make audit" \
+	    "where the public package index is" >&2; exit 2; \
+	elif [ $$((2 * skipped)) -gt $$number ]; then \
+	  echo "error: $$skipped of $$number packages are unknown to the index that answers: run make" \
+	    "audit where the public package index is, and not a mirror of it" >&2; exit 2; \
+	fi; \
+	cat .venv/.audit; exit $$status
 
 licenses: .venv/.ready .venv/.tools/.ready
 	@.venv/.tools/bin/pip-licenses --python=$(BIN)/python --order=license $(ARGS)

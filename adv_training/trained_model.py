@@ -6,6 +6,7 @@ needs neither the images nor the run's other files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import fitting, read_tensors, save_tensors
+from l2l_gail.files import fitting, home_expanded, read_tensors, save_tensors
 
 from .data import Dataset, ImageBatch
 from .evaluate import attack
@@ -127,8 +128,8 @@ def load_model(
     """
     if which not in ("best", "last"):
         raise InputError(f"which is {which!r}: give best or last")
-    path = Path(path).expanduser()
-    file = path / MODEL_FILE if path.is_dir() else path
+    path = home_expanded(path)
+    file = path / MODEL_FILE if os.path.isdir(path) else path
     missing = f"{file} is missing: give the folder of a finished run, .../seed0, or its model.pt"
     content = read_tensors(file, missing=missing, way_out=_WAY_OUT)
     with fitting(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from itertools import islice
 from typing import Any
@@ -141,7 +142,9 @@ class Training:
             lambda: self.epoch == self.settings.epochs and self.folder.finished
         ):
             self.tell(Message("line", "is finished already"))
-            lacks_model = not (self.folder.path / MODEL_FILE).exists()  # version 0.1.0 wrote none
+            lacks_model = not os.path.exists(
+                self.folder.path / MODEL_FILE
+            )  # version 0.1.0 wrote none
             if self.processes.is_first and lacks_model:
                 self._save_model()
             return self.folder.read_summary()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
 from l2l_gail.errors import InputError
+from l2l_gail.files import home_expanded
 
 from .cpu.single import TaskEnv
 from .tasks import GYMNASIUM_TASKS, TASKS, Task
@@ -54,9 +56,10 @@ def register_task(
         raise InputError(f"{env_id}: max_episode_steps is at least 1, not {max_episode_steps}")
     if env_id in gymnasium.registry and (env_id in GYMNASIUM_TASKS or env_id not in TASKS):
         raise InputError(f"{env_id} is registered already, and not by you: take another id")
-    path = Path(xml_file).expanduser()
-    if str(xml_file) != path.name or path.exists():  # no bare name, or one of a file right here
-        if not path.is_file():
+    path = home_expanded(xml_file)
+    # No bare name, or one of a file right here.
+    if str(xml_file) != path.name or os.path.exists(path):
+        if not os.path.isfile(path):
             raise InputError(f"{env_id}: there is no model {path}")
         xml_file = path.resolve()
     arguments = {"xml_file": str(xml_file), **arguments}

@@ -18,8 +18,10 @@ import gymnasium
 import tyro
 
 from l2l_gail.cli import parse, run_main
+from l2l_gail.demos.fit import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import check_least
+from l2l_gail.files import home_expanded
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import action_of, as_gif, film_policy
@@ -46,6 +48,8 @@ class Config:
     """Reset seed of the episode."""
     steps: int | None = None
     """Steps after which the episode is cut; 300 by default, none in a window."""
+    env: str | None = None
+    """The run's environment as module:Id, where a module of yours registers it."""
 
     def __post_init__(self) -> None:
         """Refuse numbers of which there are none.
@@ -137,11 +141,26 @@ def _is_closed(env: gymnasium.Env) -> bool:
 
 
 def _environment(run: Path) -> tuple[str, dict[str, Any]]:
-    """Environment id and arguments of a run."""
+    """Environment id and arguments of a run.
+
+    Raises:
+        InputError: It is no run of GAIL, or of an environment that a module registers which is not
+            imported: a name out of a file imports nothing.
+    """
     config = RunFolder(run, run.parent.parent.name, run.parent.name, 0).read_config()
     if "env" not in config:
         raise InputError(f"{run} is no GAIL run: only those have a policy to watch")
-    return str(config["env"]), parse_env_kwargs(config.get("env_kwargs") or [])
+    env_id = str(config["env"])
+    name = bare_id(env_id)
+    if name != env_id and name not in gymnasium.registry:
+        raise InputError(
+            f"{run} is of {env_id}, whose module is not imported because a file says so: if you "
+            f"trust it, give --env {env_id}"
+        )
+    given = config.get("env_kwargs") or []
+    if not isinstance(given, list):
+        raise InputError(f"{run}/config.json: its env_kwargs are no list: run that seed again")
+    return name, parse_env_kwargs([str(one) for one in given])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -156,9 +175,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m l2l_gail.play",
         description="Watch the policies of a run: as animated GIFs in its folder, or in a window.",
     )
-    run = config.run.expanduser()
+    run = home_expanded(config.run)
     if not os.path.isdir(run):
         raise InputError(f"{run} is not a folder: give that of a run, .../seed0")
+    if config.env is not None:
+        check_env_id(config.env)  # imports the module that the user has named
     if config.show:
         shown = "last" if config.policy == "all" else config.policy
         return show(run, shown, seed=config.seed, steps=config.steps)

@@ -26,7 +26,7 @@ import torch
 
 from l2l_gail.checkpoints import previous_checkpoint
 from l2l_gail.errors import InputError
-from l2l_gail.files import atomic_write, read_json
+from l2l_gail.files import atomic_write, home_expanded, read_json
 from l2l_gail.files.json_text import to_json
 from l2l_gail.version import __version__
 
@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
+_MOST_FOLDERS = 100_000
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 
@@ -148,7 +149,7 @@ class RunFolder:
             InputError: An empty group or method.
         """
         parent = cls.group_path(out, group, method)
-        attempts = _attempts(parent, seed) if parent.is_dir() else {}
+        attempts = _attempts(parent, seed) if os.path.isdir(parent) else {}
         if not attempts:
             return None
         return cls(attempts[max(attempts)], parent.parent.name, parent.name, seed)
@@ -160,7 +161,7 @@ class RunFolder:
         Raises:
             InputError: An empty group or method.
         """
-        root = Path(out).expanduser()
+        root = home_expanded(out)
         return root / _folder_name(group, "group") / _folder_name(method, "method")
 
     @classmethod
@@ -302,35 +303,48 @@ def walk_runs(
 
     Args:
         root: Any folder above runs.
-        unreadable: Takes a sentence on each folder that may not be entered.
+        unreadable: Takes a sentence on each folder that is left out: it may not be entered, it is
+            a second way to what was read already, such as a link that leads back up, or a link
+            that leads nowhere.
 
     Yields:
         Each folder named like a seed that holds a ``config.json`` or a ``summary.json``, and which
         attempt at its seed it is: 1 for ``seed0``, 2 for ``seed0-2``.
 
     Raises:
-        InputError: ``root`` is no folder.
+        InputError: ``root`` is no folder, or so many lie below it (behind a link to a whole disk,
+            say) that it can hardly be one of runs.
     """
-    root = Path(root).expanduser()
+    root = home_expanded(root)
     if not os.path.isdir(root):
         raise InputError(f"{root} is not a folder: give the one that holds the runs")
 
     def left_out(error: OSError) -> None:
         unreadable(f"Left out: {error.filename} cannot be read ({error.strerror}).")
 
-    seen: set[Path] = set()
-    for name, folders, files in os.walk(root.resolve(), onerror=left_out, followlinks=True):
-        path = Path(name)
-        real = path.resolve()
-        if real in seen:  # a second way to the same runs, or a link that leads back up
+    seen: dict[str, str] = {}
+    for name, folders, files in os.walk(os.path.realpath(root), onerror=left_out, followlinks=True):
+        real = os.path.realpath(name)
+        if real in seen:
             folders.clear()
+            unreadable(f"Left out: {name} is another name of {seen[real]}.")
             continue
-        seen.add(real)
+        seen[real] = name
+        if len(seen) > _MOST_FOLDERS:
+            raise InputError(
+                f"there are more than {_MOST_FOLDERS:,} folders below {root}, the last {name}: "
+                "give the one that holds the runs, without links to others"
+            )
         folders.sort()
+        path = Path(name)
         match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and {"summary.json", "config.json"} & set(files):
             folders.clear()
             yield RunFolder.of(path), int(match["attempt"] or 1)
+            continue
+        for link in (path / file for file in sorted(files)):
+            if os.path.islink(link) and not os.path.exists(link):
+                unreadable(f"Left out: {link} is a link to what is not there.")
 
 
 def run_folders(parent: Path) -> list[Path]:

@@ -171,8 +171,27 @@ def test_runs_behind_links_are_found_once(tmp_path: Path) -> None:
     (tmp_path / "all" / "again").symlink_to(method)
     (tmp_path / "all" / "up").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "nowhere").symlink_to(tmp_path / "missing")
-    assert [run.folder.seed for run in find_runs(tmp_path / "all")] == [0, 1]
-    assert [folder.seed for folder, _ in walk_runs(tmp_path / "all")] == [0, 1]
+    told: list[str] = []
+    found = [folder.seed for folder, _ in walk_runs(tmp_path / "all", told.append)]
+    assert found == [0, 1]
+    root = os.path.realpath(tmp_path / "all")
+    assert told == [
+        f"Left out: {root}/nowhere is a link to what is not there.",
+        f"Left out: {root}/again is another name of {root}/Hopper-v5/gail.",
+        f"Left out: {root}/up is another name of {root}.",
+    ]
+    with pytest.warns(UserWarning, match="Left out"):
+        assert [run.folder.seed for run in find_runs(tmp_path / "all")] == [0, 1]
+
+
+def test_a_link_to_a_whole_disk_ends_in_one_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("l2l_gail.runs._MOST_FOLDERS", 50)
+    for place in range(60):
+        (tmp_path / "disk" / f"folder{place}").mkdir(parents=True)
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "link").symlink_to(tmp_path / "disk")
+    with pytest.raises(InputError, match=r"more than 50 folders below .*/all, the last .*folder"):
+        list(walk_runs(tmp_path / "all"))
 
 
 def test_a_folder_that_may_not_be_entered_is_said(tmp_path: Path, monkeypatch) -> None:

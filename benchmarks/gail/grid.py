@@ -119,7 +119,8 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             merged = {**how.get(key, {}), **change.get(key, {})}
             if merged or key in how:
                 cell[key] = merged
-        cell |= {key: both[key] for key in ("every", "policy_pace") if key in (both := how | change)}
+        both = how | change
+        cell |= {key: both[key] for key in ("every", "policy_pace") if key in both}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 
 

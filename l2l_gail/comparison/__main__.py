@@ -8,6 +8,7 @@ one page), and a TensorBoard board for each environment and data set.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from l2l_gail.comparison.serve import Boards, address_of, board_names
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.comparison.write import compare
 from l2l_gail.errors import InputError
+from l2l_gail.files import home_expanded
 
 __all__ = ["compare", "main"]
 
@@ -74,9 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "boards. Runs are seeds of one method if they are equal in every setting."
         ),
     )
-    root = config.runs.expanduser()
-    _compare_once(root, config)
-    seen = _state(root)
+    root = home_expanded(config.runs)
+    seen = _compare_once(root, config)
     folder = root / "comparison"
     if not config.board:
         print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
@@ -94,14 +95,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         time.sleep(config.every)
         now = _state(root)
         if config.watch and now != seen:
-            compare(root, record_videos=config.videos)
-            seen = _state(root)  # with the videos that were recorded just now
-            print(f"{time.strftime('%H:%M:%S')} compared again", flush=True)
+            told = "compared again"
+            try:
+                compare(root, record_videos=config.videos)
+            except InputError as error:  # a run that was being moved or deleted, perhaps
+                told = f"not compared again: {error}"
+            seen = now  # what was written while comparing is seen the next time
+            print(f"{time.strftime('%H:%M:%S')} {told}", flush=True)
 
 
-def _compare_once(root: Path, config: Config) -> None:
-    """Compare and print the tables; with --watch wait for the first run to measure something."""
+def _compare_once(root: Path, config: Config) -> dict[Path, tuple[int, int]]:
+    """Compare and print the tables; with --watch wait for the first run to measure something.
+
+    Returns:
+        What the runs had written before that.
+    """
     while True:
+        seen = _state(root)
         try:
             sections = compare(root, record_videos=config.videos)
             break
@@ -115,12 +125,14 @@ def _compare_once(root: Path, config: Config) -> None:
             print(table.as_text(), end="\n\n")
         for note in section_notes(section):
             print(note.replace("*", ""), end="\n\n")
+    return seen
 
 
 def _state(root: Path) -> dict[Path, tuple[int, int]]:
-    """What the runs have written so far."""
+    """What the runs have written so far; nothing where the folder itself is gone."""
     found = {}
-    for path in run_files(root):
+    files = run_files(root) if os.path.isdir(root) else ()
+    for path in files:
         with contextlib.suppress(OSError):  # gone since it was listed
             status = path.stat()
             found[path] = (status.st_size, status.st_mtime_ns)

@@ -8,6 +8,7 @@ are one for each method stand in the Text and HParams tabs and in pictures, not 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +112,13 @@ def started_at(methods: Sequence[MethodResult]) -> float:
 
     A TensorBoard that is open keeps the times that it has read, and the order of runs with them.
     """
-    files = [
-        path.stat().st_mtime
-        for method in methods
-        for run in method.runs
-        for name in ("config.json", "summary.json")
-        if (path := run.folder.path / name).exists()
-    ]
-    return min(files)
+    begun = []
+    for method in methods:
+        for run in method.runs:
+            for name in ("config.json", "summary.json"):
+                with contextlib.suppress(OSError):  # not there, or deleted since it was read
+                    begun.append((run.folder.path / name).stat().st_mtime)
+    return min(begun, default=0.0)
 
 
 def _has_band(board: Board) -> bool:

@@ -6,20 +6,21 @@ Of each method one run is shown, that whose final score is the median of its see
 from __future__ import annotations
 
 import io
+import os
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from l2l_gail.comparison.boards import Board
 from l2l_gail.comparison.digest import Picture
 from l2l_gail.comparison.figures import new_figure
 from l2l_gail.comparison.results import MethodResult
-from l2l_gail.errors import InputError
+from l2l_gail.demos.npz import read_arrays
+from l2l_gail.errors import InputError, printable
+from l2l_gail.files import open_regular
 from l2l_gail.runs import Run
 
 __all__ = ["ADVERSARIAL_FILE", "adversarial_pictures", "median_run", "videos"]
@@ -30,6 +31,7 @@ ADVERSARIAL_FILE = "adversarial.npz"
 
 _IMAGES = 4  # side by side, with letters that can be read in a card
 _RECORDING_S = 10.0  # for all videos of a comparison together
+_LARGEST = 64 << 20  # bytes of a picture or video: all of them go into one page
 
 
 def median_run(method: MethodResult) -> Run:
@@ -40,20 +42,26 @@ def median_run(method: MethodResult) -> Run:
     return method.runs[int(np.argsort(scores, kind="stable")[(len(scores) - 1) // 2])]
 
 
-def adversarial_pictures(board: Board) -> list[Picture]:
-    """Adversarial images of each method: with classes where its run noted them."""
-    found = []
+def adversarial_pictures(board: Board) -> tuple[list[Picture], list[str]]:
+    """Adversarial images of each method: with classes where its run noted them.
+
+    Returns:
+        Pictures, and a sentence on each file that could not be shown.
+    """
+    found: list[Picture] = []
+    notes: list[str] = []
     for method in board.methods:
         folder = median_run(method).folder.path
         tag = f"7 adversarial images/{method.method}"
-        figure = _draw_adversarial(folder / ADVERSARIAL_FILE, method.method)
-        if figure is not None:
-            file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=160)
-            found.append(_picture(tag, file.getvalue()))
-        elif (folder / "adversarial.png").is_file():
-            found.append(_picture(tag, (folder / "adversarial.png").read_bytes()))
-    return found
+        arrays, picture = folder / ADVERSARIAL_FILE, folder / "adversarial.png"
+        try:
+            if os.path.lexists(arrays):
+                found.append(_picture(tag, _draw_adversarial(arrays, method.method)))
+            elif os.path.lexists(picture):
+                found.append(_picture(tag, _read(picture)))
+        except InputError as error:
+            notes.append(f"Left out: {error}.")
+    return found, notes
 
 
 def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Picture]], list[str]]:
@@ -76,7 +84,8 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
             safe = ":" not in str(method.settings.get("env", ""))
             for place, moment in enumerate(("first", "middle", "last")):
                 path = run / "videos" / f"{moment}.gif"
-                if record and safe and not path.is_file() and _has_policy(run, moment):
+                shown = os.path.lexists(path)
+                if record and safe and not shown and _has_policy(run, moment):
                     if time.monotonic() > end:
                         notes.append(f"Not recorded yet: python -m l2l_gail.play {run}")
                         break
@@ -85,9 +94,14 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                     except InputError as error:
                         notes.append(f"No video of {run}: {error}")
                         break
-                if path.is_file():
+                if os.path.lexists(path):
                     tag = f"8 policies/{method.method}, {place + 1} {moment}"
-                    found.setdefault(board.name, []).append(_picture(tag, path.read_bytes()))
+                    try:
+                        picture = _picture(tag, _read(path))
+                    except InputError as error:
+                        notes.append(f"Left out: {error}.")
+                        continue
+                    found.setdefault(board.name, []).append(picture)
     return found, notes
 
 
@@ -103,36 +117,94 @@ def _record(run: Path, moment: str) -> None:
     record(run, moment)
 
 
+def _read(path: Path) -> bytes:
+    """A picture's file.
+
+    Raises:
+        InputError: It cannot be read, is too large for a page, or no picture.
+    """
+    with open_regular(path) as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise InputError(f"{path} is larger than {_LARGEST >> 20} MiB, too large for a page")
+    try:
+        # Measured, not decoded: that is left to whoever looks at the page.
+        with Image.open(io.BytesIO(data), formats=("PNG", "GIF")):
+            return data
+    except Exception as error:  # a damaged picture raises nearly anything
+        raise InputError(f"{path} is no PNG or GIF, or damaged ({type(error).__name__})") from None
+
+
 def _picture(tag: str, data: bytes) -> Picture:
     with Image.open(io.BytesIO(data)) as image:
         return Picture(tag, data, image.size)
 
 
-def _draw_adversarial(path: Path, name: str) -> Figure | None:
-    """Clean images, perturbations and perturbed images, with classes; None without the file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key][:_IMAGES] for key in file if key != "classes"}
-            classes = [str(one) for one in file["classes"]]
-        clean, perturbed = arrays["clean"].astype(float), arrays["perturbed"].astype(float)
-        labels, before, after = (arrays[key] for key in ("labels", "before", "after"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or of something else
-        return None
+def _draw_adversarial(path: Path, name: str) -> bytes:
+    """Clean images, perturbations and perturbed images, with classes, as a PNG.
+
+    Raises:
+        InputError: The file is damaged, or of something else.
+    """
+    images = ("clean", "perturbed")
+    classes_of = ("labels", "before", "after")
+    arrays = read_arrays(path, required=(*images, *classes_of, "classes"))
+    classes = [printable(str(one), limit=20) for one in arrays.pop("classes").flat]
+    shown = {key: array[:_IMAGES] for key, array in arrays.items() if array.ndim}
+    if not (
+        all(_are_pixels(shown.get(key)) for key in images)
+        and shown["clean"].shape == shown["perturbed"].shape
+        and all(_are_classes(shown.get(key), len(shown["clean"]), classes) for key in classes_of)
+    ):
+        raise InputError(f"{path} holds no images with their classes, or damaged ones")
+    clean, perturbed = shown["clean"].astype(float), shown["perturbed"].astype(float)
+    labels, before, after = (shown[key].tolist() for key in classes_of)
     rows = (clean, np.clip(128 + 10 * (perturbed - clean), 0, 255), perturbed)
     figure, grid = new_figure(3, len(clean), (1.2 * len(clean) + 0.4, 4.8))
     for place in range(len(clean)):
-        for row, images in enumerate(rows):
+        for row, row_of_images in enumerate(rows):
             axes = grid[row][place]
-            image = images[place].astype(np.uint8)
-            axes.imshow(image.squeeze(), cmap="gray", interpolation="nearest")
+            image = row_of_images[place].astype(np.uint8)
+            axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray",
+                        interpolation="nearest")  # fmt: skip
             axes.set_xticks([])
             axes.set_yticks([])
         truth = classes[labels[place]]
-        grid[0][place].set_title(f"is: {truth}", fontsize="medium")
+        grid[0][place].set_title(_plain(f"is: {truth}"), fontsize="medium")
         for row, seen in ((0, before[place]), (2, after[place])):
             colour = "#2e7d32" if seen == labels[place] else "#c62828"
-            grid[row][place].set_xlabel(f"seen: {classes[seen]}", color=colour, fontsize="medium")
+            grid[row][place].set_xlabel(
+                _plain(f"seen: {classes[seen]}"), color=colour, fontsize="medium"
+            )
     for row, label in enumerate(("clean", "perturbation x10", "perturbed")):
         grid[row][0].set_ylabel(label)
-    figure.suptitle(f"{name}: test images, clean and attacked")
-    return figure
+    figure.suptitle(_plain(f"{name}: test images, clean and attacked"))
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=160)
+    return file.getvalue()
+
+
+def _are_pixels(array: np.ndarray | None) -> bool:
+    """Whether these are images ``(n, H, W, C)`` that can be drawn."""
+    return (
+        array is not None
+        and array.dtype == np.uint8
+        and array.ndim == 4
+        and 0 < array.size <= 1 << 24
+        and array.shape[3] in (1, 3)
+    )
+
+
+def _are_classes(array: np.ndarray | None, number: int, classes: list[str]) -> bool:
+    """Whether these are so many indices of classes, ``(n,)``."""
+    return (
+        array is not None
+        and array.dtype.kind in "iu"
+        and array.shape == (number,)
+        and bool(((array >= 0) & (array < len(classes))).all())
+    )
+
+
+def _plain(text: str) -> str:
+    """A text that matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")

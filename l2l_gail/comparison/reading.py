@@ -7,6 +7,7 @@ of one seed with equal settings the newest finished one counts; runs with other 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -132,7 +133,8 @@ def find(root: str | Path) -> Found:
 def run_files(root: str | Path) -> Iterator[Path]:
     """Every file in the folder of a run below a folder; their folders ``videos`` are not read."""
     for folder, _ in walk_runs(root, lambda text: None):
-        yield from (path for path in folder.path.iterdir() if os.path.isfile(path))
+        with contextlib.suppress(OSError):  # deleted since it was found, or not to be read
+            yield from (path for path in folder.path.iterdir() if os.path.isfile(path))
 
 
 def settings_of(run: Run) -> dict[str, Any]:
@@ -177,11 +179,20 @@ def _unfinished(folder: RunFolder) -> Unfinished | None:
             steps, values = logged[tag]
             curve[name] = [float(v) for s, v in zip(steps, values, strict=True) if s in x]
         where = {"env" if kind == "gail" else "data": folder.group}
-        youngest = max(file.stat().st_mtime for file in folder.path.iterdir())
-        going = time.time() - youngest < GOING_S
+        going = time.time() - _last_written(folder.path) < GOING_S
         last = int(x[-1])
         return Unfinished(Run(folder, {"curve": curve, x_name: last, **where}), going)
     return None
+
+
+def _last_written(folder: Path) -> float:
+    """When something in a folder was written last; 0 where that cannot be seen."""
+    times = [0.0]
+    with contextlib.suppress(OSError):  # deleted meanwhile
+        for file in folder.iterdir():
+            with contextlib.suppress(OSError):
+                times.append(file.stat().st_mtime)
+    return max(times)
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ from l2l_gail.comparison.results import Section
 from l2l_gail.comparison.single_runs import runs_board_name, write_runs_board
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.errors import InputError
+from l2l_gail.files import home_expanded
 from l2l_gail.runs import atomic_write
 
 __all__ = ["EXPLANATION", "compare"]
@@ -55,7 +56,7 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
         InputError: No such folder, no run in it that has measured something, a damaged summary, or
             no place to write.
     """
-    root = Path(root).expanduser()
+    root = home_expanded(root)
     found = find(root)
     sections = collect(found.finished, found.unfinished)
     if not sections:
@@ -74,7 +75,9 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
     for section in sections:
         of_section = _section_pictures(section, boards[section.group])
         for board in boards[section.group]:
-            own = _board_pictures(board) + adversarial_pictures(board)
+            attacked, attacked_notes = adversarial_pictures(board)
+            notes += attacked_notes
+            own = _board_pictures(board) + attacked
             pictures[board.name] = sorted(
                 own + of_section + filmed.get(board.name, []), key=lambda picture: picture.tag
             )

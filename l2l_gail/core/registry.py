@@ -27,6 +27,7 @@ from l2l_gail.errors import InputError
 __all__ = ["build_rule", "parse_rule", "register_rule", "rule_name", "rule_names"]
 
 _RULES: dict[str, type[UpdateRule]] = {}
+_LONGEST = 1_000  # characters of one rule on the command line
 
 R = TypeVar("R", bound=type[UpdateRule])
 
@@ -87,7 +88,10 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
         raise InputError(f"{name}: {error}; it takes {_arguments(accepted)}") from error
     try:
         return rule(**config)
-    except TypeError as error:
+    except InputError:
+        raise
+    # A value of another kind or length raises whatever the constructor makes of it.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in config.items())
         raise InputError(f"{name} cannot be built with {given}: {_one_line(error)}") from error
 
@@ -102,6 +106,10 @@ def parse_rule(text: str) -> UpdateRule:
         InputError: As :func:`build_rule`, and for text of another form.
     """
     name, _, arguments = text.partition(":")
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"{text[:40]!r}... has {len(text):,} characters: a rule has at most {_LONGEST:,}"
+        )
     try:
         call = ast.parse(f"_({arguments})", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
@@ -111,7 +119,7 @@ def parse_rule(text: str) -> UpdateRule:
         config = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
         if len(config) < len(call.keywords):
             raise ValueError("a keyword twice")
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # nested too deep
         raise InputError(
             f"{text!r} is not a rule; write a name and its arguments, such as 'adam:lr=3e-4', "
             "values being numbers, True, False or tuples of numbers"

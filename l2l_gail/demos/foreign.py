@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def read_hdf5(path: Path) -> dict[str, Any]:
 
 def _minari_record(arrays: dict[str, np.ndarray], metadata: Path) -> dict[str, Any]:
     spec = str(arrays.pop("env_spec", ""))
-    if metadata.is_file():
+    if os.path.isfile(metadata):
         spec = str(read_json(metadata, way_out=_WAY_OUT).get("env_spec") or "")
     names = [name for name in arrays if f"{name}_lengths" in arrays]
     by_name = {

@@ -19,7 +19,15 @@ from typing import BinaryIO
 import numpy as np
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import atomic_write, check_seal, open_archive, open_regular, read_member, seal
+from l2l_gail.files import (
+    atomic_write,
+    check_seal,
+    home_expanded,
+    open_archive,
+    open_regular,
+    read_member,
+    seal,
+)
 
 __all__ = ["read_archive", "read_arrays", "write_arrays"]
 
@@ -167,7 +175,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         InputError: The file exists, or cannot be written.
         ValueError: An array holds Python objects.
     """
-    path = Path(path)
+    path = home_expanded(path)
     if os.path.lexists(path):
         raise InputError(f"{path} exists and is not overwritten: give another name, or remove it")
     for name, array in arrays.items():

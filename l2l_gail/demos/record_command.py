@@ -305,7 +305,7 @@ def _train(
             resume=config.resume,
         )
     except Interrupted as error:
-        if not partial.exists():  # ended at once, before the first checkpoint
+        if not os.path.exists(partial):  # ended at once, before the first checkpoint
             raise
         print(
             f"the training is kept in {partial}; to record its best policy so far, give it as "

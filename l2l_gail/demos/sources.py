@@ -18,7 +18,7 @@ from l2l_gail.demos.foreign import (
 from l2l_gail.demos.npz import read_arrays
 from l2l_gail.demos.own_file import OBSERVATIONS, record_of
 from l2l_gail.errors import InputError
-from l2l_gail.files import open_regular
+from l2l_gail.files import home_expanded, open_regular
 
 __all__ = ["read_source"]
 
@@ -65,13 +65,13 @@ def read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
 def _path_of(source: str | Path) -> Path:
     if isinstance(source, str) and source in embedded():
         return embedded_path(source)
-    path = Path(source)
+    path = home_expanded(source)
     if os.path.exists(path):  # false, too, where one may not look
         return path
     if _MINARI_ID.fullmatch(str(source)):
         root = os.environ.get("MINARI_DATASETS_PATH")
         folder = (Path(root) if root else Path.home() / ".minari" / "datasets") / source
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return folder
         raise InputError(
             f"no demonstrations at {str(source)!r}: there is no such file, no embedded set of that "
@@ -88,16 +88,16 @@ def _path_of(source: str | Path) -> Path:
 
 def _read_folder(folder: Path) -> dict[str, Any]:
     for inside in (folder / _MINARI_FILE, folder / "data" / _MINARI_FILE):
-        if inside.is_file():
+        if os.path.isfile(inside):
             return read_hdf5(inside)
-    if (folder / "state.json").is_file():
+    if os.path.isfile(folder / "state.json"):
         return read_huggingface(folder)
     what = "a folder of another kind"
-    if (folder / "meta" / "info.json").is_file():
+    if os.path.isfile(folder / "meta" / "info.json"):
         what = "a folder of LeRobot"
-    elif (folder / "metadata.json").is_file() or (folder / "data" / "metadata.json").is_file():
+    elif any(os.path.isfile(each / "metadata.json") for each in (folder, folder / "data")):
         what = "a folder of Minari without main_data.hdf5"
-    elif (folder / "dataset_dict.json").is_file():
+    elif os.path.isfile(folder / "dataset_dict.json"):
         what = "a folder of several datasets; give one of the folders in it"
     raise InputError(f"{folder} is {what}; {_READ}")
 

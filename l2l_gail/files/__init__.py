@@ -2,7 +2,7 @@
 
 from l2l_gail.files.archive import open_archive, read_member
 from l2l_gail.files.fitting import fitting
-from l2l_gail.files.regular import open_regular, read_json, read_text
+from l2l_gail.files.regular import home_expanded, open_regular, read_json, read_text
 from l2l_gail.files.seal import check_seal, seal
 from l2l_gail.files.tensors import load_tensors, read_tensors, save_tensors
 from l2l_gail.files.writing import atomic_write
@@ -11,6 +11,7 @@ __all__ = [
     "atomic_write",
     "check_seal",
     "fitting",
+    "home_expanded",
     "load_tensors",
     "open_archive",
     "open_regular",

@@ -14,9 +14,14 @@ from typing import Any, BinaryIO
 from l2l_gail.errors import InputError
 from l2l_gail.files.json_text import is_damaged
 
-__all__ = ["open_regular", "read_json", "read_text"]
+__all__ = ["home_expanded", "open_regular", "read_json", "read_text"]
 
 _LARGEST_JSON = 64 << 20
+
+
+def home_expanded(path: str | Path) -> Path:
+    """A path whose ``~`` is the home folder, as a shell would have it; one of nobody stays."""
+    return Path(os.path.expanduser(path))
 
 
 @contextlib.contextmanager
@@ -26,7 +31,7 @@ def open_regular(path: str | Path, *, missing: str = "") -> Iterator[BinaryIO]:
     A named pipe without a writer would block for ever, a device can give bytes without end.
 
     Args:
-        path: The file; a symbolic link is followed.
+        path: The file; ``~`` is the home folder, a symbolic link is followed.
         missing: What to say where there is no file; by default that it does not exist.
 
     Yields:
@@ -37,7 +42,7 @@ def open_regular(path: str | Path, *, missing: str = "") -> Iterator[BinaryIO]:
             turn out only inside. A file that cannot be read is never called damaged.
     """
     try:
-        with os.fdopen(_open(path), "rb") as file:
+        with os.fdopen(_open(home_expanded(path)), "rb") as file:
             yield file
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(missing or f"{path} does not exist: give the path of a file") from None

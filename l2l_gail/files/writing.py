@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from l2l_gail.errors import InputError
+from l2l_gail.files.regular import home_expanded
 
 __all__ = ["atomic_write", "keep_a_copy", "sync_folder"]
 
@@ -23,14 +24,14 @@ def atomic_write(path: str | Path, data: bytes | str, *, make_folder: bool = Tru
     Temporary files that processes of this machine left behind when they were killed are removed.
 
     Args:
-        path: File to write. A symbolic link is replaced, not followed.
+        path: File to write; ``~`` is the home folder. A symbolic link is replaced, not followed.
         data: Content; text is written as UTF-8.
         make_folder: Make the folder if it is missing; otherwise that is an error.
 
     Raises:
         InputError: The file cannot be written; what was there before is as it was.
     """
-    path = Path(path)
+    path = home_expanded(path)
     content = data.encode("utf-8") if isinstance(data, str) else data
     temporary = _temporary(path)
     try:

@@ -21,7 +21,7 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import atomic_write, open_archive, open_regular, seal
+from l2l_gail.files import atomic_write, home_expanded, open_archive, open_regular, seal
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.saved_fields import check_saved
@@ -115,7 +115,7 @@ def archive_for_sb3(path: Path) -> io.BytesIO:
 def saved_file(path: Any) -> Iterator[Path]:
     """Give the file to read: the one that is named, or a copy of what an open file holds."""
     if not isinstance(path, io.IOBase):
-        exact = Path(path)
+        exact = home_expanded(path)
         yield exact if os.path.isfile(exact) else _with_suffix(path)
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +125,7 @@ def saved_file(path: Any) -> Iterator[Path]:
 
 
 def _with_suffix(path: Any) -> Path:
-    path = Path(path)
+    path = home_expanded(path)
     return path if path.suffix else path.with_suffix(".zip")
 
 

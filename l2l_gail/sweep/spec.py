@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from l2l_gail.cli import Flag, flags_of
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Plan, Prepared, check_folders, parse_seeds
-from l2l_gail.files import read_text
+from l2l_gail.files import home_expanded, read_text
 from l2l_gail.sweep.rows import SCRIPTS, Row, load_script, prepare
 
 __all__ = ["Spec", "read_spec"]
@@ -142,7 +142,7 @@ def _spec(path: Path, content: Mapping[str, Any]) -> Spec:
                 steps=cell.steps,
             )
             rows.append(row)
-    return Spec(path, Path(out).expanduser(), threads, tuple(rows), dropped)
+    return Spec(path, home_expanded(out), threads, tuple(rows), dropped)
 
 
 def _part(script: str, content: Any, flags: Mapping[str, Flag]) -> _Part:

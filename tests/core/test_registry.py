@@ -103,6 +103,10 @@ def test_rule_needs_nothing_but_a_learning_rate(name: str) -> None:
         ("adam", {"lr": -1.0}, "not -1.0"),
         ("sgd", {"lr": float("nan")}, "not nan"),
         ("adam", {"lr": 1e-3, "betas": 0.9}, "adam cannot be built with lr=0.001, betas=0.9: "),
+        ("adam", {"lr": 1e-3, "betas": (0.9,)}, "adam cannot be built with .*index out of range"),
+        ("muon", {"lr": 1e-3, "betas": {"a": 1}}, r"betas must be numbers between -1 and 1"),
+        ("adam", {"lr": 1e-3, "betas": (0.9, 1.5)}, r"betas must be numbers .*not \[0.9, 1.5\]"),
+        ("prodigy", {"beta3": float("inf")}, "beta3 must be finite, not inf"),
         ("coordinate_mlp", {"lr": 1.0, "learn_step": False, "learn_network": False}, "nothing to"),
     ],
 )
@@ -115,6 +119,11 @@ def test_wrong_name_or_argument_is_refused_in_one_line(
 
 
 # Rules on a command line.
+
+
+def test_a_word_without_end_is_refused_before_it_is_read() -> None:
+    with pytest.raises(InputError, match="has 1,000,008 characters: a rule has at most 1,000"):
+        parse_rule("adam:lr=" + "-" * 10**6)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,7 @@ def test_rule_is_read_from_a_word(text: str, name: str, config: dict[str, Any]) 
     "text",
     [
         *("adam:3e-4", "adam:lr", "adam:lr=", "adam:lr=__import__('os')", "adam:**{'lr': 1}"),
-        *("adam:)(", "adam:lr=1,lr=2"),
+        *("adam:)(", "adam:lr=1,lr=2", f"adam:lr={'(' * 900}", f"adam:lr={'-' * 900}1"),
     ],
 )
 def test_word_that_is_no_rule_is_refused_in_one_line(text: str) -> None:

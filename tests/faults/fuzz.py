@@ -80,10 +80,9 @@ def _subject(name: str) -> Any:
     if PLANTED in os.environ:
         code = os.environ[PLANTED]
         return SimpleNamespace(make=lambda *_: code, read=exec, judge=lambda _: None)
-    from tests.faults.foreign_subjects import FOREIGN_SUBJECTS
-    from tests.faults.subjects import SUBJECTS
+    from tests.faults.all_subjects import SLOW, SUBJECTS
 
-    return (SUBJECTS | FOREIGN_SUBJECTS)[name]
+    return (SUBJECTS | SLOW)[name]
 
 
 def _memory(what: str) -> int:
@@ -105,7 +104,7 @@ def work() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if PLANTED not in os.environ:
-        import tests.faults.foreign_subjects  # noqa: F401  so that no input is charged with it
+        import tests.faults.all_subjects  # noqa: F401  so that no input is charged with it
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         name, index = json.loads(line)
@@ -226,8 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.replay:
         print(*outcome_of(args.only, args.first), sep="\n")
         return 0
-    from tests.faults.foreign_subjects import FOREIGN_SUBJECTS
-    from tests.faults.subjects import SUBJECTS
+    from tests.faults.all_subjects import FOREIGN_SUBJECTS, SUBJECTS
 
     # Those of other libraries take long: each file starts a process.
     names = [*(FOREIGN_SUBJECTS if args.foreign else SUBJECTS)]

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from l2l_gail.core import Adam, load_rule, save_rule
+from l2l_gail.demos import Demonstrations
+from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError, printable
 from l2l_gail.files import atomic_write, open_regular, read_text
 from l2l_gail.files.writing import keep_a_copy
+from l2l_gail.runs import RunFolder
+from tests.demos.support import small_policy
+from tests.demos.test_demos import make_arrays
 
 
 def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path: Path) -> None:
@@ -185,3 +191,27 @@ def test_text_out_of_files_is_printed_as_what_it_is() -> None:
     assert len(printable("x" * 10_000, limit=100)) <= 100
     assert str(InputError("a\nb\x1b")) == r"a b\x1b"
     assert len(str(InputError("x" * 100_000))) <= 2000
+
+
+def test_a_tilde_is_the_home_folder_for_readers_and_writers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    atomic_write("~/text", "content")
+    assert read_text("~/text", limit=100) == "content"
+    save_rule("~/rules/adam.pt", Adam(0.1))
+    assert load_rule(Path("~/rules/adam.pt")).config["lr"] == 0.1
+    small_policy(3, 1).save("~/policy.npz")
+    with pytest.raises(InputError, match="exists and is not overwritten"):
+        small_policy(3, 1).save("~/policy.npz")
+    assert MlpPolicy.load("~/policy.npz").obs_dim == 3
+    Demonstrations(**make_arrays(3, 5)).save("~/demos.npz")
+    assert len(Demonstrations.load("~/demos.npz")) == 8
+    folder = RunFolder.create("~/runs", "g", "m", 0)
+    assert folder.path.is_relative_to(tmp_path / "home")
+    with pytest.raises(InputError, match="~nobody-of-this-name/x does not exist"):
+        read_text("~nobody-of-this-name/x", limit=1)
+    assert list((tmp_path / "here").iterdir()) == []
