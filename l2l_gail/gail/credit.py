@@ -41,6 +41,7 @@ class LearnedCredit:
         credit_memory: Decay rate of the averages over rollouts by which their weights are learned.
         caution: Standard errors by which an estimate must be better aligned with held-out gradients
             than the one that looks furthest ahead, ``max(decays)``; 0: none.
+        fades: Whether the learned weights fade into that one as the policy nears the expert.
         action_samples: Actions drawn at each state for the mean reward there.
         policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
             the policy's learning rate is steered, PPO's ``learning_rate`` being where it starts. 0
@@ -52,7 +53,8 @@ class LearnedCredit:
 
     decays: tuple[float, ...] = (0.95, 0.8, 0.6, 0.3)
     credit_memory: float = 0.9
-    caution: float = 1.0
+    caution: float = 2.0
+    fades: bool = True
     action_samples: int = 8
     policy_divergence: float = 0.0
 
@@ -82,9 +84,12 @@ class CreditAssignment(nn.Module):
     which leaves its expectation as it is. Each is standardised. The weights are those of
     :class:`~l2l_gail.core.mixture.GradientMixture`: the mixture's policy gradient on one half of
     the environments is to come near PPO's own on the other half, which is noisy and has the long
-    view; what looks less far ahead counts as far as it does so beyond doubt. That a discount's
-    horizon can be learned from held-out returns is Xu et al.'s (2018, arXiv 1805.09801); the closed
-    form, and estimates that use the reward's being known, are this library's.
+    view; what looks less far ahead counts as far as it does so beyond doubt. A bias adds up from
+    rollout to rollout while noise averages out, over the more of them the smaller the steps: so as
+    the policy nears the expert and slows down (:class:`~l2l_gail.gail.pace.PolicyPace`), the
+    weights fade into the estimate that looks furthest ahead. That a discount's horizon can be
+    learned from held-out returns is Xu et al.'s (2018, arXiv 1805.09801); the closed form, and
+    estimates that use the reward's being known, are this library's.
 
     With steadier advantages the policy can move faster, and its learning rate is the last setting
     that decides how fast: :meth:`steer` multiplies it after each update by the root of target over
@@ -103,11 +108,12 @@ class CreditAssignment(nn.Module):
     def __init__(self, settings: LearnedCredit) -> None:
         super().__init__()
         self.settings = settings
+        self.furthest = 1 + settings.decays.index(max(settings.decays))
         self.mixture = GradientMixture(
             1 + len(settings.decays),
             memory=settings.credit_memory,
             caution=settings.caution,
-            fallback=1 + settings.decays.index(max(settings.decays)),
+            fallback=self.furthest,
         )
         self.register_buffer("rate_factor", torch.ones((), dtype=torch.float64))
 
@@ -120,7 +126,11 @@ class CreditAssignment(nn.Module):
             self.rate_factor.clamp_(1 / _FURTHEST, _FURTHEST)
 
     def advantages(
-        self, policy: ActorCriticPolicy, buffer: TensorRolloutBuffer, surprise: Tensor
+        self,
+        policy: ActorCriticPolicy,
+        buffer: TensorRolloutBuffer,
+        surprise: Tensor,
+        distance: float = 1.0,
     ) -> tuple[Tensor, dict[str, float]]:
         """Learn from a rollout, and return its advantages.
 
@@ -128,6 +138,8 @@ class CreditAssignment(nn.Module):
             policy: The policy that has collected it.
             buffer: The rollout, its rewards and advantages computed.
             surprise: ``u`` of its steps, ``(T, N)``.
+            distance: How far the policy is from the expert, from 0 to 1, the share of the learned
+                weights if they fade.
 
         Returns:
             Advantages ``(T, N)``, and what there is to log, by TensorBoard tag.
@@ -146,6 +158,9 @@ class CreditAssignment(nn.Module):
             gradients.append((gradient[:-1], gradient[-1]))
         self.mixture.observe(*gradients)
         weights = self.mixture.weights()
+        if self.settings.fades:
+            weights *= distance
+            weights[self.furthest] += 1 - distance
         log = {"credit/alignment": self.mixture.alignment()}
         names = ["action", *(f"lambda_{decay:g}" for decay in self.settings.decays)]
         log |= {

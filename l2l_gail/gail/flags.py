@@ -97,15 +97,15 @@ class MethodFlags:
     """Further arguments of that rule, as k=v."""
     matched_effort: bool = False
     """Give gail as many updates more as the training of a learned rule costs."""
-    learned: Literal["credit", "rule", "both"] = "rule"
+    learned: Literal["credit", "rule", "both"] = "both"
     """What l2l_gail learns: the rule of the discriminator, the policy's credit, or both."""
     learned_rule: str = "matrix_rule"
     """The rule that is learned: matrix_rule, coordinate_mlp (--learned-args lr=3e-4), ..."""
     learned_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v: lr, learn_network, step_lr_ratio, ..."""
-    policy_pace: float = 0.5
-    """How much the policy's learning rate falls as the discriminator tells it less from the expert:
-    as this power of its margin; 0: not at all."""
+    policy_pace: float = 1.0
+    """The policy's learning rate falls as this power of how well the discriminator tells it from
+    the expert; 0: not at all."""
     state_only_reward: bool = False
     """Let airl learn a reward of the state alone, not of the action."""
     training: Annotated[RuleTraining, OmitArgPrefixes] = field(default_factory=RuleTraining)

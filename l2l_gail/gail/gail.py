@@ -48,6 +48,7 @@ from l2l_gail.ppo import (
     NormalizedMultiInputPolicy,
     NormalizedPolicy,
     ObservationParts,
+    PPOConfig,
     TensorEnv,
     TensorPPO,
     TensorRolloutBuffer,
@@ -133,7 +134,7 @@ class GAIL(TensorPPO):
         discriminator: DiscriminatorConfig | None = None,
         discriminator_network: nn.Module | None = None,
         credit: LearnedCredit | None = None,
-        policy_pace: float = 0.5,
+        policy_pace: float = 1.0,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
@@ -141,6 +142,7 @@ class GAIL(TensorPPO):
         handle_mujoco_warnings()  # of environments that nobody else watches
         n_envs = getattr(env, "num_envs", 1)
         usual: dict[str, Any] = {**rollout_defaults(n_envs, ppo_kwargs.get("n_steps"))}
+        usual["learning_rate"] = PPOConfig.policy_learning_rate
         if isinstance(policy, str):
             usual["policy_kwargs"] = policy_defaults(ppo_kwargs.pop("policy_kwargs", None))
             # By its class: of a name SB3 says in words of its own that it does not fit.
@@ -292,7 +294,9 @@ class GAIL(TensorPPO):
         if self.credit_assignment is None:
             return super().rollout_advantages(buffer)
         surprise = self._action_surprise(buffer)
-        advantages, log = self.credit_assignment.advantages(self.policy, buffer, surprise)
+        advantages, log = self.credit_assignment.advantages(
+            self.policy, buffer, surprise, self.pace.share
+        )
         for tag, value in log.items():
             self.logger.record(tag, value)
         return advantages
@@ -432,5 +436,8 @@ class GAIL(TensorPPO):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         names = [*names, "discriminator", "discriminator_updates"]
-        names += ["credit_assignment"] * (self.credit_assignment is not None)
-        return names + ["pace"] * (self.policy_pace > 0), variables
+        if self.credit_assignment is not None:
+            names.append("credit_assignment")
+        if self.policy_pace or self.credit_assignment is not None:
+            names.append("pace")
+        return names, variables

@@ -1,19 +1,26 @@
-"""L2L-GAIL: a learned optimizer updates the discriminator, and learns while the game is played."""
+"""L2L-GAIL: how both players learn is learned while the game is played."""
 
 from __future__ import annotations
 
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from l2l_gail.core import MatrixRule, UpdateRule
+from l2l_gail.demos import Demonstrations
+from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.gail import GAIL
+from l2l_gail.ppo import TensorEnv
 
 __all__ = ["L2LGAIL"]
 
+_CREDIT = LearnedCredit()
+
 
 class L2LGAIL(GAIL):
-    """GAIL whose discriminator is updated by a learned rule, unless another one is given.
+    """GAIL with a learned rule for the discriminator and learned credit for the policy.
 
     The idea is that of "Learning to Defend by Learning to Attack" (Jiang et al., AISTATS 2021,
     https://arxiv.org/abs/1811.01213, section 5): the inner player's hand-designed algorithm is
@@ -21,10 +28,28 @@ class L2LGAIL(GAIL):
     publishes no code for imitation learning; the design here is this library's, see
     :class:`~l2l_gail.gail.config.RuleTraining`.
 
-    The rule is :class:`~l2l_gail.core.matrix_rule.MatrixRule`, which starts as Muon. The policy's
-    side can be learned besides, ``credit=LearnedCredit()``
-    (:class:`~l2l_gail.gail.credit.LearnedCredit`). Arguments are those of ``GAIL``.
+    The rule is :class:`~l2l_gail.core.matrix_rule.MatrixRule`, which starts as Muon, unless another
+    one is given. The policy's advantages are mixed as
+    :class:`~l2l_gail.gail.credit.CreditAssignment` says.
+
+    Args:
+        policy: As for ``GAIL``.
+        env: As for ``GAIL``.
+        demonstrations: As for ``GAIL``.
+        credit: Settings of the learned credit; ``None`` for PPO's advantages as they are.
+        **kwargs: Everything else ``GAIL`` takes.
     """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | TensorEnv | str,
+        demonstrations: Demonstrations | str | Path | None = None,
+        *,
+        credit: LearnedCredit | None = _CREDIT,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(policy, env, demonstrations, credit=credit, **kwargs)
 
     def default_rule(self) -> UpdateRule:
         """Return orthogonalised momentum under a learned step."""

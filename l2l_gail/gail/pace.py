@@ -60,8 +60,13 @@ class PolicyPace(nn.Module):
             self.largest.copy_(torch.maximum(self.largest, average))
 
     @property
-    def factor(self) -> float:
-        """What the learning rate is multiplied by, in (0, 1]; 1 before the first margin."""
+    def share(self) -> float:
+        """The margin as a share of the largest, in [0.01, 1]; 1 before the first."""
         if not self.largest > 0:
             return 1.0
-        return max(float(self.margin / self.largest), _LEAST) ** self.power
+        return max(float(self.margin / self.largest), _LEAST)
+
+    @property
+    def factor(self) -> float:
+        """What the learning rate is multiplied by, in (0, 1]."""
+        return float(self.share**self.power)
