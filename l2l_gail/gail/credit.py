@@ -117,9 +117,14 @@ class CreditAssignment(nn.Module):
         )
         self.register_buffer("rate_factor", torch.ones((), dtype=torch.float64))
 
-    def steer(self, divergence: float) -> None:
-        """Adapt the policy's learning rate to the divergence of its last update, in nats."""
-        target = self.settings.policy_divergence
+    def steer(self, divergence: float, pace: float = 1.0) -> None:
+        """Adapt the policy's learning rate to the divergence of its last update.
+
+        Args:
+            divergence: What was measured, in nats.
+            pace: What the divergence asked for is multiplied by, as the learning rate is.
+        """
+        target = self.settings.policy_divergence * pace
         if target and math.isfinite(divergence):
             factor = math.sqrt(target / max(divergence, 1e-8))
             self.rate_factor *= min(max(factor, 1 / _QUICKEST), _QUICKEST)

@@ -322,7 +322,8 @@ class GAIL(TensorPPO):
         """Take PPO's epochs on the rollout, and steer the next ones' learning rate."""
         super().train()
         if self.credit_assignment is not None:
-            self.credit_assignment.steer(self.logger.name_to_value["train/approx_kl"])
+            divergence = self.logger.name_to_value["train/approx_kl"]
+            self.credit_assignment.steer(divergence, self.pace.factor)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)

@@ -158,6 +158,29 @@ def test_a_loaded_model_goes_on_with_the_weights_it_had_learned(tmp_path: Path) 
     loaded.learn(ROLLOUT)
 
 
+@pytest.mark.parametrize("distance", [1.0, 0.25, 0.0])
+def test_the_weights_fade_into_the_estimate_that_looks_furthest(distance: float) -> None:
+    logs = []
+    for fades in (True, False):
+        settings = LearnedCredit(decays=(0.2, 0.9), caution=0.0, fades=fades)
+        model = make(L2LGAIL, TensorWalk(), "MlpPolicy", walk_demos(), credit=settings)
+        model.learn(ROLLOUT)
+        assert model.credit_assignment is not None
+        surprise = torch.randn(
+            model.rollout_buffer.rewards.shape, generator=torch.Generator().manual_seed(0)
+        )
+        torch.manual_seed(0)
+        _, log = model.credit_assignment.advantages(
+            model.policy, model.rollout_buffer, surprise, distance
+        )
+        logs.append(log)
+    faded, plain = logs
+    for name in ("action", "lambda_0.2"):
+        assert faded[f"credit/{name}"] == pytest.approx(distance * plain[f"credit/{name}"])
+    expected = distance * plain["credit/lambda_0.9"] + 1 - distance
+    assert faded["credit/lambda_0.9"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -167,6 +190,7 @@ def test_a_loaded_model_goes_on_with_the_weights_it_had_learned(tmp_path: Path) 
         {"credit_memory": 1.0},
         {"action_samples": 0},
         {"policy_divergence": -1.0},
+        {"caution": -1.0},
     ],
 )
 def test_settings_that_no_training_could_use_are_refused(wrong: dict[str, object]) -> None:
@@ -184,6 +208,8 @@ def test_the_policys_rate_rises_where_it_moves_too_little_and_falls_where_too_fa
     assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
     credit.steer(float("nan"))
     assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
+    credit.steer(0.02, pace=0.5)  # half as far was asked for
+    assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
     off = CreditAssignment(LearnedCredit(policy_divergence=0.0))
     off.steer(4.0)
     assert off.rate_factor.item() == 1.0
@@ -194,7 +220,13 @@ def test_updates_move_the_policy_as_far_as_asked_from_any_learning_rate() -> Non
     for rate in (3e-5, 3e-2):
         credit = LearnedCredit(policy_divergence=0.02)
         model = make(
-            L2LGAIL, TensorWalk(), "MlpPolicy", walk_demos(), credit=credit, learning_rate=rate
+            L2LGAIL,
+            TensorWalk(),
+            "MlpPolicy",
+            walk_demos(),
+            credit=credit,
+            learning_rate=rate,
+            policy_pace=0.0,
         )
         seen = LoggedAtRolloutEnd()
         model.learn(30 * ROLLOUT, callback=seen)

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
 
+from l2l_gail.errors import InputError
+from l2l_gail.gail import GAIL
 from l2l_gail.gail.pace import PolicyPace
+from tests.gail.models import ROLLOUT, make
 
 
 def test_the_rate_stays_as_it_is_while_the_margin_grows() -> None:
@@ -57,3 +62,35 @@ def test_its_state_goes_on_where_it_was() -> None:
     pace.observe(0.5)
     other.observe(0.5)
     assert pace.factor == other.factor < 1.0
+
+
+def test_the_rate_of_a_training_is_ppos_times_the_pace_and_a_loaded_model_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    model = make(learning_rate=1e-2, policy_pace=1.0)
+    margins = iter((4.0, 2.0, 1.0))
+    updates = model.discriminator_updates
+    updates.update = lambda expert, policy: (
+        torch.zeros(len(policy)),
+        {"disc/logit_expert": next(margins), "disc/logit_policy": 0.0},
+    )
+    model.learn(2 * ROLLOUT)
+    share = (0.8 * 4.0 + 0.2 * 2.0) / 4.0
+    assert model.pace.factor == pytest.approx(share)
+    assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * share)
+    model.save(tmp_path / "model")
+    loaded = GAIL.load(tmp_path / "model")
+    assert loaded.policy_pace == 1.0
+    assert loaded.pace.factor == model.pace.factor
+
+
+def test_without_a_pace_the_rate_is_ppos() -> None:
+    model = make(learning_rate=1e-2, policy_pace=0.0)
+    model.learn(3 * ROLLOUT)
+    assert model.policy.optimizer.param_groups[0]["lr"] == 1e-2
+
+
+@pytest.mark.parametrize("pace", [-1.0, math.inf, math.nan])
+def test_a_pace_that_cannot_be_is_refused(pace: float) -> None:
+    with pytest.raises(InputError, match="policy_pace must be 0 or more and finite"):
+        make(policy_pace=pace)
