@@ -218,7 +218,7 @@ def test_the_policys_rate_rises_where_it_moves_too_little_and_falls_where_too_fa
 def test_updates_move_the_policy_as_far_as_asked_from_any_learning_rate() -> None:
     divergences = []
     for rate in (3e-5, 3e-2):
-        credit = LearnedCredit(policy_divergence=0.02)
+        credit = LearnedCredit(caution=0.0, fades=False, policy_divergence=0.02)
         model = make(
             L2LGAIL,
             TensorWalk(),
