@@ -60,18 +60,18 @@ def write_runs_board(folder: Path, section: Section, name: str, started: float) 
     settings = hyperparameters(methods)
     # No two methods may share a colour: with more of them there is the table alone.
     with_curves = len(methods) <= len(PALETTE)
+    scores = {method.method: dict(_scores(method)) for method in methods}
+    # Metrics that some method lacks are asked for in all: the tab shows one set of columns.
+    metrics = dict.fromkeys(sorted({tag for found in scores.values() for tag in found}), 0.0)
     for method in methods:
-        scores = dict(_scores(method))
         for place, run in enumerate(method.runs):
             seed = run.folder.seed
             events = EventFile(folder / folders[method.method] / f"seed{seed}", started, name)
             own = {"seed": float(seed), X_KEY[method.kind]: float(method.length)}
-            row = {**own, **{k: v for k, v in settings[method.method].items() if k != "seeds"}}
-            # Metrics that some method lacks are asked for in all: the tab shows one set of columns.
-            wanted = dict.fromkeys(_all_metrics(methods), 0.0)
-            for summary in hparams_summaries(row, wanted):
+            row = {k: v for k, v in settings[method.method].items() if k != "seeds"} | own
+            for summary in hparams_summaries(row, metrics):
                 events.summary(summary)
-            for tag, values in scores.items():
+            for tag, values in scores[method.method].items():
                 for x in (0, method.length or method.level_to or 1):
                     events.scalar(tag, x, values[place])
             if with_curves:
@@ -96,7 +96,3 @@ def _scores(method: MethodResult) -> Iterator[tuple[str, list[float]]]:
         values = score.values(method)
         if values and np.isfinite(values).all():
             yield f"2 scores/{letter} {score.name}", values
-
-
-def _all_metrics(methods: tuple[MethodResult, ...]) -> list[str]:
-    return sorted({tag for method in methods for tag, _ in _scores(method)})

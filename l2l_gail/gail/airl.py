@@ -255,9 +255,14 @@ class AIRL(GAIL):
         self._expert_inputs = self._transition_inputs(*self._expert)
         inputs = self._rollout_inputs(buffer)
         logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
-        log["disc/logit_absorbing"] = self.discriminator.absorbing.item()
-        rewards = logits + inputs[:, _TERMINATED] * self.discriminator.end_value
-        return rewards[inputs[:, _ABSORBING] == 0], log
+        taken = inputs[:, _ABSORBING] == 0  # the rollout's own transitions
+        logits, terminated = logits[taken], inputs[taken, _TERMINATED]
+        log |= {
+            "disc/accuracy_policy": (logits <= 0).float().mean().item(),
+            "disc/logit_policy": logits.mean().item(),
+            "disc/logit_absorbing": self.discriminator.absorbing.item(),
+        }
+        return logits + terminated * self.discriminator.end_value, log
 
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(m, in_dim)``, env by env."""

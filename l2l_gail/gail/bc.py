@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
@@ -25,15 +25,15 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
 )
 from l2l_gail.gail.saving import plain_attributes, saved_file, write_model
-from l2l_gail.gail.spaces import check_policy, check_trainable, laid_out
-from l2l_gail.mujoco_warnings import handle_mujoco_warnings
-from l2l_gail.ppo import (
-    NormalizedMultiInputPolicy,
-    NormalizedPolicy,
-    TensorEnv,
-    TensorPPO,
-    policy_defaults,
+from l2l_gail.gail.spaces import (
+    POLICIES,
+    check_policy,
+    check_trainable,
+    laid_out,
+    named_policy,
 )
+from l2l_gail.mujoco_warnings import handle_mujoco_warnings
+from l2l_gail.ppo import TensorEnv, TensorPPO
 
 __all__ = ["BC"]
 
@@ -69,11 +69,7 @@ class BC(BaseAlgorithm):
     """
 
     policy: ActorCriticPolicy
-    policy_aliases: ClassVar[dict[str, Any]] = {
-        "MlpPolicy": NormalizedPolicy,
-        "CnnPolicy": ActorCriticCnnPolicy,
-        "MultiInputPolicy": NormalizedMultiInputPolicy,
-    }
+    policy_aliases: ClassVar[dict[str, Any]] = {**POLICIES}
 
     def __init__(
         self,
@@ -91,9 +87,7 @@ class BC(BaseAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         handle_mujoco_warnings()
-        if isinstance(policy, str):
-            policy_kwargs = policy_defaults(policy_kwargs)
-            policy = self.policy_aliases.get(policy, policy)
+        policy, policy_kwargs = named_policy(policy, policy_kwargs)
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]

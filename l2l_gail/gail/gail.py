@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
@@ -41,18 +41,22 @@ from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saved_fields import check_weights
 from l2l_gail.gail.saving import archive_for_sb3, plain_fields, saved_file, write_model
-from l2l_gail.gail.spaces import check_judged, check_policy, check_trainable, laid_out
+from l2l_gail.gail.spaces import (
+    POLICIES,
+    check_judged,
+    check_policy,
+    check_trainable,
+    laid_out,
+    named_policy,
+)
 from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
-    NormalizedMultiInputPolicy,
-    NormalizedPolicy,
     ObservationParts,
     PPOConfig,
     TensorEnv,
     TensorPPO,
     TensorRolloutBuffer,
-    policy_defaults,
     rollout_defaults,
 )
 from l2l_gail.ppo.observations import Observations, map_tensors, network_input
@@ -116,11 +120,7 @@ class GAIL(TensorPPO):
         InputError: If environment, policy and demonstrations do not fit, in one line.
     """
 
-    policy_aliases: ClassVar[dict[str, Any]] = {
-        "MlpPolicy": NormalizedPolicy,
-        "CnnPolicy": ActorCriticCnnPolicy,
-        "MultiInputPolicy": NormalizedMultiInputPolicy,
-    }
+    policy_aliases: ClassVar[dict[str, Any]] = {**POLICIES}
     values_one_by_one: ClassVar[bool] = False  # no training of SB3's has these rewards
 
     def __init__(
@@ -143,10 +143,7 @@ class GAIL(TensorPPO):
         n_envs = getattr(env, "num_envs", 1)
         usual: dict[str, Any] = {**rollout_defaults(n_envs, ppo_kwargs.get("n_steps"))}
         usual["learning_rate"] = PPOConfig.policy_learning_rate
-        if isinstance(policy, str):
-            usual["policy_kwargs"] = policy_defaults(ppo_kwargs.pop("policy_kwargs", None))
-            # By its class: of a name SB3 says in words of its own that it does not fit.
-            policy = self.policy_aliases.get(policy, policy)
+        policy, ppo_kwargs["policy_kwargs"] = named_policy(policy, ppo_kwargs.get("policy_kwargs"))
         super().__init__(policy, env, _init_setup_model=False, **usual | ppo_kwargs)
         self.demonstrations = read_demonstrations(demonstrations)
         self.rule: UpdateRule | None = rule

@@ -19,16 +19,30 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import check_spaces
-from l2l_gail.ppo import NormalizedMultiInputPolicy, NormalizedPolicy, ObservationParts
+from l2l_gail.ppo import (
+    NormalizedMultiInputPolicy,
+    NormalizedPolicy,
+    ObservationParts,
+    policy_defaults,
+)
 
 __all__ = [
+    "POLICIES",
     "check_judged",
     "check_policy",
     "check_trainable",
     "continuous_entries",
     "laid_out",
+    "named_policy",
     "policy_for",
 ]
+
+POLICIES: dict[str, type[ActorCriticPolicy]] = {
+    "MlpPolicy": NormalizedPolicy,
+    "CnnPolicy": ActorCriticCnnPolicy,
+    "MultiInputPolicy": NormalizedMultiInputPolicy,
+}
+"""The policies that have names; all but that of images normalise continuous observations."""
 
 _LEAST_IMAGE = 36  # pixels that NatureCNN's three convolutions need
 _MLP = (ActorCriticPolicy, NormalizedPolicy)
@@ -40,6 +54,21 @@ def policy_for(observation_space: spaces.Space) -> str:
     if isinstance(observation_space, spaces.Dict):
         return "MultiInputPolicy"
     return "CnnPolicy" if is_image_space(observation_space) else "MlpPolicy"
+
+
+def named_policy(
+    policy: str | type[ActorCriticPolicy], given: Mapping[str, Any] | None
+) -> tuple[Any, dict[str, Any] | None]:
+    """Return a policy's class and arguments: of one with a name with the script's defaults.
+
+    Args:
+        policy: A name of :data:`POLICIES`, or a class of your own, which is left as it is.
+        given: Its ``policy_kwargs`` as far as they are given.
+    """
+    if not isinstance(policy, str):
+        return policy, None if given is None else dict(given)
+    # By its class: of a name SB3 says in words of its own that it does not fit.
+    return POLICIES.get(policy, policy), policy_defaults(given)
 
 
 def check_trainable(env: Any) -> None:
