@@ -1,4 +1,4 @@
-"""The array job of docs/scale.md, its shell run by hand: one task is asked to end, one is killed."""
+"""The array job of docs/scale.md, its shell run by hand: one task is asked to end, one killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
 def job_script(folder: Path) -> Path:
-    (block,) = re.findall(r"```bash\n(?:# not run[^\n]*\n)?(#!/bin/bash\n#SBATCH.*?)```", PAGE, re.S)
+    (block,) = re.findall(r"(#!/bin/bash\n#SBATCH.*?)```", PAGE, re.S)
     path = folder / "job.sh"
     path.write_text(block)
     programs = {
