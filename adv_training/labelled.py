@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from l2l_gail.runs import atomic_write
+from l2l_gail.files import atomic_write, seal
 
 from .data import ImageBatch
 from .game import in_mode
@@ -54,7 +54,7 @@ def save_labelled(
         after=after.cpu().numpy(),
         classes=np.array(names),
     )
-    atomic_write(folder / "adversarial.npz", file.getvalue())
+    atomic_write(folder / "adversarial.npz", seal(file.getvalue()))
 
 
 def _as_pixels(images: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from l2l_gail.event_files import continued_writer
+from l2l_gail.files import atomic_write
 
 __all__ = ["TAGS", "Logbook", "image_grid"]
 
@@ -63,9 +65,10 @@ class Logbook:
         """Write the grid as TensorBoard image and as ``adversarial.png``."""
         grid = image_grid(clean, perturbed)
         self._writer.add_image("adversarial_images", grid, epoch, dataformats="HWC")
-        Image.fromarray(grid).resize(
-            (grid.shape[1] * 3, grid.shape[0] * 3), Image.Resampling.NEAREST
-        ).save(self._folder / "adversarial.png")
+        size = (grid.shape[1] * 3, grid.shape[0] * 3)
+        file = io.BytesIO()
+        Image.fromarray(grid).resize(size, Image.Resampling.NEAREST).save(file, format="png")
+        atomic_write(self._folder / "adversarial.png", file.getvalue())
 
     def close(self) -> None:
         """Flush and close the event file."""

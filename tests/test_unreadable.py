@@ -72,6 +72,8 @@ def test_pictures_and_videos_that_may_not_be_read_are_said_and_left_out(
     assert found == {}
     assert [note for note in notes if "last.gif is no PNG or GIF, or damaged" in note]
     (attacked / "adversarial.npz").write_bytes(b"PK damaged")
+    (attacked / "adversarial.png").unlink()
+    (attacked / "adversarial.npz").write_bytes(b"PK damaged")
     ((), (note,)) = adversarial_pictures(boards[1])
     assert "adversarial.npz is damaged" in note
     (attacked / "adversarial.npz").unlink()

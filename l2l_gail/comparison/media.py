@@ -54,13 +54,16 @@ def adversarial_pictures(board: Board) -> tuple[list[Picture], list[str]]:
         folder = median_run(method).folder.path
         tag = f"7 adversarial images/{method.method}"
         arrays, picture = folder / ADVERSARIAL_FILE, folder / "adversarial.png"
-        try:
-            if os.path.lexists(arrays):
-                found.append(_picture(tag, _draw_adversarial(arrays, method.method)))
-            elif os.path.lexists(picture):
-                found.append(_picture(tag, _read(picture)))
-        except InputError as error:
-            notes.append(f"Left out: {error}.")
+        for path in (arrays, picture):  # the second stands in for the first
+            if not os.path.lexists(path):
+                continue
+            try:
+                drawn = _draw_adversarial(path, method.method) if path == arrays else _read(path)
+            except InputError as error:
+                notes.append(f"Left out: {error}.")
+            else:
+                found.append(_picture(tag, drawn))
+                break
     return found, notes
 
 

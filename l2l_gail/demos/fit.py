@@ -14,11 +14,14 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations
 
-__all__ = ["bare_id", "check_fit", "plain_kwargs", "unfamiliar"]
+__all__ = ["bare_id", "check_fit", "plain_kwargs", "time_step_ratio", "unfamiliar"]
 
 _MOST_BEYOND = 0.5
 _NOT_COMPARED = ("render_mode",)
 _FAR = 2.0
+_FEWEST_STEPS = 32
+_RATE, _RATE_HERE = 0.9, 0.75
+"""Least share of an entry's changes that another entry must explain to be its rate of change."""
 
 
 class Recorded(Protocol):
@@ -175,3 +178,39 @@ def unfamiliar(recorded: np.ndarray, observations: np.ndarray) -> list[int]:
     # What never varies in the demonstrations, such as a goal, may differ in another episode.
     outside = (margin > 0) & ~((typical >= low - margin) & (typical <= high + margin))
     return [int(index) for index in np.flatnonzero(outside)]
+
+
+def time_step_ratio(
+    recorded: tuple[np.ndarray, np.ndarray], here: tuple[np.ndarray, np.ndarray]
+) -> float | None:
+    """How long a step of an environment lasts, in steps of the demonstrations.
+
+    Where one entry of an observation is the rate of change of another, as a velocity is of a
+    position, the other changes in a step by the rate times the step's length, whatever the policy
+    does. Such pairs are looked for in the demonstrations, by least squares through the origin.
+
+    Args:
+        recorded: Demonstrated states and the next ones, ``(T, n)`` each.
+        here: States and next ones of the environment, ``(N, n)`` each.
+
+    Returns:
+        The median over all pairs; None if there are none, or too few steps to tell.
+    """
+    if min(len(recorded[0]), len(here[0])) < _FEWEST_STEPS:
+        return None
+    slopes, shares = _rates(*recorded)
+    slopes_here, shares_here = _rates(*here)
+    known = (shares > _RATE) & (shares_here > _RATE_HERE)
+    np.fill_diagonal(known, False)  # what grows by itself
+    return float(np.median(slopes_here[known] / slopes[known])) if known.any() else None
+
+
+def _rates(now: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slope of each entry's change over each entry, and the share of the change it explains."""
+    now, after = np.asarray(now, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    change, middle = after - now, (after + now) / 2
+    products, size = change.T @ middle, np.square(middle).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        slopes = products / size
+        shares = products**2 / np.outer(np.square(change).sum(axis=0), size)
+    return np.nan_to_num(slopes), np.nan_to_num(shares, posinf=0.0)

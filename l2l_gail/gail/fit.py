@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos.fit import unfamiliar
+from l2l_gail.demos.fit import time_step_ratio, unfamiliar
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
@@ -35,10 +35,12 @@ __all__ = [
     "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
+    "warn_of_time_step",
     "warn_of_units",
 ]
 
 _STACK = 5  # the line that makes or trains the model
+_LONGER = 1.25  # a step than the demonstrations', from which on it is said
 
 
 def env_spec(env: VecEnv | None) -> EnvSpec | None:
@@ -189,5 +191,32 @@ def warn_of_observations(
             "the environment's first observations are far from all demonstrated ones in "
             f"{entries} {', '.join(map(str, strange))}: is a wrapper around it that scales or "
             "normalises them?",
+            stacklevel=_STACK,
+        )
+
+
+def warn_of_time_step(
+    demonstrations: Demonstrations, obs: Any, next_obs: Any, parts: ObservationParts
+) -> None:
+    """Warn where a step of the environment lasts longer or shorter than a demonstrated one.
+
+    Args:
+        demonstrations: What is imitated.
+        obs: Observations of a rollout, ``(n, *shape)`` or a dict of such.
+        next_obs: Those that followed, likewise.
+        parts: Which entries are continuous.
+    """
+    try:
+        recorded = demonstrations.state_pairs()
+    except InputError:  # single steps
+        return
+    now, after = (continuous_entries(states, parts) for states in recorded)
+    here, then = (continuous_entries(states, parts) for states in (obs, next_obs))
+    ratio = time_step_ratio((now, after), (here, then))
+    if ratio is not None and not 1 / _LONGER < ratio < _LONGER:
+        warnings.warn(
+            f"a step of the environment lasts about {ratio:.2g} times as long as a demonstrated "
+            "one, by how positions follow velocities: has it another frame skip or time step, or "
+            "a wrapper that repeats actions or scales observations?",
             stacklevel=_STACK,
         )

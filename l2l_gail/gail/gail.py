@@ -34,6 +34,7 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
+    warn_of_time_step,
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
@@ -158,6 +159,7 @@ class GAIL(TensorPPO):
         self.pace = PolicyPace(policy_pace)
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
+        self._is_first_rollout = False
         if _init_setup_model:
             if demonstrations is None:
                 raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
@@ -257,6 +259,7 @@ class GAIL(TensorPPO):
         prepared = super()._setup_learn(
             total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
         )
+        self._is_first_rollout = resets
         if resets:
             warn_of_observations(
                 self.demonstrations, self._last_obs, ObservationParts(self.observation_space)
@@ -270,6 +273,8 @@ class GAIL(TensorPPO):
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
+        if self._is_first_rollout:
+            self._compare_steps(buffer)
         rewards, log = self._learned_rewards(buffer)
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
@@ -278,6 +283,17 @@ class GAIL(TensorPPO):
         for tag, value in log.items():
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
+
+    def _compare_steps(self, buffer: TensorRolloutBuffer) -> None:
+        """Warn where a step of the environment is not one of the demonstrations'."""
+        self._is_first_rollout = False
+        assert self.demonstrations is not None
+        obs, next_obs = (
+            map_tensors(lambda steps: buffer.by_env(steps).numpy(force=True), states)
+            for states in (buffer.observations, buffer.final_obs)
+        )
+        parts = ObservationParts(self.observation_space)
+        warn_of_time_step(self.demonstrations, obs, next_obs, parts)
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator; return rewards ``(N * T,)``, env by env, and what to log."""
@@ -429,7 +445,8 @@ class GAIL(TensorPPO):
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
         tensors += ["credit_assignment", "pace"]
-        return [*super()._excluded_save_params(), *tensors, "demonstrations", "_expert_inputs"]
+        of_a_training = ["demonstrations", "_expert_inputs", "_is_first_rollout"]
+        return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()

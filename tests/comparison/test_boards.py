@@ -345,12 +345,15 @@ def test_adversarial_images_come_with_classes_where_their_run_noted_them(runs: P
     )
     plain = median_run(one.methods[1]).folder.path
     Image.fromarray(images[0]).save(plain / "adversarial.png")
-    with_classes, without = adversarial_pictures(one)
+    (with_classes, without), notes = adversarial_pictures(one)
+    assert notes == []
     assert with_classes.tag.endswith(one.methods[0].method)
     assert with_classes.size[0] > 600
     assert without.size == (32, 32)
     (noted / "adversarial.npz").write_bytes(b"PK damaged")
-    assert [picture.tag for picture in adversarial_pictures(one)] == [without.tag]
+    left, (note,) = adversarial_pictures(one)
+    assert [picture.tag for picture in left] == [without.tag]
+    assert "adversarial.npz is damaged" in note
 
 
 def test_a_profile_is_the_share_of_runs_above() -> None:

@@ -14,6 +14,7 @@ from gymnasium.spaces import Box
 
 from l2l_gail.demos import Demonstrations, Endings
 from l2l_gail.demos.__main__ import main
+from l2l_gail.demos.fit import time_step_ratio
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from tests.demos.test_demos import ACT_DIM, OBS_DIM, make_arrays, refusal, write
@@ -153,3 +154,28 @@ def test_the_digest_is_of_the_content_and_not_of_the_file(tmp_path: Path) -> Non
     arrays["obs"][0, 0] = np.nextafter(arrays["obs"][0, 0], 9)
     assert Demonstrations(**arrays).digest != demos.digest
     assert demos.head(1).digest != demos.digest
+
+
+def moving(step: float, length: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Positions that follow velocities in steps of a length, beside noise: ``(length, 5)``."""
+    rng = np.random.default_rng(0)
+    velocities = np.cumsum(rng.normal(size=(length + 1, 2)), axis=0)
+    positions = np.zeros((length + 1, 2))
+    positions[1:] = np.cumsum(step * (velocities[1:] + velocities[:-1]) / 2, axis=0)
+    states = np.concatenate([positions, velocities, rng.normal(size=(length + 1, 1))], axis=1)
+    return states[:-1], states[1:]
+
+
+@pytest.mark.parametrize(("step", "ratio"), [(0.1, 1.0), (0.2, 2.0), (0.025, 0.25)])
+def test_the_length_of_a_step_is_told_by_positions_and_velocities(
+    step: float, ratio: float
+) -> None:
+    assert time_step_ratio(moving(0.1), moving(step)) == pytest.approx(ratio, rel=1e-9)
+
+
+def test_nothing_is_said_of_steps_where_no_entry_is_a_velocity_or_there_are_few() -> None:
+    noise = np.random.default_rng(1).normal(size=(2, 200, 5))
+    still = np.ones((200, 5))
+    assert time_step_ratio((noise[0], noise[1]), moving(0.1)) is None
+    assert time_step_ratio(moving(0.1), (still, still)) is None
+    assert time_step_ratio(moving(0.1), moving(0.1, length=20)) is None

@@ -102,3 +102,56 @@ def test_observations_in_the_middle_of_an_episode_are_not_held_against_a_wrapper
     model.env.reset = lambda: np.full((2, 2), 1e6, np.float32)
     with pytest.warns(UserWarning, match="wrapper"):
         model._setup_learn(1, None, False)
+
+
+class Repeated(gymnasium.Wrapper):
+    """Every action four times."""
+
+    def step(self, action: np.ndarray) -> Any:
+        for _ in range(4):
+            stepped = self.env.step(action)
+            if stepped[2] or stepped[3]:
+                break
+        return stepped
+
+
+class Slow(gymnasium.Wrapper):
+    """Twice the substeps, which no keyword argument tells of."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        env.unwrapped.frame_skip *= 2  # type: ignore[attr-defined]
+
+
+def warnings_of_a_rollout(wrap: Any) -> list[str]:
+    env = make_vec_env(lambda: wrap(gymnasium.make("Hopper-v5")), 2)
+    model = GAIL(
+        "MlpPolicy", env, "Hopper-v5", n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(256)
+    return [str(w.message) for w in caught if "lasts about" in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    ("wrap", "ratio"),
+    [
+        (lambda env: env, None),
+        (lambda env: gymnasium.wrappers.TransformReward(env, lambda reward: 2 * reward), None),
+        (Slow, "2"),
+        (Repeated, "3"),
+        (
+            lambda env: gymnasium.wrappers.TransformObservation(
+                env, lambda obs: np.r_[obs[:5] / 2, obs[5:]], env.observation_space
+            ),
+            "0.5",
+        ),
+    ],
+)
+def test_steps_of_another_length_than_the_demonstrations_are_said_once(
+    wrap: Any, ratio: str | None
+) -> None:
+    told = warnings_of_a_rollout(wrap)
+    assert len(told) == (ratio is not None)
+    assert all(f"lasts about {ratio}" in text for text in told)
