@@ -12,7 +12,7 @@ from l2l_gail.core import L2LTrainer
 from l2l_gail.errors import InputError
 
 from .data import Dataset, ImageBatch
-from .game import ImageGame
+from .game import ImageGame, in_mode
 from .models import build_classifier
 from .processes import ALONE, Processes
 from .registry import Method
@@ -31,14 +31,27 @@ __all__ = [
 
 
 def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
-    """Return the classifier of the settings for a data set, its weights drawn from the seed."""
-    return build_classifier(
+    """Return the classifier of the settings for a data set, its weights drawn from the seed.
+
+    Raises:
+        InputError: The images are too small for it.
+    """
+    classifier = build_classifier(
         settings.model,
         dataset.classes,
         settings.seed,
         statistics=dataset.statistics,
         width=settings.width,
     )
+    with in_mode(classifier, training=False), torch.no_grad():
+        try:
+            classifier(torch.zeros(1, *settings.shape))
+        except RuntimeError as error:
+            raise InputError(
+                f"the model {settings.model} takes no images of {settings.shape} ({error}): give "
+                "larger ones, or another --model"
+            ) from None
+    return classifier
 
 
 def build_game(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults import fuzz
-from tests.faults.foreign_subjects import FOREIGN_SUBJECTS
-from tests.faults.subjects import SUBJECTS
+from tests.faults.all_subjects import FOREIGN_SUBJECTS, SUBJECTS
+from tests.faults.text_subjects import SLOW_SUBJECTS
 
 
 def assert_nothing_failed(results: list[tuple[str, int, str, str]], n: int) -> None:
@@ -25,6 +25,11 @@ def test_a_few_hostile_inputs_of_each_reader_are_refused_or_sound() -> None:
 
 def test_a_few_hostile_files_of_other_libraries_are_refused_or_sound() -> None:
     assert_nothing_failed(fuzz.fuzz(fuzz.jobs_for(9, list(FOREIGN_SUBJECTS)), workers=1), 9)
+
+
+@pytest.mark.parametrize("n", [2, pytest.param(400, marks=pytest.mark.slow)])
+def test_hostile_sweeps_and_boards_of_hostile_runs_are_refused_or_sound(n: int) -> None:
+    assert_nothing_failed(fuzz.fuzz(fuzz.jobs_for(n, list(SLOW_SUBJECTS)), workers=2), n)
 
 
 @pytest.mark.slow
