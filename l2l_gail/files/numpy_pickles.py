@@ -102,9 +102,15 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> PickledArray:
     return PickledArray()
 
 
-def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
+def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> PickledArray:
+    """An array of protocol 5; since NumPy 2.3 also one whose axes were exchanged, of order K."""
     array = PickledArray()
-    array.fill(content, dtype, shape, order)
+    array.fill(content, dtype, shape, "C" if order == "K" and axes is not None else order)
+    if axes is not None and array.value is not None:
+        whole = isinstance(axes, tuple) and all(type(axis) is int for axis in axes)
+        if not whole or sorted(axes) != list(range(array.value.ndim)):
+            raise Refused("an array whose axes are in no order")
+        array.value = array.value.transpose(axes)
     return array
 
 
