@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,12 +10,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import Cloning, check_clonable, cloning_optimizer
 from l2l_gail.gail.fit import (
     check_env,
@@ -24,16 +21,16 @@ from l2l_gail.gail.fit import (
     observation_statistics,
     read_demonstrations,
 )
-from l2l_gail.gail.saving import plain_attributes, saved_file, write_model
+from l2l_gail.gail.saving import plain_attributes
+from l2l_gail.gail.sealed import SealedModel
 from l2l_gail.gail.spaces import (
     POLICIES,
     check_policy,
-    check_trainable,
     laid_out,
     named_policy,
 )
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
-from l2l_gail.ppo import TensorEnv, TensorPPO
+from l2l_gail.ppo import TensorEnv
 
 __all__ = ["BC"]
 
@@ -41,7 +38,7 @@ _PIECE = 50
 """Gradient steps between two calls of the callbacks."""
 
 
-class BC(BaseAlgorithm):
+class BC(SealedModel, BaseAlgorithm):
     """Behaviour cloning (Pomerleau 1989): a policy fitted to an expert's actions.
 
     The fit of :func:`~l2l_gail.gail.behaviour_cloning.behaviour_cloning`, which GAIL's warm start
@@ -127,14 +124,6 @@ class BC(BaseAlgorithm):
         if self.demonstrations is not None and self.env is not None:
             check_env(self.demonstrations, self.env, self.observation_space, self.action_space)
 
-    @staticmethod
-    def _wrap_env(
-        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
-    ) -> VecEnv:
-        """Return the environment as a ``VecEnv``, of spaces that can be learned in."""
-        check_trainable(env)
-        return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
-
     def learn(
         self,
         total_timesteps: int,
@@ -203,46 +192,8 @@ class BC(BaseAlgorithm):
         return callback.on_step()
 
     @classmethod
-    def load(
-        cls,
-        path: Any,
-        env: GymEnv | TensorEnv | None = None,
-        device: torch.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        *args: Any,
-        trust_pickle: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a saved model, as ``PPO.load``, but without unpickling anything.
-
-        Args:
-            path: File written by ``save``.
-            env: Environment of the demonstrations to go on with; none is needed to act.
-            device: Where the model computes.
-            custom_objects: As in ``PPO.load``.
-            *args: As in ``PPO.load``.
-            trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
-                policy class or a schedule of your own needs it; nothing else does.
-            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
-
-        Raises:
-            InputError: The file is missing, damaged or no model of BC, or needs unpickling.
-        """
-        if "demonstrations" in kwargs:
-            kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
-        given = dict(custom_objects or {})
-        with saved_file(path) as file:
-            if not trust_pickle:
-                parts = {"policy", "optimizer"}
-                given = plain_attributes(file, {**given, **kwargs}, cls, parts) | given
-            with fitting(file):
-                return super().load(file, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
-
-    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the model, as ``PPO.save``, with a checksum."""
-        archive = io.BytesIO()
-        super().save(archive, *args, **kwargs)
-        write_model(path, archive.getvalue())
+    def _plain(cls, file: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return plain_attributes(file, given, cls, {"policy", "optimizer"}), {}
 
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""

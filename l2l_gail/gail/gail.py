@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,14 +11,12 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from l2l_gail.core import Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
-from l2l_gail.files import fitting
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
@@ -40,13 +37,12 @@ from l2l_gail.gail.fit import (
 from l2l_gail.gail.health import with_health
 from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.saved_fields import check_weights
-from l2l_gail.gail.saving import archive_for_sb3, plain_fields, saved_file, write_model
+from l2l_gail.gail.saving import plain_fields
+from l2l_gail.gail.sealed import SealedModel
 from l2l_gail.gail.spaces import (
     POLICIES,
     check_judged,
     check_policy,
-    check_trainable,
     laid_out,
     named_policy,
 )
@@ -65,11 +61,8 @@ from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["GAIL"]
 
-_ATTRIBUTES = {"discriminator": "discriminator_config"}
-"""Constructor arguments whose attributes have another name."""
 
-
-class GAIL(TensorPPO):
+class GAIL(SealedModel, TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
@@ -122,6 +115,7 @@ class GAIL(TensorPPO):
     """
 
     policy_aliases: ClassVar[dict[str, Any]] = {**POLICIES}
+    _attributes: ClassVar[dict[str, str]] = {"discriminator": "discriminator_config"}
     values_one_by_one: ClassVar[bool] = False  # no training of SB3's has these rewards
 
     def __init__(
@@ -164,14 +158,6 @@ class GAIL(TensorPPO):
             if demonstrations is None:
                 raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
             self._setup_model()
-
-    @staticmethod
-    def _wrap_env(
-        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
-    ) -> VecEnv:
-        """Return the environment as a ``VecEnv``, of spaces that can be learned in."""
-        check_trainable(env)
-        return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
 
     @own_defaults
     def _setup_model(self) -> None:
@@ -386,60 +372,20 @@ class GAIL(TensorPPO):
         )
 
     @classmethod
-    def load(
-        cls,
-        path: Any,
-        env: GymEnv | TensorEnv | None = None,
-        device: torch.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        *args: Any,
-        trust_pickle: bool = False,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a saved model, as ``PPO.load``, but without unpickling anything.
-
-        Where it logged is not taken from the file; pass ``tensorboard_log`` to log again.
-        ``PPO.load`` reads the file too, as PPO: its policy, without what imitates.
-
-        Args:
-            path: File written by ``save``, by this version or 0.1.0.
-            env: Environment to train on in; none is needed to act.
-            device: Where the model computes.
-            custom_objects: As in ``PPO.load``.
-            *args: As in ``PPO.load``.
-            trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
-                policy class, a schedule or a callable of your own needs it; nothing else does.
-            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
-
-        Raises:
-            InputError: The file is missing, damaged or no model of GAIL, or needs unpickling.
-        """
-        kwargs = {_ATTRIBUTES.get(name, name): value for name, value in kwargs.items()}
-        if "demonstrations" in kwargs:
-            kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
-        given = dict(custom_objects or {})
-        with saved_file(path) as file:
-            if not trust_pickle:
-                objects, added = plain_fields(file, {**given, **kwargs}, cls)
-                given, kwargs = objects | given, added | kwargs
-            with fitting(file):
-                archive = archive_for_sb3(file)
-                return super().load(archive, env, device, given, *args, **kwargs)  # type: ignore[arg-type]
+    def _plain(cls, file: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return plain_fields(file, given, cls)
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the model, as ``PPO.save``.
+        """Save the model, as ``PPO.save``, with a checksum.
 
         Raises:
             InputError: Its rule is one of your own that is not registered, see
                 :func:`~l2l_gail.core.registry.register_rule`; or a weight is not finite, which
                 ``load`` would refuse: what lies at ``path`` stays.
         """
-        check_weights(self.get_parameters(), f"this model is not saved to {path}")
         assert self.rule is not None
         self.rule_spec = {"rule": rule_name(self.rule), "config": self.rule.config}
-        archive = io.BytesIO()
-        super().save(archive, *args, **kwargs)
-        write_model(path, archive.getvalue())
+        super().save(path, *args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""

@@ -1,0 +1,102 @@
+"""What the algorithms share: models with a checksum, from which nothing is unpickled."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
+
+from l2l_gail.files import fitting
+from l2l_gail.gail.fit import read_demonstrations
+from l2l_gail.gail.saved_fields import check_weights
+from l2l_gail.gail.saving import archive_for_sb3, saved_file, write_model
+from l2l_gail.gail.spaces import check_trainable
+from l2l_gail.ppo import TensorEnv, TensorPPO
+
+__all__ = ["SealedModel"]
+
+
+class SealedModel:
+    """Inherited from before an algorithm: spaces are checked, models sealed, and read as data."""
+
+    _attributes: ClassVar[dict[str, str]] = {}
+    """Constructor arguments whose attributes have another name."""
+
+    @classmethod
+    def _plain(cls, file: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what SB3's ``load`` is to take for the attributes that it would unpickle.
+
+        Args:
+            file: The model's archive.
+            given: Attributes that the caller replaces.
+
+        Returns:
+            Those attributes as objects, and attributes that an older version did not save.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def _wrap_env(
+        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
+    ) -> VecEnv:
+        """Return the environment as a ``VecEnv``, of spaces that can be learned in."""
+        check_trainable(env)
+        return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
+
+    @classmethod
+    def load(
+        cls,
+        path: Any,
+        env: GymEnv | TensorEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        trust_pickle: bool = False,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a saved model, as ``PPO.load``, but without unpickling anything.
+
+        Where it logged is not taken from the file; pass ``tensorboard_log`` to log again.
+        ``PPO.load`` reads the file too, as PPO: its policy, without what imitates.
+
+        Args:
+            path: File written by ``save``, by this version or 0.1.0.
+            env: Environment to train on in; none is needed to act.
+            device: Where the model computes.
+            custom_objects: As in ``PPO.load``.
+            *args: As in ``PPO.load``.
+            trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
+                policy class, a schedule or a callable of your own needs it; nothing else does.
+            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
+
+        Raises:
+            InputError: The file is missing, damaged or no model of this class, or needs unpickling.
+        """
+        kwargs = {cls._attributes.get(name, name): value for name, value in kwargs.items()}
+        if "demonstrations" in kwargs:
+            kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
+        given = dict(custom_objects or {})
+        with saved_file(path) as file:
+            if not trust_pickle:
+                objects, added = cls._plain(file, {**given, **kwargs})
+                given, kwargs = objects | given, added | kwargs
+            with fitting(file):
+                archive = archive_for_sb3(file)
+                return super().load(archive, env, device, given, *args, **kwargs)  # type: ignore[misc]
+
+    def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the model, as ``PPO.save``, with a checksum.
+
+        Raises:
+            InputError: A weight is not finite, which ``load`` would refuse: what lies at ``path``
+                stays.
+        """
+        parameters = self.get_parameters()  # type: ignore[attr-defined]
+        check_weights(parameters, f"this model is not saved to {path}")
+        archive = io.BytesIO()
+        super().save(archive, *args, **kwargs)  # type: ignore[misc]
+        write_model(path, archive.getvalue())
