@@ -103,7 +103,7 @@ class MethodFlags:
     """The rule that is learned: matrix_rule, coordinate_mlp (--learned-args lr=3e-4), ..."""
     learned_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v: lr, learn_network, step_lr_ratio, ..."""
-    policy_pace: float = 1.0
+    policy_pace: float = 0.5
     """The policy's learning rate falls as this power of how well the discriminator tells it from
     the expert; 0: not at all."""
     state_only_reward: bool = False

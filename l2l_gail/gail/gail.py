@@ -129,7 +129,7 @@ class GAIL(SealedModel, TensorPPO):
         discriminator: DiscriminatorConfig | None = None,
         discriminator_network: nn.Module | None = None,
         credit: LearnedCredit | None = None,
-        policy_pace: float = 1.0,
+        policy_pace: float = 0.5,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,

@@ -43,7 +43,7 @@ class PPOConfig:
     n_steps: int = 32
     batch_size: int = 256
     n_epochs: int = 10
-    policy_learning_rate: float = 2e-3
+    policy_learning_rate: float = 1e-3
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_range: float = 0.2
