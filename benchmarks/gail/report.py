@@ -141,26 +141,26 @@ def tail(record: dict[str, Any]) -> float:
 
 
 SHORT = {
-    "credit": "Muon 1e-2, **learned credit**",
-    "credit_steered": "the same, `--policy-divergence 0.05`",
-    "muon_lambda_08": "Muon 1e-2, `gae_lambda` .8",
-    "matrix_rule": "**L2L-GAIL**: learned step on Muon",
-    "muon_1e-2": "GAIL: Muon 1e-2",
-    "adam_1e-2": "Adam 1e-2",
-    "adam_3e-4": "Adam 3e-4",
-    "coordinate_mlp": "L2L-GAIL of 0.1.0",
+    "l2l": "**L2L-GAIL**: rule and credit learned",
+    "gail": "GAIL: Muon 1e-2, PPO's advantages",
+    "gail_line": "GAIL, PPO's rate in a line from 1e-3 to 1e-4",
+    "gail_1e-3": "GAIL, PPO at a fixed 1e-3",
 }
 """Methods of the short table, in its words."""
 
 
 def short(grid: Grid) -> str:
-    """A of the methods of :data:`SHORT`, one column for each environment."""
+    """A and tail of the methods of :data:`SHORT`, two columns for each environment."""
     envs, (setting, *_) = grid.names(0), grid.names(1)
     rows = []
     for method, words in SHORT.items():
-        keys = [(env, setting, method) for env in envs]
-        rows.append([words, *(estimate(grid.values(key, return_in_training)) for key in keys)])
-    return markdown(["method", *envs], rows)
+        row = [words]
+        for env in envs:
+            for measure in (return_in_training, tail):
+                row.append(estimate(grid.values((env, setting, method), measure)))
+        rows.append(row)
+    header = [name for env in envs for name in (env, "late")]
+    return markdown(["method", *header], rows)
 
 
 def number(name: str) -> Callable[[dict[str, Any]], float]:
