@@ -129,7 +129,13 @@ class RecordingGAIL(GAIL):
 
 
 def record(
-    env_id: str, demos: Demonstrations, seed: int, steps: int, rule: UpdateRule, folder: Path
+    env_id: str,
+    demos: Demonstrations,
+    seed: int,
+    steps: int,
+    rule: UpdateRule,
+    folder: Path,
+    policy_lr: float = 3e-4,
 ) -> Path:
     """Train GAIL and write its rollouts; return the file."""
     env = make_vec(env_id, N_ENVS, seed, device="cpu")
@@ -142,6 +148,7 @@ def record(
         n_steps=N_STEPS,
         policy_pace=0.0,
         batch_size=256,
+        learning_rate=policy_lr,
         policy_kwargs={"log_std_init": -0.5, "optimizer_kwargs": {"fused": True, "eps": 1e-5}},
         seed=seed,
         device="cpu",
@@ -313,6 +320,7 @@ def main() -> None:
     recorder.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     recorder.add_argument("--steps", type=int, default=300_000, help="environment steps (300,000)")
     recorder.add_argument("--rule", default="muon:lr=1e-2", help="the run's own (muon:lr=1e-2)")
+    recorder.add_argument("--policy-lr", type=float, default=3e-4, help="PPO's rate (3e-4)")
     player = commands.add_parser("replay", help="replay rules on the recorded rollouts")
     player.add_argument("rules", nargs="+", metavar="RULE", help='"name:arguments @ settings"')
     player.add_argument("--envs", nargs="+", help="only these environments")
@@ -327,7 +335,9 @@ def main() -> None:
         demos = Demonstrations.load(options.demos or options.env).head(options.episodes)
         for seed in options.seeds:
             rule = parse_rule(options.rule)
-            record(options.env, demos, seed, options.steps, rule, options.folder)
+            record(
+                options.env, demos, seed, options.steps, rule, options.folder, options.policy_lr
+            )
         return
 
     for text in options.rules:

@@ -3,7 +3,13 @@
 Imports torch only, and knows neither images nor reinforcement learning.
 """
 
-from l2l_gail.core.checkpoint import load_rule, rule_from_dict, rule_to_dict, save_rule
+from l2l_gail.core.checkpoint import (
+    load_rule,
+    load_rule_meta,
+    rule_from_dict,
+    rule_to_dict,
+    save_rule,
+)
 from l2l_gail.core.conv_perturber import ConvPerturber, normalise_gradient
 from l2l_gail.core.coordinate_mlp import CoordinateMLP
 from l2l_gail.core.evolution import EvolutionStrategy
@@ -12,8 +18,17 @@ from l2l_gail.core.gated_momentum import GatedMomentum
 from l2l_gail.core.matrix_rule import MatrixRule, Muon
 from l2l_gail.core.mixture import GradientMixture
 from l2l_gail.core.oracle import FieldOracle, Oracle
+from l2l_gail.core.paced_matrix_rule import PacedMatrixRule
+from l2l_gail.core.pretrained import load_pretrained
 from l2l_gail.core.prodigy import Prodigy
-from l2l_gail.core.registry import build_rule, parse_rule, register_rule, rule_name, rule_names
+from l2l_gail.core.registry import (
+    build_rule,
+    parse_rule,
+    register_builder,
+    register_rule,
+    rule_name,
+    rule_names,
+)
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
 from l2l_gail.core.trainer import L2LTrainer
@@ -38,6 +53,7 @@ __all__ = [
     "Optimistic",
     "OptimisticAdam",
     "Oracle",
+    "PacedMatrixRule",
     "Prodigy",
     "SignDescent",
     "State",
@@ -47,10 +63,13 @@ __all__ = [
     "all_finite",
     "build_rule",
     "detach",
+    "load_pretrained",
     "load_rule",
+    "load_rule_meta",
     "named_tensors",
     "normalise_gradient",
     "parse_rule",
+    "register_builder",
     "register_rule",
     "rule_from_dict",
     "rule_name",

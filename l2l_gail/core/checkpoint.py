@@ -13,7 +13,7 @@ from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_tensors, save_tensors
 
-__all__ = ["load_rule", "rule_from_dict", "rule_to_dict", "save_rule"]
+__all__ = ["load_rule", "load_rule_meta", "rule_from_dict", "rule_to_dict", "save_rule"]
 
 _FORMAT = 1
 _CLASS_NAMES = {
@@ -123,12 +123,26 @@ def load_rule(path: str | Path) -> UpdateRule:
     Raises:
         InputError: There is no such file, it is damaged, or no rule checkpoint.
     """
+    return _load(path)[0]
+
+
+def load_rule_meta(path: str | Path) -> dict[str, Any]:
+    """Return the provenance that :func:`save_rule` was given.
+
+    Raises:
+        InputError: As :func:`load_rule`.
+    """
+    meta = _load(path)[1].get("meta")
+    return meta if isinstance(meta, dict) else {}
+
+
+def _load(path: str | Path) -> tuple[UpdateRule, dict[str, Any]]:
     saved = read_tensors(
         path,
         missing=f"no rule at {path}: give the file that save_rule wrote",
         way_out="save the rule again",
     )
     try:
-        return rule_from_dict(saved)
+        return rule_from_dict(saved), saved
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -22,13 +22,16 @@ class RuleBackup:
     Args:
         rule: The rule.
 
+    Attributes:
+        weights: A copy of its ``state_dict`` at that time.
+
     Raises:
         InputError: If they are not finite already.
     """
 
     def __init__(self, rule: UpdateRule) -> None:
-        self._weights = copy.deepcopy(rule.state_dict())
-        if not all_finite(dict(named_tensors(self._weights))):
+        self.weights = copy.deepcopy(rule.state_dict())
+        if not all_finite(dict(named_tensors(self.weights))):
             raise InputError(
                 f"the weights of this {type(rule).__name__} are not finite: give a rule whose "
                 "training did not fail"
@@ -36,7 +39,7 @@ class RuleBackup:
 
     def restore(self, rule: UpdateRule, optimizer: torch.optim.Optimizer | None) -> None:
         """Set the rule's weights back, and let its optimizer forget."""
-        rule.load_state_dict(self._weights)
+        rule.load_state_dict(self.weights)
         if optimizer is not None:
             optimizer.state.clear()
 

@@ -206,14 +206,17 @@ def matrix_direction(
     for shape, of_adam, of_momentum in zip(
         layout.shapes.values(), d.split(layout.sizes), ahead.split(layout.sizes), strict=True
     ):
-        rows = shape[0] if shape else 1
-        columns = of_momentum.numel() // max(rows, 1)
-        if min(rows, columns) < 2:
+        if not is_matrix(shape):
             pieces.append(of_adam)
             continue
-        matrix = orthogonalise(of_momentum.view(rows, columns))
-        pieces.append(matrix.reshape(-1) * math.sqrt(max(rows, columns)))
+        matrix = orthogonalise(of_momentum.view(shape[0], -1))
+        pieces.append(matrix.reshape(-1) * math.sqrt(max(matrix.shape)))
     return torch.cat(pieces), r, moments
+
+
+def is_matrix(shape: torch.Size) -> bool:
+    """Return whether there is something to orthogonalise: two rows and two columns at least."""
+    return len(shape) > 1 and min(shape[0], shape[1:].numel()) > 1
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:

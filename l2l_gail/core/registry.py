@@ -24,11 +24,22 @@ from typing import Any, TypeVar, overload
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
 
-__all__ = ["build_rule", "parse_rule", "register_rule", "rule_name", "rule_names"]
+__all__ = [
+    "build_rule",
+    "builder_names",
+    "parse_rule",
+    "register_builder",
+    "register_rule",
+    "rule_name",
+    "rule_names",
+]
 
 _RULES: dict[str, type[UpdateRule]] = {}
 _LONGEST = 1_000  # characters of one rule on the command line
+_BUILDERS: dict[str, Callable[..., UpdateRule]] = {}
+"""Names that rules can be built by, and are not saved under."""
 
+B = TypeVar("B", bound=Callable[..., UpdateRule])
 R = TypeVar("R", bound=type[UpdateRule])
 
 
@@ -53,27 +64,53 @@ def register_rule(name: str, rule: R | None = None) -> R | Callable[[R], R]:
             another class has this name. The same class defined again (a notebook's cell run
             twice) takes the place of its former self.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        raise InputError(f"a rule's name is lower-case words joined by '_', not {name!r}")
     if rule is None:
         return lambda decorated: register_rule(name, decorated)
     if not (isinstance(rule, type) and issubclass(rule, UpdateRule)):
         raise InputError(f"{rule!r} cannot be registered as {name!r}: not a subclass of UpdateRule")
-    for taken, known in _RULES.items():
-        if (taken == name) != (_origin(known) == _origin(rule)):
-            raise InputError(
-                f"{rule.__name__} cannot be registered as {name!r}: "
-                f"{known.__module__}.{known.__qualname__} is registered as {taken!r}"
-            )
+    _check_free(name, rule)
     _RULES[name] = rule
     return rule
+
+
+def register_builder(name: str) -> Callable[[B], B]:
+    """Give a function that builds rules a name: a trained rule that is read from a file, say.
+
+    Args:
+        name: As in :func:`register_rule`. The rules that are built keep the name of their class,
+            under which they are saved.
+
+    Returns:
+        A decorator for a function that takes keywords and returns a rule of a registered class.
+
+    Raises:
+        InputError: If the name is not of that form or taken, or the function has another.
+    """
+
+    def registered(builder: B) -> B:
+        _check_free(name, builder)
+        _BUILDERS[name] = builder
+        return builder
+
+    return registered
+
+
+def _check_free(name: str, builder: Callable[..., UpdateRule]) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise InputError(f"a rule's name is lower-case words joined by '_', not {name!r}")
+    for taken, known in {**_RULES, **_BUILDERS}.items():
+        if (taken == name) != (_origin(known) == _origin(builder)):
+            raise InputError(
+                f"{builder.__name__} cannot be registered as {name!r}: "
+                f"{known.__module__}.{known.__qualname__} is registered as {taken!r}"
+            )
 
 
 def build_rule(name: str, **config: Any) -> UpdateRule:
     """Return a new rule by its registered name.
 
     Args:
-        name: One of :func:`rule_names`.
+        name: One of :func:`rule_names`, or of a builder: ``"pretrained"``.
         **config: The constructor's arguments, by keyword.
 
     Raises:
@@ -128,8 +165,13 @@ def parse_rule(text: str) -> UpdateRule:
 
 
 def rule_names() -> list[str]:
-    """Return the registered names in alphabetical order."""
+    """Return the names of the registered classes, under which rules are saved, in order."""
     return sorted(_RULES)
+
+
+def builder_names() -> list[str]:
+    """Return the names by which rules can be built but are not saved, in order."""
+    return sorted(_BUILDERS)
 
 
 def rule_name(rule: UpdateRule | type[UpdateRule]) -> str:
@@ -176,16 +218,17 @@ def plain_config(rule: UpdateRule) -> dict[str, Any]:
     return rule.config
 
 
-def _find(name: str) -> type[UpdateRule]:
-    if name in _RULES:
-        return _RULES[name]
-    near = difflib.get_close_matches(name.lower(), _RULES, n=1)
+def _find(name: str) -> Callable[..., UpdateRule]:
+    known: dict[str, Callable[..., UpdateRule]] = {**_RULES, **_BUILDERS}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name.lower(), known, n=1)
     guess = f"; did you mean {near[0]!r}?" if near else ";"
-    raise InputError(f"unknown rule {name!r}{guess} Known: {', '.join(rule_names())}")
+    raise InputError(f"unknown rule {name!r}{guess} Known: {', '.join(sorted(known))}")
 
 
-def _origin(rule: type) -> tuple[str, str]:
-    return rule.__module__, rule.__qualname__
+def _origin(builder: Callable[..., UpdateRule]) -> tuple[str, str]:
+    return builder.__module__, builder.__qualname__
 
 
 def _arguments(signature: inspect.Signature) -> str:

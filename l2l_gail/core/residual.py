@@ -132,7 +132,7 @@ class ResidualRule(UpdateRule):
             slow = torch.lerp(gradient, state["slow"], _SLOW_BETA)
             new_state["slow"] = slow
 
-        scale = self._scale(layout, d.dtype)
+        scale = self._scale(layout, gradient, moments)
         base = self.lr * -d
         if self.learn_network:
             slow_hat = slow / (1 - _SLOW_BETA ** moments["t"])
@@ -147,11 +147,17 @@ class ResidualRule(UpdateRule):
         }
         return layout.unflatten(weights + step), new_state
 
-    def _scale(self, layout: Layout, dtype: torch.dtype) -> Tensor:
-        """Return ``lr e^s``, 0-d, or ``(N,)`` if each tensor has a step of its own."""
+    def _scale(self, layout: Layout, gradient: Tensor, moments: State) -> Tensor:
+        """Return ``lr e^s``, 0-d, or ``(N,)`` if each tensor has a step of its own.
+
+        Args:
+            layout: How the tensors lie in the vector.
+            gradient: Flat gradient, shape ``(N,)``.
+            moments: Those after this gradient, for a subclass whose scale depends on them.
+        """
         # Bounded in value, not in gradient: a step that has hit a bound can come back.
         log_step = self.log_step + (self.log_step.clamp(-8.0, 8.0) - self.log_step).detach()
-        scale = log_step.to(dtype).exp() * self.lr
+        scale = log_step.to(gradient.dtype).exp() * self.lr
         if not scale.dim():
             return scale
         return torch.cat([s.expand(n) for s, n in zip(scale.unbind(), layout.sizes, strict=True)])

@@ -333,6 +333,7 @@ class L2LTrainer:
             "meta_optimizer": _optimizer_state(self.meta_optimizer),
             "leader_optimizer": _optimizer_state(self.leader_optimizer),
             "counts": [self.steps, self.skipped, self.rejected, self.refused, self.resets],
+            **({"given": self._backup.weights} if self.meta_optimizer else {}),
             **({"tangents": self._forward.tangents} if self._forward else {}),
         }
 
@@ -358,6 +359,8 @@ class L2LTrainer:
                 raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
+        if "given" in state:  # a resumed trainer is built around a rule that begins anew
+            self._backup.weights = _copy(state["given"], next(self.rule.parameters()).device)
         counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
         self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
         if self._forward:

@@ -12,6 +12,7 @@ from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, flatdim
 from torch import Tensor
 
 from l2l_gail.core import build_rule
+from l2l_gail.core.registry import builder_names
 from l2l_gail.errors import InputError
 from l2l_gail.saved_models import SavedModel
 
@@ -95,6 +96,8 @@ def _check_widths(
     if spec is None or "rule" in given:
         return
     try:
+        if spec["rule"] in builder_names():  # which may read other files
+            raise ValueError(f"{spec['rule']!r} is no class of rules")
         with torch.device("meta"):
             rule = build_rule(spec["rule"], **spec["config"])
     except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:

@@ -20,6 +20,7 @@ from l2l_gail.core import (
     Optimistic,
     OptimisticAdam,
     Oracle,
+    PacedMatrixRule,
     Prodigy,
     SignDescent,
     UpdateRule,
@@ -65,6 +66,7 @@ def every_rule() -> list[UpdateRule]:
         awaken(CoordinateMLP(0.01, sign_equivariant=True)),
         awaken(MatrixRule(0.01)),
         awaken(MatrixRule(0.01, learn_momentum=True, learn_network=True)),
+        awaken(PacedMatrixRule(0.01)),
     ]
 
 
