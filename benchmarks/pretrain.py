@@ -68,7 +68,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 PIECE = 5
 MEASURED = 512
 SIGMA = 0.1
-META_LR = (0.1, 0.02)
+META_LR = (0.12, 0.04)
 ONLINE_LR_RATIO = 3.0
 
 
@@ -304,7 +304,7 @@ def main() -> None:
     parser.add_argument("--demos-dir", type=Path, default=Path("demos"), help="<env>.npz (demos)")
     parser.add_argument("--sequence-seeds", type=int, nargs="+", default=[100])
     parser.add_argument("--rollouts", type=int, default=100, help="of each recorded training (100)")
-    parser.add_argument("--steps", type=int, default=60, help="steps of the strategy (60)")
+    parser.add_argument("--steps", type=int, default=24, help="steps of the strategy (24)")
     parser.add_argument("--pairs", type=int, default=4, help="antithetic pairs (4)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

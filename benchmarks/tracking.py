@@ -335,9 +335,7 @@ def main() -> None:
         demos = Demonstrations.load(options.demos or options.env).head(options.episodes)
         for seed in options.seeds:
             rule = parse_rule(options.rule)
-            record(
-                options.env, demos, seed, options.steps, rule, options.folder, options.policy_lr
-            )
+            record(options.env, demos, seed, options.steps, rule, options.folder, options.policy_lr)
         return
 
     for text in options.rules:

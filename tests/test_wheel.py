@@ -101,6 +101,7 @@ def test_the_wheel_has_one_top_level_package_and_its_data(wheel: Path) -> None:
     in_wheel = {name.split("/")[-1] for name in names if name.startswith("l2l_gail/demos/data/")}
     assert in_wheel == in_clone
     assert "Hopper-v5.npz" in in_wheel
+    assert "l2l_gail/core/data/pretrained.pt" in names
 
 
 def test_its_description_is_the_readme_without_what_an_index_cannot_show(wheel: Path) -> None:

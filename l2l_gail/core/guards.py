@@ -37,6 +37,19 @@ class RuleBackup:
                 "training did not fail"
             )
 
+    def take_over(self, weights: Vars, rule: UpdateRule) -> None:
+        """Replace the copy by that of a saved training, whose rule this one goes on for.
+
+        Raises:
+            ValueError: If it is of another rule, or not finite.
+        """
+        own = rule.state_dict()
+        if [(n, t.shape) for n, t in weights.items()] != [(n, t.shape) for n, t in own.items()]:
+            raise ValueError(f"the saved start is not one of {type(rule).__name__}")
+        if not all_finite(weights):
+            raise ValueError(f"the saved start of {type(rule).__name__} is not finite")
+        self.weights = copy.deepcopy(weights)
+
     def restore(self, rule: UpdateRule, optimizer: torch.optim.Optimizer | None) -> None:
         """Set the rule's weights back, and let its optimizer forget."""
         rule.load_state_dict(self.weights)

@@ -359,8 +359,8 @@ class L2LTrainer:
                 raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
-        if "given" in state:  # a resumed trainer is built around a rule that begins anew
-            self._backup.weights = _copy(state["given"], next(self.rule.parameters()).device)
+        if "given" in state:  # not before version 0.2.0
+            self._backup.take_over(state["given"], self.rule)
         counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
         self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
         if self._forward:

@@ -296,6 +296,30 @@ def test_counts_go_on_after_a_resume_and_old_ones_are_read() -> None:
     assert (resumed.refused, resumed.resets) == (0, 0)
 
 
+def test_a_resumed_rule_that_dies_is_what_the_first_run_was_given() -> None:
+    given = awaken(CoordinateMLP(0.01))
+    first = weight_trainer(rule=copy.deepcopy(given))
+    for _ in range(3):
+        first.step([1.0])
+    resumed = weight_trainer(rule=CoordinateMLP(0.01))  # as a model is built again, by its name
+    resumed.load_state_dict(first.state_dict())
+    assert_equal(resumed.rule.state_dict(), first.rule.state_dict())
+    resumed.reset_rule()
+    assert_equal(resumed.rule.state_dict(), given.state_dict())
+
+
+@pytest.mark.parametrize("wrong", [math.nan, None])
+def test_a_saved_start_that_is_none_of_this_rule_is_refused(wrong: float | None) -> None:
+    saved = weight_trainer().state_dict()
+    given = {name: tensor.clone() for name, tensor in saved["given"].items()}
+    if wrong is None:
+        del given["w1"]
+    else:
+        given["w1"].fill_(wrong)
+    with pytest.raises(ValueError, match=r"the saved start .*of CoordinateMLP"):
+        weight_trainer().load_state_dict({**saved, "given": given})
+
+
 # Resume.
 
 

@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import envs
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
+from l2l_gail.core import build_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, TrainingRun
@@ -43,10 +44,17 @@ class KillAt(TrueReturnCallback):
         return True
 
 
-def hopper_run(cls: type[GAIL], policy: Any, folder: RunFolder, kill_at: int | None) -> TrainingRun:
+def hopper_run(
+    cls: type[GAIL],
+    policy: Any,
+    folder: RunFolder,
+    kill_at: int | None,
+    rule: str | None = None,
+) -> TrainingRun:
     env = envs.make("Hopper-v5", N_ENVS, device="cpu", max_episode_steps=25)
     demos = Demonstrations.load("Hopper-v5")
-    kwargs = {"use_sde": True} if policy is OwnPolicy else {}
+    kwargs: dict[str, Any] = {"use_sde": True} if policy is OwnPolicy else {}
+    kwargs |= {"rule": build_rule(rule)} if rule else {}
     model = make(cls, env, policy, demos, n_steps=N_STEPS, batch_size=32, **kwargs)
     return TrainingRun(model, folder, KillAt(kill_at))
 
@@ -62,19 +70,27 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.parametrize(
-    ("cls", "policy"), [(GAIL, "MlpPolicy"), (L2LGAIL, "MlpPolicy"), (GAIL, OwnPolicy)]
+    ("cls", "policy", "rule"),
+    [
+        (GAIL, "MlpPolicy", None),
+        (L2LGAIL, "MlpPolicy", None),
+        (L2LGAIL, "MlpPolicy", "pretrained"),
+        (GAIL, OwnPolicy, None),
+    ],
 )
-def test_a_killed_run_goes_on_bit_for_bit(cls: type[GAIL], policy: Any, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_bit_for_bit(
+    cls: type[GAIL], policy: Any, rule: str | None, tmp_path: Path
+) -> None:
     rollout = N_ENVS * N_STEPS
-    whole = hopper_run(cls, policy, RunFolder.create(tmp_path, "env", "whole", 0), None)
+    whole = hopper_run(cls, policy, RunFolder.create(tmp_path, "env", "whole", 0), None, rule)
     whole.train(ROLLOUTS * rollout, save_every=2 * rollout)
 
     folder = RunFolder.create(tmp_path, "env", "cut", 0)
     with pytest.raises(Killed):  # two and a half rollouts after the start, one after the checkpoint
-        hopper_run(cls, policy, folder, 3 * rollout + 10 * N_ENVS).train(
+        hopper_run(cls, policy, folder, 3 * rollout + 10 * N_ENVS, rule).train(
             ROLLOUTS * rollout, save_every=2 * rollout
         )
-    rest = hopper_run(cls, policy, folder, None)
+    rest = hopper_run(cls, policy, folder, None, rule)
     torch.manual_seed(99)  # whatever the new process did before
     np.random.seed(99)
     assert rest.resume()
