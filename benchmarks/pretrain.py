@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import itertools
 import math
 import statistics
@@ -68,7 +69,9 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 PIECE = 5
 MEASURED = 512
 SIGMA = 0.1
-META_LR = (0.12, 0.04)
+META_LR = (0.06, 0.02)
+LR, AGE = 3e-2, -1.4
+"""Where the search starts: about the course of the step that ``matrix_rule`` learns online."""
 ONLINE_LR_RATIO = 3.0
 
 
@@ -140,24 +143,29 @@ class Pair:
     Args:
         sequences: The recorded trainings by name.
         stream: Draws game after game.
+        share: How much of a recorded training the first game takes.
     """
 
-    def __init__(self, sequences: dict[str, tracking.Sequence], stream: torch.Generator) -> None:
+    def __init__(
+        self, sequences: dict[str, tracking.Sequence], stream: torch.Generator, share: float
+    ) -> None:
         self.sequences = sequences
         self.stream = stream
-        self.begin()
+        self.begin(share)
 
-    def begin(self) -> None:
-        """Draw a game and begin it."""
+    def begin(self, share: float = 1.0) -> None:
+        """Draw a game and begin it, or a first part of one."""
         names = sorted(self.sequences)
         name = names[int(torch.randint(len(names), (), generator=self.stream))]
         setting = int(torch.randint(len(SETTINGS), (), generator=self.stream))
-        self._start([name, setting, 1000 + int(torch.randint(10, (), generator=self.stream))])
+        seed = 1000 + int(torch.randint(10, (), generator=self.stream))
+        self._start([name, setting, seed, round(share * len(self.sequences[name].policy))])
 
     def _start(self, drawn: list[Any]) -> None:
         self.drawn = drawn
-        name, setting, seed = drawn
-        sequence = self.sequences[name]
+        name, setting, seed, rollouts = drawn
+        whole = self.sequences[name]
+        sequence = dataclasses.replace(whole, policy=whole.policy[:rollouts])
         self.players = [Player(sequence, SETTINGS[setting], seed) for _ in range(2)]
 
     @property
@@ -201,14 +209,17 @@ class Training:
     ) -> None:
         self.plan = {"sequences": sorted(sequences), "steps": steps, "pairs": pairs, "seed": seed}
         self.steps = steps
-        self.rule = PacedMatrixRule(learn_pace=True, learn_momentum=True, learn_step=False)
+        self.rule = PacedMatrixRule(LR, learn_pace=True, learn_momentum=True, learn_step=False)
+        with torch.no_grad():
+            self.rule.pace[:, -1] = AGE
         learned = [p for p in self.rule.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=META_LR[0])
         self.strategy = EvolutionStrategy(
             self.rule, self.optimizer, pairs=pairs, sigma=SIGMA, persistent=True, seed=seed
         )
         self.stream = torch.Generator().manual_seed(seed)
-        self.games = [Pair(sequences, self.stream) for _ in range(pairs)]
+        # First games of different lengths, so that later steps see pairs of all ages.
+        self.games = [Pair(sequences, self.stream, (i + 1) / pairs) for i in range(pairs)]
         self.curve: list[float] = []
         self.cpu_s = 0.0
 
@@ -286,12 +297,17 @@ def recorded(options: argparse.Namespace) -> dict[str, tracking.Sequence]:
         if not path.exists():
             if not options.record:
                 raise InputError(f"no sequence {path}: --record makes what is missing")
-            file = options.demos_dir / f"{env}.npz"
-            demos = Demonstrations.load(file if file.exists() else env).head(1)
+            demos = demonstrations(env, options.demos_dir)
             steps = options.rollouts * tracking.N_ENVS * tracking.N_STEPS
             tracking.record(env, demos, seed, steps, Muon(1e-2), path.parent, float(lr))
         sequences[f"{env} policy_lr={lr} seed={seed}"] = tracking.Sequence.load(path)
     return sequences
+
+
+def demonstrations(env: str, folder: Path) -> Demonstrations:
+    """Return one expert episode, from a file in the folder or else the package's."""
+    file = folder / f"{env}.npz"
+    return Demonstrations.load(file if file.exists() else env).head(1)
 
 
 def main() -> None:
@@ -326,9 +342,18 @@ def main() -> None:
         )
         if len(training.curve) % 5 == 0 or len(training.curve) == options.steps:
             training.save(state_file)
-    command = ["python", "benchmarks/pretrain.py", *sys.argv[1:]]
+    command = ["python benchmarks/pretrain.py --record"]
+    command += [f"--leave-out {options.leave_out}"] if options.leave_out else []
+    command += [f"--{name} {getattr(options, name)}" for name in ("steps", "pairs", "seed")]
+    command += [f"--rollouts {options.rollouts}", "--sequence-seeds"]
+    command += [*map(str, options.sequence_seeds), "--out PATH"]
     meta = {
         "trained_on": training.plan["sequences"],
+        "demonstrations.sha256": {
+            env: demonstrations(env, options.demos_dir).digest
+            for env in ENVS
+            if env != options.leave_out
+        },
         "left_out": options.leave_out,
         "settings": [dict(setting) for setting in SETTINGS],
         "objective": "mean log of the discriminator's loss on fresh rollouts, before their updates",

@@ -28,7 +28,7 @@ class PacedMatrixRule(MatrixRule):
     feature  formula                    meaning
     ======== ========================== =================================================
     bias     1
-    signal   ``log(|m_hat| / |r|)``     0: gradients agree; -1.5: they are all noise
+    signal   ``log(4 |m_hat| / |r|)``   0: gradients are all noise; 1.4: they agree
     burst    ``log(|g| / |r|)``         above 0: this gradient is larger than those before
     age      ``log(1 + t / 100)``       of the training
     ======== ========================== =================================================
@@ -105,7 +105,7 @@ class PacedMatrixRule(MatrixRule):
         g, m, v = (0.5 * sums.log()).unbind()
         r = v - 0.5 * math.log(1 - self.betas[1] ** t)
         # A learned momentum changes the correction by little, and by nothing after some steps.
-        signal = m - math.log(1 - self.betas[0] ** t) - r
+        signal = math.log(4.0) + m - math.log(1 - self.betas[0] ** t) - r
         age = torch.full_like(r, math.log1p(t / 100))
         columns = [torch.ones_like(r), signal, g - r, age]
         return torch.stack(columns, 1).clamp(-_BOUND, _BOUND)

@@ -100,7 +100,7 @@ class MethodFlags:
     learned: Literal["credit", "rule", "both"] = "both"
     """What l2l_gail learns: the rule of the discriminator, the policy's credit, or both."""
     learned_rule: str = "matrix_rule"
-    """The rule that is learned: matrix_rule, pretrained, coordinate_mlp (--learned-args lr=3e-4)."""
+    """The rule that is learned: matrix_rule, pretrained, or coordinate_mlp (of lr=3e-4)."""
     learned_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v: lr, learn_network, step_lr_ratio, ..."""
     policy_pace: float = 0.5
