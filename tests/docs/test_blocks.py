@@ -48,7 +48,10 @@ def restored(table: MutableMapping) -> Iterator[None]:
 @pytest.fixture
 def tables() -> Iterator[None]:
     with ExitStack() as stack:
-        for table in (rules._RULES, methods._TABLE, TASKS, LOSSES, PENALTIES, REWARDS):
+        for table in (
+            *(rules._RULES, rules._BUILDERS, methods._TABLE),
+            *(TASKS, LOSSES, PENALTIES, REWARDS),
+        ):
             stack.enter_context(restored(table))
         stack.enter_context(restored(gymnasium.registry))
         yield
