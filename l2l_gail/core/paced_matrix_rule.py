@@ -45,15 +45,13 @@ class PacedMatrixRule(MatrixRule):
     Args:
         lr: The unit of all steps.
         learn_pace: Whether the pace is learned; if not, its weights stay as they are loaded.
-        learn_step: Whether the global step is learned.
+        learn_step: Whether the global step is learned. With nothing to learn it is a fixed rule, of
+            one gradient a step.
         learn_momentum: Whether the first of ``betas`` is learned.
         betas: Decay rates of the momentum and of the second moment.
         eps: Part of ``r``.
         step_lr_ratio: Meta learning rate of step and momentum over that of the pace.
         seed: Not used, as there is no network; for callers that give every learned rule one.
-
-    Raises:
-        InputError: If neither step nor momentum is to be learned.
     """
 
     def __init__(
@@ -70,7 +68,6 @@ class PacedMatrixRule(MatrixRule):
     ) -> None:
         super().__init__(
             lr,
-            learn_step=learn_step,
             learn_momentum=learn_momentum,
             betas=betas,
             eps=eps,
@@ -87,6 +84,7 @@ class PacedMatrixRule(MatrixRule):
             "step_lr_ratio": step_lr_ratio,
             "seed": seed,
         }
+        self.log_step.requires_grad_(learn_step)
         self.pace = nn.Parameter(torch.zeros(_KINDS, _FEATURES), requires_grad=learn_pace)
 
     def _scale(self, layout: Layout, gradient: Tensor, moments: State) -> Tensor:

@@ -137,7 +137,7 @@ class MethodFlags:
             InputError: Derivatives are to be carried forward, and the rule learns too many numbers.
         """
         rule = self.rule(method)
-        if self.training.meta_mode == "forward" and any(True for _ in rule.parameters()):
+        if self.training.meta_mode == "forward" and _learns(rule):
             ForwardMode(rule, self.training.meta_decay)
 
     def gail_kwargs(
@@ -151,7 +151,7 @@ class MethodFlags:
             discriminator: The discriminator's settings, alike for all methods.
         """
         rule, training = self.rule(method, seed), None
-        if any(True for _ in rule.parameters()):
+        if _learns(rule):
             training = self.training
         if method == "gail" and self.matched_effort:
             updates = discriminator.updates_per_rollout
@@ -183,9 +183,13 @@ class MethodFlags:
             names |= {"reward"}
         if method == "no_demos":
             names |= {"policy_pace"}
-        if not any(True for _ in self.rule(method).parameters()):
+        if not _learns(self.rule(method)):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
         return names - {"meta_every"} if self.matched_effort and method == "gail" else names
 
     def _learns_rule(self, method: str) -> bool:
         return method == "l2l_gail" and self.learned != "credit"
+
+
+def _learns(rule: UpdateRule) -> bool:
+    return any(parameter.requires_grad for parameter in rule.parameters())

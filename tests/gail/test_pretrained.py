@@ -23,6 +23,17 @@ def test_the_flag_gives_the_rule_of_the_package_and_trains_it() -> None:
     assert kwargs["rule_training"] is flags.training
 
 
+def test_the_step_can_be_held_fixed_and_then_nothing_is_trained() -> None:
+    flags = MethodFlags(learned_rule="pretrained", learned_args=("learn_step=False",))
+    kwargs = flags.gail_kwargs("l2l_gail", 5, DiscriminatorConfig())
+    assert kwargs["rule_training"] is None
+    assert "meta_every" in flags.unused("l2l_gail")
+    model = make(L2LGAIL, TensorWalk(), rule=kwargs["rule"])
+    model.learn(2 * ROLLOUT)
+    assert model.discriminator_updates.trainer.meta_optimizer is None
+    assert not bool(model.rule.log_step)
+
+
 def test_a_saved_model_carries_the_rule_and_what_it_has_learned(tmp_path: Path) -> None:
     model = make(L2LGAIL, TensorWalk(), rule=load_pretrained())
     model.learn(2 * ROLLOUT)
