@@ -98,11 +98,12 @@ def register_builder(name: str) -> Callable[[B], B]:
 def _check_free(name: str, builder: Callable[..., UpdateRule]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise InputError(f"a rule's name is lower-case words joined by '_', not {name!r}")
-    for taken, known in {**_RULES, **_BUILDERS}.items():
+    everyone: dict[str, Callable[..., UpdateRule]] = {**_RULES, **_BUILDERS}
+    for taken, known in everyone.items():
         if (taken == name) != (_origin(known) == _origin(builder)):
             raise InputError(
-                f"{builder.__name__} cannot be registered as {name!r}: "
-                f"{known.__module__}.{known.__qualname__} is registered as {taken!r}"
+                f"{_origin(builder)[1]} cannot be registered as {name!r}: "
+                f"{'.'.join(_origin(known))} is registered as {taken!r}"
             )
 
 
