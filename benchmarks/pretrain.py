@@ -133,7 +133,7 @@ class Player:
         self.trainer.rule = copy.deepcopy(rule)
         assert self.trainer.follower is not None
         self.trainer.begin(self.trainer.follower)
-        self.updates.load_state_dict(state["updates"])
+        self.updates.load_state_dict(state["updates"], strict=False)  # its rule comes with play
         self.place = state["place"]
 
 
@@ -194,6 +194,14 @@ class Pair:
             player.load_state_dict(saved, rule)
 
 
+def search_start() -> PacedMatrixRule:
+    """Return the rule that the search starts from, what is learned offline being learned."""
+    rule = PacedMatrixRule(LR, learn_pace=True, learn_momentum=True, learn_step=False)
+    with torch.no_grad():
+        rule.pace[:, -1] = AGE
+    return rule
+
+
 class Training:
     """The search for a rule's pace and momentum, with all that it needs to go on later.
 
@@ -209,9 +217,7 @@ class Training:
     ) -> None:
         self.plan = {"sequences": sorted(sequences), "steps": steps, "pairs": pairs, "seed": seed}
         self.steps = steps
-        self.rule = PacedMatrixRule(LR, learn_pace=True, learn_momentum=True, learn_step=False)
-        with torch.no_grad():
-            self.rule.pace[:, -1] = AGE
+        self.rule = search_start()
         learned = [p for p in self.rule.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=META_LR[0])
         self.strategy = EvolutionStrategy(

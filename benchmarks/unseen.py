@@ -7,8 +7,8 @@ The figure is the mean loss of the discriminator on fresh rollouts, before the u
     python benchmarks/unseen.py --rules runs/pretrain --json benchmarks/results/unseen.json
 
 ``--rules`` has a file ``<env>.pt`` for each environment, made without it. What the JSON file has
-already is not measured again. ``--limit`` adds the discriminator that is solved in each rollout,
-which takes as long as all else.
+already is not measured again. ``--start`` adds the rule that the search started from, held fixed,
+and ``--limit`` the discriminator that is solved in each rollout, which takes as long as all else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import pretrain, tracking  # noqa: E402
+from l2l_gail.core import save_rule  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import versions  # noqa: E402
 
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--ratios", type=float, nargs="*", default=list(RATIOS))
     parser.add_argument("--opponents", nargs="*", default=list(OPPONENTS))
     parser.add_argument("--rollouts", type=int, default=100, help="of each sequence (100)")
+    parser.add_argument("--start", action="store_true", help="the start of the search, too")
     parser.add_argument("--limit", action="store_true", help="the solved discriminator, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -135,6 +137,10 @@ def main() -> None:
             raise InputError(f"no sequence {path}: benchmarks/pretrain.py --record makes it")
         sequence, training = tracking.Sequence.load(path), f"{env} policy_lr={lr} seed={seed}"
         wanted = words(env, options.rules, options.ratios, options.opponents)
+        if options.start:
+            file = options.rules / "start.pt"
+            save_rule(file, pretrain.search_start())
+            wanted["start of the search, fixed"] = f"pretrained:path={str(file)!r},learn_step=False"
         if options.limit and setting == "default":
             wanted["limit"] = tracking.LIMIT
         for name, word in wanted.items():
