@@ -4,7 +4,7 @@ For each environment the rule of ``benchmarks/pretrain.py --leave-out`` is repla
 trainings of that environment, open loop as in ``benchmarks/tracking.py``, and so are its opponents.
 The figure is the mean loss of the discriminator on fresh rollouts, before the updates on them.
 
-    python benchmarks/unseen.py --rules runs/pretrain --json benchmarks/results/unseen.json
+    python benchmarks/unseen.py --rules runs/pretrain --rollouts 60 --json OUT.json
 
 ``--rules`` has a file ``<env>.pt`` for each environment, made without it. What the JSON file has
 already is not measured again. ``--start`` adds the rule that the search started from, held fixed,
