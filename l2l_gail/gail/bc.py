@@ -193,11 +193,12 @@ class BC(SealedModel, BaseAlgorithm):
 
     @classmethod
     def _plain(cls, file: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        return plain_attributes(file, given, cls, {"policy", "optimizer"}), {}
+        return plain_attributes(file, given, cls, {"policy", "policy.optimizer", "optimizer"}), {}
 
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         return [*super()._excluded_save_params(), "optimizer", "demonstrations"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "optimizer"], []
+        # The policy's own optimizer is unused here; a model of PPO has it, and PPO.load asks for it.
+        return ["policy", "policy.optimizer", "optimizer"], []

@@ -38,7 +38,7 @@ __all__ = ["archive_for_sb3", "plain_attributes", "plain_fields", "saved_file", 
 
 _OWN = ("discriminator", "discriminator_updates")
 """Tensors that a model of GAIL has beside those of PPO."""
-_HIDDEN = (*_OWN, "credit_assignment", "pace")
+_HIDDEN = (*_OWN, "credit_assignment", "pace", "optimizer")
 """What SB3's load of a model of PPO is to pass over."""
 
 

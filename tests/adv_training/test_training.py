@@ -24,6 +24,7 @@ from adv_training.presets import PRESETS, preset
 from adv_training.registry import method_names
 from adv_training.schedule import learning_rate, one_cycle
 from adv_training.settings import Settings
+from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
 from l2l_gail.checkpoints import load_checkpoint
@@ -460,3 +461,12 @@ def test_robust_training_is_a_real_problem_on_the_generated_set(tmp_path: Path) 
     assert found["standard"]["clean"] > 0.9
     assert found["standard"]["pgd20"] < 0.05
     assert found["pgd"]["pgd20"] > 0.25
+
+
+def test_images_too_small_for_the_classifier_are_one_line() -> None:
+    def images(count: int) -> Images:
+        return Images(torch.zeros(count, 1, 1, 1, dtype=torch.uint8), torch.arange(count) % 2)
+
+    dataset = Dataset("mine", images(8), images(4), images(4), 2, True)
+    with pytest.raises(InputError, match=r"the model tiny_cnn takes no images of \(1, 1, 1\)"):
+        classifier_for(tiny_settings("pgd", shape=(1, 1, 1)), dataset)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import nn
 
@@ -112,7 +113,7 @@ def test_another_algorithms_archive_is_refused_in_one_line(tmp_path: Path) -> No
     with pytest.raises(InputError, match="lacks optimizer: it is no whole model of BC"):
         BC.load(tmp_path / "gail.zip")
     make_bc().save(tmp_path / "bc.zip")
-    with pytest.raises(InputError, match="it is no whole model of GAIL"):
+    with pytest.raises(InputError, match="has a policy and no discriminator: load it with PPO.load"):
         GAIL.load(tmp_path / "bc.zip")
 
 
@@ -121,3 +122,23 @@ def test_it_needs_demonstrations_that_fit() -> None:
         BC("MlpPolicy", walk_envs())
     with pytest.raises(InputError, match="Hopper"):
         make_bc(Demonstrations.load("Hopper-v5"))
+
+
+def test_ppo_reads_a_saved_model_as_its_policy_and_trains_it_on(tmp_path: Path) -> None:
+    model = make_bc(noisy_demos()).learn(20)
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=walk_envs(2), device="cpu", n_steps=8, batch_size=8)
+    obs = noisy_demos().obs
+    for policy in (loaded, BC.load(tmp_path / "model", device="cpu")):
+        acted, _ = policy.predict(obs, deterministic=True)
+        np.testing.assert_array_equal(acted, model.predict(obs, deterministic=True)[0])
+    assert loaded.learn(16).num_timesteps >= 16
+
+
+def test_a_model_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    model = make_bc(noisy_demos())
+    with torch.no_grad():
+        next(model.policy.parameters()).fill_(torch.nan)
+    with pytest.raises(InputError, match=r"is not saved to .*is not finite"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
