@@ -113,7 +113,7 @@ def test_another_algorithms_archive_is_refused_in_one_line(tmp_path: Path) -> No
     with pytest.raises(InputError, match="lacks optimizer: it is no whole model of BC"):
         BC.load(tmp_path / "gail.zip")
     make_bc().save(tmp_path / "bc.zip")
-    with pytest.raises(InputError, match="has a policy and no discriminator: load it with PPO.load"):
+    with pytest.raises(InputError, match="has a policy and no discriminator"):
         GAIL.load(tmp_path / "bc.zip")
 
 
