@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
-_MOST_FOLDERS = 100_000
+_MOST_FOLDERS = 10_000  # that are no runs
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 
@@ -323,6 +323,7 @@ def walk_runs(
         unreadable(f"Left out: {error.filename} cannot be read ({error.strerror}).")
 
     seen: dict[str, str] = {}
+    others = 0
     for name, folders, files in os.walk(os.path.realpath(root), onerror=left_out, followlinks=True):
         real = os.path.realpath(name)
         if real in seen:
@@ -330,11 +331,6 @@ def walk_runs(
             unreadable(f"Left out: {name} is another name of {seen[real]}.")
             continue
         seen[real] = name
-        if len(seen) > _MOST_FOLDERS:
-            raise InputError(
-                f"there are more than {_MOST_FOLDERS:,} folders below {root}, the last {name}: "
-                "give the one that holds the runs, without links to others"
-            )
         folders.sort()
         path = Path(name)
         match = SEED_FOLDER.fullmatch(path.name)
@@ -342,6 +338,12 @@ def walk_runs(
             folders.clear()
             yield RunFolder.of(path), int(match["attempt"] or 1)
             continue
+        others += 1
+        if others > _MOST_FOLDERS:
+            raise InputError(
+                f"there are more than {_MOST_FOLDERS:,} folders below {root} that are no runs, the "
+                f"last {name}: give the one that holds the runs, without links to others"
+            )
         for link in (path / file for file in sorted(files)):
             if os.path.islink(link) and not os.path.exists(link):
                 unreadable(f"Left out: {link} is a link to what is not there.")
