@@ -17,6 +17,7 @@ import ast
 import difflib
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -115,8 +116,8 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
         **config: The constructor's arguments, by keyword.
 
     Raises:
-        InputError: For an unknown name, naming the nearest one, or arguments that the rule does
-            not take.
+        InputError: For an unknown name, naming the nearest one, arguments that the rule does not
+            take, or one with a number that is NaN or infinite.
     """
     rule = _find(name)
     accepted = inspect.signature(rule)
@@ -125,13 +126,19 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
     except TypeError as error:
         raise InputError(f"{name}: {error}; it takes {_arguments(accepted)}") from error
     try:
-        return rule(**config)
+        built = rule(**config)
     except InputError:
         raise
     # A value of another kind or length raises whatever the constructor makes of it.
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         given = ", ".join(f"{key}={value!r}" for key, value in config.items())
         raise InputError(f"{name} cannot be built with {given}: {_one_line(error)}") from error
+    for key, value in built.config.items():
+        if not _is_finite(value):
+            raise InputError(f"{name}: {key} must be finite, not {value!r}")
+    return built
 
 
 def parse_rule(text: str) -> UpdateRule:
@@ -238,3 +245,10 @@ def _arguments(signature: inspect.Signature) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in a plain value is NaN or infinite."""
+    if isinstance(value, list | tuple | dict):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)

@@ -30,8 +30,8 @@ class UpdateRule(nn.Module):
         config: These arguments.
 
     Raises:
-        InputError: If ``lr`` is among them and is no finite number of at least 0, ``betas`` and
-            they are not numbers between -1 and 1, or a number anywhere is NaN or infinite.
+        InputError: If ``lr`` is among them and is no finite number of at least 0, or ``betas``
+            and they are not numbers between -1 and 1.
     """
 
     config: dict[str, Any]
@@ -46,9 +46,6 @@ class UpdateRule(nn.Module):
             isinstance(b, int | float) and -1.0 < b < 1.0 for b in betas
         ):
             raise InputError(f"betas must be numbers between -1 and 1, not {betas!r}")
-        for name, value in config.items():
-            if not _is_finite(value):
-                raise InputError(f"{name} must be finite, not {value!r}")
         self.config = config
 
     def init(self, variables: Vars) -> State:
@@ -87,10 +84,3 @@ class UpdateRule(nn.Module):
     def diagnostics(self, state: State) -> dict[str, Tensor]:
         """Return named 0-d tensors worth a line in a log; read from the state after a step."""
         return {}
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether no number in a plain value is NaN or infinite."""
-    if isinstance(value, list | tuple | dict):
-        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, float) or math.isfinite(value)

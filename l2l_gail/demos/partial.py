@@ -134,6 +134,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _best(state: dict[str, Any]) -> MlpPolicy:
     best = state["best"]
+    classes = best.get("classes", False)  # of an earlier version's numbers alone
+    if not isinstance(classes, bool):
+        raise ValueError("its classes are neither there nor not")
     weights, biases = zip(*best["layers"], strict=True)
     return MlpPolicy(
         obs_mean=best["obs_mean"].numpy(),
@@ -141,7 +144,7 @@ def _best(state: dict[str, Any]) -> MlpPolicy:
         weights=tuple(weight.numpy() for weight in weights),
         biases=tuple(bias.numpy() for bias in biases),
         obs_clip=float(best["obs_clip"]),
-        classes=bool(best.get("classes", False)),  # of an earlier version's numbers alone
+        classes=classes,
     )
 
 

@@ -106,7 +106,9 @@ def test_rule_needs_nothing_but_a_learning_rate(name: str) -> None:
         ("adam", {"lr": 1e-3, "betas": (0.9,)}, "adam cannot be built with .*index out of range"),
         ("muon", {"lr": 1e-3, "betas": {"a": 1}}, r"betas must be numbers between -1 and 1"),
         ("adam", {"lr": 1e-3, "betas": (0.9, 1.5)}, r"betas must be numbers .*not \[0.9, 1.5\]"),
-        ("prodigy", {"beta3": float("inf")}, "beta3 must be finite, not inf"),
+        ("prodigy", {"beta3": float("inf")}, "prodigy: beta3 must be finite, not inf"),
+        ("optimistic_adam", {"lr": 1.0, "gain": float("nan")}, "gain must be finite, not nan"),
+        ("gated_momentum", {"lr": 1.0, "seed": None}, "gated_momentum cannot be built with"),
         ("coordinate_mlp", {"lr": 1.0, "learn_step": False, "learn_network": False}, "nothing to"),
     ],
 )

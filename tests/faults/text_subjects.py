@@ -29,7 +29,6 @@ from tests.faults.run_subjects import Subject, hostile_comparison
 from tests.faults.subjects import (
     hostile_npz,
     hostile_tensors,
-    judge_policy,
     pickled_fields_changed,
     policy_arrays,
     sb3_model,
@@ -208,11 +207,18 @@ def judge_board(text: str) -> None:
     assert not any(char in text for char in "\x1b\u202e\x00")
 
 
+def judge_run_policy(policy: MlpPolicy) -> None:
+    with np.errstate(all="ignore"):
+        actions = policy(np.zeros((2, policy.obs_dim)))
+    assert len(actions) == 2
+    assert np.isfinite(actions).all()
+
+
 TEXT_SUBJECTS: dict[str, Subject] = {
     "rule text": Subject(hostile_rule_text, parse_rule, judge_built),
-    "run's policy": Subject(hostile_policies, load_policy, lambda policy: judge_run_policy(policy)),
+    "run's policy": Subject(hostile_policies, load_policy, judge_run_policy),
     "partial": Subject(
-        hostile_tensors(partial_content, "expert.partial.pt"), partial_policy, judge_policy
+        hostile_tensors(partial_content, "expert.partial.pt"), partial_policy, judge_run_policy
     ),
 }
 SLOW_SUBJECTS: dict[str, Subject] = {
@@ -220,10 +226,3 @@ SLOW_SUBJECTS: dict[str, Subject] = {
     "board": Subject(hostile_board, read_board, judge_board),
 }
 """Each input is asked of the scripts, or drawn."""
-
-
-def judge_run_policy(policy: MlpPolicy) -> None:
-    with np.errstate(all="ignore"):
-        actions = policy(np.zeros((2, policy.obs_dim)))
-    assert len(actions) == 2
-    assert np.isfinite(actions).all()
