@@ -200,5 +200,5 @@ class BC(SealedModel, BaseAlgorithm):
         return [*super()._excluded_save_params(), "optimizer", "demonstrations"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        # The policy's own optimizer is unused here; a model of PPO has it, and PPO.load asks for it.
+        # The policy's own optimizer is unused here, but PPO.load asks for it.
         return ["policy", "policy.optimizer", "optimizer"], []
