@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -34,4 +35,6 @@ def hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str 
 
 def _is_number(settings: Mapping[str, object], key: str) -> bool:
     value = settings.get(key)
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # a whole number out of a file may be any

@@ -4,6 +4,7 @@ import io
 import re
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from l2l_gail.comparison import boards_of, find
 from l2l_gail.comparison.boards import OVERVIEW, PALETTE, REFERENCES
 from l2l_gail.comparison.distributions import draw_profiles, profile
 from l2l_gail.comparison.figures import board_figures, score_figures
+from l2l_gail.comparison.hparams import hyperparameters
 from l2l_gail.comparison.media import adversarial_pictures, median_run
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.scores import CURVES
@@ -174,6 +176,13 @@ def hparams_of(folder: Path) -> tuple[dict[str, float | str], dict[str, float]]:
     settings = {key: value.string_value or value.number_value for key, value in values.items()}
     wanted = [info.name.tag for info in stored("experiment").experiment.metric_infos]
     return settings, {tag: read.Scalars(tag)[-1].value for tag in wanted}
+
+
+def test_a_setting_too_large_for_a_number_is_a_word() -> None:
+    method = SimpleNamespace(method="gail", runs=[0], settings={"rate": 10**400, "size": 3})
+    found = hyperparameters([method])  # type: ignore[list-item]
+    assert found["gail"]["~ rate, same for all"] == str(10**400)
+    assert found["gail"]["~ size, same for all"] == 3.0
 
 
 def test_hparams_have_a_row_a_method_with_the_same_keys_and_filled_metrics(compared: Path) -> None:
