@@ -21,7 +21,7 @@ from l2l_gail.cli import parse, run_main
 from l2l_gail.demos.fit import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import check_least
-from l2l_gail.files import home_expanded
+from l2l_gail.files import check_folder, home_expanded
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import action_of, as_gif, film_policy
@@ -178,6 +178,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = home_expanded(config.run)
     if not os.path.isdir(run):
         raise InputError(f"{run} is not a folder: give that of a run, .../seed0")
+    for folder in (run, run / "policies"):
+        if os.path.isdir(folder):
+            check_folder(folder)
     if config.env is not None:
         check_env_id(config.env)  # imports the module that the user has named
     if config.show:

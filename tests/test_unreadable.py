@@ -56,6 +56,27 @@ def test_a_run_that_may_not_be_looked_at_is_one_line_for_each_reader(
     assert RunFolder.newest(tmp_path, "closed", "gail", 0) is None
 
 
+@pytest.mark.parametrize("closed", ["seed0", "policies"])
+def test_a_folder_that_may_be_seen_and_not_entered_is_not_called_empty(
+    closed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "seed0"
+    (run / "policies").mkdir(parents=True)
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match=rf"{closed} cannot be read \(Permission denied\)"):
+        play([str(run)])
+    folder = run if closed == "seed0" else run / closed
+    with pytest.raises(InputError, match=rf"{closed} cannot be read \(Permission denied\)"):
+        Demonstrations.load(folder)
+
+
 def test_pictures_and_videos_that_may_not_be_read_are_said_and_left_out(
     tmp_path: Path, forbid: Callable[[str], None]
 ) -> None:

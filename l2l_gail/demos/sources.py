@@ -18,7 +18,7 @@ from l2l_gail.demos.foreign import (
 from l2l_gail.demos.npz import read_arrays
 from l2l_gail.demos.own_file import OBSERVATIONS, record_of
 from l2l_gail.errors import InputError
-from l2l_gail.files import home_expanded, open_regular
+from l2l_gail.files import check_folder, home_expanded, open_regular
 
 __all__ = ["read_source"]
 
@@ -87,6 +87,7 @@ def _path_of(source: str | Path) -> Path:
 
 
 def _read_folder(folder: Path) -> dict[str, Any]:
+    check_folder(folder)
     for inside in (folder / _MINARI_FILE, folder / "data" / _MINARI_FILE):
         if os.path.isfile(inside):
             return read_hdf5(inside)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from l2l_gail.errors import InputError
 from l2l_gail.files.json_text import is_damaged
 
-__all__ = ["home_expanded", "open_regular", "read_json", "read_text"]
+__all__ = ["check_folder", "home_expanded", "open_regular", "read_json", "read_text"]
 
 _LARGEST_JSON = 64 << 20
 
@@ -22,6 +22,24 @@ _LARGEST_JSON = 64 << 20
 def home_expanded(path: str | Path) -> Path:
     """A path whose ``~`` is the home folder, as a shell would have it; one of nobody stays."""
     return Path(os.path.expanduser(path))
+
+
+def check_folder(path: str | Path) -> None:
+    """Refuse a folder that may not be looked into, in which files would only seem to be missing.
+
+    Raises:
+        InputError: In one line.
+    """
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                entry.stat(follow_symlinks=False)  # names may be read where files may not
+                break
+    except FileNotFoundError:  # the entry has gone since
+        pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason}): check its permissions") from None
 
 
 @contextlib.contextmanager

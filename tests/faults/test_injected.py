@@ -137,7 +137,7 @@ def test_a_number_that_is_not_finite_is_named_and_not_saved_or_undone(
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_hundred_faults_are_named_and_not_saved_or_undone(place: str, tmp_path: Path) -> None:
-    for seed in range(15):
+    for seed in range(17):
         inject(place, VALUES[seed % 3], seed, tmp_path)
 
 
