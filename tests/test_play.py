@@ -354,3 +354,20 @@ def test_the_comparison_imports_no_module_that_a_run_names(trained, monkeypatch)
     found = find(root).finished
     boards = boards_of(collect([one for one in found if one.folder.method == "own"])[0])
     assert videos(boards, record=True) == ({}, [])
+
+
+def test_a_module_that_a_run_names_is_imported_only_if_the_user_names_it_too(
+    trained: tuple[GAIL, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder.create(tmp_path, "planted", "gail", 0)
+    folder.write_config({"env": "planted:Planted-v0", "seed": 0})
+    shutil.copy(trained[1] / "model.zip", folder.path)
+    with pytest.raises(InputError, match="whose module is not imported.*--env planted:Planted-v0"):
+        main([str(folder.path)])
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(InputError, match="unknown environment 'planted:Planted-v0'"):
+        main([str(folder.path), "--env", "planted:Planted-v0"])
+    assert (tmp_path / "ran").exists()
