@@ -141,7 +141,7 @@ method=gail:method total-timesteps=7:total_timesteps n-envs=3:n_envs n-steps=5:p
 batch-size=9:ppo.batch_size discriminator-batch-size=11:discriminator.batch_size
 learning-rate=0.5:rule.learning_rate penalty-weight=2.0:discriminator.penalty_weight
 updates=4:discriminator.updates_per_rollout update-rule=sgd:rule.update_rule
-matched-effort=True:rule.matched_effort learned=both:rule.learned meta-every=3:rule.training.meta_every
+matched-effort=True:rule.matched_effort learned=rule:rule.learned meta-every=3:rule.training.meta_every
 reward=airl:discriminator.reward warm-start-steps=6:warm_start_steps eval-every=8:eval_every
 seed=2:runs.seed device=auto:device threads=2:threads out=o:runs.out resume=True:runs.resume
 """  # noqa: E501

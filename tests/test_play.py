@@ -365,7 +365,7 @@ def test_a_module_that_a_run_names_is_imported_only_if_the_user_names_it_too(
     folder = RunFolder.create(tmp_path, "planted", "gail", 0)
     folder.write_config({"env": "planted:Planted-v0", "seed": 0})
     shutil.copy(trained[1] / "model.zip", folder.path)
-    with pytest.raises(InputError, match="whose module is not imported.*--env planted:Planted-v0"):
+    with pytest.raises(InputError, match=r"whose module is not imported.*--env planted:Planted-v0"):
         main([str(folder.path)])
     assert not (tmp_path / "ran").exists()
     with pytest.raises(InputError, match="unknown environment 'planted:Planted-v0'"):

@@ -162,7 +162,8 @@ class GradientMixture(nn.Module):
         weights = self.weights()
         gram, cross = self.gram.cpu(), self.cross.cpu()
         length = float((weights @ gram @ weights).clamp(min=0).sqrt())
-        return float(weights @ cross) / length / float(self.seen.sqrt()) if length else 0.0
+        cosine = float(weights @ cross) / length / float(self.seen.sqrt()) if length else 0.0
+        return min(max(cosine, -1.0), 1.0)  # the halves' gradients are not of one length
 
 
 def _least_squares(gram: list[list[float]], cross: list[float]) -> list[float]:

@@ -40,8 +40,8 @@ def all_finite(tensors: Mapping[str, Tensor]) -> Tensor:
 
     One reduction per tensor: the sum of ``0 * x`` is NaN exactly if an entry is not finite.
     """
-    total = sum((0.0 * tensor.detach()).sum() for tensor in tensors.values())
-    return torch.as_tensor(total).isfinite()
+    none = torch.zeros((), device="cpu")  # whatever torch's default device is
+    return sum(((0.0 * tensor.detach()).sum() for tensor in tensors.values()), none).isfinite()
 
 
 def named_tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

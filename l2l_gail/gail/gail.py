@@ -150,7 +150,6 @@ class GAIL(SealedModel, TensorPPO):
         self.credit_assignment: CreditAssignment | None = None
         check_rate("policy_pace", policy_pace)
         self.policy_pace = policy_pace
-        self.pace = PolicyPace(policy_pace)
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         self._is_first_rollout = False
@@ -186,6 +185,7 @@ class GAIL(SealedModel, TensorPPO):
             holdout_fraction,
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
+        self.pace = PolicyPace(self.policy_pace)
         if self.credit is not None:
             self.credit_assignment = CreditAssignment(self.credit).to(self.device)
 

@@ -17,7 +17,7 @@ import envs
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, RuleTraining
-from l2l_gail.ppo import FromVecEnv, SB3VecEnv, TensorEnv, tensor_env_of
+from l2l_gail.ppo import FromVecEnv, PPOConfig, SB3VecEnv, TensorEnv, tensor_env_of
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
 from tests.gail.support import TIME_LIMIT, UNDECIDED, walk_demos, walk_envs
 from tests.gail.tensor_support import (
@@ -84,7 +84,14 @@ def test_hopper_trains_as_through_sb3(cls: type[GAIL]) -> None:
     for policy, wrap in ((OwnPolicy, True), (OwnPolicy, False), ("MlpPolicy", False)):
         with envs.make("Hopper-v5", 4, device="cpu", max_episode_steps=30) as env:
             view = Through(env.sb3()) if wrap else env
-            model = make(cls, view, policy, Demonstrations.load("Hopper-v5"), n_steps=40)
+            model = make(
+                cls,
+                view,
+                policy,
+                Demonstrations.load("Hopper-v5"),
+                n_steps=40,
+                policy_kwargs=PPOConfig().policy_kwargs,  # a class has no defaults of GAIL's
+            )
             rows = logged(model, 3 * 160)
         trained[policy, wrap] = model, rows
     (by_sb3, rows), (own, own_rows), (short, short_rows) = trained.values()
