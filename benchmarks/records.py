@@ -1,14 +1,16 @@
-"""Records of experiments: one JSON file for each cell of a grid, never of two configurations."""
+"""Records of experiments, one JSON file for each cell of a grid, and the tables made from them."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from l2l_gail.errors import InputError
 
-__all__ = ["as_lines", "check_same"]
+__all__ = ["as_lines", "check_same", "tabulate"]
 
 
 def check_same(file: Path, cell: dict[str, Any]) -> None:
@@ -27,3 +29,22 @@ def as_lines(record: dict[str, Any]) -> str:
     """Return JSON with one key a line: small, and readable in a diff."""
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def tabulate(
+    documents: Iterable[Path], block: re.Pattern[str], table: Callable[[str], str], *, write: bool
+) -> None:
+    """Print every table of some documents.
+
+    Args:
+        documents: Texts with tables between two marks.
+        block: What matches such a place: its first mark, the table's name, its last mark.
+        table: From its name to a table.
+        write: Also replace the tables in the documents.
+    """
+    for document in documents:
+        text = document.read_text()
+        for match in block.finditer(text):
+            print(f"\n{match[2]}\n\n{table(match[2])}")
+        if write:
+            document.write_text(block.sub(lambda m: f"{m[1]}{table(m[2])}{m[3]}", text))

@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 from images import unpacked  # noqa: E402
 
+from benchmarks.records import tabulate  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 
@@ -321,14 +322,7 @@ def table(name: str, results: Path = RESULTS) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Print every table of the documents, and write them into those if asked to."""
     config = parse(Config, argv, prog="report.py", description="Tables of the image experiments.")
-    for document in DOCUMENTS:
-        text = document.read_text()
-        for match in BLOCK.finditer(text):
-            print(f"\n{match[2]}\n\n{table(match[2], config.results)}")
-        if config.write:
-            document.write_text(
-                BLOCK.sub(lambda m: f"{m[1]}{table(m[2], config.results)}{m[3]}", text)
-            )
+    tabulate(DOCUMENTS, BLOCK, lambda name: table(name, config.results), write=config.write)
 
 
 if __name__ == "__main__":

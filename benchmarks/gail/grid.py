@@ -15,9 +15,9 @@ Keys of a configuration:
 ``eval_every``      steps between two evaluations of ten deterministic episodes
 ``envs``, ``seeds`` lists
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
-                    ``RuleTraining``), ``trainer`` (of ``L2LTrainer``), ``discriminator`` (of
-                    ``DiscriminatorConfig``), ``credit`` (of ``LearnedCredit``; none is PPO's own),
-                    ``ppo`` (arguments of PPO), ``policy_pace`` (of ``GAIL``; 0 by default here)
+                    ``RuleTraining``), ``discriminator`` (of ``DiscriminatorConfig``), ``credit``
+                    (of ``LearnedCredit``; none is PPO's own), ``ppo`` (arguments of PPO),
+                    ``policy_pace`` (of ``GAIL``; 0 by default here)
 ``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
@@ -52,7 +52,7 @@ from l2l_gail.demos import Demonstrations  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
-CHANGES = ("training", "trainer", "discriminator", "credit", "ppo")
+CHANGES = ("training", "discriminator", "credit", "ppo")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from envs import make
 from envs.batched import BatchedEnv
 from l2l_gail.callbacks import TrueReturnCallback
-from l2l_gail.core import L2LTrainer, UpdateRule, Vars, build_rule
+from l2l_gail.core import Vars, build_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.gail import GAIL, DiscriminatorConfig, LearnedCredit, RuleTraining
 from l2l_gail.gail.batch import TransitionBatch
@@ -50,9 +50,6 @@ class MeasuredGAIL(GAIL):
         probe_s: CPU seconds of measuring.
     """
 
-    trainer_options: ClassVar[dict[str, Any]] = {}
-    """Arguments of the core's trainer that ``RuleTraining`` has no name for."""
-
     def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Keep what the learned credit says of itself."""
         advantages = super().rollout_advantages(buffer)
@@ -60,19 +57,6 @@ class MeasuredGAIL(GAIL):
             if tag.startswith("credit/"):
                 self.traces.setdefault(tag, []).append(float(value))
         return advantages
-
-    def _make_trainer(self, rule: UpdateRule) -> tuple[L2LTrainer, float]:
-        trainer, holdout_fraction = super()._make_trainer(rule)
-        if self.trainer_options:
-            trainer = L2LTrainer(
-                trainer.game,
-                rule,
-                meta_optimizer=trainer.meta_optimizer,
-                persistent=True,
-                meta_every=trainer.meta_every,
-                **self.trainer_options,
-            )
-        return trainer, holdout_fraction
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -130,7 +114,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
 
     Args:
         cell: ``env``, ``seed``, ``steps``, ``eval_every``, ``rule``, ``arguments``, and the changes
-            ``training``, ``trainer``, ``discriminator``, ``credit``, ``ppo`` and
+            ``training``, ``discriminator``, ``credit``, ``ppo`` and
             ``every`` (of the demonstrated transitions). PPO's ``learning_rate`` is a number, or
             ``start`` and ``end`` of a line.
         demonstrations: One episode of the environment's expert.
@@ -142,8 +126,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
     if isinstance(rate := ppo.get("learning_rate"), dict):
         ppo["learning_rate"] = LinearSchedule(rate["start"], rate["end"], 1.0)
     env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1)
-    options = cell.get("trainer", {})
-    model = type("Trial", (MeasuredGAIL,), {"trainer_options": options})(
+    model = MeasuredGAIL(
         "MlpPolicy",
         env.sb3(),
         demonstrations,

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.records import tabulate  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.stats import area_under_curve  # noqa: E402
@@ -375,14 +376,7 @@ def table(name: str, results: Path) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Print every table of the document, and write them into it if asked to."""
     config = parse(Config, argv, prog="report.py", description="Tables of the GAIL experiments.")
-    for document in config.documents:
-        text = document.read_text()
-        for match in BLOCK.finditer(text):
-            print(f"\n{match[2]}\n\n{table(match[2], config.results)}")
-        if config.write:
-            document.write_text(
-                BLOCK.sub(lambda m: f"{m[1]}{table(m[2], config.results)}{m[3]}", text)
-            )
+    tabulate(config.documents, BLOCK, lambda name: table(name, config.results), write=config.write)
 
 
 if __name__ == "__main__":
