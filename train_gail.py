@@ -88,8 +88,9 @@ class Config:
     probe_every: int = 0
     """Rollouts between two measurements of how far the discriminator is from its optimum; 0: none,
     100: about a fiftieth of the time."""
-    device: str = "cpu"
-    """Of simulation and learning: cpu, cuda (not yet tried on one), or auto."""
+    device: str = "auto"
+    """Of simulation and learning: cpu, cuda, cuda:1, ..., or auto: a GPU where it is faster, from 64
+    environments for each core of the CPU on."""
     workers: int = 0
     """Runs trained at a time, each in a process; 0: one a core with --seeds on a CPU, else 1."""
     threads: int = 1
@@ -220,14 +221,14 @@ def make_model(config: Config, method: str, seed: int, env: VecEnv, demos: Demon
         **config.ppo.sb3_kwargs(config.n_envs),
         warm_start_steps=config.warm_start_steps,
         seed=seed,
-        device=envs.learning_device(config.task.env, config.device),
+        device=envs.learning_device(config.task.env, config.device, config.n_envs),
     )
 
 
 def make_bc(config: Config, seed: int, env: VecEnv, demos: Demonstrations) -> BC:
     """Return behaviour cloning of the policy that the other methods train."""
     policy_kwargs = config.ppo.sb3_kwargs(config.n_envs)["policy_kwargs"]
-    device = envs.learning_device(config.task.env, config.device)
+    device = envs.learning_device(config.task.env, config.device, config.n_envs)
     policy = policy_for(env.observation_space)
     return BC(policy, env, demos, policy_kwargs=policy_kwargs, seed=seed, device=device)
 
@@ -262,7 +263,7 @@ def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Pl
     """Return what decides a run's result; not where it lies or how long it goes on."""
     config.rule.check(method)
     usual = Config(task=TaskFlags(env=config.task.env))
-    place = envs.learning_device(config.task.env, config.device).partition(":")[0]
+    place = envs.learning_device(config.task.env, config.device, config.n_envs).partition(":")[0]
     settings = values_by_flag(config) | config.task.settings(demos) | {"device": place}
     unused = {*NOT_SETTINGS, *config.rule.unused(method), "bc_steps"}
     if method == "bc":

@@ -38,11 +38,14 @@ class WeightAverage:
         keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         now = model.state_dict()
-        for name, mine in self.model.state_dict().items():
-            if mine.is_floating_point():
-                mine.lerp_(now[name], 1 - keep)
+        mine, theirs = [], []
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                mine.append(value)
+                theirs.append(now[name])
             else:
-                mine.copy_(now[name])  # the number of batches seen
+                value.copy_(now[name])  # the number of batches seen
+        torch._foreach_lerp_(mine, theirs, 1 - keep)  # a hundred tensors in one kernel on a GPU
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights and step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from typing import Any
 
@@ -20,6 +21,9 @@ from .warp import WarpEnv, obstacle
 __all__ = ["make", "simulation_device"]
 
 _log = logging.getLogger(__name__)
+
+_WORTH_A_GPU = 64
+"""Worlds for each core at which an H200 was as fast as 16 cores: 35 (Humanoid) to 67 (HalfCheetah)."""
 
 
 def make(
@@ -44,7 +48,8 @@ def make(
         num_envs: Number of environments.
         device: ``"cpu"``: MuJoCo's C engine on all cores, float64, equal to Gymnasium bit for bit.
             ``"cuda"``, ``"cuda:1"``, ...: mujoco_warp, float32, everything stays on the GPU; needs
-            the ``gpu`` extra. ``"auto"``: the GPU if there is one and the extra is installed; the
+            the ``gpu`` extra. ``"auto"``: the GPU if there is one, the extra is installed and there
+            are 64 environments or more for each core of the CPU, which is faster with fewer; the
             choice is logged (INFO) and is ``env.place`` in words.
         seed: Environment ``i`` is seeded with ``seed + i``, and its later episodes continue with
             its own generator; ``None`` takes a different seed at every run.
@@ -64,7 +69,7 @@ def make(
         InputError: An unknown task, arguments that it does not take, or a device that is not
             there.
     """
-    place = simulation_device(str(device))
+    place = simulation_device(str(device), num_envs)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     definition = define(env_id, gym_kwargs)
@@ -86,16 +91,19 @@ def make(
     return env
 
 
-def simulation_device(device: str = "auto") -> str:
+def simulation_device(device: str = "auto", num_envs: int | None = None) -> str:
     """Return the device that environments are simulated on: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
-    ``"auto"`` warns if there is a GPU that cannot be used.
+    Args:
+        device: ``"auto"`` takes a GPU where it is faster, and warns if it cannot be used.
+        num_envs: How many step together; by default enough for a GPU.
 
     Raises:
         InputError: A GPU was asked for, and there is none or mujoco_warp cannot use it.
     """
     if device == "auto":
-        if not torch.cuda.is_available():
+        few = num_envs is not None and num_envs < _WORTH_A_GPU * len(os.sched_getaffinity(0))
+        if few or not torch.cuda.is_available():
             return "cpu"
         if (reason := obstacle("cuda")) is None:
             return "cuda"

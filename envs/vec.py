@@ -69,18 +69,19 @@ def make_vec(
     return make_vec_env(make_one, n_envs=n_envs, seed=seed, monitor_dir=folder)
 
 
-def learning_device(env_id: str, device: str) -> str:
+def learning_device(env_id: str, device: str, num_envs: int | None = None) -> str:
     """Return where to learn: beside the simulation, which only a batch has on a GPU.
 
     Args:
         env_id: Registered environment.
         device: What :func:`make_vec` is given.
+        num_envs: Likewise; by default enough for a GPU.
 
     Raises:
         InputError: The device is not there.
     """
     if can_be_batched(env_id):
-        return simulation_device(device)
+        return simulation_device(device, num_envs)
     return choose_device("cpu" if device == "auto" else device)
 
 

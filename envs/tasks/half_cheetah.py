@@ -33,7 +33,7 @@ class HalfCheetah(NoisyStart):
 
     normal_velocities: ClassVar[bool] = True
     nconmax: ClassVar[int | None] = 16
-    njmax: ClassVar[int | None] = 32
+    njmax: ClassVar[int | None] = 48
 
     xml_file: str = "half_cheetah.xml"
     frame_skip: int = 5

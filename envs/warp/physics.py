@@ -74,7 +74,9 @@ class WarpPhysics:
             model = with_newton(model)
             self._model = mjw.put_model(model)
             self._model.opt.warn_overflow = False  # counted, not printed from kernels
-            self._model.opt.deterministic = deterministic
+            self._model.opt.deterministic = (
+                mjw.DeterminismType.ALL if deterministic else mjw.DeterminismType.NONE
+            )
             if device.type == "cuda":
                 self._model.opt.graph_conditional = wp.is_conditional_graph_supported()
             self._data = mjw.make_data(model, nworld=num_worlds, nconmax=nconmax, njmax=njmax)

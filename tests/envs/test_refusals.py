@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -162,6 +163,11 @@ def test_auto_takes_the_gpu_only_where_it_can_be_used(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(make_module, "obstacle", lambda device: None)
     assert envs.simulation_device("auto") == "cuda"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(4))
+    assert (
+        envs.simulation_device("auto", 255) == envs.learning_device("Hopper-v5", "auto", 8) == "cpu"
+    )
+    assert envs.simulation_device("auto", 256) == "cuda"
     monkeypatch.setattr(make_module, "obstacle", lambda device: f"{device} is out of order")
     with pytest.warns(UserWarning, match="a GPU, but cuda is out of order; simulating on the CPU"):
         assert envs.simulation_device("auto") == "cpu"

@@ -185,7 +185,7 @@ class Watcher(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         self.rollouts.append(("end", self.num_timesteps))
-        self.rewards.append(self.locals["rollout_buffer"].rewards.clone().numpy())
+        self.rewards.append(self.locals["rollout_buffer"].rewards.cpu().clone().numpy())
 
     def _on_step(self) -> bool:
         self.timesteps.append(self.num_timesteps)

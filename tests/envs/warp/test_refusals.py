@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_what_is_in_the_way_of_a_gpu_is_one_line_and_auto_goes_round_it(
     assert "\n" not in expected
     said = re.escape(f"there is a GPU, but {expected}; simulating on the CPU")
     with pytest.warns(UserWarning, match=f"^{said}$"):
-        env = envs.make("Hopper-v5", 2)
+        env = envs.make("Hopper-v5", 64 * len(os.sched_getaffinity(0)))
     assert isinstance(env, CpuEnv)
     with pytest.raises(InputError) as caught:
         envs.make("Hopper-v5", 2, "cuda")
