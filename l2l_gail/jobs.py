@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
+import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,12 +142,14 @@ class Outcome:
         results: Of the jobs that were done, by label.
         failures: Of the others, by label.
         interrupted: The signal by which a job was ended; 0 if none was.
+        warned: The warnings that were shown.
     """
 
     display: Display
     results: dict[str, Any] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     interrupted: int = 0
+    warned: set[str] = field(default_factory=set)
 
     def __contains__(self, label: str) -> bool:
         return label in self.results or label in self.failures
@@ -153,6 +158,10 @@ class Outcome:
         """Note one word of a job: its news, its result, or how it failed."""
         if kind == "news":
             self.display.show(label, content)
+        elif kind == "warning":
+            category, text = content
+            if self.is_new(category, text):
+                self.display.show(label, Message("line", f"{category}: {text}"))
         elif kind == "result":
             self.results[label] = content
             self.display.done(label)
@@ -163,11 +172,53 @@ class Outcome:
             self.display.show(label, Message("line", f"failed: {content.strip()}"))
             self.display.done(label)
 
+    def is_new(self, category: str, text: str) -> bool:
+        """Whether a warning is to be shown: one of an input, which all jobs share, only once.
+
+        That is a ``UserWarning``, whatever numbers it names; others are of a job's own course.
+        """
+        if category != UserWarning.__name__:
+            return True
+        pattern = re.sub(r"\d[\d.,]*", "0", text)
+        known = pattern in self.warned
+        self.warned.add(pattern)
+        return not known
+
+
+@contextmanager
+def _warnings_to(show: Callable[[Any, type[Warning], str, int], None]) -> Iterator[None]:
+    """Have what Python shows of warnings go elsewhere inside."""
+
+    def take(
+        message: Any,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: Any = None,
+    ) -> None:
+        show(message, category, filename, lineno)
+
+    before = warnings.showwarning
+    warnings.showwarning = take
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
 
 def _run_in_turn(work: Work, jobs: Mapping[str, Any], outcome: Outcome) -> None:
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
+        if outcome.is_new(category.__name__, str(message)):
+            usual(message, category, filename, lineno)
+
     for label, job in jobs.items():
         try:
-            outcome.take(label, "result", work(job, outcome.display.tell(label)))
+            with _warnings_to(show):
+                result = work(job, outcome.display.tell(label))
+            outcome.take(label, "result", result)
         except InputError as error:
             outcome.take(label, "wrong input", str(error))
         except Exception:  # as in a process of its own: the others go on
@@ -255,15 +306,20 @@ def _bury(process: BaseProcess, pipe: Connection) -> str:
 
 def _child(work: Work, job: Any, pipe: Connection) -> None:
     """Do one job in a process of its own, and bring news, result or failure to the parent."""
+    one_at_a_time = threading.RLock()  # any thread may warn
 
     def say(kind: str, content: Any) -> None:
         try:
-            pipe.send((kind, content))
+            with one_at_a_time:
+                pipe.send((kind, content))
         except OSError:
             os._exit(1)  # nobody is left to report to: a killed parent leaves no worker behind
 
+    def show(message: Any, category: type[Warning], filename: str, lineno: int) -> None:
+        say("warning", (category.__name__, str(message)))
+
     try:
-        with raise_on_sigterm():
+        with raise_on_sigterm(), _warnings_to(show):
             say("result", work(job, lambda message: say("news", message)))
     except InputError as error:
         say("wrong input", str(error))

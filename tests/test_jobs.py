@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,24 @@ def test_jobs_in_processes_bring_results_news_and_failures(
     found = run_jobs(_job, {"a": "one", "b": "two", "c": "three"}, workers=2, threads=1)
     assert found == {"a": "ONE", "b": "TWO", "c": "THREE"}
     assert "news of three" in capsys.readouterr().err
+
+
+def _warned(job: str, tell: Tell) -> None:
+    warnings.warn(f"lasts about {job} times as long", stacklevel=1)
+    warnings.warn(f"{job} of it", RuntimeWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_all_jobs_would_warn_of_is_shown_once(
+    workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: print(message, file=sys.stderr)
+        run_jobs(_warned, {"a": "1.9", "b": "2.1", "c": "2"}, workers=workers, threads=1)
+    shown = capsys.readouterr().err
+    assert shown.count("lasts about") == 1
+    assert shown.count("of it") == 3
 
 
 def test_failing_jobs_are_said_after_the_others_are_done(
