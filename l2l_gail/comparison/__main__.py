@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
     )
     root = home_expanded(config.runs)
-    seen = _compare_once(root, config)
+    notes: set[str] = set()
+
+    def tell(note: str) -> None:
+        if note not in notes:  # what is left out once is left out the next time
+            notes.add(note)
+            print(note, flush=True)
+
+    seen = _compare_once(root, config, tell)
     folder = root / "comparison"
     if not config.board:
         print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
@@ -97,14 +104,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         if config.watch and now != seen:
             told = "compared again"
             try:
-                compare(root, record_videos=config.videos)
+                compare(root, record_videos=config.videos, tell=tell)
             except InputError as error:  # a run that was being moved or deleted, perhaps
                 told = f"not compared again: {error}"
             seen = now  # what was written while comparing is seen the next time
             print(f"{time.strftime('%H:%M:%S')} {told}", flush=True)
 
 
-def _compare_once(root: Path, config: Config) -> dict[Path, tuple[int, int]]:
+def _compare_once(
+    root: Path, config: Config, tell: Callable[[str], None]
+) -> dict[Path, tuple[int, int]]:
     """Compare and print the tables; with --watch wait for the first run to measure something.
 
     Returns:
@@ -113,7 +122,7 @@ def _compare_once(root: Path, config: Config) -> dict[Path, tuple[int, int]]:
     while True:
         seen = _state(root)
         try:
-            sections = compare(root, record_videos=config.videos)
+            sections = compare(root, record_videos=config.videos, tell=tell)
             break
         except InputError as error:
             if not config.watch or "no finished run" not in str(error):

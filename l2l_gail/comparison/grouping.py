@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l2l_gail.comparison.reading import Unfinished, settings_of
-from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section, as_floats
+from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section, as_floats, check_curves
 from l2l_gail.errors import InputError, printable
 from l2l_gail.runs import Run
 
-__all__ = ["collect"]
+__all__ = ["collect", "sound"]
 
 _NAMED_SETTINGS = 3  # more would not fit a legend
 _LONGEST_NAME = 200
@@ -25,6 +25,41 @@ _REQUIRED: dict[Kind, tuple[str, ...]] = {
     "gail": ("steps", "eval_returns", "eval_lengths", "wall_s", "cpu_s", "random_return"),
     "cifar": ("epochs", "clean", "pgd20", "forward_equivalents", "wall_s", "cpu_s"),
 }
+
+
+_OPTIONAL = ("expert_return", "bc_return", "discriminator_gradients")
+
+
+def sound(runs: Sequence[Run], notes: list[str]) -> list[Run]:
+    """Return the runs whose summaries can be compared.
+
+    Args:
+        runs: Finished runs.
+        notes: Takes a sentence on each of the others.
+
+    Raises:
+        InputError: There are runs, and none is sound.
+    """
+    kept, errors = [], []
+    for run in runs:
+        try:
+            _check(run)
+            kept.append(run)
+        except InputError as error:
+            errors.append(error)
+            notes.append(f"Left out: {error}.")
+    if errors and not kept:
+        raise errors[0]
+    return kept
+
+
+def _check(run: Run) -> None:
+    """Read every number of a summary that something is made of."""
+    kind = _kind_of(run)
+    for key in (*_REQUIRED[kind], *_OPTIONAL):
+        if key in _REQUIRED[kind] or run.summary.get(key) is not None:
+            as_floats(run, key, run.summary[key])
+    check_curves(run, kind)
 
 
 def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[Section]:

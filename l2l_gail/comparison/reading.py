@@ -98,15 +98,22 @@ def find(root: str | Path) -> Found:
         root: Any folder above runs.
 
     Raises:
-        InputError: ``root`` is no folder, or a summary or configuration is damaged.
+        InputError: ``root`` is no folder, or the summaries or configurations of all runs are
+            damaged.
     """
     found = Found()
+    damaged: list[InputError] = []
     newest: dict[tuple[Path, int, str], tuple[int, Run]] = {}
     open_runs: list[tuple[tuple[Path, int, str], int, RunFolder]] = []
     for folder, attempt in walk_runs(root, found.notes.append):
-        summary = _read_json(folder.summary) if folder.finished else None
-        run = Run(folder, summary or {})
-        key = (folder.path.parent, folder.seed, _settings_key(run))
+        try:
+            summary = _read_json(folder.summary) if folder.finished else None
+            run = Run(folder, summary or {})
+            key = (folder.path.parent, folder.seed, _settings_key(run))
+        except InputError as error:  # the others are still worth comparing
+            damaged.append(error)
+            found.notes.append(f"Left out: {error}.")
+            continue
         if summary is None:
             open_runs.append((key, attempt, folder))
         elif key not in newest or attempt > newest[key][0]:
@@ -127,6 +134,8 @@ def find(root: str | Path) -> Found:
             )
         else:
             found.unfinished.append(one)
+    if damaged and not (found.finished or found.unfinished):
+        raise damaged[0]
     return found
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "MethodResult",
     "Section",
     "as_floats",
+    "check_curves",
 ]
 
 Kind = Literal["gail", "cifar"]
@@ -379,6 +380,12 @@ class Section:
             for source, value in by_source.items():
                 found[name if alike else f"{name}{source}"] = value
         return found
+
+
+def check_curves(run: Run, kind: Kind) -> None:
+    """Raise an ``InputError`` unless the curves of a summary are sound."""
+    for key in _CURVES[kind].values():
+        _seed_curve(run, kind, key)
 
 
 def _seed_curve(run: Run, kind: Kind, key: str) -> tuple[Floats, Floats] | None:

@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ from l2l_gail.comparison.boards import Board, boards_of
 from l2l_gail.comparison.digest import Picture, remove_boards, started_at, write_board
 from l2l_gail.comparison.distributions import draw_learning_rates, draw_profiles
 from l2l_gail.comparison.figures import board_figures, draw_figure, score_figures
-from l2l_gail.comparison.grouping import collect
+from l2l_gail.comparison.grouping import collect, sound
 from l2l_gail.comparison.media import adversarial_pictures, videos
 from l2l_gail.comparison.reading import find
 from l2l_gail.comparison.report import report
@@ -40,7 +40,9 @@ forward-equivalent is the cost of one forward pass of the classifier, per traini
 step."""
 
 
-def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
+def compare(
+    root: str | Path, *, record_videos: bool = False, tell: Callable[[str], None] | None = None
+) -> list[Section]:
     """Write the comparison of all runs below a folder.
 
     Args:
@@ -48,17 +50,24 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
             that an earlier comparison wrote are replaced.
         record_videos: Record the policies of one run of each method into that run's folder, where
             it has no videos yet.
+        tell: Takes each sentence on what is left out.
 
     Returns:
         What was compared, a section for each environment or data set.
 
     Raises:
-        InputError: No such folder, no run in it that has measured something, a damaged summary, or
+        InputError: No such folder, no run in it that has measured something, all damaged, or
             no place to write.
     """
     root = home_expanded(root)
     found = find(root)
-    sections = collect(found.finished, found.unfinished)
+    try:
+        finished = sound(found.finished, found.notes)
+    except InputError:
+        if not found.unfinished:
+            raise
+        finished = []
+    sections = collect(finished, found.unfinished)
     if not sections:
         raise InputError(
             f"no finished run below {root}: train first (make gail, make cifar), "
@@ -71,6 +80,8 @@ def compare(root: str | Path, *, record_videos: bool = False) -> list[Section]:
     every = [board for section in sections for board in boards[section.group]]
     filmed, film_notes = videos(every, record=record_videos)
     notes = [*found.notes, *film_notes]
+    for note in found.notes if tell is not None else ():
+        tell(note)
     pictures: dict[str, list[Picture]] = {}
     for section in sections:
         of_section = _section_pictures(section, boards[section.group])

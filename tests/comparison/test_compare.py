@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
@@ -227,6 +228,33 @@ def test_an_unsound_summary_is_named_in_one_line(tmp_path: Path, changes, messag
         compare(tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "comparison").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("summary.json", "{", "seed1/summary.json is damaged"),
+        ("summary.json", '{"score": 1}', "neither 'env' nor 'data'"),
+        ("summary.json", None, "'expert_return' holds no numbers"),
+        ("config.json", "{", "seed1/config.json is damaged"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out_and_named_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, content: str | None, said: str
+) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    gail_run(tmp_path, "l2l_gail", 0, 2000)
+    bad = gail_run(tmp_path, "gail", 1, 1000, **({} if content else {"expert_return": "high"}))
+    if content is not None:
+        (bad.path / file).write_text(content)
+    main([str(tmp_path), "--no-videos"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Left out" in line]
+    assert said in line
+    for name in ("summary.md", "index.html"):
+        text = html.unescape((tmp_path / "comparison" / name).read_text())
+        assert line in text
+    events = (tmp_path / "comparison").rglob("*tfevents*")
+    assert any(said.encode() in path.read_bytes() for path in events)
 
 
 def test_a_summary_of_something_else_is_named(tmp_path: Path) -> None:
