@@ -88,7 +88,7 @@ def test_what_a_picture_shows_is_named() -> None:
         device="cpu",
     )
     assert share_of_expert(model, "tests/Dot-v0", dot_expert) < 0.3
-    model.learn(8_000)
+    model.learn(16_000)
     assert share_of_expert(model, "tests/Dot-v0", dot_expert) > 0.8
 
 
