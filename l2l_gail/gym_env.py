@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _LONGEST = 1_000  # characters of one argument on the command line
+_MOST_STEPS = 1_000_000  # of an episode: minutes of a simulator, for each of many
 
 
 def check_env_id(env_id: str) -> str:
@@ -151,13 +152,13 @@ def _check_space(space: Space, name: str) -> None:
 
 
 def check_time_limit(spec: EnvSpec | None) -> None:
-    """Refuse an environment without a time limit, where an episode might never end.
+    """Refuse an environment without a time limit worth the name: an episode might never end.
 
     Args:
         spec: The specification of an environment that was made, its wrappers included.
 
     Raises:
-        InputError: No ``TimeLimit`` is around it.
+        InputError: No ``TimeLimit`` is around it, or one of more than a million steps.
     """
     if spec is None or spec.max_episode_steps is None:
         name = "the environment" if spec is None else spec.id
@@ -165,6 +166,12 @@ def check_time_limit(spec: EnvSpec | None) -> None:
             f"{name} has no time limit, and an episode might never end: give it one, with "
             "--env-kwargs max_episode_steps=1000 or where it is registered, "
             "gymnasium.register(..., max_episode_steps=1000)"
+        )
+    if spec.max_episode_steps > _MOST_STEPS:
+        raise InputError(
+            f"{spec.id} has a time limit of {spec.max_episode_steps:,} steps, as good as none, and "
+            f"an episode might go on for days: give {_MOST_STEPS:,} or fewer, with --env-kwargs "
+            "max_episode_steps=1000 or where it is registered"
         )
 
 

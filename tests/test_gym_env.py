@@ -110,6 +110,24 @@ def test_an_environment_without_a_time_limit_is_refused_before_anything_is_playe
     assert not list(tmp_path.iterdir())
 
 
+def test_a_time_limit_that_is_as_good_as_none_is_refused_likewise(
+    endless: str, tmp_path: Path
+) -> None:
+    huge = {"max_episode_steps": 10**9}
+    given = ["--env", endless, "--env-kwargs", f"max_episode_steps={10**9}"]
+    for refused in (
+        lambda: evaluate_policy_return(still, endless, [0], huge),
+        lambda: record_episodes(still, endless, [0], huge),
+        lambda: record_main([*given, "--out", str(tmp_path / "demos.npz")]),
+        lambda: evaluate_policy_return(
+            still, "Hopper-v5", [0], huge, envs.batch_of_episodes("Hopper-v5", huge)
+        ),
+    ):
+        with pytest.raises(InputError, match=r"time limit of 1,000,000,000 steps, .*: give"):
+            refused()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_time_limit_may_come_from_anywhere(endless: str) -> None:
     given = evaluate_policy_return(still, endless, [0], {"max_episode_steps": 5})
     assert given.lengths.tolist() == [5]
