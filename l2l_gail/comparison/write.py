@@ -80,8 +80,9 @@ def compare(
     every = [board for section in sections for board in boards[section.group]]
     filmed, film_notes = videos(every, record=record_videos)
     notes = [*found.notes, *film_notes]
-    for note in found.notes if tell is not None else ():
-        tell(note)
+    if tell is not None:
+        for note in found.notes:
+            tell(note)
     pictures: dict[str, list[Picture]] = {}
     for section in sections:
         of_section = _section_pictures(section, boards[section.group])

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations
 
-__all__ = ["bare_id", "check_fit", "plain_kwargs", "time_step_ratio", "unfamiliar"]
+__all__ = ["bare_id", "check_fit", "plain_kwargs", "reordered", "time_step_ratio", "unfamiliar"]
 
 _MOST_BEYOND = 0.5
 _NOT_COMPARED = ("render_mode",)
@@ -22,6 +22,9 @@ _FAR = 2.0
 _FEWEST_STEPS = 32
 _RATE, _RATE_HERE = 0.9, 0.75
 """Least share of an entry's changes that another entry must explain to be its rate of change."""
+
+_NO_RATE = 0.3
+_SAME_STEP = 1.1
 
 
 class Recorded(Protocol):
@@ -205,10 +208,51 @@ def time_step_ratio(
     return float(np.median(slopes_here[known] / slopes[known])) if known.any() else None
 
 
-def _rates(now: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def reordered(
+    recorded: tuple[np.ndarray, np.ndarray], here: tuple[np.ndarray, np.ndarray]
+) -> list[tuple[int, int]]:
+    """Entries of an observation whose velocity is another entry than in the environment.
+
+    The pairs are those of :func:`time_step_ratio`. Said is only what contradicts twice: an entry
+    changes by a velocity that it does not follow in the environment, with the length of step of
+    the velocities there, and the velocity that an entry follows there it does not follow in the
+    demonstrations. An exchange of two positions together with their velocities keeps all pairs,
+    and is not seen.
+
+    Args:
+        recorded: Demonstrated states and the next ones, ``(T, n)`` each.
+        here: States and next ones of the environment, ``(N, n)`` each.
+
+    Returns:
+        Position and velocity of each pair that the demonstrations alone have; empty where nothing
+        is amiss, or it cannot be told.
+    """
+    if min(len(recorded[0]), len(here[0])) < _FEWEST_STEPS:
+        return []
+    slopes, shares = _rates(*recorded)
+    slopes_here, shares_here = _rates(*here)
+    for found in (shares, shares_here):
+        np.fill_diagonal(found, 0.0)
+    known = shares_here > _RATE_HERE
+    lost = known & (shares_here == shares_here.max(axis=1, keepdims=True)) & (shares < _NO_RATE)
+    if not lost.any():
+        return []
+    new = (shares > _RATE) & (shares_here < _NO_RATE)
+    for found, share in ((slopes, shares), _rates(*recorded, centred=True)):
+        like = found[..., None] / slopes_here[known]
+        new &= (share > _RATE) & ((like > 1 / _SAME_STEP) & (like < _SAME_STEP)).any(axis=-1)
+    positions, velocities = np.nonzero(new)
+    return list(zip(positions.tolist(), velocities.tolist(), strict=True))
+
+
+def _rates(
+    now: np.ndarray, after: np.ndarray, *, centred: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The slope of each entry's change over each entry, and the share of the change it explains."""
     now, after = np.asarray(now, dtype=np.float64), np.asarray(after, dtype=np.float64)
     change, middle = after - now, (after + now) / 2
+    if centred:  # what hardly varies explains everything through the origin
+        change, middle = change - change.mean(axis=0), middle - middle.mean(axis=0)
     products, size = change.T @ middle, np.square(middle).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         slopes = products / size

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Space
+from gymnasium.spaces import Box, Space
 from gymnasium.wrappers import NormalizeObservation
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos.fit import time_step_ratio, unfamiliar
+from l2l_gail.demos.fit import reordered, time_step_ratio, unfamiliar
 from l2l_gail.errors import InputError
+from l2l_gail.gail.action_effects import Recording, amiss
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
 from l2l_gail.gail.spaces import continuous_entries
@@ -35,7 +36,7 @@ __all__ = [
     "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
-    "warn_of_time_step",
+    "warn_of_steps",
     "warn_of_units",
 ]
 
@@ -195,28 +196,72 @@ def warn_of_observations(
         )
 
 
-def warn_of_time_step(
-    demonstrations: Demonstrations, obs: Any, next_obs: Any, parts: ObservationParts
+def warn_of_steps(
+    demonstrations: Demonstrations,
+    obs: Any,
+    acts: np.ndarray,
+    next_obs: Any,
+    spaces: tuple[Space[Any], Space[Any]],
 ) -> None:
-    """Warn where a step of the environment lasts longer or shorter than a demonstrated one.
+    """Warn where steps of the environment are unlike the demonstrated ones.
+
+    In length; in which entry of an observation is the velocity of which; and, where these are
+    alike, in what actions do. One warning at most: each of these faults looks like the next.
 
     Args:
         demonstrations: What is imitated.
         obs: Observations of a rollout, ``(n, *shape)`` or a dict of such.
-        next_obs: Those that followed, likewise.
-        parts: Which entries are continuous.
+        acts: Its actions as they were applied, ``(n, *shape)``.
+        next_obs: The observations that followed, as ``obs``.
+        spaces: Of observations and of actions.
     """
+    parts = ObservationParts(spaces[0])
     try:
         recorded = demonstrations.state_pairs()
     except InputError:  # single steps
         return
     now, after = (continuous_entries(states, parts) for states in recorded)
     here, then = (continuous_entries(states, parts) for states in (obs, next_obs))
+    pairs = reordered((now, after), (here, then))
+    if pairs:
+        told = ", ".join(f"{velocity} and {position}" for position, velocity in pairs[:3])
+        warnings.warn(
+            "the demonstrated observations look to have their entries in another order than the "
+            f"environment's: there, but not here, velocity and position are entries {told}",
+            stacklevel=_STACK,
+        )
+        return
     ratio = time_step_ratio((now, after), (here, then))
     if ratio is not None and not 1 / _LONGER < ratio < _LONGER:
         warnings.warn(
             f"a step of the environment lasts about {ratio:.2g} times as long as a demonstrated "
             "one, by how positions follow velocities: has it another frame skip or time step, or "
             "a wrapper that repeats actions or scales observations?",
+            stacklevel=_STACK,
+        )
+        return
+    if isinstance(spaces[1], Box) and len(spaces[1].shape) == 1:
+        _warn_of_actions(demonstrations, (now, after), Recording(here, acts, then), spaces[1])
+
+
+def _warn_of_actions(
+    demonstrations: Demonstrations,
+    states: tuple[np.ndarray, np.ndarray],
+    here: Recording,
+    space: Box,
+) -> None:
+    """Warn where demonstrated actions do something else than the environment's."""
+    if demonstrations.acts is None:
+        return
+    acts = np.clip(demonstrations.acts, space.low, space.high)
+    if demonstrations.next_obs is None:
+        followed = np.ones(len(acts), dtype=bool)
+        followed[demonstrations.episode_starts + demonstrations.episode_lengths - 1] = False
+        acts = acts[followed]
+    found = amiss(Recording(states[0], acts, states[1]), here)
+    if found:
+        warnings.warn(
+            f"the demonstrated actions look {' or '.join(found)}, by what they do to the "
+            "observations there and here: check how they were recorded",
             stacklevel=_STACK,
         )

@@ -31,7 +31,7 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
-    warn_of_time_step,
+    warn_of_steps,
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
@@ -278,8 +278,9 @@ class GAIL(SealedModel, TensorPPO):
             map_tensors(lambda steps: buffer.by_env(steps).numpy(force=True), states)
             for states in (buffer.observations, buffer.final_obs)
         )
-        parts = ObservationParts(self.observation_space)
-        warn_of_time_step(self.demonstrations, obs, next_obs, parts)
+        acts = environment_actions(self.policy)(buffer.by_env(buffer.actions)).numpy(force=True)
+        spaces = (self.observation_space, self.action_space)
+        warn_of_steps(self.demonstrations, obs, acts, next_obs, spaces)
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator; return rewards ``(N * T,)``, env by env, and what to log."""

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 
 from l2l_gail.demos import Demonstrations, Endings
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.fit import time_step_ratio
+from l2l_gail.demos.fit import reordered, time_step_ratio
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from tests.demos.test_demos import ACT_DIM, OBS_DIM, make_arrays, refusal, write
@@ -179,3 +179,18 @@ def test_nothing_is_said_of_steps_where_no_entry_is_a_velocity_or_there_are_few(
     assert time_step_ratio((noise[0], noise[1]), moving(0.1)) is None
     assert time_step_ratio(moving(0.1), (still, still)) is None
     assert time_step_ratio(moving(0.1), moving(0.1, length=20)) is None
+
+
+def test_entries_in_another_order_are_told_by_which_is_the_velocity_of_which() -> None:
+    now, after = moving(0.1)
+    assert reordered((now, after), moving(0.1)) == []
+    assert reordered((now / 3, after / 3), moving(0.1)) == []
+    for order in ([2, 3, 0, 1, 4], [0, 3, 2, 1, 4], [4, 0, 1, 2, 3]):
+        mixed = now[:, order], after[:, order]
+        pairs = {(order.index(0), order.index(2)), (order.index(1), order.index(3))}
+        found = set(reordered(mixed, moving(0.1)))
+        assert found
+        assert found <= pairs
+    twins = [1, 0, 3, 2, 4]  # each position still beside its own velocity
+    assert reordered((now[:, twins], after[:, twins]), moving(0.1)) == []
+    assert reordered((now[:20, ::-1], after[:20, ::-1]), moving(0.1)) == []

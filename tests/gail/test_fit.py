@@ -155,3 +155,52 @@ def test_steps_of_another_length_than_the_demonstrations_are_said_once(
     told = warnings_of_a_rollout(wrap)
     assert len(told) == (ratio is not None)
     assert all(f"lasts about {ratio}" in text for text in told)
+
+
+def recorded_wrongly(fault: str | None) -> Demonstrations:
+    demos = Demonstrations.load("Hopper-v5")
+    assert demos.acts is not None
+    episodes = []
+    for episode in demos:
+        obs, acts = (
+            np.concatenate([episode.state_pairs()[0], episode.state_pairs()[1][-1:]]),
+            (episode.acts),
+        )
+        assert acts is not None
+        acts = acts[: len(obs) - 1]
+        if fault == "opposite":
+            acts = -acts
+        elif fault == "one opposite":
+            acts = acts * np.array([1, -1, 1], np.float32)
+        elif fault == "late observations":
+            obs = np.concatenate([obs[:1], obs[:-1]])
+        elif fault == "late actions":
+            acts = np.concatenate([acts[:1], acts[:-1]])
+        elif fault == "velocities first":
+            obs = np.roll(obs, 6, axis=1)
+        episodes.append({"obs": obs, "acts": acts})
+    return Demonstrations.from_episodes(episodes, env_id="Hopper-v5")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (None, None),
+        ("opposite", "to have the opposite sign"),
+        ("one opposite", "actions look to have the opposite sign in entry 1,"),
+        ("late observations", "one step early beside the observations"),
+        ("late actions", "one step late beside the observations"),
+        ("velocities first", "another order"),
+    ],
+)
+def test_silent_faults_of_a_recording_are_said_once(fault: str | None, said: str | None) -> None:
+    env = make_vec_env("Hopper-v5", 8)
+    model = GAIL(
+        "MlpPolicy", env, recorded_wrongly(fault), n_steps=128, n_epochs=1, seed=0, device="cpu"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(2048)
+    told = [str(w.message) for w in caught if "look" in str(w.message)]
+    assert len(told) == (said is not None)
+    assert all(said in text for text in told if said is not None)
