@@ -81,6 +81,8 @@ def amiss(demonstrated: Recording, here: Recording) -> list[str]:
     width = demonstrated.obs.shape[1]
     if not 0 < width <= _MOST_ENTRIES or len(here.obs) < _FEWEST_ROWS:
         return []
+    if not all(np.isfinite(array).all() for array in (here.obs, here.acts, here.next_obs)):
+        return []  # what is wrong then, others say
     effects = _effects(here.spread())
     steps, before, after = demonstrated.inner()
     if len(steps.obs) < _FEWEST_ROWS or not effects.any():

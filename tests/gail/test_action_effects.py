@@ -71,3 +71,6 @@ def test_of_few_steps_and_of_actions_without_effect_nothing_is_said() -> None:
     assert amiss(found, still) == []
     assert amiss(Recording(found.obs, found.acts, found.obs), HERE) == []
     assert amiss(Recording(found.obs, np.zeros_like(found.acts), found.next_obs), HERE) == []
+    broken = Recording(HERE.obs, HERE.acts, np.where(HERE.next_obs > 2, np.nan, HERE.next_obs))
+    assert np.isnan(broken.next_obs).any()
+    assert amiss(found, broken) == []
