@@ -22,16 +22,16 @@ __all__ = ["read_apart"]
 _FREE = 32 << 20
 _LARGEST_RATIO = 50
 _SECONDS = 600
-_EXTRAS = {"hdf5": ("h5py", "minari"), "arrow": ("pyarrow", "imitation")}
+_HDF5, _TABLES = ("h5py", "minari"), ("pyarrow", "imitation")
 
 
 def read_apart(
-    kind: Literal["hdf5", "arrow"], name: str | Path, paths: Sequence[Path]
+    kind: Literal["hdf5", "imitation", "minari", "lerobot"], name: str | Path, paths: Sequence[Path]
 ) -> dict[str, np.ndarray]:
     """Read the arrays of files that are read by a library in C.
 
     Args:
-        kind: HDF5 of Minari or D4RL, or Arrow streams of `datasets`.
+        kind: HDF5 of Minari or D4RL, or whose tables they are, in Arrow or Parquet.
         name: What to call it in a refusal.
         paths: The files, one if HDF5.
 
@@ -52,8 +52,8 @@ def read_apart(
     with tempfile.TemporaryFile() as answer:
         try:
             done = subprocess.run(
-                [*script, *(str(path.absolute()) for path in paths)],
-                stdin=subprocess.DEVNULL,
+                script,
+                input=b"\0".join(os.fsencode(path.absolute()) for path in paths),
                 stdout=answer,
                 stderr=subprocess.PIPE,
                 timeout=_SECONDS,
@@ -63,7 +63,7 @@ def read_apart(
         except (subprocess.TimeoutExpired, OSError) as error:
             raise InputError(f"{name} cannot be read ({type(error).__name__})") from None
         if done.returncode == foreign_arrays.MISSING_PACKAGE:
-            package, extra = _EXTRAS[kind]
+            package, extra = _HDF5 if kind == "hdf5" else _TABLES
             raise InputError(
                 f"{name} is read by {package}, which is not installed: pip install {package}, or "
                 f"this package with the extra [{extra}]"

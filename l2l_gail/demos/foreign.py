@@ -1,4 +1,4 @@
-"""Other libraries' demonstrations: what their arrays mean, in the words of this one."""
+"""Other libraries' arrays, of HDF5 files and archives: what they mean, in the words of this one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from l2l_gail.demos.own_file import DEFAULT_TIME_LIMIT, check_id
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
 
-__all__ = ["IMITATION_ARRAYS", "imitation_record", "read_hdf5", "read_huggingface"]
+__all__ = ["COPY_AGAIN", "IMITATION_ARRAYS", "environment", "imitation_record", "read_hdf5"]
 
 IMITATION_ARRAYS = ("obs", "acts", "rews", "terminal", "indices")
 """Arrays of an ``.npz`` file of `imitation`; a sixth, ``infos``, holds pickled objects."""
 
-_WAY_OUT = "copy it again, or save it again"
+COPY_AGAIN = "copy it again, or save it again"
 
 
 def read_hdf5(path: Path) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def read_hdf5(path: Path) -> dict[str, Any]:
 def _minari_record(arrays: dict[str, np.ndarray], metadata: Path) -> dict[str, Any]:
     spec = str(arrays.pop("env_spec", ""))
     if os.path.isfile(metadata):
-        spec = str(read_json(metadata, way_out=_WAY_OUT).get("env_spec") or "")
+        spec = str(read_json(metadata, way_out=COPY_AGAIN).get("env_spec") or "")
     names = [name for name in arrays if f"{name}_lengths" in arrays]
     by_name = {
         name: split({name: arrays[name]}, arrays[f"{name}_lengths"], may_be_empty=True)
@@ -57,10 +57,10 @@ def _minari_record(arrays: dict[str, np.ndarray], metadata: Path) -> dict[str, A
         {name: parts[number][name] for name, parts in by_name.items()}
         for number in range(max((len(parts) for parts in by_name.values()), default=0))
     ]
-    return stack(episodes, DEFAULT_TIME_LIMIT) | _environment(spec)
+    return stack(episodes, DEFAULT_TIME_LIMIT) | environment(spec)
 
 
-def _environment(spec: str) -> dict[str, Any]:
+def environment(spec: str) -> dict[str, Any]:
     """Id and arguments of a serialised specification of Gymnasium; nothing if it is none."""
     try:
         content = json.loads(spec) if spec else {}
@@ -123,57 +123,3 @@ def _lengths_between(begins: np.ndarray, steps: int) -> np.ndarray:
     if (lengths < 1).any():
         raise InputError("'indices' do not rise: each trajectory has a step at least")
     return lengths
-
-
-def read_huggingface(folder: Path) -> dict[str, Any]:
-    """The record in a folder to which `imitation` has saved trajectories, with `datasets`.
-
-    Raises:
-        InputError: It holds something else; see :func:`~l2l_gail.demos.apart.read_apart`, too.
-    """
-    state = read_json(folder / "state.json", way_out=_WAY_OUT)
-    files = state.get("_data_files")
-    files = files if isinstance(files, list) else []
-    names = [file.get("filename") for file in files if isinstance(file, dict)]
-    inside = [name for name in names if isinstance(name, str) and Path(name).name == name]
-    if not inside or len(inside) != len(files):
-        raise InputError(f"{folder}: its state.json names no files of it; {_WAY_OUT}")
-    if state.get("_indices_files"):
-        raise InputError(
-            f"{folder} is a selection of its rows: save it again after dataset.flatten_indices()"
-        )
-    arrays = read_apart("arrow", folder, [folder / name for name in inside])
-    try:
-        return stack(_trajectories(arrays), DEFAULT_TIME_LIMIT)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-
-
-def _trajectories(arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Trajectories from columns of nested lists, whose numbers lie one after another."""
-    missing = [name for name in ("obs", "acts", "terminal") if name not in arrays]
-    if missing:
-        raise InputError(
-            f"it has no column {missing[0]!r}, so it is no set of imitation's trajectories"
-        )
-    parts: dict[str, list[dict[str, np.ndarray]]] = {}
-    for name, depth in (("obs", 2), ("acts", 2), ("rews", 1)):
-        if name not in arrays:
-            continue
-        if f"{name}_lengths_{depth - 1}" not in arrays or f"{name}_lengths_{depth}" in arrays:
-            raise InputError(f"{name!r} is not {depth} lists deep; only flat {name!r} are read")
-        column, lengths = arrays[name], arrays[f"{name}_lengths_0"]
-        if depth == 2:
-            widths = arrays[f"{name}_lengths_1"]
-            if len(widths) == 0 or (widths != widths[0]).any() or widths[0] < 1:
-                raise InputError(f"{name!r} has rows of different widths, or none")
-            column = column.reshape(len(widths), int(widths[0]))
-        parts[name] = split({name: column}, lengths, may_be_empty=True)
-    terminal = arrays["terminal"]
-    counts = {name: len(each) for name, each in parts.items()}
-    if set(counts.values()) != {len(terminal)}:
-        raise InputError("its columns have different numbers of rows")
-    return [
-        {"terminal": terminal[row]} | {name: each[row][name] for name, each in parts.items()}
-        for row in range(len(terminal))
-    ]

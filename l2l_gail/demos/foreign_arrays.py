@@ -1,4 +1,4 @@
-"""Arrays out of HDF5 and Arrow files, read in a process of its own.
+"""Arrays out of HDF5, Arrow and Parquet files, read in a process of its own.
 
 The libraries that read these formats are written in C and C++, and a file that is made for it can
 crash them or make them ask for memory without end. So :mod:`l2l_gail.demos.apart` runs this file as
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
+import os
 import re
 import resource
 import sys
@@ -33,7 +34,12 @@ _MOST_TEXT = 65_536
 _HEADROOM = 1 << 30
 _D4RL = ("observations", "actions", "rewards", "terminals", "timeouts", "next_observations")
 _MINARI = ("observations", "actions", "rewards", "terminations", "truncations")
-_COLUMNS = ("obs", "acts", "rews", "terminal")
+COLUMNS = {
+    "imitation": ("obs", "acts", "rews", "terminal"),
+    "minari": _MINARI,
+    "lerobot": ("observation.state", "action", "next.reward", "episode_index", "index"),
+}
+"""What is read of each library's tables."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -150,30 +156,65 @@ def _dataset(group: Any, name: str, budget: Budget, shown: str = "") -> Any:
     return dataset
 
 
-def read_arrow(paths: list[str], budget: Budget) -> Arrays:
-    """The columns of the stream files in which `datasets` keeps imitation's trajectories."""
-    import pyarrow as pa
+def read_tables(paths: list[str], wanted: tuple[str, ...], budget: Budget) -> Arrays:
+    """Columns of Arrow or Parquet files, one after another.
 
+    Returns:
+        What :func:`_flattened` makes of each, and ``file_rows``, the number of rows in each file.
+    """
     columns: dict[str, list[np.ndarray]] = {}
+    file_rows = []
     for path in paths:
-        with pa.OSFile(path) as source:
-            schema = pa.ipc.open_stream(source).schema
-            chosen = [index for index, name in enumerate(schema.names) if name in _COLUMNS]
-            if len({schema.names[index] for index in chosen}) != len(chosen):
-                raise Refused("two columns have one name")
-            source.seek(0)
-            options = pa.ipc.IpcReadOptions(included_fields=chosen, use_threads=False)
-            for batch in pa.ipc.open_stream(source, options=options):
-                for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                    column.validate(full=True)
-                    for key, array in _flattened(name, column, budget):
-                        columns.setdefault(key, []).append(array)
-    arrays = {}
+        rows = 0
+        for batch in _batches(path, wanted, budget):
+            rows += batch.num_rows
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if name not in wanted:
+                    continue
+                column.validate(full=True)
+                for key, array in _flattened(name, column, budget):
+                    columns.setdefault(key, []).append(array)
+        file_rows.append(rows)
+    arrays = {"file_rows": np.array(file_rows, dtype=np.int64)}
     for name, parts in columns.items():
         if len({part.dtype for part in parts}) > 1:
             raise Refused(f"{name!a} has several dtypes")
         arrays[name] = np.concatenate(parts)
     return arrays
+
+
+def _batches(path: str, wanted: tuple[str, ...], budget: Budget) -> Iterator[Any]:
+    """Batches of rows with the wanted columns; others may be among them."""
+    import pyarrow as pa
+
+    with open(path, "rb") as file:
+        mark = file.read(6)
+    if mark.startswith(b"PAR1"):
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as table:
+            _check_names(table.schema_arrow.names, wanted)
+            # At least a byte a row, before room is made for any of them.
+            Budget(budget.limit).take("rows", (table.metadata.num_rows,), 1)
+            yield from table.iter_batches(columns=list(wanted), use_threads=False)
+        return
+    with pa.OSFile(path) as source:
+        whole = mark == b"ARROW1"
+        names = (pa.ipc.open_file if whole else pa.ipc.open_stream)(source).schema.names
+        _check_names(names, wanted)
+        source.seek(0)
+        chosen = [index for index, name in enumerate(names) if name in wanted]
+        options = pa.ipc.IpcReadOptions(included_fields=chosen, use_threads=False)
+        if whole:
+            file = pa.ipc.open_file(source, options=options)
+            yield from (file.get_batch(index) for index in range(file.num_record_batches))
+        else:
+            yield from pa.ipc.open_stream(source, options=options)
+
+
+def _check_names(names: list[str], wanted: tuple[str, ...]) -> None:
+    if any(names.count(name) > 1 for name in wanted):
+        raise Refused("two columns have one name")
 
 
 def _flattened(name: str, column: Any, budget: Budget) -> Iterator[tuple[str, np.ndarray]]:
@@ -200,15 +241,19 @@ def _flattened(name: str, column: Any, budget: Budget) -> Iterator[tuple[str, np
     yield name, column.to_numpy(zero_copy_only=False)
 
 
-def main(kind: str, limit: str, paths: list[str]) -> None:
-    """Read, and answer on the standard output."""
+def main(kind: str, limit: str) -> None:
+    """Read the files named on the standard input, and answer on the standard output."""
+    paths = [os.fsdecode(path) for path in sys.stdin.buffer.read().split(b"\0")]
     size = sum(Path(path).stat().st_size for path in paths)
     try:
         # Before the limits: what the libraries take for themselves is not counted.
-        importlib.import_module("h5py" if kind == "hdf5" else "pyarrow")
+        importlib.import_module("h5py" if kind == "hdf5" else "pyarrow.parquet")
         _limit_resources(4 * int(limit) + size)
         budget = Budget(int(limit))
-        arrays = read_hdf5(paths[0], budget) if kind == "hdf5" else read_arrow(paths, budget)
+        if kind == "hdf5":
+            arrays = read_hdf5(paths[0], budget)
+        else:
+            arrays = read_tables(paths, COLUMNS[kind], budget)
     except Refused as error:
         _end(REFUSED, str(error))
     except ImportError as error:
@@ -236,4 +281,4 @@ def _end(status: int, message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(*sys.argv[1:])

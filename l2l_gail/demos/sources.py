@@ -9,12 +9,13 @@ from typing import Any
 
 from l2l_gail.demos.embedded import embedded, embedded_path
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, SCALARS, STEP_ARRAYS
-from l2l_gail.demos.foreign import (
-    IMITATION_ARRAYS,
-    imitation_record,
-    read_hdf5,
+from l2l_gail.demos.foreign import IMITATION_ARRAYS, imitation_record, read_hdf5
+from l2l_gail.demos.foreign_tables import (
+    minari_episodes,
     read_huggingface,
-)  # fmt: skip
+    read_lerobot,
+    read_minari_tables,
+)
 from l2l_gail.demos.npz import read_arrays
 from l2l_gail.demos.own_file import OBSERVATIONS, record_of
 from l2l_gail.errors import InputError
@@ -23,14 +24,14 @@ from l2l_gail.files import check_folder, home_expanded, open_regular
 __all__ = ["read_source"]
 
 _READ = (
-    "what is read: .npz of this library and of imitation, folders that imitation saved, HDF5 of "
-    "Minari and D4RL; anything else by Demonstrations.from_episodes"
+    "what is read: .npz of this library and of imitation, folders of imitation, Minari and "
+    "LeRobot, HDF5 of Minari and D4RL; anything else by Demonstrations.from_episodes"
 )
 _MINARI_ID = re.compile(r"(?:[\w-]+/){0,8}[\w-]+-v\d{1,6}")
 _MINARI_FILE = "main_data.hdf5"
 _OTHERS = {
-    b"PAR1": "a Parquet file",
-    b"ARROW1": "a single Arrow file",
+    b"PAR1": "a single Parquet file; give the folder of its data set",
+    b"ARROW1": "a single Arrow file; give the folder of its data set",
     b"\x80": "a pickle, which runs code when it is read",
 }
 """Formats that are known and not read, by their first bytes."""
@@ -93,11 +94,15 @@ def _read_folder(folder: Path) -> dict[str, Any]:
             return read_hdf5(inside)
     if os.path.isfile(folder / "state.json"):
         return read_huggingface(folder)
-    what = "a folder of another kind"
     if os.path.isfile(folder / "meta" / "info.json"):
-        what = "a folder of LeRobot"
-    elif any(os.path.isfile(each / "metadata.json") for each in (folder, folder / "data")):
-        what = "a folder of Minari without main_data.hdf5"
+        return read_lerobot(folder)
+    minaris = [p for p in (folder, folder / "data") if os.path.isfile(p / "metadata.json")]
+    for inside in minaris:
+        if minari_episodes(inside):
+            return read_minari_tables(inside)
+    what = "a folder of another kind"
+    if minaris:
+        what = "a folder of Minari without episodes"
     elif os.path.isfile(folder / "dataset_dict.json"):
         what = "a folder of several datasets; give one of the folders in it"
     raise InputError(f"{folder} is {what}; {_READ}")

@@ -1,6 +1,8 @@
 """The boards as a person sees them; run with ``-m browser``.
 
-``L2L_GAIL_SCREENSHOTS=docs/images`` keeps the pictures.
+``L2L_GAIL_SCREENSHOTS=docs/images`` keeps the pictures. Those of GAIL in the documentation are of the
+default job, ``python train_gail.py --seeds 0-4`` and ``--method no_demos --seed 0``:
+``L2L_GAIL_RUNS=runs`` shows what is there in the place of the committed runs.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ pytestmark = [
 ]
 
 RUNS = Path(__file__).parents[2] / "benchmarks" / "results" / "runs"
+SHOWN = Path(os.environ.get("L2L_GAIL_RUNS", RUNS)).absolute()
 PLOTTED = """
 [...document.querySelectorAll('card-view')].filter(card => {
   const box = card.getBoundingClientRect();
@@ -42,11 +45,12 @@ Object.fromEntries([...document.querySelectorAll('runs-data-table tb-data-table-
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The committed runs, compared and served."""
+    """The committed runs, or those that are asked for in their place, compared and served."""
     root = tmp_path_factory.mktemp("shown")
-    for folder in RUNS.iterdir():
-        if folder.name != "comparison":
-            (root / folder.name).symlink_to(folder)
+    for parent in (SHOWN, RUNS):
+        for folder in parent.iterdir():
+            if folder.name != "comparison" and not (root / folder.name).exists():
+                (root / folder.name).symlink_to(folder)
     compare(root)
     boards = Boards(root / "comparison", port=0)
     thread = threading.Thread(target=boards.serve, daemon=True)
@@ -145,7 +149,8 @@ def test_single_runs_have_a_row_each(page: Page, address: str) -> None:
     page.wait_for(f"({_TEXT}).includes('no_demos/seed0')")
     text = page.evaluate(_TEXT)
     for name in ("gail", "l2l_gail"):
-        assert all(f"{name}/seed{seed}" in text for seed in range(10))
+        seeds = [folder.name for folder in (SHOWN / "Hopper-v5" / name).iterdir()]
+        assert all(f"{name}/{seed}" in text for seed in seeds)
     assert "not set" not in text
     keep(page, "board-runs")
 

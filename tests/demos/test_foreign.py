@@ -416,11 +416,10 @@ class TestImitation:
     ("name", "content", "what"),
     [
         ("d.pkl", b"\x80\x04N.", "a pickle, which runs code"),
-        ("d.parquet", b"PAR1....", "a Parquet file"),
+        ("d.parquet", b"PAR1....", "a single Parquet file"),
         ("d.arrow", b"ARROW1\0\0", "a single Arrow file"),
-        ("meta/info.json", b"{}", "a folder of LeRobot"),
         ("dataset_dict.json", b"{}", "a folder of several datasets"),
-        ("metadata.json", b"{}", "a folder of Minari without main_data.hdf5"),
+        ("metadata.json", b"{}", "a folder of Minari without episodes"),
         ("a.txt", b"", None),
     ],
 )
