@@ -306,6 +306,21 @@ def _is_known(arg: str, flags: Sequence[Flag]) -> bool:
     return name in {"--", "--help"} | spellings
 
 
+# What other libraries call our flags.
+_WORDS_OF_OTHERS = {
+    "--lr": ("--learning-rate",),
+    "--learning-rate": ("--lr",),
+    "--epsilon": ("--eps",),
+    "--algo": ("--method",),
+    "--env-id": ("--env",),
+    "--num-envs": ("--n-envs",),
+    "--timesteps": ("--total-timesteps",),
+    "--num-steps": ("--n-steps", "--steps"),
+    "--demonstrations": ("--demos",),
+    "--expert": ("--demos",),
+}
+
+
 def _describe_unknown(unknown: Sequence[str], flags: Sequence[Flag], prog: str) -> str:
     """One line about the first argument that nothing takes."""
     spellings = [spelling for flag in flags for spelling in flag.spellings]
@@ -315,7 +330,8 @@ def _describe_unknown(unknown: Sequence[str], flags: Sequence[Flag], prog: str) 
     name = wrong.split("=", 1)[0]
     # `-seed` is meant as `--seed`; an underscore is as good as a dash.
     spelled = "--" + name.lstrip("-").replace("_", "-")
-    near = difflib.get_close_matches(spelled, spellings, n=1, cutoff=0.6)
+    near = [word for word in _WORDS_OF_OTHERS.get(spelled, ()) if word in spellings]
+    near = near or difflib.get_close_matches(spelled, spellings, n=1, cutoff=0.6)
     hint = f"perhaps you meant {near[0]}" if near else f"see {prog} --help"
     return f"unknown flag {name}; {hint}"
 

@@ -21,6 +21,7 @@ from l2l_gail.cli import run_main
 from l2l_gail.demos import record_command
 from l2l_gail.demos.__main__ import main as demos
 from l2l_gail.demos.embedded import embedded_path
+from l2l_gail.sweep.__main__ import main as sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,11 +31,24 @@ MAINS: dict[str, Callable[[list[str]], None]] = {
     "compare": compare.main,
     "demos": demos,
     "play": play.main,
+    "sweep": sweep,
 }
 
 WRONG = {
     # Names that there are not.
     "train_gail --sed 3": "unknown flag --sed; perhaps you meant --seed",
+    "train_gail --lr 1e-3": "unknown flag --lr; perhaps you meant --learning-rate",
+    "train_gail --algo gail": "unknown flag --algo; perhaps you meant --method",
+    "train_gail --total-timesteps 1e6": "--total-timesteps: invalid literal",
+    "train_gail --env hopper": "perhaps you meant 'Hopper-v5'",
+    "train_gail --seeds 0..4": "give numbers and ranges, as 0-4 or 0,3,7",
+    "train_gail --demos report.json": "a format that is not known; what is read: .npz of this",
+    "train_cifar --epsilon 8": "unknown flag --epsilon; perhaps you meant --eps",
+    "train_cifar --eps 8/255": "--eps: could not convert string to float: '8/255'",
+    "train_cifar --preset papr": "unknown preset 'papr'; known: paper, fastat",
+    "demos record --env Pendulum-v1 --policy nofile:f": "module 'nofile' cannot be imported",
+    "sweep missing.toml": "missing.toml does not exist",
+    "sweep report.json": "is no TOML",
     "train_gail Hopper-v5": "unexpected argument 'Hopper-v5'",
     "train_gail --method pgd": "invalid choice 'pgd'",
     "train_gail --env Hoper-v5": "unknown environment 'Hoper-v5'; perhaps you meant 'Hopper-v5'",

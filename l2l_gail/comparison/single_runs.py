@@ -67,8 +67,8 @@ def write_runs_board(folder: Path, section: Section, name: str, started: float) 
         for place, run in enumerate(method.runs):
             seed = run.folder.seed
             events = EventFile(folder / folders[method.method] / f"seed{seed}", started, name)
-            own = {"seed": float(seed), X_KEY[method.kind]: float(method.length)}
-            row = {k: v for k, v in settings[method.method].items() if k != "seeds"} | own
+            own = {"1 seed": float(seed), X_KEY[method.kind]: float(method.length)}
+            row = {k: v for k, v in settings[method.method].items() if k != "1 seeds"} | own
             for summary in hparams_summaries(row, metrics):
                 events.summary(summary)
             for tag, values in scores[method.method].items():

@@ -60,6 +60,8 @@ def read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
     for mark, what in _OTHERS.items():
         if start.startswith(mark):
             raise InputError(f"{path} is {what}; {_READ}")
+    if path.suffix != ".npz" and not start.startswith(b"PK"):
+        raise InputError(f"{path} is of a format that is not known; {_READ}")
     return str(path), _read_npz(path)
 
 

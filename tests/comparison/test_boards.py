@@ -185,14 +185,31 @@ def test_a_setting_too_large_for_a_number_is_a_word() -> None:
     assert found["gail"]["~ size, same for all"] == 3.0
 
 
+def test_what_tells_methods_apart_comes_first_in_hparams() -> None:
+    shared = {"batch_size": 256, "action_samples": 8}
+    methods = [
+        SimpleNamespace(method="gail", runs=(1,), settings={**shared, "update_rule": "muon"}),
+        SimpleNamespace(
+            method="l2l_gail", runs=(1,),
+            settings={**shared, "action_samples": 4, "learned": "both", "learned_rule": "m"},
+        ),
+    ]  # fmt: skip
+    found = hyperparameters(methods)  # type: ignore[arg-type]
+    assert sorted(found["gail"])[:5] == [
+        "1 method", "1 seeds", "2 learned", "2 learned_rule", "2 update_rule",
+    ]  # fmt: skip
+    assert found["gail"]["2 learned"] == "-"
+    assert "~ batch_size, same for all" in found["gail"]
+
+
 def test_hparams_have_a_row_a_method_with_the_same_keys_and_filled_metrics(compared: Path) -> None:
     keys, metrics = [], []
     for method in ("gail", "l2l_gail"):
         settings, measured = hparams_of(board(compared, "Hopper-v5") / method)
         keys.append(set(settings))
         metrics.append(list(measured))
-        assert settings["method"] == method
-        assert settings["seeds"] == 3
+        assert settings["1 method"] == method
+        assert settings["1 seeds"] == 3
     assert keys[0] == keys[1]
     assert "~ learning_rate, same for all" in keys[0]
     assert not any("epochs" in key for key in keys[0])  # of the other game
@@ -215,7 +232,7 @@ def test_hparams_of_single_runs_have_a_row_a_run_with_the_same_keys_and_filled_m
     for name, (settings, scores) in found.items():
         assert settings.keys() == first_settings.keys()
         assert scores.keys() == first_scores.keys()
-        assert name == f"{settings['method']}/seed{settings['seed']:.0f}"
+        assert name == f"{settings['1 method']}/seed{settings['1 seed']:.0f}"
         assert settings["steps"] == STEPS[-1]
     finals = {
         name: scores["2 scores/a true return of the last policy"]
