@@ -18,8 +18,8 @@ _TELLING = ("learned", "learned_rule", "update_rule", "attacker", "pgd_steps")
 def hyperparameters(methods: Sequence[MethodResult]) -> dict[str, dict[str, str | float]]:
     """Settings of each method, by its name; the same keys for all.
 
-    A key that some method lacks, where it is ``-``, or that is a number in one and a word in another,
-    is a word in all.
+    A key that some method lacks (there it is ``-``), or that is a number in one and a word in
+    another, is a word in all.
     """
     keys = sorted({key for method in methods for key in method.settings} - {"method"})
     found: dict[str, dict[str, str | float]] = {

@@ -75,6 +75,7 @@ def _no_complaint(page: Page) -> Iterator[None]:
 
 def keep(page: Page, name: str) -> Image.Image:
     """A screenshot, small enough for the documentation if it is to be kept there."""
+    page.evaluate(_WITHOUT_PATH)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if folder := os.environ.get("L2L_GAIL_SCREENSHOTS"):
         path = Path(folder) / f"{name}.png"
@@ -181,6 +182,13 @@ _IN_SHADOW = """
   if (root.querySelector(wanted)) return true;
   return [...root.querySelectorAll('*')].some(e => e.shadowRoot && find(e.shadowRoot, wanted));
 }})(document, '{}')
+"""
+# Below the list of runs stands where they lie on this machine.
+_WITHOUT_PATH = """
+(function hide(root) {
+  root.querySelectorAll('#data-location').forEach(e => e.style.visibility = 'hidden');
+  root.querySelectorAll('*').forEach(e => e.shadowRoot && hide(e.shadowRoot));
+})(document)
 """
 _TEXT = """
 (function text(root) {
