@@ -1,4 +1,4 @@
-"""Hostile files of Minari, D4RL and imitation, most of them read in a process of their own."""
+"""Hostile files of Minari, D4RL, LeRobot and imitation, most of them read in a process of their own."""
 
 from __future__ import annotations
 
@@ -84,6 +84,23 @@ def hostile_folder(rng: Random, folder: Path) -> Path:
     return target
 
 
+def hostile_tables(rng: Random, folder: Path) -> Path:
+    """Tables of Minari or LeRobot, as they were written, damaged more often than not."""
+    name = rng.choice(("minari_arrow", "minari_parquet", "lerobot"))
+    target = folder / name
+    shutil.copytree(DATA / name, target)
+    tables = [path for path in sorted(target.rglob("*")) if path.suffix in (".arrow", ".parquet")]
+    table = rng.choice(tables)
+    if rng.random() < 0.8:
+        table.write_bytes(mutate.change_bytes(table.read_bytes(), rng))
+    stated = target / ("meta/info.json" if name == "lerobot" else "metadata.json")
+    if rng.random() < 0.4:
+        stated.write_bytes(mutate.change_json(stated.read_bytes(), rng))
+    if rng.random() < 0.05:
+        table.unlink()
+    return target
+
+
 @cache
 def imitation_arrays() -> dict[str, np.ndarray]:
     return {
@@ -104,3 +121,4 @@ if importlib.util.find_spec("h5py"):
     FOREIGN_SUBJECTS["hdf5"] = Subject(hostile_hdf5, load, judge_demos)
 if importlib.util.find_spec("pyarrow"):
     FOREIGN_SUBJECTS["imitation folder"] = Subject(hostile_folder, load, judge_demos)
+    FOREIGN_SUBJECTS["tables"] = Subject(hostile_tables, load, judge_demos)
