@@ -1,4 +1,4 @@
-"""Hostile files of Minari, D4RL, LeRobot and imitation, most of them read in a process of their own."""
+"""Hostile files of Minari, D4RL, LeRobot and imitation, most of them read in a process apart."""
 
 from __future__ import annotations
 
