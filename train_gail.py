@@ -89,8 +89,8 @@ class Config:
     """Rollouts between two measurements of how far the discriminator is from its optimum; 0: none,
     100: about a fiftieth of the time."""
     device: str = "auto"
-    """Of simulation and learning: cpu, cuda, cuda:1, ..., or auto: a GPU where it is faster, from 64
-    environments for each core of the CPU on."""
+    """Of simulation and learning: cpu, cuda, cuda:1, ..., or auto: a GPU if there is one and at
+    least 64 environments for each core of the CPU, which is faster with fewer."""
     workers: int = 0
     """Runs trained at a time, each in a process; 0: one a core with --seeds on a CPU, else 1."""
     threads: int = 1

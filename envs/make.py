@@ -23,7 +23,7 @@ __all__ = ["make", "simulation_device"]
 _log = logging.getLogger(__name__)
 
 _WORTH_A_GPU = 64
-"""Worlds for each core at which an H200 was as fast as 16 cores: 35 (Humanoid) to 67 (HalfCheetah)."""
+"""Worlds a core from which an H200 beat 16 cores: 35 (Humanoid) to 67 (HalfCheetah)."""
 
 
 def make(
@@ -57,8 +57,8 @@ def make(
             cores, and 1 below 16 environments.
         nconmax: On a GPU, room for contacts per environment; the CPU has no such limit.
         njmax: On a GPU, room for constraint rows in each environment.
-        deterministic: Make a GPU repeat its results bit for bit, at a half to a third of the
-            speed. The CPU always does.
+        deterministic: Have a GPU order its sums, at a half to a third of the speed; Ant was still
+            not repeated bit for bit. The CPU always repeats its results.
         **gym_kwargs: As ``gymnasium.make`` takes them: the task's weights and ranges,
             ``xml_file``, ``frame_skip``, ``max_episode_steps``.
 

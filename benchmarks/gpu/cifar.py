@@ -22,15 +22,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from support import Results  # noqa: E402
+from support import Results
 
-from adv_training import build_game, build_method, build_trainer, train_step  # noqa: E402
-from adv_training.averaging import WeightAverage  # noqa: E402
-from adv_training.methods import forward_equivalents  # noqa: E402
-from adv_training.presets import preset  # noqa: E402
-from adv_training.step import attacker_flops, classifier_for, forward_flops  # noqa: E402
-from adv_training.synthetic import synthetic_dataset  # noqa: E402
-from l2l_gail.cli import format_table, parse, run_main  # noqa: E402
+from adv_training import build_game, build_method, build_trainer, train_step
+from adv_training.averaging import WeightAverage
+from adv_training.methods import forward_equivalents
+from adv_training.presets import preset
+from adv_training.step import attacker_flops, classifier_for, forward_flops
+from adv_training.synthetic import synthetic_dataset
+from l2l_gail.cli import format_table, parse, run_main
 
 METHODS: dict[str, dict[str, Any]] = {
     "standard": {"method": "standard"},
@@ -74,17 +74,20 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     config = parse(Config, argv, prog="cifar.py", description="Seconds of an epoch on a GPU.")
     results = Results(config.json, 1e9)
-    key = {"model": config.model, "compile": config.compile}
-    if results.wants(**key, method=config.methods[-1]):
+    setup = {"model": config.model, "compile": config.compile}
+    if results.wants(**setup, method=config.methods[-1]):
         for cell in measure(config):
-            results.add(**key, **cell)
-    cells = [c for c in results.cells if all(c[k] == v for k, v in key.items())]
+            results.add(**setup, **cell)
+    cells = [c for c in results.cells if all(c[k] == v for k, v in setup.items())]
     by_name = {c["method"]: c for c in cells}
     if "PGD-10" in by_name:
         one = by_name["PGD-10"]
         rows = [
-            [name, f"{c['epoch_s']:.1f}", f"{c['step_ms']:.2f}", f"{c['passes']:.1f}"]
-            + [f"{c['step_ms'] / one['step_ms']:.3f}", f"{c['passes'] / one['passes']:.3f}"]
+            [
+                name,
+                *(f"{c['epoch_s']:.1f}", f"{c['step_ms']:.2f}", f"{c['passes']:.1f}"),
+                *(f"{c[key] / one[key]:.3f}" for key in ("step_ms", "passes")),
+            ]
             for name, c in by_name.items()
         ]
         head = ("method", "s an epoch", "ms a step", "passes", "time of PGD-10", "passes of PGD-10")

@@ -1,15 +1,16 @@
 """L2L-GAIL on Hopper, everything on a GPU: wall time until the policy is as good as the expert.
 
-    .venv/bin/python benchmarks/gpu/gail.py train --out runs/gpu_gail
-    .venv/bin/python benchmarks/gpu/gail.py judge --out runs/gpu_gail --json benchmarks/results/gpu/gail.json
+    .venv/bin/python benchmarks/gpu/gail.py train
+    .venv/bin/python benchmarks/gpu/gail.py judge --json benchmarks/results/gpu/gail.json
 
-``train`` plays the game with ``train_gail.py``'s own settings but for the sizes that suit a GPU, and
-keeps the policy of every ``--keep`` rollouts with the wall time at which it was there: environments
-made, kernels loaded and step recorded included, imports not. Nothing is evaluated meanwhile.
+``train`` plays the game with ``train_gail.py``'s own settings, but for sizes that suit a GPU, and
+keeps the policy of every ``--keep`` rollouts with the wall time at which it was there: making the
+environments, loading kernels and recording the step included, imports not. Nothing is evaluated
+meanwhile.
 
 ``judge`` plays ten deterministic episodes of each kept policy, in order, until one has a normalised
-return of at least 0.95, (return - random) / (expert - random); the episodes are played in batches that
-equal Gymnasium's environments bit for bit, and the policy found is then played once more in
+return of at least 0.95, (return - random) / (expert - random). The episodes are played in batches
+that equal Gymnasium's environments bit for bit, and the policy found is then played once more in
 ``gymnasium.make``'s own. It needs no GPU.
 """
 
@@ -27,12 +28,12 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from support import Results, machine  # noqa: E402
+from support import Results, machine
 
-import train_gail  # noqa: E402
-from l2l_gail.cli import parse, run_main  # noqa: E402
-from l2l_gail.evaluation import evaluate_policy_return  # noqa: E402
-from l2l_gail.ppo import PPOConfig  # noqa: E402
+import train_gail
+from l2l_gail.cli import parse, run_main
+from l2l_gail.evaluation import evaluate_policy_return
+from l2l_gail.ppo import PPOConfig
 
 EPISODES = range(50_000, 50_010)
 ENOUGH = 0.95
@@ -52,15 +53,15 @@ class Config:
     """One run each."""
     device: str = "cuda"
     """Of simulation and learning."""
-    n_envs: int = 1024
+    n_envs: int = 512
     """Worlds."""
     n_steps: int = 16
     """Steps of each in a rollout."""
-    batch_size: int = 2048
+    batch_size: int = 1024
     """Transitions in a minibatch of PPO."""
     n_epochs: int = 10
     """Passes of PPO over a rollout."""
-    rollouts: int = 150
+    rollouts: int = 130
     """Rollouts of a run."""
     keep: int = 2
     """Rollouts between two kept policies."""
@@ -162,6 +163,7 @@ def judge(config: Config) -> None:
         key = {"method": run["method"], "seed": run["seed"]}
         if not results.wants(**key):
             continue
+        results.machine = run["machine"]
         curve, there = [], None
         for entry in run["kept"]:
             model.policy.load_state_dict(entry["policy"])
@@ -181,7 +183,6 @@ def judge(config: Config) -> None:
             **(there or {"seconds": None}),
             settings=run["settings"],
             made_s=round(run["made_s"], 2),
-            machine=run["machine"],
             curve=curve,
         )
     for method in sorted({cell["method"] for cell in results.cells}):

@@ -35,12 +35,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from support import Results  # noqa: E402
+from support import Results
 
-import envs  # noqa: E402
-from envs.warp.env import WarpEnv  # noqa: E402
-from envs.warp.step import Segment  # noqa: E402
-from l2l_gail.cli import format_table, parse, run_main  # noqa: E402
+import envs
+from envs.warp.env import WarpEnv
+from envs.warp.step import Segment
+from l2l_gail.cli import format_table, parse, run_main
 
 WARM_UP = 64  # steps, until episodes end at different times
 PIECE = 8  # steps of physics between two restarts

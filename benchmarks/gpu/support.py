@@ -32,11 +32,16 @@ class Results:
     Args:
         path: The file; ``None`` keeps the cells in memory.
         budget: Seconds from now after which no new cell is begun.
+
+    Attributes:
+        machine: What the figures were taken on, by default this machine.
+        cells: The results.
     """
 
     def __init__(self, path: Path | None, budget: float) -> None:
         self._path = path
         self._end = time.monotonic() + budget
+        self.machine = machine()
         self.cells: list[dict[str, Any]] = []
         if path is not None and path.exists():
             self.cells = json.loads(path.read_text())["cells"]
@@ -61,7 +66,9 @@ class Results:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         lines = ",\n".join(json.dumps(c) for c in self.cells)
-        self._path.write_text(f'{{"machine": {json.dumps(machine())},\n"cells": [\n{lines}\n]}}\n')
+        self._path.write_text(
+            f'{{"machine": {json.dumps(self.machine)},\n"cells": [\n{lines}\n]}}\n'
+        )
 
 
 def machine() -> dict[str, Any]:

@@ -55,8 +55,9 @@ class WarpEnv(BatchedEnv):
         nconmax: Contacts to have room for, per environment on average. By default what the task
             says that its own model needs, and mujoco_warp's guess for other models.
         njmax: Constraint rows to have room for in each environment; likewise.
-        deterministic: Make mujoco_warp order its sums, so that a GPU repeats its results bit for
-            bit, at a half to a third of the speed. The CPU device always does.
+        deterministic: Have mujoco_warp order contacts, constraint rows and sums, at a half to a
+            third of the speed. An H200 did not repeat Ant's results bit for bit all the same; the
+            CPU device always does.
         graph: Record the step and replay it; otherwise every step is launched kernel by kernel.
 
     Raises:

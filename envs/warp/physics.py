@@ -41,7 +41,7 @@ class WarpPhysics:
         derived: ``MjData`` fields wanted besides ``qpos``, ``qvel`` and ``ctrl``.
         nconmax: Contacts to have room for, per world on average; mujoco_warp's guess if ``None``.
         njmax: Constraint rows to have room for in each world; likewise.
-        deterministic: Whether the same steps must give the same bits on a GPU.
+        deterministic: Whether a GPU orders contacts, constraint rows and sums.
         exact_frames: Whether contacts of steep capsules take MuJoCo's frame; see
             :mod:`~envs.warp.contact`.
 
