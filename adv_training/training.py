@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2l_gail.averaging import WeightAverage
 from l2l_gail.checkpoints import OTHER_VERSION, load_checkpoint, save_checkpoint
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
@@ -21,7 +22,6 @@ from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 from .attacks import pgd
-from .averaging import WeightAverage
 from .data import Dataset, Images
 from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame

@@ -27,7 +27,14 @@ from l2l_gail.files.numpy_pickles import NUMPY_TABLE, PickledArray, PickledDType
 from l2l_gail.files.pickles import Named, Refused, Shell, Table, read_plain
 from l2l_gail.saved_spaces import SPACES
 
-__all__ = ["SavedModel", "read_model", "read_model_parts", "with_own_tensors"]
+__all__ = [
+    "SavedModel",
+    "acting_state",
+    "acts",
+    "read_model",
+    "read_model_parts",
+    "with_own_tensors",
+]
 
 _WAY_OUT = "give the .zip that the model's save() wrote"
 _TENSORS = ".pth"
@@ -159,6 +166,23 @@ def _contents(
         if wanted(name)
     }
     return data, tensors
+
+
+def acts(name: str) -> bool:
+    """Whether tensors of this name in a model's archive are of a policy."""
+    return name in ("policy", "average")
+
+
+def acting_state(tensors: Mapping[str, Any]) -> Any:
+    """Return the parameters of the policy that a saved model acts by, ``None`` if it has none.
+
+    Args:
+        tensors: As :func:`read_model_parts` returns them.
+    """
+    average = tensors.get("average")  # of GAIL's policy, once it has been trained
+    if isinstance(average, dict) and average.get("steps"):
+        return average.get("model")
+    return tensors.get("policy")
 
 
 def with_own_tensors(archive: bytes, own: Collection[str], *, hidden: bool) -> bytes:

@@ -20,7 +20,7 @@ from torch import Tensor
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
-from l2l_gail.saved_models import read_model_parts
+from l2l_gail.saved_models import acting_state, acts, read_model_parts
 
 __all__ = ["MOMENTS", "SnapshotCallback", "has_policy", "load_policy"]
 
@@ -64,7 +64,7 @@ class SnapshotCallback(BaseCallback):
         return _snapshot(self.folder, moment)
 
     def _keep(self, moment: str) -> None:
-        policy_of_model: Any = self.model.policy
+        policy_of_model: Any = getattr(self.model, "acting_policy", self.model.policy)
         if not _is_plain(self.model.observation_space, self.model.action_space):
             return
         activation = policy_of_model.activation_fn.__name__.lower()
@@ -104,8 +104,8 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
     model = run / "model.zip"
     if moment != "last" or not os.path.isfile(model):
         raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
-    data, tensors = read_model_parts(model, lambda name: name == "policy")
-    settings, state = data.get("policy_kwargs", {}), tensors.get("policy", {})
+    data, tensors = read_model_parts(model, acts)
+    settings, state = data.get("policy_kwargs", {}), acting_state(tensors) or {}
     kinds = [_kind(data.get(name) or {}) for name in ("observation_space", "action_space")]
     try:
         if "activation_fn" in settings:

@@ -115,6 +115,12 @@ def check_rate(name: str, value: float) -> None:
         raise InputError(f"{name} must be 0 or more and finite, not {value}")
 
 
+def check_share(name: str, value: float) -> None:
+    """Refuse a number that is not from 0 to below 1."""
+    if not 0 <= value < 1:
+        raise InputError(f"{name} must be from 0 to below 1, not {value}")
+
+
 def check_counts(**counts: int) -> None:
     """Refuse numbers that are no whole ones from 1 on."""
     for name, count in counts.items():

@@ -13,7 +13,7 @@ from l2l_gail.core import UpdateRule, parse_rule
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
-from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate, check_share
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gym_env import check_env_id, check_time_limit, make_env, parse_env_kwargs
 
@@ -106,6 +106,9 @@ class MethodFlags:
     policy_pace: float = 0.5
     """The policy's learning rate falls as this power of how well the discriminator tells it from
     the expert; 0: not at all."""
+    policy_average: float = 0.9
+    """Decay, by the rollout, of the average of the policy's weights that is measured, played and
+    saved to act by; 0: the policy as it is."""
     state_only_reward: bool = False
     """Let airl learn a reward of the state alone, not of the action."""
     training: Annotated[RuleTraining, OmitArgPrefixes] = field(default_factory=RuleTraining)
@@ -120,6 +123,7 @@ class MethodFlags:
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate must be positive and finite, not {self.learning_rate}")
         check_rate("policy_pace", self.policy_pace)
+        check_share("policy_average", self.policy_average)
         for method in ("gail", "l2l_gail"):
             self.rule(method)
 
@@ -161,6 +165,7 @@ class MethodFlags:
             discriminator = dataclasses.replace(discriminator, reward="constant")
         kwargs: dict[str, Any] = {"rule": rule, "rule_training": training}
         kwargs["policy_pace"] = 0.0 if method == "no_demos" else self.policy_pace
+        kwargs["policy_average"] = self.policy_average
         kwargs["discriminator"] = discriminator
         if method == "l2l_gail" and self.learned != "rule":
             kwargs["credit"] = self.credit

@@ -13,12 +13,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
+from l2l_gail.averaging import WeightAverage
 from l2l_gail.core import Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
+from l2l_gail.gail.acting import averaged
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
-from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate, check_share
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
 from l2l_gail.gail.discriminator import Discriminator, make_discriminator
 from l2l_gail.gail.fit import (
@@ -104,6 +106,9 @@ class GAIL(SealedModel, TensorPPO):
         policy_pace: The policy's learning rate falls with this power of how well the discriminator
             tells it from the expert, see :class:`~l2l_gail.gail.pace.PolicyPace`; 0 for PPO's rate
             as it is.
+        policy_average: Decay, from one rollout to the next, of the average of the policy's weights
+            that :attr:`acting_policy` has, by which ``predict`` acts; 0 for the policy as it is.
+            The training itself does not change by it.
         warm_start_steps: Gradient steps of behaviour cloning before the first rollout; 0 for none.
         **ppo_kwargs: Everything else PPO takes (``n_steps``, ``batch_size``, ``seed``, ...). The
             defaults are those of ``train_gail.py``: a rollout of about 2,048 transitions, however
@@ -130,6 +135,7 @@ class GAIL(SealedModel, TensorPPO):
         discriminator_network: nn.Module | None = None,
         credit: LearnedCredit | None = None,
         policy_pace: float = 0.5,
+        policy_average: float = 0.9,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
@@ -150,6 +156,9 @@ class GAIL(SealedModel, TensorPPO):
         self.credit_assignment: CreditAssignment | None = None
         check_rate("policy_pace", policy_pace)
         self.policy_pace = policy_pace
+        check_share("policy_average", policy_average)
+        self.policy_average = policy_average
+        self.average: WeightAverage | None = None
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         self._is_first_rollout = False
@@ -186,6 +195,8 @@ class GAIL(SealedModel, TensorPPO):
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
         self.pace = PolicyPace(self.policy_pace)
+        if self.policy_average:
+            self.average = averaged(self.policy, self.policy_average)
         if self.credit is not None:
             self.credit_assignment = CreditAssignment(self.credit).to(self.device)
 
@@ -321,9 +332,28 @@ class GAIL(SealedModel, TensorPPO):
     def train(self) -> None:
         """Take PPO's epochs on the rollout, and steer the next ones' learning rate."""
         super().train()
+        if self.average is not None:
+            self.average.follow(self.policy)
         if self.credit_assignment is not None:
             divergence = self.logger.name_to_value["train/approx_kl"]
             self.credit_assignment.steer(divergence, self.pace.factor)
+
+    @property
+    def acting_policy(self) -> ActorCriticPolicy:
+        """The policy that ``predict`` acts by: the average, once there is one."""
+        if self.average is None or not self.average.steps:
+            return self.policy
+        return self.average.model
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions at raw observations, as ``PPO.predict``, by :attr:`acting_policy`."""
+        return self.acting_policy.predict(observation, state, episode_start, deterministic)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
@@ -391,7 +421,7 @@ class GAIL(SealedModel, TensorPPO):
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
-        tensors += ["credit_assignment", "pace"]
+        tensors += ["credit_assignment", "pace", "average"]
         of_a_training = ["demonstrations", "_expert_inputs", "_is_first_rollout"]
         return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
@@ -402,4 +432,6 @@ class GAIL(SealedModel, TensorPPO):
             names.append("credit_assignment")
         if self.policy_pace or self.credit_assignment is not None:
             names.append("pace")
+        if self.average is not None:
+            names.append("average")
         return names, variables

@@ -60,8 +60,11 @@ def check_weights(parameters: Mapping[str, Any], what: str) -> None:
     Raises:
         InputError: Naming the first weight that is not finite.
     """
-    for network in ("policy", "discriminator"):
-        for name, tensor in _named(parameters.get(network)):
+    for network in ("policy", "average", "discriminator"):
+        state = parameters.get(network)
+        if network == "average" and isinstance(state, Mapping):
+            state = state.get("model")
+        for name, tensor in _named(state):
             # The bounds of an action space may be infinite; no weight may.
             bad = tensor.isnan() if network == "discriminator" else ~tensor.isfinite()
             if tensor.is_floating_point() and bool(bad.any()):
@@ -166,7 +169,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("num_timesteps", "_n_updates", "_episode_num", "verbose"), _is_count),
     **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _is_count),
     **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _is_number),
-    **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule", "policy_pace"), _is_number),
+    **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule"), _is_number),
+    **dict.fromkeys(("policy_pace", "policy_average"), _is_number),
     **dict.fromkeys(("seed",), _or_none(_is_count)),
     **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
     **dict.fromkeys(("use_sde", "normalize_advantage"), _is_switch),

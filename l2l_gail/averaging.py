@@ -1,8 +1,9 @@
-"""The exponential moving average of a classifier's weights."""
+"""The exponential moving average of a network's weights, for a classifier and for a policy."""
 
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Any
 
 import torch
@@ -12,18 +13,20 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    """A second classifier whose weights and batch statistics follow the first one slowly.
+    """A second network whose weights and buffers follow the first one slowly.
 
     ``w <- d w + (1 - d) w_now`` after every step, with ``d = min(decay, (1 + t) / (10 + t))`` at
-    step ``t``: a short training would otherwise be judged by its first epochs. It lifts every
-    method of adversarial training (Gowal et al. 2020, arXiv 2010.03593).
+    step ``t``: a short training would otherwise be judged by its first steps. It lifts every
+    method of adversarial training (Gowal et al. 2020, arXiv 2010.03593), and is usual for the
+    generator of a GAN, which circles about the equilibrium where its average does not (Yazici et
+    al. 2019, arXiv 1806.04498).
 
     Args:
-        model: What to follow.
+        model: What to follow; it is copied.
         decay: Limit of ``d``, in [0, 1).
 
     Attributes:
-        model: The averaged classifier.
+        model: The averaged network.
         steps: Steps followed.
     """
 
@@ -51,7 +54,7 @@ class WeightAverage:
         """Return weights and step."""
         return {"model": self.model.state_dict(), "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state of :meth:`state_dict`."""
-        self.model.load_state_dict(state["model"])
-        self.steps = state["steps"]
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Take over a state of :meth:`state_dict`; ``strict`` as for a module."""
+        self.model.load_state_dict(state["model"], strict=strict)
+        self.steps = operator.index(state["steps"])

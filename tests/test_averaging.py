@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from adv_training.averaging import WeightAverage
+from l2l_gail.averaging import WeightAverage
 from tests.adv_training.support import tiny_batch, tiny_game
 
 
