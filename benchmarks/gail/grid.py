@@ -17,7 +17,7 @@ Keys of a configuration:
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
                     ``RuleTraining``), ``discriminator`` (of ``DiscriminatorConfig``), ``credit``
                     (of ``LearnedCredit``; none is PPO's own), ``ppo`` (arguments of PPO),
-                    ``policy_pace`` (of ``GAIL``; 0 by default here)
+                    ``policy_pace`` and ``policy_average`` (of ``GAIL``; 0 by default here)
 ``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
@@ -120,7 +120,8 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             if merged or key in how:
                 cell[key] = merged
         both = how | change
-        cell |= {key: both[key] for key in ("every", "policy_pace") if key in both}
+        own = ("every", "policy_pace", "policy_average")
+        cell |= {key: both[key] for key in own if key in both}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 
 

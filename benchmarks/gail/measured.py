@@ -137,6 +137,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         ),
         credit=LearnedCredit(**cell["credit"]) if "credit" in cell else None,
         policy_pace=cell.get("policy_pace", 0.0),
+        policy_average=cell.get("policy_average", 0.0),
         policy_kwargs=_POLICY_KWARGS,
         seed=cell["seed"],
         device="cpu",
