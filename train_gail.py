@@ -272,7 +272,7 @@ def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Pl
         method,
         seed,
         settings,
-        values_by_flag(usual) | usual.task.settings(demos),
+        values_by_flag(usual) | usual.task.settings(demos) | {"device": "cpu"},
         name=config.runs.name,
         unused=unused,
         before={"policy_pace": 0.0, "policy_average": 0.0},

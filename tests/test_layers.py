@@ -22,6 +22,7 @@ SMALL = {
         "l2l_gail.cli",
         "l2l_gail.devices",
         "l2l_gail.version",
+        "l2l_gail.averaging",
     ),
     *("l2l_gail.experiment", "l2l_gail.jobs", "l2l_gail.progress"),
     *("l2l_gail.stopping", "l2l_gail.streams", "l2l_gail.event_files"),

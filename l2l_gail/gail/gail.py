@@ -13,12 +13,11 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.averaging import WeightAverage
 from l2l_gail.core import Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
-from l2l_gail.gail.acting import averaged
+from l2l_gail.gail.acting import ActsByAverage
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate, check_share
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
@@ -64,7 +63,7 @@ from l2l_gail.ppo.rollout import environment_actions
 __all__ = ["GAIL"]
 
 
-class GAIL(SealedModel, TensorPPO):
+class GAIL(SealedModel, ActsByAverage, TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
@@ -158,7 +157,6 @@ class GAIL(SealedModel, TensorPPO):
         self.policy_pace = policy_pace
         check_share("policy_average", policy_average)
         self.policy_average = policy_average
-        self.average: WeightAverage | None = None
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         self._is_first_rollout = False
@@ -195,8 +193,7 @@ class GAIL(SealedModel, TensorPPO):
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
         self.pace = PolicyPace(self.policy_pace)
-        if self.policy_average:
-            self.average = averaged(self.policy, self.policy_average)
+        self._begin_average()
         if self.credit is not None:
             self.credit_assignment = CreditAssignment(self.credit).to(self.device)
 
@@ -252,6 +249,7 @@ class GAIL(SealedModel, TensorPPO):
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
+            self._begin_average()  # at what was cloned
         resets = reset_num_timesteps or self._last_obs is None
         prepared = super()._setup_learn(
             total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
@@ -337,23 +335,6 @@ class GAIL(SealedModel, TensorPPO):
         if self.credit_assignment is not None:
             divergence = self.logger.name_to_value["train/approx_kl"]
             self.credit_assignment.steer(divergence, self.pace.factor)
-
-    @property
-    def acting_policy(self) -> ActorCriticPolicy:
-        """The policy that ``predict`` acts by: the average, once there is one."""
-        if self.average is None or not self.average.steps:
-            return self.policy
-        return self.average.model
-
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return actions at raw observations, as ``PPO.predict``, by :attr:`acting_policy`."""
-        return self.acting_policy.predict(observation, state, episode_start, deterministic)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)

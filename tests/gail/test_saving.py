@@ -221,7 +221,7 @@ def test_ppo_loads_a_model_of_gail_as_its_policy(
     observations = np.linspace(-2, 2, 8, dtype=np.float32).reshape(4, 2)
     for deterministic in (True, False):
         torch.manual_seed(0)
-        expected = model.predict(observations, deterministic=deterministic)[0]
+        expected = model.policy.predict(observations, deterministic=deterministic)[0]
         torch.manual_seed(0)
         assert np.array_equal(
             loaded.predict(observations, deterministic=deterministic)[0], expected
