@@ -332,6 +332,24 @@ def differences(grid: Grid) -> str:
     return markdown(["environment", "setting", "difference", "A", "E", "tail"], rows)
 
 
+def averaging(grid: Grid) -> str:
+    """What acting by the averaged policy changes, run by run: the same trainings in ``games``."""
+    trained = Grid.read(RESULTS / "games")
+    rows = []
+    for key in grid.records:
+        env, _, method = key
+        before = {record["seed"]: record for record in trained.records[env, "default", method]}
+        pairs = [(before[r["seed"]], r) for r in grid.records[key] if r["seed"] in before]
+        assert all(a["return_in_training"] == b["return_in_training"] for a, b in pairs)
+        row = [env, method, str(len(pairs))]
+        for measure in (tail, area):
+            one, other = (np.array([measure(pair[k]) for pair in pairs]) for k in (0, 1))
+            row += [f"{one.mean():.0f}", f"{other.mean():.0f}", estimate(other - one)]
+        rows.append(row)
+    head = ["environment", "method", "seeds", "tail, trained", "averaged", "difference"]
+    return markdown([*head, "E, trained", "averaged", "difference"], rows)
+
+
 def steps(grid: Grid) -> str:
     """The learned global step over training, ``lr e^s``: mean over seeds at a few rollouts."""
     marks = (0, 2, 4, 8, 11, 16, 22, 29)
@@ -361,6 +379,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "cells": cells,
     "flatness": flatness,
     "differences": differences,
+    "averaging": averaging,
     "steps": steps,
 }
 
