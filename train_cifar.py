@@ -13,6 +13,9 @@ two idle cores of an AMD EPYC server (``benchmarks/results/runs/cifar10``).
 
 from __future__ import annotations
 
+import l2l_gail.startup  # noqa: F401  before anything else is loaded
+
+# isort: split
 import dataclasses
 import os
 import sys

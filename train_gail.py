@@ -8,6 +8,9 @@ table of true returns. The figures of many runs are in ``docs/results.md``.
 
 from __future__ import annotations
 
+import l2l_gail.startup  # noqa: F401  before anything else is loaded
+
+# isort: split
 import dataclasses
 from collections.abc import Sequence
 from contextlib import closing

@@ -7,7 +7,11 @@ nothing else, so adversarial training loads neither Stable-Baselines3 nor MuJoCo
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.argv[:1] == ["-m"]:  # python -m l2l_gail..., whose packages come next
+    import l2l_gail.startup  # noqa: F401
 
 from l2l_gail.version import __version__
 

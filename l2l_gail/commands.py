@@ -6,6 +6,9 @@ The two training scripts lie at the top of the clone; a wheel holds the same fil
 
 from __future__ import annotations
 
+import l2l_gail.startup  # noqa: F401  before anything else is loaded
+
+# isort: split
 import importlib
 import sys
 from pathlib import Path

@@ -59,6 +59,82 @@ def test_a_stream_that_is_gone_ends_nothing(redirection: str, said: int, tmp_pat
     assert "Exception ignored" not in seen
 
 
+IMPORTS_MUJOCO = [  # what a user may start, each with a line that it writes somewhere
+    ("train_gail.py", "--seed", "-1"),
+    ("-m", "l2l_gail.demos", "info", "Hopper-v5"),
+    ("-m", "l2l_gail.play", "nowhere"),
+    ("-c", "from l2l_gail.commands import gail; gail()", "--seed", "-1"),
+]
+
+
+@pytest.mark.parametrize("arguments", IMPORTS_MUJOCO, ids=lambda arguments: arguments[1])
+def test_streams_closed_before_the_start_change_no_command(arguments: tuple[str, ...]) -> None:
+    def status(redirection: str) -> int:
+        command = f'"$0" "$@" {redirection}'
+        environ = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            ["bash", "-c", command, sys.executable, *arguments],
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=120,
+        ).returncode
+
+    expected = 0 if "info" in arguments else 2  # whereas a traceback would end with 1
+    ways = ["<&- >&- 2>&-"] + ["2>&-"] * (arguments[0] == "train_gail.py")
+    assert {status(way) for way in ways} == {expected}
+
+
+def test_a_closed_descriptor_is_open_for_children_too() -> None:
+    script = """if True:
+        import os, subprocess, sys
+        os.close(1)
+        import l2l_gail.startup
+        child = "import os, sys; os.write(1, b'lost'); os.write(2, b'a child wrote to both')"
+        subprocess.run([sys.executable, "-c", child], check=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "a child wrote to both")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (str(ROOT / "train_gail.py"), "--help"),
+        (str(ROOT / "train_cifar.py"), "--help"),
+        ("-m", "l2l_gail.compare", "--help"),
+        ("-c", "from l2l_gail.commands import demos; demos()", "--help"),
+    ],
+    ids=lambda arguments: arguments[1] if arguments[0].startswith("-") else arguments[0][-14:],
+)
+def test_a_deleted_working_directory_is_one_line(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    done = subprocess.run(
+        ["bash", "-c", 'rmdir ../here; "$0" "$@"', sys.executable, *arguments],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the working directory cannot be used")
+
+
+def test_a_program_that_uses_the_library_is_left_as_it_is() -> None:
+    script = "import os; os.close(0); import l2l_gail.core, os; os.fstat(0)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert "Bad file descriptor" in done.stderr
+
+
 def test_what_an_encoding_lacks_is_written_as_an_escape(tmp_path: Path) -> None:
     status, seen = play("", tmp_path, PYTHONIOENCODING="ascii")
     assert status == 0
