@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import open_regular
+from l2l_gail.files import home_expanded, open_regular
 from l2l_gail.files.numpy_pickles import NUMPY_TABLE, PickledArray
 from l2l_gail.files.pickles import Refused, read_plain
 
@@ -58,7 +58,8 @@ _LARGEST_FILE = 1 << 30
 
 def find_folder(data_dir: str | Path) -> Path | None:
     """Return CIFAR-10's folder: ``data_dir`` itself or the standard folder inside it."""
-    for folder in (Path(data_dir), Path(data_dir) / FOLDER):
+    data_dir = home_expanded(data_dir)
+    for folder in (data_dir, data_dir / FOLDER):
         if any(os.path.isfile(folder / name) for name in ("test_batch", "data_batch_1")):
             return folder
     return None
@@ -112,7 +113,8 @@ def read_cifar100(
     Raises:
         InputError: Likewise.
     """
-    for folder in (Path(data_dir), Path(data_dir) / FOLDER_100):
+    data_dir = home_expanded(data_dir)
+    for folder in (data_dir, data_dir / FOLDER_100):
         if any(os.path.isfile(folder / name) for name in CIFAR100_MD5):
             name = "train" if train else "test"
             return _read_files(folder, {name: CIFAR100_MD5[name]}, f"{labels}_labels", check_md5)

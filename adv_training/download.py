@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from l2l_gail.errors import InputError
+from l2l_gail.files import home_expanded
 
 from .cifar_files import BATCH_MD5, CIFAR100_MD5, FOLDER, FOLDER_100
 
@@ -62,7 +63,7 @@ def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIV
     Raises:
         InputError: If the transfer breaks off, the sum is another, or a file is missing.
     """
-    return _download(Path(data_dir), FOLDER, tuple(BATCH_MD5), url, md5)
+    return _download(home_expanded(data_dir), FOLDER, tuple(BATCH_MD5), url, md5)
 
 
 def download_cifar100(
@@ -78,7 +79,7 @@ def download_cifar100(
     Raises:
         InputError: Likewise.
     """
-    return _download(Path(data_dir), FOLDER_100, tuple(CIFAR100_MD5), url, md5)
+    return _download(home_expanded(data_dir), FOLDER_100, tuple(CIFAR100_MD5), url, md5)
 
 
 def _download(data_dir: Path, name: str, files: tuple[str, ...], url: str, md5: str) -> Path:

@@ -52,7 +52,7 @@ def register_task(
         raise InputError(f"{env_id}: {task.__name__} lacks {missing}")
     if not dataclasses.is_dataclass(task) or "__dataclass_fields__" not in vars(task):
         raise InputError(f"{env_id}: decorate {task.__name__} with @dataclass(frozen=True)")
-    if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+    if type(max_episode_steps) is not int or max_episode_steps < 1:
         raise InputError(f"{env_id}: max_episode_steps is at least 1, not {max_episode_steps}")
     if env_id in gymnasium.registry and (env_id in GYMNASIUM_TASKS or env_id not in TASKS):
         raise InputError(f"{env_id} is registered already, and not by you: take another id")

@@ -284,7 +284,7 @@ def _home_expanded(arg: str) -> str:
     """``--out=~/runs`` as the shell would have had it in ``--out ~/runs``."""
     name, equals, value = arg.partition("=")
     if name.startswith("--") and value.partition("/")[0] == "~":
-        return f"{name}{equals}{Path.home()}{value[1:]}"
+        return f"{name}{equals}{os.path.expanduser(value)}"
     return arg
 
 

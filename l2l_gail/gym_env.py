@@ -26,6 +26,8 @@ __all__ = [
 
 _LONGEST = 1_000  # characters of one argument on the command line
 _MOST_STEPS = 1_000_000  # of an episode: minutes of a simulator, for each of many
+_MOST_SKIPPED = 10_000  # steps of the simulator in one of the environment
+_COUNTS = ("max_episode_steps", "frame_skip")  # among the arguments of environments
 
 
 def check_env_id(env_id: str) -> str:
@@ -77,6 +79,8 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
             missing, or spaces that :func:`check_spaces` refuses.
     """
     check_env_id(env_id)
+    for name in _COUNTS:
+        _check_count(name, (env_kwargs or {}).get(name))
     handle_mujoco_warnings()
     try:
         with counted_mujoco_warnings(env_id):
@@ -97,12 +101,21 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
         env.close()
         raise
     frame_skip = getattr(env.unwrapped, "frame_skip", 1)
-    if isinstance(frame_skip, int | float) and (frame_skip < 1 or frame_skip % 1):
-        env.close()  # MuJoCo would end the process
+    whole = isinstance(frame_skip, int | float) and frame_skip % 1 == 0
+    if isinstance(frame_skip, int | float) and not (whole and 1 <= frame_skip <= _MOST_SKIPPED):
+        env.close()  # MuJoCo would end the process, or take days for a step
         raise InputError(
-            f"environment {env_id!r}: frame_skip is {frame_skip}: give a whole number from 1 on"
+            f"environment {env_id!r}: frame_skip is {frame_skip}: give a whole number from 1 to "
+            f"{_MOST_SKIPPED:,}"
         )
     return env
+
+
+def _check_count(name: str, value: Any) -> None:
+    """Refuse what is no whole number; True, which Python takes for 1, is likely not meant."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if value is not None and not whole:
+        raise InputError(f"environment argument {name}={value!r}: give a whole number from 1 on")
 
 
 def check_spaces(observation_space: Space, action_space: Space, name: str) -> None:

@@ -128,6 +128,22 @@ def test_a_time_limit_that_is_as_good_as_none_is_refused_likewise(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["max_episode_steps", "frame_skip"])
+@pytest.mark.parametrize("value", [True, False, 10.0, "many", (1, 2)])
+def test_what_is_no_whole_number_is_no_count(name: str, value: object) -> None:
+    for make in (
+        lambda: make_env("Hopper-v5", {name: value}),
+        lambda: envs.make("Hopper-v5", 1, "cpu", **{name: value}),
+    ):
+        with pytest.raises(InputError, match=rf"argument {name}=.*: give a whole number from 1"):
+            make()
+
+
+def test_a_step_of_days_is_refused() -> None:
+    with pytest.raises(InputError, match="frame_skip is 1000000000: give a whole number from 1 to"):
+        make_env("Hopper-v5", {"frame_skip": 10**9})
+
+
 def test_a_time_limit_may_come_from_anywhere(endless: str) -> None:
     given = evaluate_policy_return(still, endless, [0], {"max_episode_steps": 5})
     assert given.lengths.tolist() == [5]

@@ -101,7 +101,7 @@ WRONG = {
     "train_gail --clip-range -1": "--clip-range must be above 0",
     "train_gail --target-kl -1": "--target-kl must be above 0",
     "train_gail --demo-episodes 0": "0 episodes asked for",
-    "train_gail --env-kwargs frame_skip=-1": "frame_skip is -1: give a whole number from 1 on",
+    "train_gail --env-kwargs frame_skip=-1": "frame_skip is -1: give a whole number from 1 to",
     "train_cifar --epochs 0": "--epochs 0 must be at least 1",
     "train_cifar --epochs 1.5": "--epochs: invalid literal",
     "train_cifar --eps nan": "--eps nan must be above 0",

@@ -72,8 +72,8 @@ def _path_of(source: str | Path) -> Path:
     if os.path.exists(path):  # false, too, where one may not look
         return path
     if _MINARI_ID.fullmatch(str(source)):
-        root = os.environ.get("MINARI_DATASETS_PATH")
-        folder = (Path(root) if root else Path.home() / ".minari" / "datasets") / source
+        root = os.environ.get("MINARI_DATASETS_PATH") or "~/.minari/datasets"
+        folder = home_expanded(root) / source
         if os.path.isdir(folder):
             return folder
         raise InputError(

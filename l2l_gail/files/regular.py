@@ -20,8 +20,19 @@ _LARGEST_JSON = 64 << 20
 
 
 def home_expanded(path: str | Path) -> Path:
-    """A path whose ``~`` is the home folder, as a shell would have it; one of nobody stays."""
-    return Path(os.path.expanduser(path))
+    """A path whose ``~`` or ``~user`` at the start is a home folder, as a shell would have it.
+
+    Raises:
+        InputError: There is no such user, and nothing here of that name either.
+    """
+    expanded = os.path.expanduser(path)
+    name = os.fspath(expanded).partition("/")[0]
+    if name.startswith("~") and not os.path.lexists(name):
+        raise InputError(
+            f"{path}: there is no home folder {name}; if a name that begins with ~ is meant, give "
+            "its full path"
+        )
+    return Path(expanded)
 
 
 def check_folder(path: str | Path) -> None:

@@ -256,6 +256,7 @@ class Undecorated(Puck):
         ({"task": Undecorated}, r"decorate Undecorated with @dataclass\(frozen=True\)"),
         ({"xml_file": "/nowhere/puck.xml"}, "there is no model /nowhere/puck.xml"),
         ({"max_episode_steps": 0}, "max_episode_steps is at least 1, not 0"),
+        ({"max_episode_steps": True}, "max_episode_steps is at least 1, not True"),
         ({"max_episode_steps": None}, "max_episode_steps is at least 1, not None"),
         ({"env_id": "Hopper-v5"}, "Hopper-v5 is registered already, and not by you"),
         ({"env_id": "CartPole-v1"}, "CartPole-v1 is registered already, and not by you"),

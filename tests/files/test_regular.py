@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from adv_training.cifar_files import find_folder
+from l2l_gail.compare import main as compare
 from l2l_gail.core import Adam, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
@@ -19,6 +21,7 @@ from l2l_gail.files.writing import keep_a_copy
 from l2l_gail.runs import RunFolder
 from tests.demos.support import small_policy
 from tests.demos.test_demos import make_arrays
+from train_cifar import main as train_cifar
 
 
 def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path: Path) -> None:
@@ -212,6 +215,33 @@ def test_a_tilde_is_the_home_folder_for_readers_and_writers(
     assert len(Demonstrations.load("~/demos.npz")) == 8
     folder = RunFolder.create("~/runs", "g", "m", 0)
     assert folder.path.is_relative_to(tmp_path / "home")
-    with pytest.raises(InputError, match="~nobody-of-this-name/x does not exist"):
-        read_text("~nobody-of-this-name/x", limit=1)
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_the_home_of_nobody_is_refused_and_never_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nobody = "~nobody-of-this-name/x"
+    for refused in (
+        lambda: read_text(nobody, limit=1),
+        lambda: atomic_write(nobody, "content"),
+        lambda: RunFolder.create(nobody, "g", "m", 0),
+        lambda: Demonstrations.load(nobody),
+        lambda: find_folder(nobody),
+        lambda: train_cifar(["--data", "synthetic", "--out", nobody]),
+        lambda: compare([nobody]),
+    ):
+        with pytest.raises(InputError, match="there is no home folder ~nobody-of-this-name"):
+            refused()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_with_a_tilde_that_is_there_is_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~draft").write_text("content")
+    assert read_text("~draft", limit=100) == "content"
+    atomic_write(tmp_path / "~new", "content")
+    assert (tmp_path / "~new").exists()
