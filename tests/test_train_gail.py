@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import signal
+import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,15 @@ def test_both_methods_are_trained_compared_and_written_down(
             lacking |= learned | credit
         assert own == set(TAGS) - lacking
         assert run.summary["state_w1"] > 0
+
+
+def test_what_is_said_of_the_demonstrations_is_said_once(short: list[str], tmp_path: Path) -> None:
+    dataclasses.replace(walk_demos(), env_id=None).save(tmp_path / "nameless.npz")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train_gail.main([*short, "--demos", str(tmp_path / "nameless.npz")])
+    said = [str(one.message) for one in caught if "do not say of which" in str(one.message)]
+    assert len(said) == 1
 
 
 SB3_GROUPS = {"rollout", "time", "train"}

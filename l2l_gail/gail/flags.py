@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -59,7 +60,9 @@ class TaskFlags:
             demos = demos.subsample(self.demo_every)
         env = make_env(self.env, kwargs)
         check_time_limit(env.spec)
-        demos.check_env(self.env, env.observation_space, env.action_space)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each model says it; a job shows it once
+            demos.check_env(self.env, env.observation_space, env.action_space)
         env.close()
         return demos
 
