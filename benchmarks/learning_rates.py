@@ -20,7 +20,8 @@ import numpy as np
 from l2l_gail import stats
 from l2l_gail.cli import format_table
 from l2l_gail.comparison import collect
-from l2l_gail.comparison.results import Estimate, MethodResult
+from l2l_gail.comparison.estimates import Estimate
+from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.tables import format_estimate
 from l2l_gail.runs import find_runs
 

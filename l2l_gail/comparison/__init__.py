@@ -2,10 +2,11 @@
 
 from l2l_gail.comparison.boards import Board, boards_of
 from l2l_gail.comparison.digest import Picture, write_board
+from l2l_gail.comparison.estimates import Curve, Estimate
 from l2l_gail.comparison.figures import draw_figure
 from l2l_gail.comparison.grouping import collect
 from l2l_gail.comparison.reading import Found, Unfinished, find
-from l2l_gail.comparison.results import Curve, Estimate, MethodResult, Section
+from l2l_gail.comparison.results import MethodResult, Section
 from l2l_gail.comparison.tables import Table, section_notes, section_tables
 from l2l_gail.comparison.write import compare
 

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from l2l_gail.comparison.boards import PALETTE, Board
+from l2l_gail.comparison.estimates import Estimate
 from l2l_gail.comparison.figures import add_legend_below, new_chart
-from l2l_gail.comparison.results import Estimate, MethodResult, Section
+from l2l_gail.comparison.results import MethodResult, Section
 from l2l_gail.stats import Floats
 
 __all__ = ["draw_learning_rates", "draw_profiles", "learning_rate_groups", "profile"]

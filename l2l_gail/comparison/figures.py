@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from l2l_gail.comparison.boards import Board
+from l2l_gail.comparison.estimates import Curve, Estimate
 from l2l_gail.comparison.reading import TRACES
-from l2l_gail.comparison.results import Curve, Estimate, MethodResult
+from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import SCORES, Score, estimate_of
 
 __all__ = ["add_legend_below", "board_figures", "draw_figure", "new_chart", "score_figures"]

@@ -107,7 +107,8 @@ def find(root: str | Path) -> Found:
     open_runs: list[tuple[tuple[Path, int, str], int, RunFolder]] = []
     for folder, attempt in walk_runs(root, found.notes.append):
         try:
-            summary = _read_json(folder.summary) if folder.finished else None
+            # A pipe or a folder in its place is no run without a summary, and is said to be that.
+            summary = _read_json(folder.summary) if os.path.lexists(folder.summary) else None
             run = Run(folder, summary or {})
             key = (folder.path.parent, folder.seed, _settings_key(run))
         except InputError as error:  # the others are still worth comparing
@@ -155,7 +156,7 @@ def settings_of(run: Run) -> dict[str, Any]:
         InputError: They are damaged.
     """
     config = run.summary.get("config") or run.summary.get("settings") or {}
-    if os.path.exists(run.folder.path / "config.json"):
+    if os.path.lexists(run.folder.path / "config.json"):
         config = run.folder.read_config()
     if not isinstance(config, dict):
         raise InputError(f"{run.folder.summary}: its settings are no object: run that seed again")
@@ -215,4 +216,8 @@ def _flatten(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a run."""
-    return read_json(path, way_out="move its folder away or run that seed again")
+    return read_json(
+        path,
+        way_out="move its folder away or run that seed again",
+        missing=f"{path} is a link to what is not there, or was deleted meanwhile",
+    )

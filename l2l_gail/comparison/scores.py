@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2l_gail import stats
-from l2l_gail.comparison.results import Curve, Estimate, MethodResult
+from l2l_gail.comparison.estimates import Curve, Estimate
+from l2l_gail.comparison.results import MethodResult
 from l2l_gail.stats import Floats
 
 __all__ = ["CURVES", "SCORES", "CurveTag", "Score", "Series", "estimate_of"]

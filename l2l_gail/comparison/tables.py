@@ -9,7 +9,8 @@ import numpy as np
 
 from l2l_gail import stats
 from l2l_gail.cli import format_table
-from l2l_gail.comparison.results import SYNTHETIC, X_KEY, Estimate, MethodResult, Section
+from l2l_gail.comparison.estimates import Estimate
+from l2l_gail.comparison.results import SYNTHETIC, X_KEY, MethodResult, Section
 from l2l_gail.errors import printable
 from l2l_gail.stats import Floats
 

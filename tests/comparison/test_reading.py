@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,33 @@ def test_a_damaged_summary_is_one_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(InputError, match=r"seed0/summary\.json") as caught:
         find(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["summary.json", "config.json"])
+@pytest.mark.parametrize("what", ["pipe", "device", "folder", "dead link"])
+def test_what_is_no_file_in_a_files_place_is_left_out_and_said(
+    file: str, what: str, tmp_path: Path
+) -> None:
+    gail_run(tmp_path, "gail", 0, 1000.0)
+    odd = unfinished_run(tmp_path, "gail", 1, [100.0, 200.0])
+    odd.write_summary(kind="gail")
+    place = odd.path / file
+    place.unlink()
+    if what == "pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to("/dev/zero" if what == "device" else "nowhere")
+    found = find(tmp_path)
+    assert [run.folder.seed for run in found.finished] == [0]
+    assert found.unfinished == []
+    (note,) = found.notes
+    assert note.startswith(f"Left out: {place} is ")
+
+
+def test_a_pipe_among_the_event_files_is_not_waited_for(tmp_path: Path) -> None:
+    with SummaryWriter(str(tmp_path)) as writer:
+        writer.add_scalar("a", 1.0, 0)
+    os.mkfifo(tmp_path / "events.out.tfevents.9999999999.pipe")
+    assert set(read_scalars(tmp_path, ("a",))) == {"a"}
