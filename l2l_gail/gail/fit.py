@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 from gymnasium.wrappers import NormalizeObservation
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
@@ -42,6 +44,8 @@ __all__ = [
 
 _STACK = 5  # the line that makes or trains the model
 _LONGER = 1.25  # a step than the demonstrations', from which on it is said
+_LEAST_LEVELS = 10  # of float32 in a standard deviation
+_MOST_NOISE, _LEAST_NOISE = 20, 100  # reach of actions for the noise: a 20th of it, 100 times it
 
 
 def env_spec(env: VecEnv | None) -> EnvSpec | None:
@@ -162,14 +166,17 @@ def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:
         )
 
 
-def warn_of_units(std: np.ndarray) -> None:
-    """Warn of observations that vary so little beside the others that they are not seen.
+def warn_of_units(mean: np.ndarray, std: np.ndarray, policy: BasePolicy) -> None:
+    """Warn of units in which a network sees nothing of an observation, or noise tries no action.
 
     Args:
-        std: Standard deviations of the demonstrations' continuous entries, ``(n,)``.
+        mean: Means of the demonstrations' continuous entries, ``(n,)``.
+        std: Their standard deviations, ``(n,)``.
+        policy: What is to be trained.
     """
     largest = float(std.max(initial=0.0))
-    unseen = np.flatnonzero((std > 0) & (std < 1e-3 * min(largest, 1.0)))
+    small = std < 1e-3 * min(largest, 1.0)
+    unseen = np.flatnonzero((std > 0) & small)
     if len(unseen):
         warnings.warn(
             f"{len(unseen)} of {len(std)} observation entries (the first: {unseen[0]}) vary by "
@@ -177,6 +184,36 @@ def warn_of_units(std: np.ndarray) -> None:
             "if they matter, give them in larger units",
             stacklevel=_STACK,
         )
+    coarse = np.spacing(np.abs(mean).astype(np.float32)) > std / _LEAST_LEVELS
+    lost = np.flatnonzero((std > 0) & ~small & coarse)
+    if len(lost):
+        warnings.warn(
+            f"{len(lost)} of {len(std)} observation entries (the first: {lost[0]}, around "
+            f"{mean[lost[0]]:.3g}) are so large for how little they vary that float32, in which "
+            "networks compute, hardly tells their values apart: subtract an offset from them",
+            stacklevel=_STACK,
+        )
+    _warn_of_action_units(policy)
+
+
+def _warn_of_action_units(policy: BasePolicy) -> None:
+    space, log_std = policy.action_space, getattr(policy, "log_std", None)
+    if not isinstance(space, Box) or log_std is None or getattr(policy, "use_sde", False):
+        return
+    noise = float(log_std.detach().exp().mean())
+    reach = (space.high.astype(np.float64) - space.low) / 2
+    for amiss_there, outcome in (
+        ((reach > 0) & (reach < noise / _MOST_NOISE), "nearly all that it tries is clipped"),
+        (np.isfinite(reach) & (reach > noise * _LEAST_NOISE), "it tries hardly any of them"),
+    ):
+        if amiss_there.any():
+            bound = float(reach[amiss_there].flat[0])
+            warnings.warn(
+                f"actions reach {bound:.3g} to either side, where the policy's noise begins with "
+                f"a standard deviation of {noise:.2g}: {outcome}; scale them to about 1, in the "
+                f"demonstrations too, or give --log-std-init {math.log(bound) - 0.5:.1f}",
+                stacklevel=_STACK + 1,
+            )
 
 
 def warn_of_observations(

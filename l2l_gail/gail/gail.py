@@ -179,7 +179,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         if self.demonstrations is not None:
             warn_of_reward(self.demonstrations, self.discriminator_config.reward)
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
-            warn_of_units(std)
+            warn_of_units(mean, std, self.policy)
             fit_statistics(mean, std, self.policy, self.discriminator)
         self.rule = self._make_rule().to(self.device)
         trainer, holdout_fraction = make_trainer(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from stable_baselines3.common.env_util import make_vec_env
 
+import envs
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
@@ -49,6 +50,46 @@ def test_an_entry_too_small_to_be_seen_beside_the_others_is_named() -> None:
     mixed = demos.obs * np.array([1e-6, 1.0], np.float32)
     with pytest.warns(UserWarning, match=r"1 of 2 observation entries \(the first: 0\)"):
         GAIL("MlpPolicy", walk_envs(), demos_like_walk(obs=mixed), n_steps=16, batch_size=16)
+
+
+def test_an_entry_that_float32_cannot_tell_apart_is_named() -> None:
+    demos = walk_demos()
+    for offset, said in ((1e3, False), (1e9, True)):
+        far = demos.obs.astype(np.float64) + np.array([0.0, offset])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            GAIL("MlpPolicy", walk_envs(), demos_like_walk(obs=far), n_steps=16, batch_size=16)
+        named = [str(one.message) for one in caught if "float32" in str(one.message)]
+        assert [text.split(" are so")[0] for text in named] == [
+            "1 of 2 observation entries (the first: 1, around 1e+09)"
+        ] * said
+
+
+@pytest.mark.parametrize(
+    ("reach", "said"),
+    [(1e-3, "clipped.* --log-std-init -7.4"), (1e3, "hardly any of them.* --log-std-init 6.4")],
+)
+def test_actions_in_units_that_noise_does_not_suit_are_named(reach: float, said: str) -> None:
+    class Other(gymnasium.ActionWrapper):
+        def __init__(self, env: gymnasium.Env) -> None:
+            super().__init__(env)
+            shape = env.action_space.shape
+            self.action_space = gymnasium.spaces.Box(-reach, reach, shape, np.float32)
+
+        def action(self, action: np.ndarray) -> np.ndarray:
+            return (action / reach).astype(np.float32)
+
+    env = make_vec_env(ENV_ID, 2, seed=0, wrapper_class=Other)
+    demos = demos_like_walk(acts=walk_demos().acts * np.float32(reach))
+    with pytest.warns(UserWarning, match=f"actions reach .* to either side.*{said}"):
+        GAIL("MlpPolicy", env, demos, n_steps=16, batch_size=16)
+
+
+def test_of_the_units_of_mujocos_tasks_nothing_is_said() -> None:
+    for env_id in ("Hopper-v5", "HalfCheetah-v5", "Walker2d-v5"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            GAIL("MlpPolicy", envs.make(env_id, 2, "cpu"), env_id, n_steps=16, batch_size=16)
 
 
 def test_a_reward_that_pays_for_not_finishing_is_warned_of() -> None:
