@@ -34,6 +34,7 @@ from l2l_gail.demos.scripted import scripted_policy
 from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
+from l2l_gail.files import home_expanded
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.runs import atomic_write, versions
 from l2l_gail.stopping import Interrupted
@@ -140,7 +141,7 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
         InputError: Wrong input, found before any training starts.
     """
     started = time.perf_counter()
-    out = config.out or Path(f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
+    out = home_expanded(config.out or f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
     provenance_path = out.with_suffix(".json")
     policy_path = out.with_name(out.stem + POLICY_SUFFIX)
     env_kwargs = parse_env_kwargs(config.env_kwargs)

@@ -15,6 +15,7 @@ from l2l_gail.compare import main as compare
 from l2l_gail.core import Adam, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
+from l2l_gail.demos.record_command import main as record
 from l2l_gail.errors import InputError, printable
 from l2l_gail.files import atomic_write, open_regular, read_text
 from l2l_gail.files.writing import keep_a_copy
@@ -231,6 +232,7 @@ def test_the_home_of_nobody_is_refused_and_never_made(
         lambda: find_folder(nobody),
         lambda: train_cifar(["--data", "synthetic", "--out", nobody]),
         lambda: compare([nobody]),
+        lambda: record(["--env", "Hopper-v5", "--out", f"{nobody}.npz"]),
     ):
         with pytest.raises(InputError, match="there is no home folder ~nobody-of-this-name"):
             refused()
