@@ -122,6 +122,9 @@ def main(argv: list[str] | None = None) -> None:
         title: prepared.job(plan, folder, cores)
         for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
     }
+    print(
+        f"{prepared.group}: {', '.join(config.methods)}, {config.runs.seeds_in_words}", flush=True
+    )
     results = run_jobs(train, jobs, workers=workers, threads=config.threads or cores)
     show(list(results.values()), config)
 

@@ -145,7 +145,8 @@ def main(argv: list[str] | None = None) -> None:
     if demos.rews is not None:
         expert += f" with a mean return of {demos.returns.mean():.0f}"
     length = length_of(config, plans[0].method)
-    print(f"{config.task.env}: {expert}, {length:,} steps a run", flush=True)
+    seeds = config.runs.seeds_in_words
+    print(f"{config.task.env}: {expert}, {length:,} steps a run, {seeds}", flush=True)
     run_jobs(train, jobs, workers=workers, threads=config.threads)
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
@@ -275,7 +276,7 @@ def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Pl
         method,
         seed,
         settings,
-        values_by_flag(usual) | usual.task.settings(demos) | {"device": "cpu"},
+        values_by_flag(usual) | usual.task.settings(demos) | {"device": "cpu"},  # as it was found
         name=config.runs.name,
         unused=unused,
         before={"policy_pace": 0.0, "policy_average": 0.0},

@@ -44,7 +44,7 @@ class RunFlags:
     seed: int = 0
     """Seed of everything."""
     seeds: tuple[str, ...] = ()
-    """Several seeds instead of one, as 0-4 or 0,3,7."""
+    """Several seeds instead of one: 0-4 for five, or 0,3,7; a lone 5 is seed 5."""
     name: str | None = None
     """Name of this group of runs, in place of what its settings give."""
     out: Path = Path("runs")
@@ -71,6 +71,16 @@ class RunFlags:
     def all_seeds(self) -> list[int]:
         """The seeds to train."""
         return parse_seeds(self.seeds) or [self.seed]
+
+    @property
+    def seeds_in_words(self) -> str:
+        """The seeds as a script announces them; a lone ``--seeds 5`` may be meant as five."""
+        seeds = self.all_seeds
+        if len(seeds) > 1:
+            return f"{len(seeds)} seeds: {','.join(self.seeds)}"
+        (seed,) = seeds
+        may_be_a_count = bool(self.seeds) and seed > 1
+        return f"seed {seed}" + f" alone (--seeds 0-{seed - 1} for {seed})" * may_be_a_count
 
 
 def parse_seeds(texts: Iterable[str]) -> list[int]:

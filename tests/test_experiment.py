@@ -134,6 +134,21 @@ def test_a_folder_that_another_process_trains_in_is_not_resumed(tmp_path: Path) 
     begin(RunFlags(out=tmp_path, resume=True), plan())
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (RunFlags(seed=3), "seed 3"),
+        (RunFlags(seeds=("0-2", "7")), "4 seeds: 0-2,7"),
+        (RunFlags(seeds=("0",)), "seed 0"),
+        (RunFlags(seeds=("5",)), "seed 5 alone (--seeds 0-4 for 5)"),
+    ],
+)
+def test_a_lone_number_of_seeds_is_announced_as_the_seed_that_it_is(
+    flags: RunFlags, words: str
+) -> None:
+    assert flags.seeds_in_words == words
+
+
 # What was a flag before its settings were nested, and where its value is to be found since.
 OLD_GAIL = """
 env=Ant-v5:task.env env-kwargs=a=1:task.env_kwargs demos=x.npz:task.demos demo-episodes=2:task.demo_episodes

@@ -206,6 +206,15 @@ def test_what_differs_is_a_group_of_its_own(short: list[str], tmp_path: Path) ->
     assert names[1] == f"l2l_gail+{usual}+learned=rule+meta_every=2"
 
 
+@pytest.mark.parametrize(("place", "label"), [("cpu", "gail"), ("cuda:1", "gail+device=cuda")])
+def test_a_run_of_the_usual_settings_on_a_cpu_is_named_by_its_method_alone(
+    monkeypatch: pytest.MonkeyPatch, place: str, label: str
+) -> None:
+    monkeypatch.setattr(envs, "learning_device", lambda *args: place)
+    demos = Demonstrations.load("Hopper-v5")
+    assert train_gail.plan_of(train_gail.read_flags([]), "gail", 0, demos).label == label
+
+
 @pytest.mark.parametrize(
     ("method", "algorithm"), [("gail", GAIL), ("l2l_gail", L2LGAIL), ("airl", AIRL)]
 )
