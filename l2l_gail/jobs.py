@@ -278,12 +278,14 @@ def _start(work: Work, label: str, job: Any) -> tuple[BaseProcess, Connection]:
     news, own_end = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(work, job, own_end), name=label, daemon=True)
     # A terminal sends Ctrl-C to children too. They leave it to the parent, from their first moment.
-    resource_tracker.ensure_running()  # by itself it would start within, and unblock the signal
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # SIGTERM, which `timeout` and batch systems send to all, waits until they can answer it: one
+    # that died of it before it had read its job would leave the parent writing that job for ever.
+    resource_tracker.ensure_running()  # by itself it would start within, and unblock the signals
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         process.start()
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         own_end.close()
     return process, news
 
@@ -320,6 +322,7 @@ def _child(work: Work, job: Any, pipe: Connection) -> None:
 
     try:
         with raise_on_sigterm(), _warnings_to(show):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             say("result", work(job, lambda message: say("news", message)))
     except InputError as error:
         say("wrong input", str(error))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from multiprocessing import popen_spawn_posix
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,27 @@ def test_jobs_in_processes_bring_results_news_and_failures(
     found = run_jobs(_job, {"a": "one", "b": "two", "c": "three"}, workers=2, threads=1)
     assert found == {"a": "ONE", "b": "TWO", "c": "THREE"}
     assert "news of three" in capsys.readouterr().err
+
+
+def _length(job: bytes, tell: Tell) -> int:
+    return len(job)
+
+
+def test_a_child_that_is_ended_before_it_has_read_its_job_ends_the_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spawn = popen_spawn_posix.util.spawnv_passfds
+
+    def spawn_and_end(*args: Any) -> int:
+        pid = spawn(*args)
+        if "spawn_main" in str(args):
+            os.kill(pid, signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(popen_spawn_posix.util, "spawnv_passfds", spawn_and_end)
+    job = b"x" * 1_000_000  # more than a pipe holds
+    with pytest.raises(Interrupted):
+        run_jobs(_length, {"a": job, "b": job}, workers=2, threads=1)
 
 
 def _warned(job: str, tell: Tell) -> None:
