@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from multiprocessing import popen_spawn_posix
+from multiprocessing import util as spawning
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def _length(job: bytes, tell: Tell) -> int:
 def test_a_child_that_is_ended_before_it_has_read_its_job_ends_the_jobs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spawn = popen_spawn_posix.util.spawnv_passfds
+    spawn: Any = spawning.spawnv_passfds
 
     def spawn_and_end(*args: Any) -> int:
         pid = spawn(*args)
@@ -56,7 +56,7 @@ def test_a_child_that_is_ended_before_it_has_read_its_job_ends_the_jobs(
             os.kill(pid, signal.SIGTERM)
         return pid
 
-    monkeypatch.setattr(popen_spawn_posix.util, "spawnv_passfds", spawn_and_end)
+    monkeypatch.setattr(spawning, "spawnv_passfds", spawn_and_end)
     job = b"x" * 1_000_000  # more than a pipe holds
     with pytest.raises(Interrupted):
         run_jobs(_length, {"a": job, "b": job}, workers=2, threads=1)
