@@ -158,7 +158,7 @@ learning-rate=0.5:rule.learning_rate penalty-weight=2.0:discriminator.penalty_we
 updates=4:discriminator.updates_per_rollout update-rule=sgd:rule.update_rule
 matched-effort=True:rule.matched_effort learned=rule:rule.learned meta-every=3:rule.training.meta_every
 reward=airl:discriminator.reward warm-start-steps=6:warm_start_steps eval-every=8:eval_every
-seed=2:runs.seed device=auto:device threads=2:threads out=o:runs.out resume=True:runs.resume
+seed=2:runs.seed device=cpu:device threads=2:threads out=o:runs.out resume=True:runs.resume
 """  # noqa: E501
 OLD_CIFAR = """
 data=synthetic:images.data data-dir=d:images.data_dir method=pgd:method pgd-steps=3:settings.pgd_steps

@@ -114,7 +114,7 @@ def test_without_data_and_network_the_first_line_names_both_ways_out(
     lines = capsys.readouterr().out.splitlines()
     for word in ("--data-dir", "network", "synthetic"):
         assert word in lines[0]
-    assert lines[1].startswith("synthetic, seed 0")
+    assert lines[1].startswith("synthetic: standard, seed 0")
     assert (tmp_path / "runs/synthetic/standard+tiny/seed0/summary.json").is_file()
 
 
@@ -161,7 +161,7 @@ def test_two_methods_side_by_side_and_resumed(tmp_path: Path) -> None:
     done = script(*args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    methods = [line.split()[0] for line in lines[3:7]]
+    methods = [line.split()[0] for line in lines[4:8]]
     assert methods == ["standard", "fgsm_rs", "pgd-2", "grad_l2l"]
     assert lines[-1] == f"python -m l2l_gail.compare {tmp_path / 'runs'} --board"
     assert "pgd      " in done.stderr
@@ -211,9 +211,10 @@ def test_several_seeds_make_one_table_of_means(
     args = [*SHORT, "--method", "standard", "--out", str(tmp_path), "--threads", "1"]
     train_cifar.main([*args, "--seeds", "0,2", "--workers", "1"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "synthetic, mean of seeds 0, 2, 1 epochs"
-    assert [line.split()[0] for line in lines[3:4]] == ["standard"]
-    assert "±" in lines[3]
+    assert lines[0] == "synthetic: standard, 2 seeds: 0,2"
+    assert lines[1] == "synthetic, mean of seeds 0, 2, 1 epochs"
+    assert [line.split()[0] for line in lines[4:5]] == ["standard"]
+    assert "±" in lines[4]
     found = sorted(path.parent.name for path in tmp_path.rglob("summary.json"))
     assert found == ["seed0", "seed2"]
 

@@ -254,7 +254,7 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path: Path) -> None:
         path.write_bytes(content)
         assert expected in refusal(path)
     np.save(tmp_path / "single.npy", np.zeros(3))
-    assert "single array" in refusal(tmp_path / "single.npy")
+    assert "of a format that is not known; what is read" in refusal(tmp_path / "single.npy")
     assert "does not exist" in refusal(tmp_path / "nowhere.npz")
     assert "is a folder" in refusal(tmp_path)
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:

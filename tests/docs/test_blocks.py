@@ -29,7 +29,7 @@ from tests.docs.shell import Shell
 PROGRAMS = [program for page in PAGES for program in programs_of(page)]
 SLOW = {"README: Use it", "docs/adversarial: Evaluating a run"}
 """Programs of more than about ten seconds."""
-MOST_NOT_RUN = 18
+MOST_NOT_RUN = 19
 SHORTER = re.compile(r"(?<=learn\()\d[\d_]{4,}")
 """A training's length in Python; 2,048 steps in its place."""
 
