@@ -66,9 +66,10 @@ def test_array_tasks_that_are_ended_and_killed_are_gone_on_with(tmp_path: Path) 
     spec = small_sweep(tmp_path)
     script = job_script(tmp_path)
     ended, killed = spec.rows[:2]
-    tasks = [submit(script, row.index) for row in (ended, killed)]
-    send_once_it_has_a_checkpoint(signal.SIGTERM, tmp_path, ended, spec.out)
-    send_once_it_has_a_checkpoint(signal.SIGKILL, tmp_path, killed, spec.out)
+    tasks = []
+    for number, row in ((signal.SIGTERM, ended), (signal.SIGKILL, killed)):
+        tasks.append(submit(script, row.index))  # one by one: none is done before its signal
+        send_once_it_has_a_checkpoint(number, tmp_path, row, spec.out)
     assert [task.wait(120) for task in tasks] == [128 + signal.SIGTERM, 128 + signal.SIGKILL]
     assert (tmp_path / "requeued").read_text() == "requeue 77_0\n"
     assert [state_of(row, spec.out) for row in (ended, killed)] == ["begun", "begun"]
