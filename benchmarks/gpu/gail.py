@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from support import Results, machine
 
+import envs
 import train_gail
 from l2l_gail.cli import parse, run_main
 from l2l_gail.evaluation import evaluate_policy_return
@@ -92,7 +93,7 @@ def game_of(config: Config, seed: int, device: str) -> tuple[Any, Any]:
     ppo = PPOConfig(n_steps=config.n_steps, batch_size=config.batch_size, n_epochs=config.n_epochs)
     usual = train_gail.Config(n_envs=config.n_envs, device=device, ppo=ppo)
     demos = usual.task.load()
-    env = train_gail.envs.make_vec(usual.task.env, config.n_envs, seed, {}, device=device)
+    env = envs.make_vec(usual.task.env, config.n_envs, seed, {}, device=device)
     return env, train_gail.make_model(usual, config.method, seed, env, demos)
 
 
@@ -151,7 +152,7 @@ def judge(config: Config) -> None:
     demos = usual.task.load()
     references = train_gail.references(usual, 0, demos)
     floor, top = references["random_return"], references["expert_return"]
-    batch = train_gail.envs.batch_of_episodes(usual.task.env, {})
+    batch = envs.batch_of_episodes(usual.task.env, {})
     env, model = game_of(Config("train", n_envs=16, n_steps=128), 0, "cpu")
     env.close()
 

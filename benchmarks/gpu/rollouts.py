@@ -15,8 +15,8 @@ Three loops for each task and number of worlds ``N``, all of them on the device:
 
 And ``cpu``: ``env.step`` of the CPU backend on all cores, for the number of worlds at which a GPU
 begins to pay. Each is timed between two synchronisations, for about ``--seconds``, in ``--rounds``
-rounds that take turns; the median is kept. Before that the states are checked: finite, no world
-lacked room. Cells that the file has are not measured again.
+rounds that take turns; the median is kept. Before that the states are checked to be finite; worlds
+that diverged or lacked room are counted. Cells that the file has are not measured again.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import Results
 
 import envs
+from envs.batched import BatchedEnv
 from envs.warp.env import WarpEnv
 from envs.warp.step import Segment
 from l2l_gail.cli import format_table, parse, run_main
@@ -88,12 +89,8 @@ def measure(env_id: str, n: int, config: Config) -> dict[str, Any]:
     begun = time.perf_counter()
     env = envs.make(env_id, n, "cuda")
     assert isinstance(env, WarpEnv)
-    loops: dict[str, Callable[[int], None]] = {}
-    space, generator = env.single_action_space, torch.Generator("cuda").manual_seed(0)
-    low, high = (torch.as_tensor(x, device="cuda") for x in (space.low, space.high))
-    shape = (DRAWS, n, *space.shape)
-    actions = low + (high - low) * torch.rand(shape, device="cuda", generator=generator)
-    obs, _ = env.reset()
+    actions = random_actions(env)
+    env.reset()
     for t in range(3):
         env.step(actions[t % DRAWS])
     ready = time.perf_counter() - begun
@@ -102,13 +99,11 @@ def measure(env_id: str, n: int, config: Config) -> dict[str, Any]:
         obs, reward, *_ = env.step(actions[t % DRAWS])
         finite &= torch.isfinite(obs).all() & torch.isfinite(reward).all()
     assert bool(finite), f"{env_id}: not finite"
-    loops["physics"] = physics_of(env, actions)
-
-    def tasks(t: int) -> None:
-        env.step(actions[t % DRAWS])
-
-    loops["tasks"] = tasks
-    loops["policy"] = policy_in(env)
+    loops: dict[str, Callable[[int], object]] = {
+        "physics": physics_of(env, actions),
+        "tasks": lambda t: env.step(actions[t % DRAWS]),
+        "policy": policy_in(env),
+    }
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(config.rounds):
         for name, loop in loops.items():
@@ -117,9 +112,8 @@ def measure(env_id: str, n: int, config: Config) -> dict[str, Any]:
     for name, each in seconds.items():
         found[f"{name}_steps_per_s"] = round(n / statistics.median(each))
         found[f"{name}_s"] = [round(s, 7) for s in each]
-    found["glue"] = round(
-        1 - statistics.median(seconds["physics"]) / statistics.median(seconds["tasks"]), 3
-    )
+    physics, tasks = (statistics.median(seconds[name]) for name in ("physics", "tasks"))
+    found["glue"] = round(1 - physics / tasks, 3)
     found["diverged"], found["overflowed"] = env.diverged, env.overflowed
     found["peak_gib"] = round(
         (torch.cuda.mem_get_info()[1] - torch.cuda.mem_get_info()[0]) / 2**30, 2
@@ -129,6 +123,14 @@ def measure(env_id: str, n: int, config: Config) -> dict[str, Any]:
     gc.collect()
     torch.cuda.empty_cache()
     return found
+
+
+def random_actions(env: BatchedEnv) -> torch.Tensor:
+    """Return actions to take in turn, ``(DRAWS, N, act_dim)``, where the environment is."""
+    space, generator = env.single_action_space, torch.Generator(env.device).manual_seed(0)
+    low, high = (torch.as_tensor(x, device=env.device) for x in (space.low, space.high))
+    shape = (DRAWS, env.num_envs, *space.shape)
+    return low + (high - low) * torch.rand(shape, device=env.device, generator=generator)
 
 
 def physics_of(env: WarpEnv, actions: torch.Tensor) -> Callable[[int], None]:
@@ -144,15 +146,12 @@ def physics_of(env: WarpEnv, actions: torch.Tensor) -> Callable[[int], None]:
             getattr(fields, name).copy_(value)
         env._physics.warmstart.copy_(warmstart)
 
-    def step(t: int) -> None:
+    def loop(t: int) -> None:
         if t % PIECE == 0:
             restore()
         fields.ctrl.copy_(actions[t % DRAWS])
         with runner._scope():
             launch()
-
-    def loop(t: int) -> None:
-        step(t)
 
     return loop
 
@@ -183,7 +182,7 @@ def policy_in(env: WarpEnv) -> Callable[[int], None]:
     return loop
 
 
-def timed(loop: Callable[[int], None], seconds: float) -> float:
+def timed(loop: Callable[[int], object], seconds: float) -> float:
     """Return the seconds of one step."""
     for t in range(WARM_UP):
         loop(t)
@@ -201,9 +200,7 @@ def timed(loop: Callable[[int], None], seconds: float) -> float:
 def measure_cpu(env_id: str, n: int, config: Config) -> dict[str, Any]:
     """Return steps a second of the CPU backend on all cores."""
     env = envs.make(env_id, n, "cpu")
-    space = env.single_action_space
-    low, high = (torch.as_tensor(x) for x in (space.low, space.high))
-    actions = low + (high - low) * torch.rand(DRAWS, n, *space.shape)
+    actions = random_actions(env)
     env.reset()
     for t in range(8):
         env.step(actions[t])
