@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,25 @@ def test_its_description_is_the_readme_without_what_an_index_cannot_show(wheel: 
     assert all(target.startswith("https://") for target in targets)
     words = len(re.sub(r"\]\([^)]*\)|!\[[^\]]*\]\([^)]*\)", "", readme).split())
     assert len(shown.split()) > 0.95 * words  # nothing else is lost
+    assert "Project-URL: Paper, https://arxiv.org/abs/1811.01213" in head
+
+
+def test_with_a_public_repository_pictures_and_links_lead_into_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("setuptools.setup", lambda **kwargs: None)
+    readme_for_index = runpy.run_path(str(ROOT / "setup.py"))["readme_for_index"]
+    home = "https://example.org/us/l2l_gail"
+    shown = readme_for_index((ROOT / "README.md").read_text(), f"{home}/")
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", shown)
+    links = re.findall(r"(?<!!)\[[^\]]+\]\(([^)]*)\)", shown)
+    assert pictures
+    inside = [*pictures, *(link for link in links if link.startswith(home))]
+    assert all(target.startswith((f"{home}/raw/HEAD/", f"{home}/blob/HEAD/")) for target in inside)
+    for target in inside:
+        path = target.split("/HEAD/")[1].split("#")[0]
+        assert (ROOT / path).exists(), target
+    assert all(target.startswith("https://") for target in [*pictures, *links])
 
 
 def test_everything_imports_and_nothing_leaks(installed: Path, tmp_path: Path) -> None:
