@@ -12,14 +12,22 @@ from torch import Tensor
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Culprit, Game
 from l2l_gail.core.guards import RuleBackup, Statistics, leader_culprit, spoiled
+from l2l_gail.core.next_step import NextStep
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
+from l2l_gail.core.trainer_options import MetaMode, Order, check_order, check_trained
+from l2l_gail.core.types import (
+    State,
+    Vars,
+    all_finite,
+    copy_tree,
+    detach,
+    named_tensors,
+    shapes_of,
+)
 from l2l_gail.core.unroll import Trajectory, unroll
 from l2l_gail.errors import InputError
 
-__all__ = ["L2LTrainer", "Order"]
-
-Order = Literal["fused", "alternating"]
+__all__ = ["L2LTrainer", "MetaMode", "Order"]
 
 
 class L2LTrainer:
@@ -53,7 +61,9 @@ class L2LTrainer:
         second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
         meta_mode: ``"reverse"`` differentiates this step's unroll; ``"forward"`` carries the
             derivatives of a persistent follower through all steps since it began, curvature
-            included, for rules of a few scalars: see :mod:`~l2l_gail.core.forward_mode`.
+            included, for rules of a few scalars: see :mod:`~l2l_gail.core.forward_mode`;
+            ``"next"`` judges a persistent follower's step by the gradient that the next step asks
+            for anyway, which is cheapest: see :mod:`~l2l_gail.core.next_step`.
         meta_decay: With ``"forward"``: factor on what has been carried, before each step.
         combine: What is made of the gradients of leader and rule before anything else is done with
             them: their mean over several processes, each of which has a part of the batch.
@@ -73,9 +83,10 @@ class L2LTrainer:
 
     Raises:
         InputError: If an option has another value than these, the fused order is asked for where
-            it would train the rule on something else than the game's meta-loss, or the forward
-            mode is asked for with a leader, a fresh follower each step, a mean over followers or a
-            rule of many parameters, or the rule's weights are not finite.
+            it would train the rule on something else than the game's meta-loss; forward or next
+            mode with a leader, a fresh follower each step or a mean over followers; the forward
+            mode with a rule of many parameters; the next one in a game with a meta-loss or a
+            feasible set of its own; or the rule's weights are not finite.
     """
 
     def __init__(
@@ -91,39 +102,27 @@ class L2LTrainer:
         meta_on: Literal["last", "mean"] = "last",
         max_meta_norm: float = 1.0,
         second_order: bool = False,
-        meta_mode: Literal["reverse", "forward"] = "reverse",
+        meta_mode: MetaMode = "reverse",
         meta_decay: float = 1.0,
         combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda gradients: gradients,
     ) -> None:
         if meta_every < 1:
             raise InputError(f"meta_every must be at least 1, not {meta_every}")
-        if order not in (None, "fused", "alternating"):
-            raise InputError(f"order must be 'fused' or 'alternating', not {order!r}")
-        if meta_on not in ("last", "mean"):
-            raise InputError(f"meta_on must be 'last' or 'mean', not {meta_on!r}")
-        obstacle = _why_not_fused(game, meta_on)
-        if order is None:
-            order = "alternating" if obstacle else "fused"
-        if order == "fused" and obstacle and meta_optimizer and leader_optimizer:
-            raise InputError(
-                f"order='fused' trains the rule on minus the leader's loss, but {obstacle}; "
-                "use order='alternating'"
-            )
-        if meta_mode not in ("reverse", "forward"):
-            raise InputError(f"meta_mode must be 'reverse' or 'forward', not {meta_mode!r}")
-        self._forward: ForwardMode | None = None
-        if meta_mode == "forward" and meta_optimizer:
-            if leader_optimizer or not persistent or meta_on != "last":
-                raise InputError(
-                    "meta_mode='forward' is for a persistent follower whose leader is trained "
-                    "elsewhere, and for its last point; use meta_mode='reverse'"
-                )
-            self._forward = ForwardMode(rule, meta_decay)
+        both = meta_optimizer is not None and leader_optimizer is not None
+        order = check_order(game, order, meta_on, both=both)
+        alone = persistent and leader_optimizer is None
+        check_trained(meta_mode, meta_on, alone=alone or meta_optimizer is None)
+        self.forward_mode: ForwardMode | None = None
+        self.next_step: NextStep | None = None
+        if meta_optimizer and meta_mode == "forward":
+            self.forward_mode = ForwardMode(rule, meta_decay)
+        if meta_optimizer and meta_mode == "next":
+            self.next_step = NextStep(game, rule)
         self.game = game
         self.rule = rule
         self.meta_optimizer = meta_optimizer
         self.leader_optimizer = leader_optimizer
-        self.order: Order = order
+        self.order = order
         self.persistent = persistent
         self.meta_every = meta_every
         self.meta_on = meta_on
@@ -138,15 +137,20 @@ class L2LTrainer:
         self.refused = 0
         self.culprit: Culprit | None = None
         self.resets = 0
-        self._backup = RuleBackup(rule)
+        self.backup = RuleBackup(rule)
         self.last_batch: Any = None
 
     def begin(self, follower: Vars) -> None:
         """Start, or start again, a persistent game at ``follower`` with a fresh rule state."""
         self.follower = detach(follower)
         self.state = self.rule.init(self.follower)
-        if self._forward:
-            self._forward.forget()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop how the follower depends on the rule: one of the two is another one now."""
+        for carried in (self.forward_mode, self.next_step):
+            if carried:
+                carried.forget()
 
     def reset_rule(self) -> None:
         """Give up what the rule has learned: its weights are set back to those it was given with.
@@ -154,17 +158,21 @@ class L2LTrainer:
         A residual that was given as it is made is its base rule again, and goes on with the same
         follower and state; only a state that is not finite is begun anew.
         """
-        self._backup.restore(self.rule, self.meta_optimizer)
+        self.backup.restore(self.rule, self.meta_optimizer)
         if self.follower is not None and spoiled(self.rule.init(self.follower), self.state):
             self.begin(self.follower)
-        if self._forward:
-            self._forward.forget()
+        self._forget()
         self.resets += 1
 
     @property
     def learns_next(self) -> bool:
-        """Whether the next step trains the rule, and so needs its meta-batches."""
+        """Whether the next step trains the rule."""
         return self.meta_optimizer is not None and (self.steps + 1) % self.meta_every == 0
+
+    @property
+    def needs_meta_batches(self) -> bool:
+        """Whether the next step trains the rule on data of its own, if there are any."""
+        return self.learns_next and self.next_step is None
 
     def step(
         self, batches: Sequence[Any], meta_batches: Sequence[Any] | None = None
@@ -182,8 +190,11 @@ class L2LTrainer:
             ``leader_loss`` where the leader was; not yet moved to the CPU.
 
         Raises:
-            InputError: For meta-batches in the fused order, whose one loss is the leader's.
+            InputError: For meta-batches where one loss serves both, in the fused order and the next
+                mode, and for several batches in the latter.
         """
+        if self.next_step:
+            return self._step_and_judge(self.next_step, batches, meta_batches)
         leads = self.leader_optimizer is not None
         fused = leads and self.meta_optimizer is not None and self.order == "fused"
         if fused and meta_batches is not None:
@@ -204,6 +215,28 @@ class L2LTrainer:
             self._reset_dead_rule()
         return stats
 
+    def _step_and_judge(
+        self, mode: NextStep, batches: Sequence[Any], meta_batches: Sequence[Any] | None
+    ) -> dict[str, Tensor]:
+        """Train the rule on what its last step has led to, then let it take this one."""
+        if meta_batches is not None or len(batches) != 1:
+            raise InputError("meta_mode='next' takes one batch a step and no meta_batches")
+        learn = self.learns_next
+        failures = self.skipped + self.rejected
+        self.steps += 1
+        stats: dict[str, Tensor] = {}
+        start = self._start(batches[0])
+        oracle = mode.ask(start[0], batches[0])
+        phi = _parameters(self.meta_optimizer)
+        if learn and (gradients := mode.meta_gradient(oracle, phi)) is not None:
+            norm = self._descend_clipped(phi, self.combine(gradients))
+            stats = {"meta_loss": oracle.loss, "meta_gradient_norm": norm}
+        course = mode.step(*start, batches[0], oracle, keep=self.learns_next)
+        self._commit(course)
+        if self.skipped + self.rejected > failures:
+            self._reset_dead_rule()
+        return stats
+
     def _start(self, batch: Any) -> tuple[Vars, State]:
         if not self.persistent:
             follower = self.game.init_follower(batch)
@@ -216,8 +249,8 @@ class L2LTrainer:
     def _unroll(
         self, start: tuple[Vars, State], batches: Sequence[Any], *, learn: bool
     ) -> Trajectory:
-        if self._forward:
-            return self._forward.unroll(self.game, *start, batches)
+        if self.forward_mode:
+            return self.forward_mode.unroll(self.game, *start, batches)
         with torch.set_grad_enabled(learn):
             return unroll(self.rule, self.game, *start, batches, second_order=self.second_order)
 
@@ -258,11 +291,11 @@ class L2LTrainer:
     def _meta_gradient(
         self, phi: list[Tensor], course: Trajectory, meta_batches: Sequence[Any]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        if self._forward is None:
+        if self.forward_mode is None:
             loss = self._meta_loss(course, meta_batches)
             return loss, self.combine(torch.autograd.grad(loss, phi))
         last = meta_batches[-1]
-        return self._forward.meta_gradient(
+        return self.forward_mode.meta_gradient(
             lambda follower: self.game.meta_loss(follower, last), course.followers[-1], phi
         )
 
@@ -288,11 +321,10 @@ class L2LTrainer:
         if all_finite(everything) or (all_finite(follower) and not spoiled(self.state, state)):
             self.follower, self.state = follower, state
             self.last_batch = detach(course.batches[-1])
-            if self._forward:
-                self._forward.guard()
+            if self.forward_mode:
+                self.forward_mode.guard()
             return
-        if self._forward:
-            self._forward.forget()
+        self._forget()
         self.rejected += 1
         if self.rejected == 1:
             self._warn("left the finite numbers and was not taken; lower the learning rate")
@@ -333,8 +365,9 @@ class L2LTrainer:
             "meta_optimizer": _optimizer_state(self.meta_optimizer),
             "leader_optimizer": _optimizer_state(self.leader_optimizer),
             "counts": [self.steps, self.skipped, self.rejected, self.refused, self.resets],
-            **({"given": self._backup.weights} if self.meta_optimizer else {}),
-            **({"tangents": self._forward.tangents} if self._forward else {}),
+            **({"given": self.backup.weights} if self.meta_optimizer else {}),
+            **({"tangents": self.forward_mode.tangents} if self.forward_mode else {}),
+            **({"course": self.next_step.state()} if self.next_step else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
@@ -345,12 +378,12 @@ class L2LTrainer:
         """
         follower, rule_state = state["follower"], state["state"]
         if self.follower is not None:
-            if _shapes(follower) != _shapes(self.follower):
+            if shapes_of(follower) != shapes_of(self.follower):
                 raise ValueError("the saved follower has other names or shapes than this one")
             if rule_state.keys() != self.state.keys():
                 raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
             device = next(iter(self.follower.values())).device
-            follower, rule_state = _copy(follower, device), _copy(rule_state, device)
+            follower, rule_state = copy_tree(follower, device), copy_tree(rule_state, device)
         self.follower, self.state = follower, rule_state
         self.rule.load_state_dict(state["rule"], strict=strict)
         for name in ("meta_optimizer", "leader_optimizer"):
@@ -360,38 +393,15 @@ class L2LTrainer:
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
         if "given" in state:  # not before version 0.2.0
-            self._backup.take_over(state["given"], self.rule)
+            self.backup.take_over(state["given"], self.rule)
         counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
         self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
-        if self._forward:
+        if self.forward_mode:
             device = next(self.rule.parameters()).device
-            self._forward.tangents = _copy(state.get("tangents", []), device)
-
-
-def _why_not_fused(game: Game, meta_on: str) -> str | None:
-    """Return why one backward pass cannot train both leader and rule, or ``None`` if it can."""
-    name = type(game).__name__
-    if not game.zero_sum:
-        return f"{name} is not zero-sum"
-    if type(game).meta_loss is not Game.meta_loss:
-        return f"{name} has a meta-loss of its own"
-    if meta_on != "last":
-        return f"meta_on={meta_on!r} asks for more than the last follower"
-    return None
-
-
-def _shapes(variables: Vars | None) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in (variables or {}).items()}
-
-
-def _copy(tree: Any, device: torch.device) -> Any:
-    if isinstance(tree, Tensor):
-        return tree.detach().clone().to(device)
-    if isinstance(tree, dict):
-        return {key: _copy(value, device) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_copy(value, device) for value in tree)
-    return tree
+            self.forward_mode.tangents = copy_tree(state.get("tangents", []), device)
+        if self.next_step:
+            device = next(self.rule.parameters()).device
+            self.next_step.load(copy_tree(state.get("course"), device), follower)
 
 
 def _parameters(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["Layout", "State", "Vars", "all_finite", "detach", "has_tangent", "named_tensors"]
+__all__ = [
+    "Layout",
+    "State",
+    "Vars",
+    "all_finite",
+    "copy_tree",
+    "detach",
+    "has_tangent",
+    "named_tensors",
+    "shapes_of",
+]
 
 Vars: TypeAlias = dict[str, Tensor]
 """The follower's variables by name: an image batch ``{"x": ...}`` or a network's weights."""
@@ -33,6 +43,22 @@ def detach(tree: Tree) -> Tree:
         rebuild = getattr(tree, "_make", tuple)  # a named tuple stays one
         return rebuild(detach(value) for value in tree)  # type: ignore[return-value]
     return tree
+
+
+def copy_tree(tree: Tree, device: torch.device) -> Tree:
+    """Return ``tree`` with a copy of every tensor on a device, cut from its graph."""
+    if isinstance(tree, Tensor):
+        return tree.detach().clone().to(device)  # type: ignore[return-value]
+    if isinstance(tree, dict):
+        return {key: copy_tree(value, device) for key, value in tree.items()}  # type: ignore[return-value]
+    if isinstance(tree, list | tuple):
+        return type(tree)(copy_tree(value, device) for value in tree)
+    return tree
+
+
+def shapes_of(variables: Vars) -> dict[str, torch.Size]:
+    """Return the shape of each variable."""
+    return {name: tensor.shape for name, tensor in variables.items()}
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> Tensor:

@@ -6,10 +6,11 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, get_args
 
 from tyro.conf import arg
 
+from l2l_gail.core.trainer_options import MetaMode
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import JUDGED
 from l2l_gail.gail.losses import LOSSES
@@ -75,17 +76,19 @@ class DiscriminatorConfig:
 class RuleTraining:
     """How an update rule that has parameters is trained while the game runs.
 
-    After each (or each n-th) discriminator update one gradient step on the discriminator's loss,
-    penalties included, at the weights that the update has produced, on expert samples and on a part
-    of the rollout that the discriminator has not been trained on.
+    For each (or each n-th) discriminator update one gradient step on the discriminator's loss,
+    penalties included, at the weights that the update has produced.
 
     Attributes:
         meta_learning_rate: Adam's learning rate for the rule's parameters; 0 leaves it as it is.
         meta_every: Train the rule after every n-th discriminator update.
-        holdout_fraction: Share of each rollout that only the rule's training sees.
-        meta_mode: reverse differentiates one update; forward carries derivatives through all
-            updates since the start, for a rule that learns at most 64 numbers (a step, a momentum),
-            see :mod:`~l2l_gail.core.forward_mode`.
+        holdout_fraction: Share of each rollout that only the rule's training sees; none with next.
+        meta_mode: What that loss is computed on. next: the batch of the next update, whose gradient
+            is needed anyway, and which after a rollout's last update is of the next rollout, the
+            policy having answered, see :mod:`~l2l_gail.core.next_step`. reverse: the held-out part
+            of the rollout. forward: the same with derivatives through all updates since the start,
+            for a rule that learns at most 64 numbers (a step, a momentum), see
+            :mod:`~l2l_gail.core.forward_mode`.
         meta_decay: With forward: factor on what has been carried, before each update, from 0 to 1.
 
     Raises:
@@ -95,7 +98,7 @@ class RuleTraining:
     meta_learning_rate: float = 3e-3
     meta_every: int = 1
     holdout_fraction: float = 0.25
-    meta_mode: Literal["reverse", "forward"] = "reverse"
+    meta_mode: MetaMode = "reverse"
     meta_decay: float = 1.0
 
     def __post_init__(self) -> None:
@@ -104,7 +107,7 @@ class RuleTraining:
         check_counts(meta_every=self.meta_every)
         if not 0 <= self.holdout_fraction < 1:
             raise InputError(f"holdout_fraction must be in [0, 1), not {self.holdout_fraction}")
-        check_choice("meta_mode", self.meta_mode, ("reverse", "forward"))
+        check_choice("meta_mode", self.meta_mode, get_args(MetaMode))
         if not 0 <= self.meta_decay <= 1:
             raise InputError(f"meta_decay must be in [0, 1], not {self.meta_decay}")
 

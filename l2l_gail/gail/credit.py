@@ -20,6 +20,7 @@ from l2l_gail.core import GradientMixture
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import check_counts, check_rate
 from l2l_gail.ppo import TensorRolloutBuffer
+from l2l_gail.ppo.forward import forward_of
 from l2l_gail.ppo.observations import Observations, leading, map_tensors, network_input
 
 __all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
@@ -243,24 +244,13 @@ def policy_gradients(
     Returns:
         Gradients in all parameters that the log-probabilities depend on, ``(K, P)``.
     """
-    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    actions = actions.flatten(1) if actions.dim() > 2 else actions  # as SB3's distributions do
-    sums: Tensor | None = None
-    for rows in _batches(observations):
-        _, log_probs, _ = policy.evaluate_actions(
-            _rows(observations, rows),
-            actions[rows],
-        )
-        gradients = []
-        for row in weights[:, rows] / weights.shape[1]:
-            parts = torch.autograd.grad(
-                log_probs, parameters, row, retain_graph=True, allow_unused=True
-            )
-            gradients.append(torch.cat([part.flatten() for part in parts if part is not None]))
-        stacked = torch.stack(gradients)
-        sums = stacked if sums is None else sums + stacked
-    assert sums is not None
-    return sums
+    forward = forward_of(policy)
+    weights = weights / weights.shape[1]
+    parts = [
+        forward.score_gradients(_rows(observations, rows), actions[rows], weights[:, rows])
+        for rows in _batches(observations)
+    ]
+    return torch.stack(parts).sum(0)
 
 
 def _batches(observations: Observations) -> Iterator[slice]:

@@ -21,7 +21,7 @@ class TracedStep(NamedTuple):
         state: The rule's state before it.
         after: The weights after it, the rule being as it was before its own training on it.
         batch: What the update was computed on.
-        held_out: What the rule was trained on.
+        held_out: What the rule was trained on: held-out data, or the next update's batch.
     """
 
     before: Vars

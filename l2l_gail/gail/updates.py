@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l2l_gail.core import L2LTrainer, UpdateRule, Vars
+from l2l_gail.core import L2LTrainer, State, UpdateRule, Vars
 from l2l_gail.errors import InputError
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
@@ -45,8 +45,10 @@ def make_trainer(
         # A hand-designed rule has no use for held-out data, unless it is asked for.
         holdout_fraction = training.holdout_fraction if rule_training else 0.0
         return L2LTrainer(game, rule, persistent=True), holdout_fraction
-    if training.holdout_fraction == 0:
-        raise InputError("a learned rule needs a holdout_fraction above 0 to be trained on")
+    if training.meta_mode != "next" and training.holdout_fraction == 0:
+        raise InputError(
+            "a learned rule needs a holdout_fraction above 0 to be trained on, or meta_mode='next'"
+        )
     meta_optimizer = torch.optim.Adam(groups, fused=True)  # a third off its time
     trainer = L2LTrainer(
         game,
@@ -57,7 +59,7 @@ def make_trainer(
         meta_mode=training.meta_mode,
         meta_decay=training.meta_decay,
     )
-    return trainer, training.holdout_fraction
+    return trainer, 0.0 if training.meta_mode == "next" else training.holdout_fraction
 
 
 class DiscriminatorUpdates:
@@ -111,15 +113,19 @@ class DiscriminatorUpdates:
         traces = trainer.steps // self.config.updates_per_rollout % _TRACED_EVERY == 0
         stats: dict[str, Tensor] = {}
         traced: TracedStep | None = None
+        last: tuple[Vars, State, TransitionBatch] | None = None
         for _ in range(self.config.updates_per_rollout):
             batch = self._batch(expert_inputs, seen, self._stream)
             meta = None
-            if trainer.learns_next:
+            if trainer.needs_meta_batches:
                 meta = [self._batch(expert_inputs, held_out, self._meta_stream)]
-            before, state = self._follower, trainer.state
+            before, state, learns = self._follower, trainer.state, trainer.learns_next
             stats |= trainer.step([batch], meta)
             if meta:
                 traced = TracedStep(before, state, self._follower, batch, meta[0])
+            elif learns and last:  # this batch is what the update before was judged on
+                traced = TracedStep(*last[:2], before, last[2], batch)
+            last = before, state, batch
         stats["step_size"] = step_size(before, self._follower)
         if traced and traces:
             stats |= rule_traces(trainer, traced, stats["meta_loss"])

@@ -69,6 +69,28 @@ class PolicyForward:
         terms.total.backward()
         return LossTerms(*(term.detach() for term in terms))
 
+    def score_gradients(self, obs: Observations, actions: Tensor, weights: Tensor) -> Tensor:
+        """Return gradients of weighted sums of log-probabilities.
+
+        Args:
+            obs: Observations ``(B, *shape)``, not prepared.
+            actions: Actions ``(B, *shape)``.
+            weights: One row for each sum, ``(K, B)``.
+
+        Returns:
+            Gradients in all parameters that the log-probabilities depend on, ``(K, P)``.
+        """
+        actions = actions.flatten(1) if actions.dim() > 2 else actions  # as SB3's distributions do
+        learned = [parameter for parameter in self._parameters if parameter.requires_grad]
+        log_probs = self.policy.get_distribution(obs).log_prob(actions)
+        gradients = []
+        for row in weights:
+            parts = torch.autograd.grad(
+                log_probs, learned, row, retain_graph=True, allow_unused=True
+            )
+            gradients.append(torch.cat([part.flatten() for part in parts if part is not None]))
+        return torch.stack(gradients)
+
     def clip_gradient(self, max_norm: float) -> None:
         """Scale the gradient down to a 2-norm of ``max_norm`` if it is longer."""
         torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
@@ -161,6 +183,16 @@ class GaussianForward(PolicyForward):
         torch.mv(squares.mT, slope, out=parts["log_std"][0])
         parts["log_std"][0].sub_(slope.sum() + loss.ent_coef)
         return LossTerms(policy_loss, value_loss, entropy_loss, total, log_ratio)
+
+    @torch.no_grad()
+    def score_gradients(self, obs: Observations, actions: Tensor, weights: Tensor) -> Tensor:
+        """Return gradients of weighted sums of log-probabilities, by the chain rule."""
+        mean, inputs = self._actor.forward(self.prepare(obs))
+        per_std = (-self.policy.log_std).exp()
+        z = (actions - mean) * per_std  # (B, act_dim)
+        of_log_std = weights @ z.square().sub_(1.0)
+        of_actor = self._actor.weighted_gradients(z * per_std, inputs, weights)
+        return torch.cat([of_log_std, of_actor], dim=1)  # in the order of the parameters
 
     def clip_gradient(self, max_norm: float) -> None:
         """Scale the gradient down to a 2-norm of ``max_norm`` if it is longer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, addmm, mm, nn
+from torch import Tensor, addmm, cat, mm, nn
 from torch import sum as torch_sum
 
 __all__ = ["TanhNetwork", "tanh_layer"]
@@ -68,3 +68,27 @@ class TanhNetwork:
                 h = inputs[i]
                 grad = grad @ self._layers[i][0]
                 grad.addcmul_(grad * h, h, value=-1.0)  # tanh' = 1 - tanh^2
+
+    def weighted_gradients(self, grad: Tensor, inputs: list[Tensor], weights: Tensor) -> Tensor:
+        """Return gradients of weighted sums over the rows; under ``no_grad``.
+
+        One way back through the network serves all of them: the rows are only added up differently.
+
+        Args:
+            grad: Gradient of each row's scalar in the network's output, ``(B, n_out)``.
+            inputs: Second result of :meth:`forward`.
+            weights: Those of the rows in each sum, ``(K, B)``.
+
+        Returns:
+            Shape ``(K, P)``, the parameters one after the other.
+        """
+        k = len(weights)
+        parts: list[Tensor] = []
+        for i in range(len(self._layers) - 1, -1, -1):
+            weighted = (grad.mT.contiguous() * weights[:, None]).flatten(0, 1)  # (K n_out, B)
+            parts[:0] = [mm(weighted, inputs[i]).view(k, -1), weights @ grad]
+            if i:
+                h = inputs[i]
+                grad = grad @ self._layers[i][0]
+                grad.addcmul_(grad * h, h, value=-1.0)
+        return cat(parts, dim=1)

@@ -110,7 +110,7 @@ def carried(rule: UpdateRule, game: Game, steps: int, **options: Any) -> tuple[L
     for batch in batches(steps):
         stats = trainer.step([batch], [0.3])
     assert trainer.follower is not None
-    forward = trainer._forward
+    forward = trainer.forward_mode
     assert forward is not None
     loss, gradients = forward.meta_gradient(
         lambda v: game.meta_loss(v, 0.3), trainer.follower, parameters
@@ -276,7 +276,7 @@ def test_new_follower_has_no_past() -> None:
 
 def test_step_that_is_rejected_takes_its_tangents_along() -> None:
     trainer, _ = carried(HeavyBall(), Quadratic(), 5)
-    forward = trainer._forward
+    forward = trainer.forward_mode
     assert forward is not None
     assert forward.tangents
     with warnings.catch_warnings():
@@ -318,7 +318,7 @@ def test_learning_forward_lengthens_a_step_where_one_step_ahead_looks_no_better(
 @pytest.mark.parametrize(
     ("rule", "options", "message"),
     [
-        (HeavyBall(), {"meta_mode": "sideways"}, "'reverse' or 'forward', not 'sideways'"),
+        (HeavyBall(), {"meta_mode": "sideways"}, "'reverse', 'forward', 'next', not 'sideways'"),
         (HeavyBall(), {"persistent": False}, "for a persistent follower"),
         (HeavyBall(), {"meta_on": "mean"}, "for its last point"),
         (HeavyBall(), {"meta_decay": 1.5}, r"meta_decay must be in \[0, 1\], not 1.5"),
