@@ -8,9 +8,17 @@ from torch import Tensor, nn
 from l2l_gail.core import UpdateRule
 
 from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
-from .rules import ClassStart, Perturber, ResidualPerturber
+from .rules import ClassStart, MemoryStart, Perturber, ResidualPerturber
 
-__all__ = ["ATTACKERS", "HALVING", "PatchNet", "ResidualNet", "SlimAttacker", "build_attacker"]
+__all__ = [
+    "ATTACKERS",
+    "HALVING",
+    "STARTED",
+    "PatchNet",
+    "ResidualNet",
+    "SlimAttacker",
+    "build_attacker",
+]
 
 _GROUPS = 4
 
@@ -120,14 +128,19 @@ ATTACKERS: dict[str, type[nn.Module]] = {
     "slim": SlimAttacker,
     "residual": ResidualNet,
     "class_start": PatchNet,
+    "memory": PatchNet,
     "paper_slim": PaperSlimAttacker,
     "paper_wide": WideAttacker,
     "paper_two_layer": TwoLayerAttacker,
 }
 """Shapes of the attacker, by the name that the settings give them."""
 
-HALVING = frozenset({"slim", "residual", "class_start", "paper_slim"})
+HALVING = frozenset({"slim", "residual", "class_start", "memory", "paper_slim"})
 """Those that work at half resolution, and so on images with even sides."""
+
+
+STARTED = frozenset({"class_start", "memory"})
+"""Those that ask on the way to a start, which their network sees too."""
 
 
 def build_attacker(
@@ -154,7 +167,7 @@ def build_attacker(
     colours = shape[0]
     inputs = colours
     if uses_gradient:
-        inputs *= 3 if name == "class_start" else 2
+        inputs *= 3 if name in STARTED else 2
     width = () if channels is None else (channels,)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -162,6 +175,8 @@ def build_attacker(
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if name == "class_start" and uses_gradient:
         return ClassStart(net, radius, classes, shape)
+    if name == "memory" and uses_gradient:
+        return MemoryStart(net, radius)
     if name == "residual" and uses_gradient:
         return ResidualPerturber(net, radius)
     return Perturber(net, radius, uses_gradient=uses_gradient)

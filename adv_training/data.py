@@ -15,9 +15,36 @@ from l2l_gail.errors import InputError
 
 from .layers import Statistics
 
-__all__ = ["Dataset", "ImageBatch", "Images", "augment", "statistics_of"]
+__all__ = ["Dataset", "ImageBatch", "Images", "View", "draw_view", "padded", "statistics_of"]
 
 _PAD = 4
+
+
+class View(NamedTuple):
+    """How each image of a batch was shifted and mirrored: where its pixels come from.
+
+    Attributes:
+        rows: Of the image with a border of 4, for each row that is seen, int64 ``(B, H)``.
+        columns: The same of the columns, ``(B, W)``.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def part(self, part: slice) -> View:
+        """Return that of some of the images."""
+        return View(self.rows[part], self.columns[part])
+
+    def places(self, channels: int) -> tuple[Tensor, ...]:
+        """Return the index, into padded images ``(B, C, H + 8, W + 8)``, of what is seen."""
+        device = self.rows.device
+        image = torch.arange(len(self.rows), device=device)[:, None, None, None]
+        channel = torch.arange(channels, device=device)[None, :, None, None]
+        return image, channel, self.rows[:, None, :, None], self.columns[:, None, None, :]
+
+    def of(self, images: Tensor) -> Tensor:
+        """Return what is seen of images ``(B, C, H, W)``, the same shape; zeros from outside."""
+        return padded(images)[self.places(images.shape[1])]
 
 
 class ImageBatch(NamedTuple):
@@ -28,16 +55,19 @@ class ImageBatch(NamedTuple):
         y: Labels, int64, shape ``(B,)``.
         indices: Place of each image in its :class:`Images`, int64, shape ``(B,)``, for methods that
             remember something about each; ``None`` where a batch was put together by hand.
+        view: How the images were shifted and mirrored; ``None`` where they were not.
     """
 
     x: Tensor
     y: Tensor
     indices: Tensor | None = None
+    view: View | None = None
 
     def part(self, part: slice) -> ImageBatch:
         """Return some of the images."""
         indices = None if self.indices is None else self.indices[part]
-        return ImageBatch(self.x[part], self.y[part], indices)
+        view = None if self.view is None else self.view.part(part)
+        return ImageBatch(self.x[part], self.y[part], indices, view)
 
 
 @dataclass(frozen=True)
@@ -89,15 +119,17 @@ class Images:
         order = torch.randperm(len(self), generator=generator, device=device)
         for begin in range(0, len(self) - size + 1, size):
             index = order[begin : begin + size]
-            pixels = self.pixels[index]
+            pixels, view = self.pixels[index], None
             if augmented:
-                pixels = augment(pixels, generator)
-            yield self._as_batch(pixels, index)
+                count, _, height, width = pixels.shape
+                view = draw_view(count, height, width, generator)
+                pixels = view.of(pixels)
+            yield self._as_batch(pixels, index, view)
 
-    def _as_batch(self, pixels: Tensor, index: Tensor) -> ImageBatch:
+    def _as_batch(self, pixels: Tensor, index: Tensor, view: View | None = None) -> ImageBatch:
         x = pixels.float().div_(255.0)
         x = x.contiguous(memory_format=torch.channels_last)
-        return ImageBatch(x, self.labels[index], index)
+        return ImageBatch(x, self.labels[index], index, view)
 
 
 @dataclass(frozen=True)
@@ -236,26 +268,26 @@ def _check(train: Images, test: Images, classes: int) -> None:
         )
 
 
-def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to 4 pixels (zeros enter) and mirror every second one at random.
+def draw_view(count: int, height: int, width: int, generator: torch.Generator) -> View:
+    """Draw how images are shifted, by up to 4 pixels, and every second one is mirrored.
 
     One gather for the whole batch, on its device, with a draw of its own for each image.
 
     Args:
-        pixels: Shape ``(B, C, H, W)``, any dtype.
-        generator: On the device of ``pixels``.
-
-    Returns:
-        New images of the same shape and dtype.
+        count: Images.
+        height: Of an image.
+        width: Of an image.
+        generator: On the device of the images.
     """
-    count, channels, height, width = pixels.shape
-    device = pixels.device
+    device = generator.device
     shift = torch.randint(0, 2 * _PAD + 1, (2, count, 1), generator=generator, device=device)
     mirror = torch.randint(0, 2, (count, 1), generator=generator, device=device).bool()
     columns = torch.arange(width, device=device)
     rows = torch.arange(height, device=device) + shift[0]  # (B, H)
     columns = torch.where(mirror, columns.flip(0), columns) + shift[1]  # (B, W)
-    padded = F.pad(pixels, (_PAD, _PAD, _PAD, _PAD))  # (B, C, H + 8, W + 8)
-    image = torch.arange(count, device=device)[:, None, None, None]
-    channel = torch.arange(channels, device=device)[None, :, None, None]
-    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    return View(rows, columns)
+
+
+def padded(images: Tensor) -> Tensor:
+    """Return images with a border of 4 zeros."""
+    return F.pad(images, (_PAD, _PAD, _PAD, _PAD))

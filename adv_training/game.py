@@ -16,6 +16,7 @@ from l2l_gail.core.game import Culprit
 
 from .data import ImageBatch
 from .image_losses import ImageLoss, cross_entropy
+from .memory import PerturbationMemory
 from .processes import ALONE, Processes
 from .weight_perturbation import worst_weights
 
@@ -80,10 +81,13 @@ class ImageGame(Game):
         zero_sum: Whether the follower maximises what the leader minimises, smoothing aside.
         last_accuracy: Accuracy at the perturbed images in the last leader's loss, a 0-d tensor.
         processes: Those that share each batch; a batch is then this one's part of it.
+        memory: Where the perturbation that the classifier is trained on is kept, image by image;
+            the follower's variables at its start then name the last one, ``"start"``.
     """
 
     zero_sum = True
     processes: Processes = ALONE
+    memory: PerturbationMemory | None = None
     parts: ClassVar[Mapping[Culprit, str]] = {
         "rule": "the attacker's weights",
         "leader": "the classifier's weights",
@@ -117,16 +121,18 @@ class ImageGame(Game):
         self.last_accuracy = torch.tensor(0.0)
 
     def init_follower(self, batch: ImageBatch) -> Vars:
-        """Return where the attack starts, ``{"x": (B, C, H, W)}``, and the labels if asked."""
-        labels = {"labels": batch.y} if self.labelled else {}
+        """Return where the attack starts, ``{"x": (B, C, H, W)}``, and what else is known."""
+        known: Vars = {"labels": batch.y} if self.labelled else {}
+        if self.memory is not None:
+            known["start"] = self.memory.recall(batch)
         if not self.start.noise:
-            return {"x": batch.x} | labels
+            return {"x": batch.x} | known
         width = self.start.noise * self.eps
         # Drawn for the whole batch, so that an image's noise does not depend on who has it.
         whole = torch.cat([batch.x] * self.processes.count) if self.processes.count > 1 else batch.x
         noise = torch.empty_like(whole).uniform_(-width, width, generator=self.generator)
         noise = noise[self.processes.part(len(noise))]
-        return self.project({"x": batch.x + noise}, batch) | labels
+        return self.project({"x": batch.x + noise}, batch) | known
 
     def follower_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
         """Return minus the attack's loss, mean over the batch, classifier in evaluation mode."""
@@ -135,7 +141,9 @@ class ImageGame(Game):
             return -self.attack_loss(logits, batch.y).mean()
 
     def leader_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
-        """Return the training loss, classifier in training mode."""
+        """Return the training loss, classifier in training mode; keep its images in the memory."""
+        if self.memory is not None:
+            self.memory.keep(batch, follower["x"])
         with in_mode(self.classifier, training=True):
             classify: Classify = self.classifier
             if self.awp:

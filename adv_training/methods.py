@@ -11,7 +11,7 @@ from typing import Any
 
 from l2l_gail.core import UpdateRule
 
-from .attackers import build_attacker
+from .attackers import STARTED, build_attacker
 from .free import FreePerturbation, SignDescentOptimizer
 from .game import UNIFORM, Start
 from .other_games import TradesGame
@@ -153,9 +153,10 @@ def _attacker(settings: Settings, *, uses_gradient: bool = True) -> UpdateRule:
 
 def _seen(settings: Settings) -> dict[str, Any]:
     """Return what a method says of an attacker that sees the gradient."""
-    if settings.attacker == "class_start":
-        return {"labelled": True, "sees": 3}
-    return {}
+    if settings.attacker not in STARTED:
+        return {}
+    known = "labelled" if settings.attacker == "class_start" else "remembers"
+    return {known: True, "sees": 3}
 
 
 @register_method(

@@ -32,6 +32,8 @@ class Method:
         replays: Training steps on each batch in a row. With more than one, what the rule learns is
             the perturbation of the batch at hand, and no attacker of other images.
         labelled: Whether the rule sees the labels, among the variables at its start.
+        remembers: Whether the rule starts from the image's last perturbation, which the training
+            then keeps of each.
         game: Class of the game, or a partial of it: ``ImageGame`` or one with losses of its own.
         meta_optimizer: From the rule to the optimizer of its parameters; Adam by default.
     """
@@ -43,6 +45,7 @@ class Method:
     sees: int = 2
     replays: int = 1
     labelled: bool = False
+    remembers: bool = False
     game: Callable[..., ImageGame] = ImageGame
     meta_optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
 

@@ -11,6 +11,7 @@ SignSteps         ``x + share eps sign(g)``                          1       FGS
 Perturber         ``x + eps tanh(net([x, g / max|g|]))``             1       arXiv 1811.01213
 ResidualPerturber ``x + eps tanh(net(A) + a sign(g))``, A below      1       this project
 ClassStart        the same with ``g`` asked for elsewhere, see there 1       this project
+MemoryStart       the same, from the image's own last perturbation   1       this project
 LearnedStart      ``x1 + eps sign(g(x1))``, x1 from a Perturber      2       after arXiv 2110.05007
 ================= ================================================== ======= =======================
 
@@ -18,6 +19,8 @@ The follower *minimises*, so the oracle's gradient is ``-g``. Projections are th
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +32,11 @@ from l2l_gail.errors import InputError
 __all__ = [
     "ClassStart",
     "LearnedStart",
+    "MemoryStart",
     "Perturber",
     "ResidualPerturber",
     "SignSteps",
+    "StartedPerturber",
     "Stay",
     "images_and_gradient",
     "set_radius",
@@ -109,24 +114,61 @@ class ResidualPerturber(UpdateRule):
         self.radius = radius
 
 
-class ClassStart(UpdateRule):
-    """The residual attacker, which asks its one question at a start learned for the image's class.
+class StartedPerturber(UpdateRule):
+    """The residual attacker, which asks its one question on the way to a start.
 
     ::
 
-        s  = tanh(c u[y]),   g = gradient at x + eps s / 2  (inside [0, 1])
+        g  = gradient at x + eps s / 2  (inside [0, 1])
         x' = x + eps tanh(net([A, s]) + a sign(g) + b s)
 
-    with one image-sized ``u[y]`` a class, from zero; ``a``, ``b`` and ``net`` are learned too, and
-    ``A`` is as for :class:`ResidualPerturber`. The network sees the start as well, and so can undo
-    what the start did to the gradient where it does not suit the image.
+    with a start ``s`` in [-1, 1] for each image; ``a``, ``b`` and ``net`` are learned, and ``A`` is
+    as for :class:`ResidualPerturber`. The network sees the start as well, and so can undo what the
+    start did to the gradient where it does not suit the image.
 
     Over a ball of radius eps the loss rises by the gradient *on the way*, not by that at its
-    centre: PGD-2 spends a query to get there. What a class gains by the same perturbation in all
-    its images gets there, on the average, for nothing. The start is that of Pan et al. 2024 (AAAI,
-    "Adversarial Initialization with Universal Adversarial Perturbation"), where it moves by the
-    sign of a momentum and FGSM follows; here the meta-gradient trains it, through its share of the
-    sum.
+    centre: PGD-2 spends a query to get there.
+
+    Args:
+        net: Maps ``(B, 3C, H, W)`` to ``(B, C, H, W)``.
+        radius: Epsilon, in pixels' units of [0, 1].
+        config: What else the rule is made from.
+    """
+
+    def __init__(self, net: nn.Module, radius: float, **config: Any) -> None:
+        super().__init__(radius=radius, **config)
+        self.net = net
+        self.radius = radius
+        # From 2 nearly the whole ball is used at once: tanh(2) = 0.96, tanh(1) = 0.76.
+        self.sign_weight = nn.Parameter(torch.tensor(2.0))
+        self.start_weight = nn.Parameter(torch.tensor(0.5))
+
+    def start(self, state: State) -> Tensor:
+        """Return the start of each image, ``(B, C, H, W)`` in [-1, 1]."""
+        raise NotImplementedError
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return the perturbed images ``{"x": (B, C, H, W)}`` and the unchanged state."""
+        x, start = variables["x"], self.start(state)
+        there = (x + _QUERY_AT * self.radius * start.detach()).clamp(0.0, 1.0)
+        ascent = -oracle({"x": there})["x"]
+        z = self.net(torch.cat([images_and_gradient(x, ascent), start], dim=1))
+        z = z + self.sign_weight * ascent.sign() + self.start_weight * start
+        return {"x": x + self.radius * z.tanh()}, state
+
+    def set_radius(self, radius: float) -> None:
+        """Scale the step to another epsilon."""
+        self.radius = radius
+
+
+class ClassStart(StartedPerturber):
+    """From a start learned for the image's class, ``s = tanh(c u[y])``.
+
+    One image-sized ``u[y]`` a class, from zero. What a class gains by the same perturbation in all
+    its images gets halfway there, on the average, for nothing. The start is that of Pan et al. 2024
+    (AAAI, "Adversarial Initialization with Universal Adversarial Perturbation"), where it moves by
+    the sign of a momentum and FGSM follows; here the meta-gradient trains it, through its share of
+    the sum.
 
     The labels have to be among the variables (``ImageGame(labelled=True)``); they are kept in the
     state for further steps.
@@ -141,34 +183,42 @@ class ClassStart(UpdateRule):
     def __init__(
         self, net: nn.Module, radius: float, classes: int, shape: tuple[int, int, int]
     ) -> None:
-        super().__init__(radius=radius, classes=classes, shape=list(shape))
-        self.net = net
-        self.radius = radius
+        super().__init__(net, radius, classes=classes, shape=list(shape))
         self.starts = nn.Parameter(torch.zeros(classes, *shape))
-        # From 2 nearly the whole ball is used at once: tanh(2) = 0.96, tanh(1) = 0.76.
-        self.sign_weight = nn.Parameter(torch.tensor(2.0))
-        self.start_weight = nn.Parameter(torch.tensor(0.5))
 
     def init(self, variables: Vars) -> State:
         """Return the labels."""
         return {"labels": variables["labels"]}
 
-    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
-        """Return the perturbed images ``{"x": (B, C, H, W)}`` and the unchanged state."""
-        x = variables["x"]
+    def start(self, state: State) -> Tensor:
+        """Return the start of each image's class."""
         # tanh before the look-up, and channels last as the images are: a tenth of the time.
         starts = (_START_SCALE * self.starts).tanh().permute(0, 2, 3, 1)
         start = F.embedding(state["labels"], starts.flatten(1))  # (B, H W C)
-        start = start.unflatten(1, starts.shape[1:]).permute(0, 3, 1, 2)
-        there = (x + _QUERY_AT * self.radius * start.detach()).clamp(0.0, 1.0)
-        ascent = -oracle({"x": there})["x"]
-        z = self.net(torch.cat([images_and_gradient(x, ascent), start], dim=1))
-        z = z + self.sign_weight * ascent.sign() + self.start_weight * start
-        return {"x": x + self.radius * z.tanh()}, state
+        return start.unflatten(1, starts.shape[1:]).permute(0, 3, 1, 2)
 
-    def set_radius(self, radius: float) -> None:
-        """Scale the step to another epsilon."""
-        self.radius = radius
+
+class MemoryStart(StartedPerturber):
+    """From the image's own last perturbation, ``s = sign(x' - x)`` of the epoch before.
+
+    A memory that a recurrent optimizer has, image by image, across the epochs: what raised the loss
+    of an image raises it an epoch later in about the same places, so the question is asked near
+    where PGD-2 asks its second one. Perturbations carried from epoch to epoch are Zheng et al.'s
+    (2020, ATTA, arXiv 1912.11969) and Jia et al.'s (2022, FGSM-PGI, arXiv 2207.08859), as the start
+    of a step; here they say where to ask, and a network makes the answer from both.
+
+    The signs have to be among the variables as ``"start"`` (``ImageGame.memory``); an image that is
+    not in the memory has none, ``s = 0``.
+    """
+
+    def init(self, variables: Vars) -> State:
+        """Return the signs."""
+        return {"start": variables.get("start", torch.zeros_like(variables["x"]))}
+
+    def start(self, state: State) -> Tensor:
+        """Return the signs."""
+        signs: Tensor = state["start"]
+        return signs
 
 
 class LearnedStart(UpdateRule):

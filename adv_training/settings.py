@@ -76,7 +76,7 @@ class Settings:
         momentum: Nesterov momentum of the classifier's SGD.
         weight_decay: Weight decay of the classifier's SGD.
         attacker_lr: Learning rate of the learned attacker (Adam).
-        attacker: Shape of the learned attacker: residual, class_start, slim, paper_slim,
+        attacker: Shape of the learned attacker: residual, class_start, memory, slim, paper_slim,
             paper_wide or paper_two_layer.
         attacker_channels: Width of the learned attacker; its shape's own by default.
         attacker_every: The learned attacker is trained at every n-th step of the classifier.

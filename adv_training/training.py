@@ -28,6 +28,7 @@ from .game import ImageGame
 from .guards import Guard
 from .labelled import save_labelled
 from .logbook import Logbook
+from .memory import memory_for
 from .methods import build_method, forward_equivalents
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
@@ -103,6 +104,8 @@ class Training:
         classifier = classifier_for(settings, dataset).to(device)
         deal_out(classifier, self.method, settings, processes)
         self.game = build_game(classifier, self.method, settings, self.noise)
+        if self.method.remembers:
+            self.game.memory = memory_for(dataset.train, processes)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier
         if settings.compile:
@@ -388,6 +391,7 @@ class Training:
             "classifier": self.game.classifier.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "trainer": self.trainer.state_dict(),
+            "memory": self.game.memory.state_dict() if self.game.memory else None,
             "order": self._order_at_epoch,
             "steps_into_epoch": self._steps_into_epoch,
             "noise": self.noise.get_state(),
@@ -421,6 +425,8 @@ class Training:
         if self.average:
             self.average.load_state_dict(state["average"])
         self.trainer.load_state_dict(state["trainer"])
+        if self.game.memory:
+            self.game.memory.load_state_dict(state["memory"])
         self._order_at_epoch = state["order"]
         self._steps_into_epoch = state.get("steps_into_epoch", 0)  # 0.1.0 saved whole epochs alone
         self.noise.set_state(state["noise"])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
@@ -43,7 +44,9 @@ class LearnedCredit:
         caution: Standard errors by which an estimate must be better aligned with held-out gradients
             than the one that looks furthest ahead, ``max(decays)``; 0: none.
         fades: Whether the learned weights fade into that one as the policy nears the expert.
-        action_samples: Actions drawn at each state for the mean reward there.
+        action_samples: Actions at each state for the mean reward there; of a Gaussian's every
+            second one is the mirror image of the one before, so that in pairs what is linear
+            cancels.
         policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
             the policy's learning rate is steered, PPO's ``learning_rate`` being where it starts. 0
             leaves the rate as it is.
@@ -215,19 +218,29 @@ def action_surprise(
         observations: ``(n, ...)``; images are looked at in several batches.
         actions: Those taken, ``(n, ...)``.
         reward_of: Rewards ``(n,)`` of one action at each observation.
-        samples: Actions drawn at each.
+        samples: Actions at each; see :class:`LearnedCredit`.
     """
     surprise = []
     for rows in _batches(observations):
         some = _rows(observations, rows)
         rewards = reward_of(some, actions[rows])
         with torch.no_grad():
-            distribution = policy.get_distribution(some)
             total = torch.zeros_like(rewards)
-            for _ in range(samples):
-                total += reward_of(some, distribution.sample())
+            for others in _draws(policy.get_distribution(some), samples):
+                total += reward_of(some, others)
         surprise.append(rewards - total / samples)
     return torch.cat(surprise)
+
+
+def _draws(distribution: Distribution, samples: int) -> Iterator[Tensor]:
+    """Yield so many actions at each state, a Gaussian's in pairs around its mean."""
+    mirrored = type(distribution) is DiagGaussianDistribution
+    while samples > 0:
+        drawn = distribution.sample()
+        yield drawn
+        if mirrored and samples > 1:
+            yield 2 * distribution.mode() - drawn
+        samples -= 1 + mirrored
 
 
 def policy_gradients(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adv_training.data import Dataset, Images, augment, statistics_of
+from adv_training.data import Dataset, Images, draw_view, statistics_of
 from adv_training.methods import build_method
 from adv_training.synthetic import synthetic_dataset, synthetic_images
 from l2l_gail.errors import InputError
@@ -40,7 +40,7 @@ def test_batches_are_floats_in_the_unit_interval() -> None:
 
 def test_augmentation_equals_padding_cropping_and_flipping_by_hand() -> None:
     pixels = torch.randint(1, 256, (40, 3, 32, 32), generator=generator(1)).to(torch.uint8)
-    result = augment(pixels, generator(2))
+    result = draw_view(40, 32, 32, generator(2)).of(pixels)
     padded = torch.nn.functional.pad(pixels, (4, 4, 4, 4))
     found = set()
     for image, big in zip(result, padded, strict=True):

@@ -214,6 +214,7 @@ def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
         ("grad_l2l", {"attacker_every": 1}, None),
         ("grad_l2l", {"attacker_every": 3, "order": "alternating"}, None),
         ("grad_l2l", {"attacker": "class_start"}, None),
+        ("grad_l2l", {"attacker": "memory"}, None),
         ("grad_l2l", {"attacker": "slim", "l2l_steps": 2}, None),
         ("pgd", {"awp": 0.01}, 10.0),
         ("trades", {"pgd_steps": 3}, 13.0),

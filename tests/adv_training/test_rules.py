@@ -10,12 +10,14 @@ from adv_training.attacks import fgsm
 from adv_training.data import ImageBatch, Images
 from adv_training.evaluate import attack
 from adv_training.game import ImageGame
+from adv_training.memory import PerturbationMemory
 from adv_training.methods import build_method
 from adv_training.registry import Method
 from adv_training.robustness import fine_tune
 from adv_training.rules import (
     ClassStart,
     LearnedStart,
+    MemoryStart,
     ResidualPerturber,
     SignSteps,
     Stay,
@@ -116,6 +118,33 @@ def test_the_class_start_asks_away_from_the_image_and_is_its_formula() -> None:
     assert all(g.abs().max() > 0 for g in gradients)
 
 
+def test_the_memory_start_asks_on_the_way_to_the_last_perturbation() -> None:
+    batch = tiny_batch()
+    game = tiny_game()
+    net = shaken_net(inputs=9)
+    rule = MemoryStart(net, EPS)
+    last = batch.x + 0.3 * EPS * torch.randn(batch.x.shape, generator=generator(2))
+    batch = batch._replace(indices=torch.arange(len(batch.y)))
+    game.memory = PerturbationMemory(len(batch.y), (3, 32, 32), batch.x.device)
+    game.memory.keep(batch, last)
+    start = (last - batch.x).sign()
+    g = gradient(game, (batch.x + 0.5 * EPS * start).clamp(0, 1), batch.y)
+    rms = g.pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    inputs = torch.cat([2 * batch.x - 1, torch.clamp(g / rms, -3, 3), start], dim=1)
+    expected = batch.x + EPS * torch.tanh(net(inputs) + 2.0 * g.sign() + 0.5 * start)
+    method = Method(rule, remembers=True)
+    found = attack(game, method, batch, differentiable=True)
+    torch.testing.assert_close(found, expected.clamp(0, 1), atol=1e-5, rtol=0)
+    game.memory = None  # of images that it has not met nothing is known
+    at_the_image = attack(game, method, batch)
+    g = gradient(game, batch.x, batch.y)
+    rms = g.pow(2).mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    none = torch.zeros_like(g)
+    inputs = torch.cat([2 * batch.x - 1, torch.clamp(g / rms, -3, 3), none], dim=1)
+    expected = batch.x + EPS * torch.tanh(net(inputs) + 2.0 * g.sign())
+    torch.testing.assert_close(at_the_image, expected.clamp(0, 1), atol=1e-5, rtol=0)
+
+
 def test_the_class_start_learns_what_all_images_of_a_class_share() -> None:
     batch = tiny_batch(64)
     game = tiny_game()
@@ -142,7 +171,7 @@ def test_attackers_of_every_shape_write_what_they_are_seeded_to(
     methods = [Method(rule, labelled=labelled) for rule in rules]
     first, again, other = (attack(game, method, batch) for method in methods)
     assert torch.equal(first, again)
-    assert name in ("residual", "class_start") or not torch.equal(first, other)
+    assert name in ("residual", "class_start", "memory") or not torch.equal(first, other)
     assert (first - batch.x).abs().max() <= EPS + 1e-6
     alone = [attack(game, methods[0], game_batch) for game_batch in split(batch)]
     torch.testing.assert_close(torch.cat(alone), first, atol=1e-4, rtol=0)
@@ -166,7 +195,7 @@ def test_the_paper_s_attackers_have_the_paper_s_size(name: str, parameters: floa
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "grad_l2l", "start_l2l", "naive_l2l"])
-@pytest.mark.parametrize("attacker", ["slim", "residual", "class_start"])
+@pytest.mark.parametrize("attacker", ["slim", "residual", "class_start", "memory"])
 def test_steps_follow_the_radius(name: str, attacker: str) -> None:
     changes = {"pgd_steps": 4, "attacker": attacker}
     method = build_method(tiny_settings(name, eps=8.0, **changes))

@@ -70,6 +70,7 @@ RECIPE = {"ramp": 0.5, "ema": 0.9, "label_smoothing": 0.1, "attacker": "residual
         ("pgd", {}),
         ("grad_l2l", {}),
         ("grad_l2l", {"attacker": "class_start", "ramp": 0.5}),
+        ("grad_l2l", {"attacker": "memory", "ramp": 0.5}),
         ("start_l2l", RECIPE),
         ("free", RECIPE),
         ("trades", {"awp": 0.01}),

@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from l2l_gail.core import Muon
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, LearnedCredit
-from l2l_gail.gail.credit import CreditAssignment, advantage_estimates, policy_gradients
+from l2l_gail.gail.credit import (
+    CreditAssignment,
+    _draws,
+    action_surprise,
+    advantage_estimates,
+    policy_gradients,
+)
 from l2l_gail.ppo.buffer import advantages_and_returns
 from tests.gail.support import walk_demos
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
@@ -94,6 +101,37 @@ def test_the_expectation_over_later_actions_stays() -> None:
     [steady] = advantage_estimates(buffer, noise, decays)
     torch.testing.assert_close(plain[0].mean(), steady[0].mean(), atol=0.01, rtol=0)
     assert steady[0].var() < 0.6 * plain[0].var()
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_a_gaussians_actions_come_in_pairs_whose_linear_part_cancels(samples: int) -> None:
+    policy = make(GAIL, TensorWalk(), "MlpPolicy", walk_demos()).policy
+    obs, acts = torch.randn(10, 2), torch.randn(10, 1)
+    asked: list[torch.Tensor] = []
+
+    def reward(_: object, actions: torch.Tensor) -> torch.Tensor:
+        asked.append(actions)
+        return 3.0 * actions[:, 0]
+
+    got = action_surprise(policy, obs, acts, reward, samples)
+    taken, *others = asked
+    assert torch.equal(taken, acts)
+    assert len(others) == samples
+    mean = policy.get_distribution(obs).mode()
+    off = [each - mean for each in others]
+    for one, other in zip(off[0:-1:2], off[1::2], strict=False):
+        torch.testing.assert_close(one, -other)
+    assert len({float(each.abs().sum().round(decimals=3)) for each in off}) == (samples + 1) // 2
+    if samples % 2 == 0:
+        torch.testing.assert_close(got, 3.0 * (acts - mean)[:, 0])
+
+
+def test_a_categoricals_actions_are_drawn_one_by_one() -> None:
+    distribution = CategoricalDistribution(3).proba_distribution(torch.zeros(1_000, 3))
+    draws = list(_draws(distribution, 3))
+    assert len(draws) == 3
+    assert all(set(each.tolist()) == {0, 1, 2} for each in draws)
+    assert not torch.equal(draws[0], draws[1])
 
 
 def test_policy_gradients_are_autograds_one_for_each_row() -> None:

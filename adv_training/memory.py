@@ -1,0 +1,97 @@
+"""What an attacker keeps of each training image from one epoch to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from l2l_gail.errors import InputError
+
+from .data import ImageBatch, Images, padded
+from .processes import Processes
+
+__all__ = ["PerturbationMemory", "memory_for"]
+
+
+class PerturbationMemory:
+    """The signs of the last perturbation of each training image, in the image's own frame.
+
+    A crop is read where it is looked at and written back there; what a crop does not show stays as
+    it was. One byte for each number (CIFAR-10: 150 MB), a quarter of that in a checkpoint.
+
+    Args:
+        count: Images.
+        shape: Of an image, ``(C, H, W)``.
+        device: Where they lie.
+
+    Attributes:
+        signs: int8 ``(N, C, H, W)``; 0 where nothing is known yet.
+    """
+
+    def __init__(self, count: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self.signs = torch.zeros(count, *shape, dtype=torch.int8, device=device)
+
+    def recall(self, batch: ImageBatch) -> Tensor:
+        """Return the signs of a batch as it is looked at, in -1, 0 and 1, ``(B, C, H, W)``."""
+        known = self.signs[batch.indices]
+        if batch.view is not None:
+            known = batch.view.of(known)
+        return known.to(batch.x.dtype).contiguous(memory_format=torch.channels_last)
+
+    def keep(self, batch: ImageBatch, perturbed: Tensor) -> None:
+        """Remember how the images of a batch have been perturbed.
+
+        Args:
+            batch: The clean images.
+            perturbed: The others, ``(B, C, H, W)``.
+        """
+        signs = (perturbed.detach() - batch.x).sign().to(torch.int8)
+        if batch.view is not None:
+            channels, height, width = signs.shape[1:]
+            whole = padded(self.signs[batch.indices])
+            whole[batch.view.places(channels)] = signs
+            border = (whole.shape[2] - height) // 2
+            signs = whole[:, :, border : border + height, border : border + width]
+        self.signs[batch.indices] = signs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the signs, eight to a byte."""
+        signs = self.signs.cpu().numpy()
+        return {
+            "shape": list(signs.shape),
+            "up": torch.from_numpy(np.packbits(signs > 0)),
+            "down": torch.from_numpy(np.packbits(signs < 0)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` has returned.
+
+        Raises:
+            ValueError: It is of other images.
+        """
+        shape = tuple(self.signs.shape)
+        if tuple(state["shape"]) != shape:
+            raise ValueError(f"the memory is one of {tuple(state['shape'])} signs, not {shape}")
+        up, down = (
+            np.unpackbits(state[name].numpy(), count=self.signs.numel()).astype(np.int8)
+            for name in ("up", "down")
+        )
+        self.signs.copy_(torch.from_numpy((up - down).reshape(shape)))
+
+
+def memory_for(images: Images, processes: Processes) -> PerturbationMemory:
+    """Return an empty memory of training images.
+
+    Raises:
+        InputError: Several processes share each batch, and so meet an image by turns.
+    """
+    if processes.count > 1:
+        raise InputError(
+            "--attacker memory remembers each image in the process that has met it last; train it "
+            "in one process, or take --attacker class_start"
+        )
+    channels, height, width = images.pixels.shape[1:]
+    return PerturbationMemory(len(images), (channels, height, width), images.pixels.device)

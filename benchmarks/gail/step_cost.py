@@ -1,0 +1,98 @@
+"""What a rollout of each method costs in CPU time, all of it: simulation, discriminator and PPO.
+
+    .venv/bin/python benchmarks/gail/step_cost.py --json benchmarks/results/gail_step_cost.json
+
+The methods take turns, a rollout each, in one process on one thread of torch, so that whatever
+else the machine does falls on all alike; the figure is the median over the rollouts of the CPU
+seconds of all threads, those of the simulation included. Everything is as in ``train_gail.py``: 64
+environments x 32 steps. Evaluation and checkpoints are not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import envs
+from l2l_gail import GAIL, L2LGAIL, Demonstrations
+from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.core import Adam
+from l2l_gail.gail import RuleTraining
+
+Make = Callable[..., GAIL]
+REVERSE = RuleTraining(meta_mode="reverse")
+METHODS: dict[str, Make] = {
+    "GAIL with Adam": lambda *given: GAIL(*given, rule=Adam(1e-2)),
+    "GAIL": GAIL,
+    "L2L-GAIL": lambda *given: L2LGAIL(*given, rule_training=RuleTraining(meta_mode="next")),
+    "L2L-GAIL, rule alone": lambda *given: L2LGAIL(*given, credit=None),
+    "L2L-GAIL, meta-gradient on held-out data": lambda *given: L2LGAIL(
+        *given, rule_training=REVERSE
+    ),
+}
+"""By name, how the model is made from policy, environments and demonstrations."""
+
+REFERENCE = "GAIL with Adam"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of step_cost.py."""
+
+    envs: tuple[str, ...] = ("Hopper-v5", "HalfCheetah-v5", "Walker2d-v5")
+    """Environments with an embedded set of demonstrations."""
+    rollouts: int = 60
+    """Rollouts of each method; the first five are not counted."""
+    json: Path | None = None
+    """File to write the figures to."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print, write."""
+    config = parse(Config, argv, prog="step_cost.py", description="CPU time of a rollout.")
+    torch.set_num_threads(1)
+    found = {env_id: measure(env_id, config.rollouts) for env_id in config.envs}
+    rows = []
+    for name in METHODS:
+        cells = []
+        for seconds in found.values():
+            cells += [f"{1000 * seconds[name]:.1f}", f"{seconds[name] / seconds[REFERENCE]:.3f}"]
+        rows.append([name, *cells])
+    heads = [head for env_id in config.envs for head in (f"{env_id}, CPU ms", "of Adam's")]
+    print(format_table(("method", *heads), rows))
+    if config.json:
+        setup = {"rollouts": config.rollouts, "machine": platform.machine()}
+        setup |= {"torch": torch.__version__}
+        result = {"setup": setup, "seconds": found}
+        config.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(env_id: str, rollouts: int) -> dict[str, float]:
+    """Return the median CPU seconds of a rollout of each method."""
+    demos = Demonstrations.load(env_id)[:1]
+    models: dict[str, Any] = {
+        name: make("MlpPolicy", envs.make(env_id, 64, seed=0), demos)
+        for name, make in METHODS.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rollouts):
+        for name, model in models.items():
+            begun = time.process_time()
+            model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+            seconds[name].append(time.process_time() - begun)
+    return {name: round(statistics.median(each[5:]), 5) for name, each in seconds.items()}
+
+
+if __name__ == "__main__":
+    run_main(main)
