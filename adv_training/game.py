@@ -143,7 +143,7 @@ class ImageGame(Game):
     def leader_loss(self, follower: Vars, batch: ImageBatch) -> Tensor:
         """Return the training loss, classifier in training mode; keep its images in the memory."""
         if self.memory is not None:
-            self.memory.keep(batch, follower["x"])
+            self.memory.keep(batch, follower["x"], self.processes)
         with in_mode(self.classifier, training=True):
             classify: Classify = self.classifier
             if self.awp:

@@ -22,7 +22,8 @@ TAGS = {
     "train/lr": "learning rate of the classifier; x: step",
     "attacker/gradient_norm": "2-norm of the learned attacker's gradient before clipping; x: step",
     "attacker/moved": "||phi - phi_0|| / ||phi_0||, phi the attacker's weights; x: epoch",
-    "attacker/gain": "mean cross-entropy at the attacker's images minus at clean ones; x: epoch",
+    "attacker/gain": "mean cross-entropy at the attacker's images minus at clean ones, of held-out "
+    "images or, if it remembers images, of training ones; x: epoch",
     "attacker/gain_fgsm": "the same for x + eps sign(gradient), same classifier; x: epoch",
     "held_out/clean": "accuracy on clean held-out images; x: epoch",
     "held_out/pgd20": "accuracy on held-out images under PGD-20, step 2/255; x: epoch",

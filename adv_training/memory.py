@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_gail.errors import InputError
+from .data import ImageBatch, padded
+from .processes import ALONE, Processes
 
-from .data import ImageBatch, Images, padded
-from .processes import Processes
-
-__all__ = ["PerturbationMemory", "memory_for"]
+__all__ = ["PerturbationMemory"]
 
 
 class PerturbationMemory:
@@ -41,13 +39,16 @@ class PerturbationMemory:
             known = batch.view.of(known)
         return known.to(batch.x.dtype).contiguous(memory_format=torch.channels_last)
 
-    def keep(self, batch: ImageBatch, perturbed: Tensor) -> None:
+    def keep(self, batch: ImageBatch, perturbed: Tensor, processes: Processes = ALONE) -> None:
         """Remember how the images of a batch have been perturbed.
 
         Args:
             batch: The clean images.
             perturbed: The others, ``(B, C, H, W)``.
+            processes: Those that share the batch; each remembers all of it, as the next epoch
+                deals the images out anew.
         """
+        assert batch.indices is not None
         signs = (perturbed.detach() - batch.x).sign().to(torch.int8)
         if batch.view is not None:
             channels, height, width = signs.shape[1:]
@@ -55,7 +56,7 @@ class PerturbationMemory:
             whole[batch.view.places(channels)] = signs
             border = (whole.shape[2] - height) // 2
             signs = whole[:, :, border : border + height, border : border + width]
-        self.signs[batch.indices] = signs
+        self.signs[processes.gathered(batch.indices)] = processes.gathered(signs.contiguous())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the signs, eight to a byte."""
@@ -80,18 +81,3 @@ class PerturbationMemory:
             for name in ("up", "down")
         )
         self.signs.copy_(torch.from_numpy((up - down).reshape(shape)))
-
-
-def memory_for(images: Images, processes: Processes) -> PerturbationMemory:
-    """Return an empty memory of training images.
-
-    Raises:
-        InputError: Several processes share each batch, and so meet an image by turns.
-    """
-    if processes.count > 1:
-        raise InputError(
-            "--attacker memory remembers each image in the process that has met it last; train it "
-            "in one process, or take --attacker class_start"
-        )
-    channels, height, width = images.pixels.shape[1:]
-    return PerturbationMemory(len(images), (channels, height, width), images.pixels.device)

@@ -79,6 +79,14 @@ class Processes:
         parts = flat.div_(self.count).split([tensor.numel() for tensor in tensors])
         return [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
 
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """Return the processes' tensors, all of one shape, one after the other."""
+        if self.count == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        dist.all_gather(parts, tensor)
+        return torch.cat(parts)
+
     def total(self, number: float) -> float:
         """Return the sum of a number over the processes."""
         return self._reduced(number, "SUM")

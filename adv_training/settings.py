@@ -23,7 +23,7 @@ Schedule = Literal["one_cycle", "steps"]
 METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 """What ``--method all`` compares; the whole table is ``registry.method_names()``."""
 
-DEFAULT_ATTACKER = "class_start"
+DEFAULT_ATTACKER = "memory"
 """The shape that labels do not name."""
 
 _AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "free_replays", "attacker_every")

@@ -23,12 +23,12 @@ from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 from .attacks import pgd
 from .data import Dataset, Images
-from .evaluate import Accuracy, accuracy, attack, attack_gain, moved, single_step_trap
+from .evaluate import Accuracy, AttackGain, accuracy, attack, attack_gain, moved, single_step_trap
 from .game import ImageGame
 from .guards import Guard
 from .labelled import save_labelled
 from .logbook import Logbook
-from .memory import memory_for
+from .memory import PerturbationMemory
 from .methods import build_method, forward_equivalents
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
@@ -105,7 +105,7 @@ class Training:
         deal_out(classifier, self.method, settings, processes)
         self.game = build_game(classifier, self.method, settings, self.noise)
         if self.method.remembers:
-            self.game.memory = memory_for(dataset.train, processes)
+            self.game.memory = PerturbationMemory(len(dataset.train), dataset.shape, device)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier
         if settings.compile:
@@ -269,7 +269,7 @@ class Training:
             "health/catastrophic_overfitting": float(trapped),
         }
         if self.method.learns:
-            gain = attack_gain(self.evaluation_game, self.method, held_out[:_WATCHED])
+            gain = self.attack_gain(held_out[:_WATCHED])
             assert gain.rule is not None
             scalars["attacker/gain"], scalars["attacker/gain_fgsm"] = gain.rule, gain.fgsm
             scalars["attacker/moved"] = moved(self.method.rule, build_method(self.settings).rule)
@@ -309,6 +309,19 @@ class Training:
             classes=self.dataset.classes,
         )
 
+    def attack_gain(self, images: Images) -> AttackGain:
+        """Return what FGSM and the method's own rule gain on the classifier that is judged.
+
+        Args:
+            images: On which; for a rule that starts from what it remembers, on as many training
+                images, as it knows no others.
+        """
+        if self.game.memory is None:
+            return attack_gain(self.evaluation_game, self.method, images)
+        game = ImageGame(self.evaluated, self.settings.radius)
+        game.memory = self.game.memory
+        return attack_gain(game, self.method, self.dataset.train[: len(images)])
+
     def _measure(self, images: Images) -> Accuracy:
         return accuracy(self.evaluated, images, self.settings.radius, seed=self.settings.seed)
 
@@ -317,7 +330,7 @@ class Training:
         classifier, test = self.evaluated, self.dataset.test
         self.tell(Message("line", f"evaluates on {len(test)} test images"))
         last = self._measure(test)
-        gain = attack_gain(self.evaluation_game, self.method, test)
+        gain = self.attack_gain(test)
         self.guard.check_measures(attack_gain_fgsm=gain.fgsm, attack_gain_l2l=gain.rule)
         best = last
         if self.best["epoch"] != self.epoch:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from l2l_gail.core import (
     Game,
     L2LTrainer,
     MatrixRule,
+    MetaMode,
     Muon,
     UpdateRule,
     Vars,
@@ -105,7 +106,7 @@ def core_update(
     batches: list[Samples],
     rule: UpdateRule,
     meta_every: int | None,
-    meta_mode: Literal["reverse", "forward"] = "reverse",
+    meta_mode: MetaMode = "reverse",
 ) -> Callable[[], Any]:
     """Return one update through the core; the rule trains at every n-th step, or never."""
     optimizer = None
@@ -124,7 +125,8 @@ def core_update(
     def update() -> None:
         at = next(turn)
         # The meta-loss is that of samples that the inner step has not seen.
-        trainer.step([batches[at % len(batches)]], [batches[(at + 1) % len(batches)]])
+        held_out = [batches[(at + 1) % len(batches)]] if trainer.needs_meta_batches else None
+        trainer.step([batches[at % len(batches)]], held_out)
 
     return update
 
@@ -171,6 +173,7 @@ def main() -> None:
         "learned, trained every step": core_update(batches, CoordinateMLP(LR), 1),
         "core Muon": core_update(batches, Muon(MATRIX_LR), None),
         "matrix rule, step": core_update(batches, MatrixRule(MATRIX_LR), 1),
+        "matrix rule, step, next": core_update(batches, MatrixRule(MATRIX_LR), 1, "next"),
         "matrix rule, step, forward": core_update(batches, MatrixRule(MATRIX_LR), 1, "forward"),
         "matrix rule, step of each tensor": core_update(
             batches, MatrixRule(MATRIX_LR, layers=6), 1

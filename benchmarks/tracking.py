@@ -38,7 +38,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from envs import make_vec  # noqa: E402
-from l2l_gail.core import L2LTrainer, UpdateRule, parse_rule  # noqa: E402
+from l2l_gail.core import L2LTrainer, MetaMode, UpdateRule, parse_rule  # noqa: E402
 from l2l_gail.demos import Demonstrations  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.gail import GAIL, DiscriminatorConfig, RuleTraining  # noqa: E402
@@ -73,10 +73,10 @@ class Settings:
     penalty_weight: float = 1.0
     meta_lr: float = 3e-3
     meta_every: int = 1
-    meta_mode: Literal["reverse", "forward"] = "reverse"
+    meta_mode: MetaMode = "reverse"
     meta_decay: float = 1.0
     holdout: float = 0.25
-    """Share of each rollout that only a learned rule's training sees."""
+    """Share of each rollout that only a learned rule's training sees; none where meta_mode=next."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,8 @@ def make_trainer(
         meta_mode=settings.meta_mode,
         meta_decay=settings.meta_decay,
     )
-    return trainer, RuleTraining(holdout_fraction=settings.holdout).holdout_fraction
+    holdout = RuleTraining(holdout_fraction=settings.holdout).holdout_fraction
+    return trainer, 0.0 if settings.meta_mode == "next" else holdout
 
 
 def measured_on(sequence: Sequence) -> Iterator[TransitionBatch]:

@@ -250,13 +250,15 @@ def test_a_flag_that_is_given_twice_stands_at_its_last_value() -> None:
 
 
 def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() -> None:
-    flags = MethodFlags(matched_effort=True, training=RuleTraining(meta_every=2))
     usual = DiscriminatorConfig(updates_per_rollout=10)
-    updates = [
-        flags.gail_kwargs(method, 0, usual)["discriminator"].updates_per_rollout
-        for method in ("gail", "l2l_gail", "no_demos", "airl")
-    ]
-    assert updates == [15, 10, 10, 10]
+    for mode, expected in (("reverse", 15), ("next", 10)):
+        training = RuleTraining(meta_every=2, meta_mode=mode)
+        flags = MethodFlags(matched_effort=True, training=training)
+        updates = [
+            flags.gail_kwargs(method, 0, usual)["discriminator"].updates_per_rollout
+            for method in ("gail", "l2l_gail", "no_demos", "airl")
+        ]
+        assert updates == [expected, 10, 10, 10]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def run(
         hard = survivors(classifier, test[:apgd_t], settings, names=("apgd_t",)) if apgd_t else {}
         gain = attack_gain(training.evaluation_game, training.method, test[:GAIN_IMAGES])
         strong = gain_of_pgd(classifier, test[:GAIN_IMAGES], settings.radius)
+        trained_on = gains_in_training(training) if training.method.learns else {}
     found = last | hard
     return {
         **{key: float(bits.double().mean()) for key, bits in found.items()},
@@ -71,6 +72,7 @@ def run(
         "gain_fgsm": gain.fgsm,
         "gain_learned": gain.rule,
         "gain_pgd10": strong,
+        **trained_on,
         "params": summary["params"],
         "flops": summary["flops"],
         "attacker_params": summary["attacker_params"],
@@ -107,11 +109,29 @@ def survivors(
     return {name: torch.cat(bits) for name, bits in found.items()}
 
 
-def gain_of_pgd(classifier: torch.nn.Module, images: Images, eps: float) -> float:
-    """Return by how much PGD-10 from the clean images raises the mean cross-entropy, in nats."""
+def gains_in_training(training: Training) -> dict[str, dict[str, float]]:
+    """Return what attacks gain on training images, the learned one as it is at the end.
+
+    There an attacker that remembers images has what it remembers.
+    """
+    images = training.dataset.train[:GAIN_IMAGES]
+    gain = training.attack_gain(images)  # on the first training images, in any case
+    assert gain.rule is not None
+    radius = training.settings.radius
+    strong = gain_of_pgd(training.evaluated, images, radius)
+    two = gain_of_pgd(training.evaluated, images, radius, steps=2, share=0.75)
+    return {
+        "gains_in_training": {"fgsm": gain.fgsm, "own": gain.rule, "pgd2": two, "pgd10": strong}
+    }
+
+
+def gain_of_pgd(
+    classifier: torch.nn.Module, images: Images, eps: float, steps: int = 10, share: float = 0.25
+) -> float:
+    """Return by how much PGD from the clean images raises the mean cross-entropy, in nats."""
     total = 0.0
     for batch in images.batches(BATCH):
-        x = pgd(classifier, batch, eps, steps=10, step_size=eps / 4)
+        x = pgd(classifier, batch, eps, steps=steps, step_size=share * eps)
         clean = losses(classifier, batch.x, batch.y)
         total += float((losses(classifier, x, batch.y) - clean).sum())
     return total / len(images)

@@ -24,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from adv_training import Settings, build_game, build_method, build_trainer, train_step
+from adv_training.memory import PerturbationMemory
 from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.cli import format_table, parse, run_main
@@ -33,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "N-FGSM": {"method": "n_fgsm"},
     "PGD-2": {"method": "pgd", "pgd_steps": 2},
     "L2L": {"method": "grad_l2l"},
+    "L2L, class start": {"method": "grad_l2l", "attacker": "class_start"},
     "L2L, residual": {"method": "grad_l2l", "attacker": "residual"},
     "L2L, trained at every step": {"method": "grad_l2l", "attacker_every": 1},
     "L2L, start and sign": {"method": "start_l2l"},
@@ -86,9 +88,11 @@ def measure(config: Config) -> dict[str, float]:
         method = build_method(settings)
         noise = torch.Generator().manual_seed(0)
         game = build_game(classifier_for(settings, data), method, settings, noise)
+        if method.remembers:
+            game.memory = PerturbationMemory(len(data.train), data.shape, torch.device("cpu"))
         players[name] = (build_trainer(game, method, settings), method, settings.attacker_every)
     batch = next(
-        data.train.shuffled(config.batch_size, torch.Generator().manual_seed(0), augmented=False)
+        data.train.shuffled(config.batch_size, torch.Generator().manual_seed(0), augmented=True)
     )
     spent: dict[str, list[float]] = {name: [] for name in players}
     for _ in range(config.rounds):

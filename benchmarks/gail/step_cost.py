@@ -35,7 +35,7 @@ REVERSE = RuleTraining(meta_mode="reverse")
 METHODS: dict[str, Make] = {
     "GAIL with Adam": lambda *given: GAIL(*given, rule=Adam(1e-2)),
     "GAIL": GAIL,
-    "L2L-GAIL": lambda *given: L2LGAIL(*given, rule_training=RuleTraining(meta_mode="next")),
+    "L2L-GAIL": L2LGAIL,
     "L2L-GAIL, rule alone": lambda *given: L2LGAIL(*given, credit=None),
     "L2L-GAIL, meta-gradient on held-out data": lambda *given: L2LGAIL(
         *given, rule_training=REVERSE

@@ -41,11 +41,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "PGD-2": {"method": "pgd", "pgd_steps": 2},
     "PGD-10": {"method": "pgd", "pgd_steps": 10},
     "TRADES-10": {"method": "trades", "pgd_steps": 10},
-    "L2L": {"method": "grad_l2l"},
-    "L2L, fused": {"method": "grad_l2l", "order": "fused"},
+    "L2L": {"method": "grad_l2l", "attacker": "class_start"},
+    "L2L, fused": {"method": "grad_l2l", "attacker": "class_start", "order": "fused"},
     "L2L, residual": {"method": "grad_l2l", "attacker": "residual"},
-    "L2L, two steps": {"method": "grad_l2l", "l2l_steps": 2},
-    "L2L, start and sign": {"method": "start_l2l"},
+    "L2L, two steps": {"method": "grad_l2l", "attacker": "class_start", "l2l_steps": 2},
+    "L2L, start and sign": {"method": "start_l2l", "attacker": "class_start"},
 }
 """By name, what differs from the preset."""
 

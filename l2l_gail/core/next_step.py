@@ -22,8 +22,7 @@ from torch import Tensor
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, detach, shapes_of
-from l2l_gail.core.unroll import Trajectory
+from l2l_gail.core.types import State, Vars, shapes_of
 from l2l_gail.errors import InputError
 
 __all__ = ["NextStep"]
@@ -33,7 +32,7 @@ Course = tuple[Vars, State, list[Vars]]
 
 
 class NextStep:
-    """Takes a rule's steps and keeps, from each to the next, how they depend on the rule.
+    """Keeps, from each step of a rule to the next, how it depends on the rule.
 
     Args:
         game: Whose follower moves freely.
@@ -82,26 +81,14 @@ class NextStep:
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
         ]
 
-    def step(
-        self, follower: Vars, state: State, batch: Any, oracle: _Foreseen, *, keep: bool
-    ) -> Trajectory:
-        """Apply the rule once, as :func:`~l2l_gail.core.unroll.unroll` does.
+    def keep(self, after: Vars, course: Course) -> None:
+        """Let the next step judge this one.
 
         Args:
-            follower: Where it stands.
-            state: The rule's state.
-            batch: What the step is computed on.
-            oracle: What :meth:`ask` has returned for the two of them.
-            keep: Whether the next step is to judge this one.
+            after: Where it has led to, its graph in the rule's parameters included.
+            course: What it was made from.
         """
-        with torch.set_grad_enabled(keep):
-            after, new_state = self.rule(follower, oracle, state)
-        if keep:
-            self._led_to = after
-            self._course = (follower, state, oracle.answers)
-        with torch.no_grad():
-            answered = detach(self.game.leader_response(after, batch))
-        return Trajectory([after], [answered], new_state, oracle.queries)
+        self._led_to, self._course = after, course
 
     def forget(self) -> None:
         """Leave the last step unjudged: the follower or the rule is another one."""

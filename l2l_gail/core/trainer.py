@@ -13,6 +13,7 @@ from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Culprit, Game
 from l2l_gail.core.guards import RuleBackup, Statistics, leader_culprit, spoiled
 from l2l_gail.core.next_step import NextStep
+from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.trainer_options import MetaMode, Order, check_order, check_trained
 from l2l_gail.core.types import (
@@ -231,7 +232,9 @@ class L2LTrainer:
         if learn and (gradients := mode.meta_gradient(oracle, phi)) is not None:
             norm = self._descend_clipped(phi, self.combine(gradients))
             stats = {"meta_loss": oracle.loss, "meta_gradient_norm": norm}
-        course = mode.step(*start, batches[0], oracle, keep=self.learns_next)
+        course = self._unroll(start, batches, learn=self.learns_next, oracle=oracle)
+        if self.learns_next:
+            mode.keep(course.followers[-1], (*start, oracle.answers))
         self._commit(course)
         if self.skipped + self.rejected > failures:
             self._reset_dead_rule()
@@ -247,12 +250,18 @@ class L2LTrainer:
         return self.follower, self.state
 
     def _unroll(
-        self, start: tuple[Vars, State], batches: Sequence[Any], *, learn: bool
+        self,
+        start: tuple[Vars, State],
+        batches: Sequence[Any],
+        *,
+        learn: bool,
+        oracle: Oracle | None = None,
     ) -> Trajectory:
         if self.forward_mode:
             return self.forward_mode.unroll(self.game, *start, batches)
+        options: dict[str, Any] = {"second_order": self.second_order, "oracle": oracle}
         with torch.set_grad_enabled(learn):
-            return unroll(self.rule, self.game, *start, batches, second_order=self.second_order)
+            return unroll(self.rule, self.game, *start, batches, **options)
 
     def _learn(
         self,

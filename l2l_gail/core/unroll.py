@@ -39,6 +39,7 @@ def unroll(
     batches: Sequence[Any],
     *,
     second_order: bool = False,
+    oracle: Oracle | None = None,
 ) -> Trajectory:
     """Apply ``rule`` once for each batch, projecting and letting the leader answer in between.
 
@@ -51,6 +52,8 @@ def unroll(
             response left it, so that ``[batch] + [None] * (k - 1)`` is k steps on one batch.
         second_order: Whether the inner gradients stay in the graph; see
             :class:`~l2l_gail.core.oracle.Oracle`.
+        oracle: What answers in the first step; made from the game's loss by default, as in the
+            others.
 
     Returns:
         The trajectory of ``len(batches)`` steps.
@@ -60,13 +63,14 @@ def unroll(
     queries = 0
     for given in batches:
         batch = seen[-1] if given is None and seen else given
-        oracle = Oracle(
+        oracle = oracle or Oracle(
             lambda v, batch=batch: game.follower_loss(v, batch),  # type: ignore[misc]
             second_order=second_order,
         )
         follower, state = rule(follower, oracle, state)
         follower = game.project(follower, batch)
         queries += oracle.queries
+        oracle = None
         followers.append(follower)
         seen.append(game.leader_response(follower, batch))
     return Trajectory(followers, seen, state, queries)

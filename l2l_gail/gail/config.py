@@ -10,7 +10,7 @@ from typing import Annotated, get_args
 
 from tyro.conf import arg
 
-from l2l_gail.core.trainer_options import MetaMode
+from l2l_gail.core import MetaMode
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import JUDGED
 from l2l_gail.gail.losses import LOSSES
@@ -98,7 +98,7 @@ class RuleTraining:
     meta_learning_rate: float = 3e-3
     meta_every: int = 1
     holdout_fraction: float = 0.25
-    meta_mode: MetaMode = "reverse"
+    meta_mode: MetaMode = "next"
     meta_decay: float = 1.0
 
     def __post_init__(self) -> None:

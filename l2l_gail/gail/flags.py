@@ -162,7 +162,8 @@ class MethodFlags:
             training = self.training
         if method == "gail" and self.matched_effort:
             updates = discriminator.updates_per_rollout
-            updates += updates // self.training.meta_every
+            if self.training.meta_mode != "next":  # which costs no gradient
+                updates += updates // self.training.meta_every
             discriminator = dataclasses.replace(discriminator, updates_per_rollout=updates)
         if method == "no_demos":
             discriminator = dataclasses.replace(discriminator, reward="constant")

@@ -227,7 +227,7 @@ def _rule_of_version_0_1_0(
     """Return the rule of a model of version 0.1.0 and its training, as attributes of today."""
     lr = config.learning_rate
     if learned is None:
-        training = RuleTraining(holdout_fraction=config.holdout_fraction)
+        training = RuleTraining(holdout_fraction=config.holdout_fraction, meta_mode="reverse")
         return {
             "rule_spec": {"rule": config.update_rule, "config": {"lr": lr}},
             "rule_training": training if config.holdout_fraction else None,
@@ -244,6 +244,7 @@ def _rule_of_version_0_1_0(
         meta_learning_rate=learned.meta_learning_rate,
         meta_every=learned.meta_every,
         holdout_fraction=learned.holdout_fraction,
+        meta_mode="reverse",
     )
     return {
         "rule_spec": {"rule": "coordinate_mlp", "config": rule},

@@ -19,7 +19,7 @@ TAGS = {
     "gail/reward_std": "its standard deviation",
     "gail/policy_pace": "what the policy's learning rate is multiplied by as it nears the expert",
     "rule/step_size": "root mean square of the last update's step over all weights, of any rule",
-    "rule/meta_loss": "the loss on held-out data, at the last update that trained the rule",
+    "rule/meta_loss": "the loss on what the last update that trained the rule was judged by",
     "rule/meta_loss_after": "the same had that update been taken by the rule as trained on it",
     "rule/meta_loss_base": "the same had its base, a hand-designed rule, taken that update",
     "rule/gain": "meta_loss_base - meta_loss: above 0 where the learned step is the better one",

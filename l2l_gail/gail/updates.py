@@ -40,12 +40,12 @@ def make_trainer(
     """
     game = DiscriminatorGame(discriminator, config)
     training = rule_training or RuleTraining()
+    share = 0.0 if training.meta_mode == "next" else training.holdout_fraction
     groups = rule.meta_parameter_groups(training.meta_learning_rate)
     if not groups:
         # A hand-designed rule has no use for held-out data, unless it is asked for.
-        holdout_fraction = training.holdout_fraction if rule_training else 0.0
-        return L2LTrainer(game, rule, persistent=True), holdout_fraction
-    if training.meta_mode != "next" and training.holdout_fraction == 0:
+        return L2LTrainer(game, rule, persistent=True), share if rule_training else 0.0
+    if training.meta_mode != "next" and share == 0:
         raise InputError(
             "a learned rule needs a holdout_fraction above 0 to be trained on, or meta_mode='next'"
         )
@@ -59,7 +59,7 @@ def make_trainer(
         meta_mode=training.meta_mode,
         meta_decay=training.meta_decay,
     )
-    return trainer, 0.0 if training.meta_mode == "next" else training.holdout_fraction
+    return trainer, share
 
 
 class DiscriminatorUpdates:

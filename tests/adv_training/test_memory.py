@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +11,8 @@ from torch import Tensor
 
 from adv_training import Training
 from adv_training.data import Images
-from adv_training.memory import PerturbationMemory, memory_for
+from adv_training.memory import PerturbationMemory
 from adv_training.synthetic import synthetic_dataset
-from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import generator, tiny_settings
 
@@ -97,9 +95,3 @@ def test_a_training_remembers_the_images_it_has_trained_on(tmp_path: Path) -> No
     run.run()
     met = run.game.memory.signs.flatten(1).any(1)
     assert int(met.sum()) == len(data.train) // settings.batch_size * settings.batch_size
-
-
-def test_several_processes_have_no_memory_in_common() -> None:
-    processes = SimpleNamespace(count=2)
-    with pytest.raises(InputError, match="in one process, or take --attacker class_start"):
-        memory_for(some_images(), processes)  # type: ignore[arg-type]

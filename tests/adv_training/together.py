@@ -34,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     **{name: {} for name in method_names()},
     "pgd and all": {"awp": 0.01, **RECIPE},
     "trades and awp": {"awp": 0.005},
+    "grad_l2l with a memory": {"attacker": "memory"},
     "grad_l2l in turns": {"order": "alternating", "l2l_steps": 2, **RECIPE},
 }
 
@@ -51,8 +52,8 @@ def in_float64() -> Iterator[None]:
         training.build_method,
     )
 
-    def double_batch(self: Images, pixels: Tensor, index: Tensor) -> ImageBatch:
-        batch = as_batch(self, pixels, index)
+    def double_batch(self: Images, *given: Any) -> ImageBatch:
+        batch = as_batch(self, *given)
         return batch._replace(x=batch.x.double())
 
     def double_classifier(*args: Any) -> nn.Module:

@@ -17,8 +17,8 @@ import l2l_gail.core.trainer as core_trainer
 from l2l_gail.core import (
     CoordinateMLP,
     L2LTrainer,
+    MetaMode,
     OptimisticAdam,
-    Oracle,
 )
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
@@ -28,6 +28,7 @@ from l2l_gail.gail import (
     TanhDiscriminator,
     behaviour_cloning,
 )
+from l2l_gail.gail.game import DiscriminatorGame
 from tests.gail.models import (
     ROLLOUT,
     SMALL,
@@ -140,28 +141,25 @@ def test_every_update_goes_through_the_core(
     assert calls == {"unroll": 6, "step": 6}
 
 
-def test_twice_the_updates_spend_as_many_gradients_as_the_learned_rule(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("mode", "more_than_gail"), [("next", 0), ("reverse", 3)])
+def test_what_training_the_rule_costs_in_gradients(
+    monkeypatch: pytest.MonkeyPatch, mode: MetaMode, more_than_gail: int
 ) -> None:
-    spent = {"gradients": 0}
-    query, meta = Oracle.__call__, core_trainer.L2LTrainer._descend_clipped
+    spent = []
+    loss = DiscriminatorGame.follower_loss
 
-    def counted_query(self: Oracle, variables: Any) -> Any:
-        spent["gradients"] += 1
-        return query(self, variables)
+    def counted(self: DiscriminatorGame, *args: Any) -> Any:
+        spent.append(torch.is_grad_enabled())
+        return loss(self, *args)
 
-    def counted_meta(self: L2LTrainer, *args: Any) -> Any:
-        spent["gradients"] += 1
-        return meta(self, *args)
-
-    monkeypatch.setattr(Oracle, "__call__", counted_query)
-    monkeypatch.setattr(L2LTrainer, "_descend_clipped", counted_meta)
-    make(L2LGAIL).learn(ROLLOUT)
-    by_the_rule = spent.pop("gradients")
-    spent["gradients"] = 0
-    make(GAIL, discriminator=more(updates_per_rollout=6)).learn(ROLLOUT)
+    monkeypatch.setattr(DiscriminatorGame, "follower_loss", counted)
+    make(GAIL).learn(ROLLOUT)
+    by_gail = sum(spent)
+    spent.clear()
+    make(L2LGAIL, rule_training=RuleTraining(meta_mode=mode)).learn(ROLLOUT)
     # One more shows, at every fourth rollout, what the rule does.
-    assert spent["gradients"] == by_the_rule - 1 == 6
+    assert sum(spent) == by_gail + more_than_gail + 1
+    assert by_gail == 3
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
@@ -319,7 +317,8 @@ def test_float64_actions_and_own_policies_work() -> None:
 
 @pytest.mark.parametrize("share", [0.001, 0.25, 0.999])
 def test_the_rule_is_trained_on_what_the_discriminator_never_saw(share: float) -> None:
-    model = make(L2LGAIL, rule_training=RuleTraining(holdout_fraction=share))
+    training = RuleTraining(holdout_fraction=share, meta_mode="reverse")
+    model = make(L2LGAIL, rule_training=training)
     inputs = torch.arange(ROLLOUT).float()[:, None]
     seen, held_out = model.discriminator_updates._split(inputs)
     assert len(held_out) == {0.001: 1, 0.25: 8, 0.999: ROLLOUT - 1}[share]
@@ -329,7 +328,8 @@ def test_the_rule_is_trained_on_what_the_discriminator_never_saw(share: float) -
 
 
 def test_meta_batches_are_drawn_only_when_the_rule_learns() -> None:
-    model = make(L2LGAIL, rule_training=RuleTraining(meta_every=4))
+    training = RuleTraining(meta_every=4, meta_mode="reverse")
+    model = make(L2LGAIL, rule_training=training)
     stream = model.discriminator_updates._meta_stream
     before = stream.get_state()
     model.learn(ROLLOUT)  # 3 updates

@@ -13,7 +13,7 @@ from l2l_gail.core import MatrixRule
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, MethodFlags, RuleTraining
 from tests.gail.models import make
-from tests.gail.support import ENV_ID, walk_demos, walk_envs
+from tests.gail.support import ENV_ID, walk_demos
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, assert_trained_alike
 from tests.gail.tensor_support import make as make_on_tensors
 
@@ -52,19 +52,6 @@ def test_a_saved_model_keeps_its_settings_and_goes_on_as_if_never_saved(tmp_path
     (mine, _), (its, _) = tangents(model)[0], tangents(again)[0]
     for name, value in mine.items():
         assert torch.equal(value, its[name])
-
-
-def test_a_model_saved_before_there_was_the_choice_is_trained_in_reverse(tmp_path: Path) -> None:
-    model = make(L2LGAIL, rule_training=RuleTraining(meta_every=2))
-    for name in ("meta_mode", "meta_decay"):
-        del model.rule_training.__dict__[name]
-    model.save(tmp_path / "old")
-    for trust in (False, True):
-        again = L2LGAIL.load(
-            tmp_path / "old", walk_envs(), "cpu", demonstrations=walk_demos(), trust_pickle=trust
-        )
-        assert again.rule_training == RuleTraining(meta_every=2)
-        again.learn(32)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,9 @@ from tests.gail.support import walk_demos, walk_envs
 
 
 def test_a_learned_rule_with_nothing_to_be_trained_on_is_refused() -> None:
-    with pytest.raises(InputError, match="holdout_fraction"):
-        make(L2LGAIL, rule_training=RuleTraining(holdout_fraction=0.0))
+    training = RuleTraining(holdout_fraction=0.0, meta_mode="reverse")
+    with pytest.raises(InputError, match=r"holdout_fraction above 0 .* or meta_mode='next'"):
+        make(L2LGAIL, rule_training=training)
 
 
 def test_the_rule_is_an_object_and_the_given_one_is_not_touched() -> None:

@@ -56,7 +56,9 @@ def test_the_first_step_of_adam_has_the_size_of_its_rate() -> None:
 @pytest.fixture
 def step() -> tuple[L2LTrainer, TracedStep, torch.Tensor]:
     """The third step of a game, which has trained the rule."""
-    model = make(L2LGAIL, rule=MatrixRule(1e-2), rule_training=RuleTraining(3e-2))
+    model = make(
+        L2LGAIL, rule=MatrixRule(1e-2), rule_training=RuleTraining(3e-2, meta_mode="reverse")
+    )
     trainer = model.discriminator_updates.trainer
     generator = torch.Generator().manual_seed(0)
 

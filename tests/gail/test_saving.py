@@ -50,7 +50,7 @@ def test_a_model_of_version_0_1_0_acts_as_it_did_and_trains_on(cls: type[GAIL], 
     if cls is L2LGAIL:
         assert isinstance(trainer.rule, CoordinateMLP)
         assert trainer.rule.log_step.item() != 0.0  # learned
-        assert model.rule_training == RuleTraining(meta_every=2)
+        assert model.rule_training == RuleTraining(meta_every=2, meta_mode="reverse")
 
     import envs
 
