@@ -35,16 +35,20 @@ class View(NamedTuple):
         """Return that of some of the images."""
         return View(self.rows[part], self.columns[part])
 
-    def places(self, channels: int) -> tuple[Tensor, ...]:
-        """Return the index, into padded images ``(B, C, H + 8, W + 8)``, of what is seen."""
-        device = self.rows.device
-        image = torch.arange(len(self.rows), device=device)[:, None, None, None]
-        channel = torch.arange(channels, device=device)[None, :, None, None]
-        return image, channel, self.rows[:, None, :, None], self.columns[:, None, None, :]
+    def places(self, channels: int) -> Tensor:
+        """Return where what is seen lies in padded images, their pixels in one row.
+
+        Returns:
+            int64 ``(B, C, H W)`` into ``(B, C, (H + 8) (W + 8))``, alike for all channels.
+        """
+        width = self.columns.shape[1] + 2 * _PAD
+        places = (self.rows[:, :, None] * width + self.columns[:, None, :]).flatten(1)
+        return places[:, None].expand(-1, channels, -1)
 
     def of(self, images: Tensor) -> Tensor:
         """Return what is seen of images ``(B, C, H, W)``, the same shape; zeros from outside."""
-        return padded(images)[self.places(images.shape[1])]
+        pixels = padded(images).flatten(2)
+        return pixels.gather(2, self.places(images.shape[1])).view_as(images)
 
 
 class ImageBatch(NamedTuple):

@@ -53,7 +53,8 @@ class PerturbationMemory:
         if batch.view is not None:
             channels, height, width = signs.shape[1:]
             whole = padded(self.signs[batch.indices])
-            whole[batch.view.places(channels)] = signs
+            seen = signs.contiguous().flatten(2)
+            whole.flatten(2).scatter_(2, batch.view.places(channels), seen)  # writes into whole
             border = (whole.shape[2] - height) // 2
             signs = whole[:, :, border : border + height, border : border + width]
         self.signs[processes.gathered(batch.indices)] = processes.gathered(signs.contiguous())

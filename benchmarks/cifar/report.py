@@ -46,6 +46,7 @@ DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "
 RESAMPLES = 2_000
 BLOCK = re.compile(r"(<!-- begin images (\S+) -->\n).*?(<!-- end images \2 -->)", re.DOTALL)
 REFERENCE = "pgd_2"
+OURS = "l2l_memory"
 TITLES = {
     "fgsm": "FGSM, clean start",
     "fgsm_rs": "FGSM-RS",
@@ -53,10 +54,11 @@ TITLES = {
     "pgd_2": "PGD-2",
     "pgd_4": "PGD-4",
     "pgd_10": "PGD-10",
-    "l2l": "**L2L**",
+    "l2l_memory": "**L2L**",
+    "l2l": "L2L, class start",
     "l2l_residual": "L2L, residual",
     "l2l_2step": "L2L, 2 steps",
-    "start_l2l": "**L2L, start and sign**",
+    "start_l2l": "L2L, start and sign",
 }
 
 Floats = NDArray[np.float64]
@@ -182,30 +184,46 @@ def methods(grid: Grid) -> str:
 
 
 def differences(grid: Grid) -> str:
-    """Each method less PGD-2: clean, robust and APGD-T, over the seeds that both have."""
+    """Each method less PGD-2, and L2L less each: clean, robust, APGD-T, over common seeds."""
     parts = []
     for setting in grid.settings():
-        reference = (setting, REFERENCE)
+        present = grid.methods(setting)
+        pairs = [(method, REFERENCE) for method in present if REFERENCE in present]
+        pairs += [(OURS, method) for method in present if OURS in present and method != REFERENCE]
         rows = []
-        for method in grid.methods(setting):
-            key = (setting, method)
-            if method == REFERENCE or reference not in grid.records:
-                continue
-            seeds = grid.seeds(key, reference)
+        for method, other in pairs:
+            mine, theirs = (setting, method), (setting, other)
+            seeds = [] if method == other else grid.seeds(mine, theirs)
             if not seeds:
                 continue
-            row = [f"{title(method)} less {title(REFERENCE)}", str(len(seeds))]
+            row = [f"{title(method)} less {title(other)}", str(len(seeds))]
             for measure in ("clean", "robust", "apgd_t"):
-                if measure == "apgd_t" and not has_apgd(grid, key):
+                if measure == "apgd_t" and not has_apgd(grid, mine):
                     row.append("-")
                     continue
-                mine, theirs = (grid.bits(k, measure, seeds) for k in (key, reference))
-                row.append(with_interval(mine - theirs, "+"))
+                one, two = (grid.bits(key, measure, seeds) for key in (mine, theirs))
+                row.append(with_interval(one - two, "+"))
             rows.append(row)
         parts.append(
             heading(setting) + markdown(["difference", "seeds", "clean", "robust", "APGD-T"], rows)
         )
     return "\n".join(parts)
+
+
+def strength(grid: Grid) -> str:
+    """What attacks gain on training images, each learned attacker beside those of its queries."""
+    rows = []
+    for setting, method in grid.records:
+        records = grid.records[setting, method].values()
+        found = [record["gains_in_training"] for record in records if "gains_in_training" in record]
+        if not found:
+            continue
+        mean = {name: float(np.mean([gains[name] for gains in found])) for name in found[0]}
+        share = (mean["own"] - mean["fgsm"]) / (mean["pgd2"] - mean["fgsm"])
+        cells = [f"{mean[name]:.4f}" for name in ("fgsm", "own", "pgd2", "pgd10")]
+        rows.append([title(method), str(len(found)), *cells, f"{100 * share:.0f}"])
+    header = ["attacker", "seeds", "FGSM", "its own", "PGD-2", "PGD-10", "% of PGD-2's lead"]
+    return markdown(header, rows)
 
 
 def room(grid: Grid) -> str:
@@ -301,6 +319,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "methods": methods,
     "differences": differences,
     "room": room,
+    "strength": strength,
     "short": short,
 }
 

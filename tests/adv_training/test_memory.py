@@ -63,7 +63,7 @@ def test_what_a_view_does_not_show_stays_as_it_was() -> None:
     [batch] = images.shuffled(30, generator(3), augmented=True)
     memory.keep(batch, batch.x + 0.01 * batch.view.of(second[batch.indices]))
     shown = torch.zeros(30, 3, 40, 40)
-    shown[batch.view.places(3)] = 1.0
+    shown.view(30, 3, -1).scatter_(2, batch.view.places(3), 1.0)
     shown = shown[:, :, 4:36, 4:36][batch.indices.argsort()]
     assert 0 < shown.mean() < 1
     assert torch.equal(memory.recall(whole), torch.where(shown > 0, second, first))
