@@ -113,12 +113,12 @@ class L2LTrainer:
         order = check_order(game, order, meta_on, both=both)
         alone = persistent and leader_optimizer is None
         check_trained(meta_mode, meta_on, alone=alone or meta_optimizer is None)
-        self.forward_mode: ForwardMode | None = None
-        self.next_step: NextStep | None = None
+        self._forward: ForwardMode | None = None
+        self._next: NextStep | None = None
         if meta_optimizer and meta_mode == "forward":
-            self.forward_mode = ForwardMode(rule, meta_decay)
+            self._forward = ForwardMode(rule, meta_decay)
         if meta_optimizer and meta_mode == "next":
-            self.next_step = NextStep(game, rule)
+            self._next = NextStep(game, rule)
         self.game = game
         self.rule = rule
         self.meta_optimizer = meta_optimizer
@@ -138,7 +138,7 @@ class L2LTrainer:
         self.refused = 0
         self.culprit: Culprit | None = None
         self.resets = 0
-        self.backup = RuleBackup(rule)
+        self._backup = RuleBackup(rule)
         self.last_batch: Any = None
 
     def begin(self, follower: Vars) -> None:
@@ -149,7 +149,7 @@ class L2LTrainer:
 
     def _forget(self) -> None:
         """Drop how the follower depends on the rule: one of the two is another one now."""
-        for carried in (self.forward_mode, self.next_step):
+        for carried in (self._forward, self._next):
             if carried:
                 carried.forget()
 
@@ -159,7 +159,7 @@ class L2LTrainer:
         A residual that was given as it is made is its base rule again, and goes on with the same
         follower and state; only a state that is not finite is begun anew.
         """
-        self.backup.restore(self.rule, self.meta_optimizer)
+        self._backup.restore(self.rule, self.meta_optimizer)
         if self.follower is not None and spoiled(self.rule.init(self.follower), self.state):
             self.begin(self.follower)
         self._forget()
@@ -173,7 +173,7 @@ class L2LTrainer:
     @property
     def needs_meta_batches(self) -> bool:
         """Whether the next step trains the rule on data of its own, if there are any."""
-        return self.learns_next and self.next_step is None
+        return self.learns_next and self._next is None
 
     def step(
         self, batches: Sequence[Any], meta_batches: Sequence[Any] | None = None
@@ -194,8 +194,8 @@ class L2LTrainer:
             InputError: For meta-batches where one loss serves both, in the fused order and the next
                 mode, and for several batches in the latter.
         """
-        if self.next_step:
-            return self._step_and_judge(self.next_step, batches, meta_batches)
+        if self._next:
+            return self._step_and_judge(self._next, batches, meta_batches)
         leads = self.leader_optimizer is not None
         fused = leads and self.meta_optimizer is not None and self.order == "fused"
         if fused and meta_batches is not None:
@@ -257,8 +257,8 @@ class L2LTrainer:
         learn: bool,
         oracle: Oracle | None = None,
     ) -> Trajectory:
-        if self.forward_mode:
-            return self.forward_mode.unroll(self.game, *start, batches)
+        if self._forward:
+            return self._forward.unroll(self.game, *start, batches)
         options: dict[str, Any] = {"second_order": self.second_order, "oracle": oracle}
         with torch.set_grad_enabled(learn):
             return unroll(self.rule, self.game, *start, batches, **options)
@@ -300,11 +300,11 @@ class L2LTrainer:
     def _meta_gradient(
         self, phi: list[Tensor], course: Trajectory, meta_batches: Sequence[Any]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        if self.forward_mode is None:
+        if self._forward is None:
             loss = self._meta_loss(course, meta_batches)
             return loss, self.combine(torch.autograd.grad(loss, phi))
         last = meta_batches[-1]
-        return self.forward_mode.meta_gradient(
+        return self._forward.meta_gradient(
             lambda follower: self.game.meta_loss(follower, last), course.followers[-1], phi
         )
 
@@ -330,8 +330,8 @@ class L2LTrainer:
         if all_finite(everything) or (all_finite(follower) and not spoiled(self.state, state)):
             self.follower, self.state = follower, state
             self.last_batch = detach(course.batches[-1])
-            if self.forward_mode:
-                self.forward_mode.guard()
+            if self._forward:
+                self._forward.guard()
             return
         self._forget()
         self.rejected += 1
@@ -374,9 +374,9 @@ class L2LTrainer:
             "meta_optimizer": _optimizer_state(self.meta_optimizer),
             "leader_optimizer": _optimizer_state(self.leader_optimizer),
             "counts": [self.steps, self.skipped, self.rejected, self.refused, self.resets],
-            **({"given": self.backup.weights} if self.meta_optimizer else {}),
-            **({"tangents": self.forward_mode.tangents} if self.forward_mode else {}),
-            **({"course": self.next_step.state()} if self.next_step else {}),
+            **({"given": self._backup.weights} if self.meta_optimizer else {}),
+            **({"tangents": self._forward.tangents} if self._forward else {}),
+            **({"course": self._next.state()} if self._next else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
@@ -402,15 +402,15 @@ class L2LTrainer:
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
         if "given" in state:  # not before version 0.2.0
-            self.backup.take_over(state["given"], self.rule)
+            self._backup.take_over(state["given"], self.rule)
         counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
         self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
-        if self.forward_mode:
+        if self._forward:
             device = next(self.rule.parameters()).device
-            self.forward_mode.tangents = copy_tree(state.get("tangents", []), device)
-        if self.next_step:
+            self._forward.tangents = copy_tree(state.get("tangents", []), device)
+        if self._next:
             device = next(self.rule.parameters()).device
-            self.next_step.load(copy_tree(state.get("course"), device), follower)
+            self._next.load(copy_tree(state.get("course"), device), follower)
 
 
 def _parameters(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:

@@ -110,7 +110,7 @@ def carried(rule: UpdateRule, game: Game, steps: int, **options: Any) -> tuple[L
     for batch in batches(steps):
         stats = trainer.step([batch], [0.3])
     assert trainer.follower is not None
-    forward = trainer.forward_mode
+    forward = trainer._forward
     assert forward is not None
     loss, gradients = forward.meta_gradient(
         lambda v: game.meta_loss(v, 0.3), trainer.follower, parameters
@@ -276,7 +276,7 @@ def test_new_follower_has_no_past() -> None:
 
 def test_step_that_is_rejected_takes_its_tangents_along() -> None:
     trainer, _ = carried(HeavyBall(), Quadratic(), 5)
-    forward = trainer.forward_mode
+    forward = trainer._forward
     assert forward is not None
     assert forward.tangents
     with warnings.catch_warnings():
