@@ -119,11 +119,12 @@ class DiscriminatorUpdates:
             meta = None
             if trainer.needs_meta_batches:
                 meta = [self._batch(expert_inputs, held_out, self._meta_stream)]
-            before, state, learns = self._follower, trainer.state, trainer.learns_next
-            stats |= trainer.step([batch], meta)
+            before, state = self._follower, trainer.state
+            found = trainer.step([batch], meta)
+            stats |= found
             if meta:
                 traced = TracedStep(before, state, self._follower, batch, meta[0])
-            elif learns and last:  # this batch is what the update before was judged on
+            elif "meta_loss" in found and last:  # on this batch the update before was judged
                 traced = TracedStep(*last[:2], before, last[2], batch)
             last = before, state, batch
         stats["step_size"] = step_size(before, self._follower)

@@ -18,7 +18,7 @@ from adv_training.game import CLEAN, UNIFORM, ImageGame, Start, in_mode
 from adv_training.methods import build_method, forward_equivalents
 from adv_training.models import MODELS, build_classifier
 from adv_training.registry import method_names
-from adv_training.rules import ClassStart, ResidualPerturber
+from adv_training.rules import ClassStart, MemoryStart, ResidualPerturber
 from adv_training.settings import Settings
 from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, train_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
@@ -117,8 +117,9 @@ def test_the_table_of_methods() -> None:
     assert rule("pgd", pgd_steps=10).steps == 10
     assert isinstance(rule("pgd").rule, SignDescent)
     learned = rule("grad_l2l", l2l_steps=3)
-    assert isinstance(learned.rule, ClassStart)
-    assert learned.labelled
+    assert (type(learned.rule), learned.remembers, learned.labelled) == (MemoryStart, True, False)
+    by_class = rule("grad_l2l", attacker="class_start")
+    assert (type(by_class.rule), by_class.labelled) == (ClassStart, True)
     plain = rule("grad_l2l", attacker="residual")
     assert (type(plain.rule), plain.labelled) == (ResidualPerturber, False)
     assert isinstance(rule("grad_l2l", attacker="slim").rule, ConvPerturber)
@@ -190,8 +191,8 @@ def test_a_fused_step_equals_two_gradients_with_the_sign_turned() -> None:
 
 
 def test_the_learned_attacker_learns_to_raise_the_loss() -> None:
-    settings = tiny_settings("grad_l2l", lr=1e-9, attacker_lr=5e-3)  # the classifier stands still
-    trainer, method, game = set_up(settings)
+    settings = tiny_settings("grad_l2l", attacker="class_start", lr=1e-9, attacker_lr=5e-3)
+    trainer, method, game = set_up(settings)  # at this lr the classifier stands still
     with torch.no_grad():
         for seed in range(10):
             game.classifier.train()(tiny_batch(64, seed=50 + seed).x)

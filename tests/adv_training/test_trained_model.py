@@ -43,7 +43,8 @@ def test_the_last_classifier_and_the_attacker_are_those_of_the_training(
     learned: Training, data: Dataset
 ) -> None:
     model = load_model(learned.folder.path, which="last")
-    x, y, _ = batch = data.test.batch(slice(None))
+    batch = data.test.batch(slice(None))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         expected = learned.game.classifier.eval()(x)
         assert torch.equal(model.classifier(x), expected)
@@ -70,7 +71,8 @@ def test_every_kind_of_method_is_saved_and_loaded(
 ) -> None:
     run = finished(tmp_path, data, method, epochs=1, **changes)
     model = load_model(run.folder.path, which="last")
-    x, y, _ = data.test.batch(slice(0, 4))
+    batch = data.test.batch(slice(0, 4))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         assert torch.equal(model.classifier(x), run.evaluated.eval()(x))
     assert model.attack(x, y).shape == x.shape
