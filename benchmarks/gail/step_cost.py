@@ -31,15 +31,13 @@ from l2l_gail.core import Adam
 from l2l_gail.gail import RuleTraining
 
 Make = Callable[..., GAIL]
-REVERSE = RuleTraining(meta_mode="reverse")
+NEXT = RuleTraining(meta_mode="next")
 METHODS: dict[str, Make] = {
     "GAIL with Adam": lambda *given: GAIL(*given, rule=Adam(1e-2)),
     "GAIL": GAIL,
     "L2L-GAIL": L2LGAIL,
     "L2L-GAIL, rule alone": lambda *given: L2LGAIL(*given, credit=None),
-    "L2L-GAIL, meta-gradient on held-out data": lambda *given: L2LGAIL(
-        *given, rule_training=REVERSE
-    ),
+    "L2L-GAIL, judged by the next update": lambda *given: L2LGAIL(*given, rule_training=NEXT),
 }
 """By name, how the model is made from policy, environments and demonstrations."""
 

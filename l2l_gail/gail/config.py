@@ -83,12 +83,12 @@ class RuleTraining:
         meta_learning_rate: Adam's learning rate for the rule's parameters; 0 leaves it as it is.
         meta_every: Train the rule after every n-th discriminator update.
         holdout_fraction: Share of each rollout that only the rule's training sees; none with next.
-        meta_mode: What that loss is computed on. next: the batch of the next update, whose gradient
-            is needed anyway, and which after a rollout's last update is of the next rollout, the
-            policy having answered, see :mod:`~l2l_gail.core.next_step`. reverse: the held-out part
-            of the rollout. forward: the same with derivatives through all updates since the start,
-            for a rule that learns at most 64 numbers (a step, a momentum), see
-            :mod:`~l2l_gail.core.forward_mode`.
+        meta_mode: What that loss is computed on. reverse: the held-out part of the rollout.
+            next: the batch of the next update, whose gradient is needed anyway, and which after a
+            rollout's last update is of the next rollout, the policy having answered, see
+            :mod:`~l2l_gail.core.next_step`. forward: the held-out part with derivatives through all
+            updates since the start, for a rule that learns at most 64 numbers (a step, a momentum),
+            see :mod:`~l2l_gail.core.forward_mode`.
         meta_decay: With forward: factor on what has been carried, before each update, from 0 to 1.
 
     Raises:
@@ -98,7 +98,7 @@ class RuleTraining:
     meta_learning_rate: float = 3e-3
     meta_every: int = 1
     holdout_fraction: float = 0.25
-    meta_mode: MetaMode = "next"
+    meta_mode: MetaMode = "reverse"
     meta_decay: float = 1.0
 
     def __post_init__(self) -> None:
