@@ -15,7 +15,7 @@ from l2l_gail.errors import InputError
 
 from .layers import Statistics
 
-__all__ = ["Dataset", "ImageBatch", "Images", "View", "draw_view", "padded", "statistics_of"]
+__all__ = ["Dataset", "ImageBatch", "Images", "View", "draw_view", "statistics_of"]
 
 _PAD = 4
 
@@ -35,8 +35,23 @@ class View(NamedTuple):
         """Return that of some of the images."""
         return View(self.rows[part], self.columns[part])
 
-    def places(self, channels: int) -> Tensor:
-        """Return where what is seen lies in padded images, their pixels in one row.
+    def of(self, images: Tensor) -> Tensor:
+        """Return what is seen of images ``(B, C, H, W)``, the same shape; zeros from outside.
+
+        One gather for the whole batch, on its device.
+        """
+        pixels = _bordered(images).flatten(2)
+        return pixels.gather(2, self._places(images.shape[1])).view_as(images)
+
+    def put(self, images: Tensor, seen: Tensor) -> Tensor:
+        """Return images in which what is seen is ``seen``, and the rest as it was."""
+        whole = _bordered(images)
+        places = self._places(images.shape[1])
+        whole.flatten(2).scatter_(2, places, seen.contiguous().flatten(2))  # writes into whole
+        return whole[:, :, _PAD:-_PAD, _PAD:-_PAD]
+
+    def _places(self, channels: int) -> Tensor:
+        """Return where what is seen lies in bordered images, their pixels in one row.
 
         Returns:
             int64 ``(B, C, H W)`` into ``(B, C, (H + 8) (W + 8))``, alike for all channels.
@@ -44,11 +59,6 @@ class View(NamedTuple):
         width = self.columns.shape[1] + 2 * _PAD
         places = (self.rows[:, :, None] * width + self.columns[:, None, :]).flatten(1)
         return places[:, None].expand(-1, channels, -1)
-
-    def of(self, images: Tensor) -> Tensor:
-        """Return what is seen of images ``(B, C, H, W)``, the same shape; zeros from outside."""
-        pixels = padded(images).flatten(2)
-        return pixels.gather(2, self.places(images.shape[1])).view_as(images)
 
 
 class ImageBatch(NamedTuple):
@@ -273,9 +283,7 @@ def _check(train: Images, test: Images, classes: int) -> None:
 
 
 def draw_view(count: int, height: int, width: int, generator: torch.Generator) -> View:
-    """Draw how images are shifted, by up to 4 pixels, and every second one is mirrored.
-
-    One gather for the whole batch, on its device, with a draw of its own for each image.
+    """Draw, for each image, how it is shifted, by up to 4 pixels, and whether it is mirrored.
 
     Args:
         count: Images.
@@ -292,6 +300,6 @@ def draw_view(count: int, height: int, width: int, generator: torch.Generator) -
     return View(rows, columns)
 
 
-def padded(images: Tensor) -> Tensor:
+def _bordered(images: Tensor) -> Tensor:
     """Return images with a border of 4 zeros."""
     return F.pad(images, (_PAD, _PAD, _PAD, _PAD))

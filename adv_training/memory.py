@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import ImageBatch, padded
+from .data import ImageBatch, Images
 from .processes import ALONE, Processes
 
 __all__ = ["PerturbationMemory"]
@@ -21,16 +21,14 @@ class PerturbationMemory:
     it was. One byte for each number (CIFAR-10: 150 MB), a quarter of that in a checkpoint.
 
     Args:
-        count: Images.
-        shape: Of an image, ``(C, H, W)``.
-        device: Where they lie.
+        images: Those to be remembered, on the device where the memory is to lie.
 
     Attributes:
         signs: int8 ``(N, C, H, W)``; 0 where nothing is known yet.
     """
 
-    def __init__(self, count: int, shape: tuple[int, int, int], device: torch.device) -> None:
-        self.signs = torch.zeros(count, *shape, dtype=torch.int8, device=device)
+    def __init__(self, images: Images) -> None:
+        self.signs = torch.zeros_like(images.pixels, dtype=torch.int8)
 
     def recall(self, batch: ImageBatch) -> Tensor:
         """Return the signs of a batch as it is looked at, in -1, 0 and 1, ``(B, C, H, W)``."""
@@ -51,12 +49,7 @@ class PerturbationMemory:
         assert batch.indices is not None
         signs = (perturbed.detach() - batch.x).sign().to(torch.int8)
         if batch.view is not None:
-            channels, height, width = signs.shape[1:]
-            whole = padded(self.signs[batch.indices])
-            seen = signs.contiguous().flatten(2)
-            whole.flatten(2).scatter_(2, batch.view.places(channels), seen)  # writes into whole
-            border = (whole.shape[2] - height) // 2
-            signs = whole[:, :, border : border + height, border : border + width]
+            signs = batch.view.put(self.signs[batch.indices], signs)
         self.signs[processes.gathered(batch.indices)] = processes.gathered(signs.contiguous())
 
     def state_dict(self) -> dict[str, Any]:

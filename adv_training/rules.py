@@ -213,7 +213,8 @@ class MemoryStart(StartedPerturber):
 
     def init(self, variables: Vars) -> State:
         """Return the signs."""
-        return {"start": variables.get("start", torch.zeros_like(variables["x"]))}
+        known = variables.get("start")
+        return {"start": torch.zeros_like(variables["x"]) if known is None else known}
 
     def start(self, state: State) -> Tensor:
         """Return the signs."""

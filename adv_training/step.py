@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from l2l_gail.core import L2LTrainer
 from l2l_gail.errors import InputError
 
-from .data import Dataset, ImageBatch
+from .data import Dataset, ImageBatch, Images
 from .game import ImageGame, in_mode
+from .memory import PerturbationMemory
 from .models import build_classifier
 from .processes import ALONE, Processes
 from .registry import Method
@@ -59,6 +60,7 @@ def build_game(
     method: Method,
     settings: Settings,
     generator: torch.Generator | None = None,
+    images: Images | None = None,
 ) -> ImageGame:
     """Return the game that the method plays in training.
 
@@ -67,9 +69,10 @@ def build_game(
         method: The perturbation's side.
         settings: Epsilon and precision.
         generator: Source of random starts, on the same device.
+        images: Those to train on, for a method that remembers them.
     """
     labelled: dict[str, Any] = {"labelled": True} if method.labelled else {}
-    return method.game(
+    game = method.game(
         classifier,
         settings.radius,
         start=method.start,
@@ -80,6 +83,9 @@ def build_game(
         bf16=settings.bf16,
         **labelled,
     )
+    if method.remembers and images is not None:
+        game.memory = PerturbationMemory(images)
+    return game
 
 
 def deal_out(

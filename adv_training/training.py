@@ -28,7 +28,6 @@ from .game import ImageGame
 from .guards import Guard
 from .labelled import save_labelled
 from .logbook import Logbook
-from .memory import PerturbationMemory
 from .methods import build_method, forward_equivalents
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
@@ -103,9 +102,7 @@ class Training:
         self.method.rule.to(device)
         classifier = classifier_for(settings, dataset).to(device)
         deal_out(classifier, self.method, settings, processes)
-        self.game = build_game(classifier, self.method, settings, self.noise)
-        if self.method.remembers:
-            self.game.memory = PerturbationMemory(len(dataset.train), dataset.shape, device)
+        self.game = build_game(classifier, self.method, settings, self.noise, dataset.train)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier
         if settings.compile:

@@ -24,7 +24,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from adv_training import Settings, build_game, build_method, build_trainer, train_step
-from adv_training.memory import PerturbationMemory
 from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.cli import format_table, parse, run_main
@@ -87,9 +86,7 @@ def measure(config: Config) -> dict[str, float]:
         )
         method = build_method(settings)
         noise = torch.Generator().manual_seed(0)
-        game = build_game(classifier_for(settings, data), method, settings, noise)
-        if method.remembers:
-            game.memory = PerturbationMemory(len(data.train), data.shape, torch.device("cpu"))
+        game = build_game(classifier_for(settings, data), method, settings, noise, data.train)
         players[name] = (build_trainer(game, method, settings), method, settings.attacker_every)
     batch = next(
         data.train.shuffled(config.batch_size, torch.Generator().manual_seed(0), augmented=True)

@@ -15,11 +15,9 @@ Keys of a configuration:
 ``eval_every``      steps between two evaluations of ten deterministic episodes
 ``envs``, ``seeds`` lists
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
-                    ``RuleTraining``; ``meta_mode`` is ``reverse`` by default here),
-                    ``discriminator`` (of ``DiscriminatorConfig``), ``credit`` (of
-                    ``LearnedCredit``, ``action_samples`` being 8 by default here; none is PPO's
-                    own), ``ppo`` (arguments of PPO), ``policy_pace`` and ``policy_average`` (of
-                    ``GAIL``; 0 by default here)
+                    ``RuleTraining``), ``discriminator`` (of ``DiscriminatorConfig``), ``credit``
+                    (of ``LearnedCredit``; none is PPO's own), ``ppo`` (arguments of PPO),
+                    ``policy_pace`` and ``policy_average`` (of ``GAIL``; 0 by default here)
 ``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================

@@ -34,9 +34,6 @@ BLOCK = 5
 _POLICY_KWARGS = {"log_std_init": -0.5, "optimizer_kwargs": {"fused": True, "eps": 1e-5}}
 _PPO_DEFAULTS = {"n_steps": 32, "batch_size": 256}
 _DISCRIMINATOR_DEFAULTS = {"batch_size": 256}
-# What the first records were made with; today's defaults are written in the configurations.
-_TRAINING_DEFAULTS = {"meta_mode": "reverse"}
-_CREDIT_DEFAULTS = {"action_samples": 8}
 _N_ENVS = 64
 
 
@@ -129,19 +126,16 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
     if isinstance(rate := ppo.get("learning_rate"), dict):
         ppo["learning_rate"] = LinearSchedule(rate["start"], rate["end"], 1.0)
     env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1)
-    rule, training = build_rule(cell["rule"], **cell["arguments"]), None
-    if "training" in cell or any(parameter.requires_grad for parameter in rule.parameters()):
-        training = RuleTraining(**_TRAINING_DEFAULTS | cell.get("training", {}))
     model = MeasuredGAIL(
         "MlpPolicy",
         env.sb3(),
         demonstrations,
-        rule=rule,
-        rule_training=training,
+        rule=build_rule(cell["rule"], **cell["arguments"]),
+        rule_training=RuleTraining(**cell["training"]) if "training" in cell else None,
         discriminator=DiscriminatorConfig(
             **_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})
         ),
-        credit=LearnedCredit(**_CREDIT_DEFAULTS | cell["credit"]) if "credit" in cell else None,
+        credit=LearnedCredit(**cell["credit"]) if "credit" in cell else None,
         policy_pace=cell.get("policy_pace", 0.0),
         policy_average=cell.get("policy_average", 0.0),
         policy_kwargs=_POLICY_KWARGS,

@@ -16,8 +16,6 @@ from adv_training.synthetic import synthetic_dataset
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import generator, tiny_settings
 
-CPU = torch.device("cpu")
-
 
 def some_images(count: int = 30, side: int = 32) -> Images:
     pixels = torch.randint(0, 256, (count, 3, side, side), generator=generator(1))
@@ -31,7 +29,7 @@ def some_signs(count: int, side: int = 32, seed: int = 2) -> Tensor:
 
 def test_what_is_kept_of_a_view_is_recalled_in_the_same_view() -> None:
     images = some_images()
-    memory = PerturbationMemory(30, (3, 32, 32), CPU)
+    memory = PerturbationMemory(images)
     for batch in images.shuffled(10, generator(3), augmented=True):
         assert torch.equal(memory.recall(batch), torch.zeros_like(batch.x))
         signs = some_signs(10)
@@ -42,7 +40,7 @@ def test_what_is_kept_of_a_view_is_recalled_in_the_same_view() -> None:
 
 def test_a_shift_and_a_mirror_are_those_of_the_image() -> None:
     images = some_images()
-    memory = PerturbationMemory(30, (3, 32, 32), CPU)
+    memory = PerturbationMemory(images)
     whole = images.batch(slice(0, 30))
     signs = some_signs(30)
     memory.keep(whole, whole.x + 0.01 * signs)
@@ -56,22 +54,21 @@ def test_a_shift_and_a_mirror_are_those_of_the_image() -> None:
 
 def test_what_a_view_does_not_show_stays_as_it_was() -> None:
     images = some_images()
-    memory = PerturbationMemory(30, (3, 32, 32), CPU)
+    memory = PerturbationMemory(images)
     whole = images.batch(slice(0, 30))
     first, second = some_signs(30, seed=4), some_signs(30, seed=5)
     memory.keep(whole, whole.x + 0.01 * first)
     [batch] = images.shuffled(30, generator(3), augmented=True)
     memory.keep(batch, batch.x + 0.01 * batch.view.of(second[batch.indices]))
-    shown = torch.zeros(30, 3, 40, 40)
-    shown.view(30, 3, -1).scatter_(2, batch.view.places(3), 1.0)
-    shown = shown[:, :, 4:36, 4:36][batch.indices.argsort()]
+    shown = batch.view.put(torch.zeros_like(batch.x), torch.ones_like(batch.x))
+    shown = shown[batch.indices.argsort()]
     assert 0 < shown.mean() < 1
     assert torch.equal(memory.recall(whole), torch.where(shown > 0, second, first))
 
 
 def test_a_saved_memory_is_the_same_and_small() -> None:
     images = some_images(7, side=9)
-    memory, again = (PerturbationMemory(7, (3, 9, 9), CPU) for _ in "12")
+    memory, again = (PerturbationMemory(images) for _ in "12")
     batch = images.batch(slice(0, 5))
     memory.keep(batch, batch.x + some_signs(5, side=9))
     file = io.BytesIO()
@@ -82,7 +79,7 @@ def test_a_saved_memory_is_the_same_and_small() -> None:
     assert torch.equal(memory.signs, again.signs)
     assert saved["up"].numel() + saved["down"].numel() <= memory.signs.numel() / 4 + 2
     with pytest.raises(ValueError, match=r"one of \(7, 3, 9, 9\) signs, not \(6, 3, 9, 9\)"):
-        PerturbationMemory(6, (3, 9, 9), CPU).load_state_dict(saved)
+        PerturbationMemory(images[:6]).load_state_dict(saved)
 
 
 def test_a_training_remembers_the_images_it_has_trained_on(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_the_memory_start_asks_on_the_way_to_the_last_perturbation() -> None:
     rule = MemoryStart(net, EPS)
     last = batch.x + 0.3 * EPS * torch.randn(batch.x.shape, generator=generator(2))
     batch = batch._replace(indices=torch.arange(len(batch.y)))
-    game.memory = PerturbationMemory(len(batch.y), (3, 32, 32), batch.x.device)
+    game.memory = PerturbationMemory(batch_as_images(batch))
     game.memory.keep(batch, last)
     start = (last - batch.x).sign()
     g = gradient(game, (batch.x + 0.5 * EPS * start).clamp(0, 1), batch.y)
