@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from l2l_gail.core import (
     Extragradient,
     Game,
     GatedMomentum,
+    L2LTrainer,
     MatrixRule,
     Muon,
     Optimistic,
@@ -28,6 +30,25 @@ from l2l_gail.core import (
 )
 
 Loss = Callable[[Vars], Tensor]
+
+
+def hand_over(first: L2LTrainer, second: L2LTrainer) -> None:
+    """Let one trainer go on from another, by way of a file as a checkpoint is."""
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.begin(second.game.init_follower(None))
+    second.load_state_dict(torch.load(file, weights_only=True))
+
+
+def assert_alike(a: L2LTrainer, b: L2LTrainer) -> None:
+    """Followers and rules are the same to the bit."""
+    assert a.follower is not None
+    assert b.follower is not None
+    for name, tensor in a.follower.items():
+        assert torch.equal(b.follower[name], tensor), name
+    for mine, its in zip(a.rule.parameters(), b.rule.parameters(), strict=True):
+        assert torch.equal(mine, its)
 
 
 def problem(dtype: torch.dtype = torch.float64) -> tuple[Vars, Loss]:

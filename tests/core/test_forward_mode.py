@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import math
 import warnings
 from typing import Any
@@ -26,7 +25,7 @@ from l2l_gail.core import (
     unroll,
 )
 from l2l_gail.core.forward_mode import ForwardMode
-from tests.core.support import problem
+from tests.core.support import assert_alike, hand_over, problem
 
 CURVATURE = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
 
@@ -250,20 +249,11 @@ def test_resumed_trainer_goes_on_bit_for_bit() -> None:
     for batch in batches(7):
         straight.step([batch])
         first.step([batch])
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    second.begin(second.game.init_follower(0.0))
-    second.load_state_dict(torch.load(file, weights_only=True))
+    hand_over(first, second)
     for batch in batches(7):
         straight.step([batch])
         second.step([batch])
-    assert straight.follower is not None
-    assert second.follower is not None
-    for name, tensor in straight.follower.items():
-        assert torch.equal(second.follower[name], tensor)
-    for a, b in zip(straight.rule.parameters(), second.rule.parameters(), strict=True):
-        assert torch.equal(a, b)
+    assert_alike(straight, second)
 
 
 def test_new_follower_has_no_past() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import itertools
 import math
 import warnings
@@ -26,6 +25,7 @@ from l2l_gail.core import (
     Vars,
 )
 from l2l_gail.errors import InputError
+from tests.core.support import assert_alike, hand_over
 
 
 class Regression(Game):
@@ -95,15 +95,6 @@ def learning(rule: UpdateRule, mode: Any = "next", **options: Any) -> L2LTrainer
     )
 
 
-def assert_alike(a: L2LTrainer, b: L2LTrainer) -> None:
-    assert a.follower is not None
-    assert b.follower is not None
-    for name, tensor in a.follower.items():
-        assert torch.equal(b.follower[name], tensor), name
-    for mine, its in zip(a.rule.parameters(), b.rule.parameters(), strict=True):
-        assert torch.equal(mine, its)
-
-
 @pytest.mark.parametrize("make", RULES.values(), ids=RULES)
 def test_it_is_reverse_mode_with_the_next_batch_held_out(make: Callable[[], UpdateRule]) -> None:
     data = batches(12)
@@ -158,11 +149,7 @@ def test_resumed_trainer_goes_on_bit_for_bit(make: Callable[[], UpdateRule], eve
     for batch in batches(7):
         straight.step([batch])
         first.step([batch])
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    second.begin(second.game.init_follower(None))
-    second.load_state_dict(torch.load(file, weights_only=True))
+    hand_over(first, second)
     for batch in batches(7, seed=2):
         straight.step([batch])
         second.step([batch])
