@@ -19,12 +19,13 @@ Keys of a configuration:
                     (of ``LearnedCredit``; none is PPO's own), ``ppo`` (arguments of PPO),
                     ``policy_pace`` and ``policy_average`` (of ``GAIL``; 0 by default here)
 ``settings.NAME``   the same changes, and ``every`` (keep each n-th demonstrated transition)
+``episodes``        as wished, demonstrated episodes to imitate; 1 by default
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
 
 Everything else is as in ``train_gail.py``: 64 environments x 32 steps, PPO minibatches of 256, 10
-discriminator updates on 256 + 256 transitions, penalty 1. One demonstrated episode, from
-``--demos-dir/<env>.npz`` or else the embedded set.
+discriminator updates on 256 + 256 transitions, penalty 1. The demonstrated episodes are the first of
+``--demos-dir/<env>.npz`` or else of the embedded set.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ import trials  # noqa: E402, F401 - registers its rules
 from benchmarks.records import as_lines, check_same  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.demos import Demonstrations  # noqa: E402
+from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
@@ -62,7 +64,7 @@ class Config:
     configurations: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Files to run, one after the other."""
     demos_dir: Path = Path("demos")
-    """Where <env>.npz with a recorded expert episode lies; else the embedded set is taken."""
+    """Where <env>.npz with recorded expert episodes lies; else the embedded set is taken."""
     out: Path = RESULTS
     """Root of the results."""
 
@@ -80,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
                 check_same(file, cell)
                 continue
             begun = time.perf_counter()
-            record = measured.run(cell, demonstrations(cell["env"], config.demos_dir))
+            record = measured.run(cell, demonstrations(cell, config.demos_dir))
             record |= {"versions": versions()}
             atomic_write(file, as_lines(record).encode())
             print(
@@ -119,16 +121,29 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             merged = {**how.get(key, {}), **change.get(key, {})}
             if merged or key in how:
                 cell[key] = merged
+        if "episodes" in grid:
+            cell["episodes"] = grid["episodes"]
         both = how | change
         own = ("every", "policy_pace", "policy_average")
         cell |= {key: both[key] for key in own if key in both}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 
 
-def demonstrations(env: str, folder: Path) -> Demonstrations:
-    """Return one expert episode."""
+def demonstrations(cell: dict[str, Any], folder: Path) -> Demonstrations:
+    """Return the expert episodes that a cell imitates.
+
+    Raises:
+        InputError: There are fewer.
+    """
+    env, wanted = cell["env"], cell.get("episodes", 1)
     file = folder / f"{env}.npz"
-    return Demonstrations.load(file if file.exists() else env).head(1)
+    found = Demonstrations.load(file if file.exists() else env)
+    if len(found.episode_lengths) < wanted:
+        raise InputError(
+            f"{env} needs {wanted} demonstrated episodes and has {len(found.episode_lengths)}: "
+            f"record more with python -m l2l_gail.demos record, into {file}"
+        )
+    return found.head(wanted)
 
 
 if __name__ == "__main__":

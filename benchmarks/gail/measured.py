@@ -117,7 +117,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
             ``training``, ``discriminator``, ``credit``, ``ppo`` and
             ``every`` (of the demonstrated transitions). PPO's ``learning_rate`` is a number, or
             ``start`` and ``end`` of a line.
-        demonstrations: One episode of the environment's expert.
+        demonstrations: Episodes of the environment's expert.
     """
     every = cell.get("every", 1)
     demonstrations = thin(demonstrations, every) if every > 1 else demonstrations
