@@ -44,10 +44,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import judged  # noqa: E402
 
-from adv_training import Settings, load_dataset, locate  # noqa: E402
+from adv_training import Dataset, Settings, load_dataset, locate  # noqa: E402
 from adv_training.autoattack import require_pyautoattack  # noqa: E402
 from benchmarks.records import as_lines, check_same  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
+from l2l_gail.devices import choose_device  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
@@ -70,12 +71,15 @@ class Config:
     """Root of the results."""
     work: Path = Path("runs/cifar-grid")
     """Where the checkpoints of unfinished cells lie."""
+    device: str = "cpu"
+    """Where to train and judge; several calls can share a GPU, each with cells of its own."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run what is not there yet."""
     config = parse(Config, argv, prog="grid.py", description="Run a grid of trainings on images.")
     torch.set_num_threads(1)
+    device = choose_device(config.device)
     for path in config.configurations:
         grid = tomllib.loads(path.read_text())
         todo = [
@@ -88,22 +92,15 @@ def main(argv: list[str] | None = None) -> None:
             require_pyautoattack()
         for _, cell in todo:
             settings_of(cell)  # or say now what is wrong with one
-        data = load_dataset(
-            locate(grid["data"], config.data_dir),
-            train_size=grid.get("train_size"),
-            check_md5=False,
-        )
-        if data.name != grid["data"]:
-            raise InputError(f"--data-dir {config.data_dir} holds {data.name}, not {grid['data']}")
+        data = dataset_of(grid, config.data_dir, device)
         for i, (name, cell) in enumerate(todo):
             file = config.out / grid["name"] / f"{name}.json"
             if file.exists():
                 check_same(file, cell)
                 continue
             begun = time.perf_counter()
-            folder = config.work / grid["name"]
-            found = judged.run(settings_of(cell), data, folder, name, **cell["judge"])
-            atomic_write(file, as_lines(cell | found | {"versions": versions()}).encode())
+            found = run(cell, data, config.work / grid["name"], name)
+            atomic_write(file, as_lines(found).encode())
             print(
                 f"{i + 1}/{len(todo)} {name}: clean {found['clean']:.2%}, PGD-20 "
                 f"{found['pgd20']:.2%}, robust {found['robust']:.2%}, APGD-T "
@@ -111,6 +108,33 @@ def main(argv: list[str] | None = None) -> None:
                 f"{time.perf_counter() - begun:.0f} s",
                 flush=True,
             )
+
+
+def dataset_of(grid: dict[str, Any], folder: Path | None, device: torch.device | str) -> Dataset:
+    """Return the images of a configuration.
+
+    Raises:
+        InputError: The folder holds others.
+    """
+    data = load_dataset(
+        locate(grid["data"], folder), train_size=grid.get("train_size"), check_md5=False
+    )
+    if data.name != grid["data"]:
+        raise InputError(f"--data-dir {folder} holds {data.name}, not {grid['data']}")
+    return data.to(device)
+
+
+def run(cell: dict[str, Any], data: Dataset, work: Path, name: str) -> dict[str, Any]:
+    """Return the record of a cell: what it was, what was found, where."""
+    device = data.train.pixels.device
+    on_gpu = device.type == "cuda"
+    found = judged.run(
+        *(settings_of(cell), data, work, name),
+        **cell["judge"],
+        save_every=1000 if on_gpu else 100,
+    )
+    where = torch.cuda.get_device_name(device) if on_gpu else device.type
+    return cell | found | {"device": where, "versions": versions()}
 
 
 def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

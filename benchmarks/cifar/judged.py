@@ -28,17 +28,25 @@ GAIN_IMAGES = 1_000
 
 
 def run(
-    settings: Settings, data: Dataset, work: Path, name: str, *, eval_size: int, apgd_t: int = 0
+    settings: Settings,
+    data: Dataset,
+    work: Path,
+    name: str,
+    *,
+    eval_size: int,
+    apgd_t: int = 0,
+    save_every: int = 100,
 ) -> dict[str, Any]:
     """Train and judge one classifier.
 
     Args:
         settings: The run.
-        data: All its images.
+        data: All its images, on the device to train on.
         work: Where the run's folder lies, an unfinished one perhaps.
         name: Of that folder.
         eval_size: Test images to judge on.
         apgd_t: How many of them APGD-T is taken on.
+        save_every: Steps between two checkpoints inside an epoch.
 
     Returns:
         Accuracies of the last epoch and of the best, what each image withstands, costs, curve.
@@ -47,7 +55,7 @@ def run(
     small = dataclasses.replace(data, test=data.test[:FEW])
     folder = RunFolder.create(work, settings.data, name, settings.seed, resume=True)
     with folder.owned():
-        training = Training(settings, small, folder, resume=True, save_every=100)
+        training = Training(settings, small, folder, resume=True, save_every=save_every)
         summary = training.run()
         test = data.test[:eval_size]
         classifier = training.evaluated
@@ -92,7 +100,8 @@ def survivors(
     """Return which images are classified correctly, clean and under attack, bool ``(N,)`` each."""
     found: dict[str, list[Tensor]] = {name: [] for name in names}
     eps = settings.radius
-    generators = {n: torch.Generator().manual_seed(settings.seed) for n in names}
+    device = images.pixels.device
+    generators = {n: torch.Generator(device).manual_seed(settings.seed) for n in names}
     for batch in images.batches(BATCH):
         for name in names:
             generator = generators[name]
@@ -105,7 +114,7 @@ def survivors(
                 bits = standing_survivors(classifier, batch, eps, generator=generator)
             else:
                 bits = autoattack_survivors(name, classifier, batch, eps, seed=settings.seed)
-            found[name].append(bits)
+            found[name].append(bits.cpu())
     return {name: torch.cat(bits) for name, bits in found.items()}
 
 

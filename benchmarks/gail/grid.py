@@ -24,8 +24,8 @@ Keys of a configuration:
 =================== ===============================================================================
 
 Everything else is as in ``train_gail.py``: 64 environments x 32 steps, PPO minibatches of 256, 10
-discriminator updates on 256 + 256 transitions, penalty 1. The demonstrated episodes are the first of
-``--demos-dir/<env>.npz`` or else of the embedded set.
+discriminator updates on 256 + 256 transitions, penalty 1. The demonstrated episodes are the first
+of ``--demos-dir/<env>.npz`` or else of the embedded set.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "PGD-10": {"method": "pgd", "pgd_steps": 10},
     "TRADES-10": {"method": "trades", "pgd_steps": 10},
     "L2L": {"method": "grad_l2l", "attacker": "class_start"},
+    "L2L, memory": {"method": "grad_l2l", "attacker": "memory"},
     "L2L, fused": {"method": "grad_l2l", "attacker": "class_start", "order": "fused"},
     "L2L, residual": {"method": "grad_l2l", "attacker": "residual"},
     "L2L, two steps": {"method": "grad_l2l", "attacker": "class_start", "l2l_steps": 2},
@@ -115,7 +116,8 @@ def measure(config: Config) -> list[dict[str, Any]]:
         method.rule.to(device)
         classifier = classifier_for(settings, data).to(device)
         classifier = classifier.to(memory_format=torch.channels_last)
-        game = build_game(classifier, method, settings, torch.Generator(device).manual_seed(0))
+        noise = torch.Generator(device).manual_seed(0)
+        game = build_game(classifier, method, settings, noise, images)
         average = WeightAverage(classifier, settings.ema)
         if config.compile:
             classifier.compile()

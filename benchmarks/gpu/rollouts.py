@@ -44,6 +44,8 @@ from envs.warp.step import Segment
 from l2l_gail.cli import format_table, parse, run_main
 
 WARM_UP = 64  # steps, until episodes end at different times
+SETTLING = 8  # steps of a loop before it is timed
+LEAST = 32  # steps that are timed
 PIECE = 8  # steps of physics between two restarts
 DRAWS = 16  # sets of random actions
 
@@ -184,11 +186,11 @@ def policy_in(env: WarpEnv) -> Callable[[int], None]:
 
 def timed(loop: Callable[[int], object], seconds: float) -> float:
     """Return the seconds of one step."""
-    for t in range(WARM_UP):
+    for t in range(SETTLING):
         loop(t)
     torch.cuda.synchronize()
     begun, t = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds or t < WARM_UP:
+    while time.perf_counter() - begun < seconds or t < LEAST:
         loop(t)
         t += 1
         if t % 16 == 0:  # the loop must not run far ahead of the device
