@@ -5,7 +5,8 @@
 
 In a document a table stands between ``<!-- begin images NAME -->`` and
 ``<!-- end images NAME -->``. There NAME is a folder of ``benchmarks/results/cifar`` and one of the
-views below, as in ``eps8.methods``; or ``attackers``, for the gains on frozen classifiers, or
+views below, as in ``eps8.methods``; of several folders, as in ``eps8+eps8_cpu.differences``, each
+seed of each counts as a run; or ``attackers``, for the gains on frozen classifiers, or
 ``step_cost``, for the CPU time of a step.
 
 Intervals are 95 % percentile bootstraps over seeds and test images at once: both are drawn with
@@ -47,6 +48,7 @@ RESAMPLES = 2_000
 BLOCK = re.compile(r"(<!-- begin images (\S+) -->\n).*?(<!-- end images \2 -->)", re.DOTALL)
 REFERENCE = "pgd_2"
 OURS = "l2l_memory"
+BESIDES = (("start_l2l", "pgd_10"),)
 TITLES = {
     "fgsm": "FGSM, clean start",
     "fgsm_rs": "FGSM-RS",
@@ -63,6 +65,7 @@ TITLES = {
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str]
+Run = tuple[str, int]  # folder and seed
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,23 @@ class Config:
 
 
 class Grid:
-    """The records of one folder, by setting and method, seed by seed.
+    """The records of some folders, by setting and method, run by run.
 
     Args:
-        folder: Of ``benchmarks/results/cifar``.
+        folders: Of ``benchmarks/results/cifar``.
 
     Raises:
         InputError: There are no records.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.records: dict[Key, dict[int, dict[str, Any]]] = defaultdict(dict)
-        for record in in_order(folder):
-            self.records[record["setting"], record["method"]][record["seed"]] = record
-        if not self.records:
-            raise InputError(f"no records in {folder}: run benchmarks/cifar/grid.py first")
+    def __init__(self, *folders: Path) -> None:
+        self.records: dict[Key, dict[Run, dict[str, Any]]] = defaultdict(dict)
+        for folder in folders:
+            for record in in_order(folder):
+                run = (folder.name, record["seed"])
+                self.records[record["setting"], record["method"]][run] = record
+            if not self.records:
+                raise InputError(f"no records in {folder}: run benchmarks/cifar/grid.py first")
 
     def settings(self) -> list[str]:
         """Return the settings, in order."""
@@ -100,11 +105,11 @@ class Grid:
         """Return the methods of a setting, in order."""
         return [method for s, method in self.records if s == setting]
 
-    def seeds(self, *keys: Key) -> list[int]:
-        """Return the seeds that all these cells have."""
+    def seeds(self, *keys: Key) -> list[Run]:
+        """Return the runs that all these cells have."""
         return sorted(set.intersection(*(set(self.records[key]) for key in keys)))
 
-    def bits(self, key: Key, measure: str, seeds: list[int]) -> Floats:
+    def bits(self, key: Key, measure: str, seeds: list[Run]) -> Floats:
         """Return in %, ``(seeds, images)``, which images a method's classifiers get right."""
         rows = []
         for seed in seeds:
@@ -112,6 +117,11 @@ class Grid:
             count = record["judge"]["apgd_t" if measure == "apgd_t" else "eval_size"]
             rows.append(100.0 * unpacked(record["images"][measure], count))
         return np.array(rows)
+
+    def on_cpu(self) -> bool:
+        """Whether all of it ran on a CPU, so that its CPU seconds say what a training costs."""
+        every = [record for runs in self.records.values() for record in runs.values()]
+        return all(record.get("device", "cpu") == "cpu" for record in every)
 
     def mean(self, key: Key, name: str) -> float:
         """Return the mean over seeds of a number of the records."""
@@ -174,12 +184,12 @@ def methods(grid: Grid) -> str:
                     f"{grid.bits(key, 'pgd20', seeds).mean():.1f}",
                     f"{grid.bits(key, 'apgd_t', seeds).mean():.1f}" if has_apgd(grid, key) else "-",
                     f"{100 * grid.mean(key, 'robust_best'):.1f}",
-                    f"{grid.mean(key, 'forward_equivalents'):.1f}",
-                    f"{grid.mean(key, 'cpu_s'):.0f}",
+                    *costs(grid, key),
                 ]
             )
-        header = ["method", "clean", "robust", "each seed", "PGD-20", "APGD-T", "best epoch"]
-        parts.append(heading(setting) + markdown([*header, "F", "CPU s"], rows))
+        header = ["method", "clean", "robust", "each seed", "PGD-20", "APGD-T", "best epoch", "F"]
+        header += ["CPU s"] if grid.on_cpu() else []
+        parts.append(heading(setting) + markdown(header, rows))
     return "\n".join(parts)
 
 
@@ -190,6 +200,7 @@ def differences(grid: Grid) -> str:
         present = grid.methods(setting)
         pairs = [(method, REFERENCE) for method in present if REFERENCE in present]
         pairs += [(OURS, method) for method in present if OURS in present and method != REFERENCE]
+        pairs += [pair for pair in BESIDES if set(pair) <= set(present)]
         rows = []
         for method, other in pairs:
             mine, theirs = (setting, method), (setting, other)
@@ -205,7 +216,7 @@ def differences(grid: Grid) -> str:
                 row.append(with_interval(one - two, "+"))
             rows.append(row)
         parts.append(
-            heading(setting) + markdown(["difference", "seeds", "clean", "robust", "APGD-T"], rows)
+            heading(setting) + markdown(["difference", "runs", "clean", "robust", "APGD-T"], rows)
         )
     return "\n".join(parts)
 
@@ -263,12 +274,18 @@ def short(grid: Grid) -> str:
                 with_interval(grid.bits(key, "clean", seeds)),
                 with_interval(grid.bits(key, "robust", seeds)),
                 str(len(seeds)),
-                f"{grid.mean(key, 'forward_equivalents'):.1f}",
-                f"{grid.mean(key, 'cpu_s'):.0f}",
+                *costs(grid, key),
             ]
         )
     header = ["method", "clean % [95 % CI]", "robust % [95 % CI]", "seeds"]
-    return markdown([*header, "forwards per image and step", "CPU s"], rows)
+    header += ["forwards per image and step", *(["CPU s"] if grid.on_cpu() else [])]
+    return markdown(header, rows)
+
+
+def costs(grid: Grid, key: Key) -> list[str]:
+    """Return what a method costs: passes, and CPU seconds where they mean something."""
+    passes = f"{grid.mean(key, 'forward_equivalents'):.1f}"
+    return [passes, *([f"{grid.mean(key, 'cpu_s'):.0f}"] if grid.on_cpu() else [])]
 
 
 def attackers(file: Path = ATTACKERS) -> str:
@@ -335,7 +352,7 @@ def table(name: str, results: Path = RESULTS) -> str:
     folder, _, view = name.rpartition(".")
     if view not in VIEWS:
         raise InputError(f"{name}: no such view; there are: {', '.join([*ALONE, *VIEWS])}")
-    return VIEWS[view](Grid(results / folder))
+    return VIEWS[view](Grid(*(results / name for name in folder.split("+"))))
 
 
 def main(argv: list[str] | None = None) -> None:
