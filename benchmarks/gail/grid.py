@@ -24,8 +24,9 @@ Keys of a configuration:
 =================== ===============================================================================
 
 Everything else is as in ``train_gail.py``: 64 environments x 32 steps, PPO minibatches of 256, 10
-discriminator updates on 256 + 256 transitions, penalty 1. The demonstrated episodes are the first
-of ``--demos-dir/<env>.npz`` or else of the embedded set.
+discriminator updates on 256 + 256 transitions, penalty 1; but a learned rule is trained at every
+update and learned credit draws 8 actions, unless it is said. The demonstrated episodes are the
+first of ``--demos-dir/<env>.npz`` or else of the embedded set.
 """
 
 from __future__ import annotations

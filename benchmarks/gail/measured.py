@@ -34,6 +34,9 @@ BLOCK = 5
 _POLICY_KWARGS = {"log_std_init": -0.5, "optimizer_kwargs": {"fused": True, "eps": 1e-5}}
 _PPO_DEFAULTS = {"n_steps": 32, "batch_size": 256}
 _DISCRIMINATOR_DEFAULTS = {"batch_size": 256}
+# What the library had when most of the records were made; a configuration says what differs.
+_TRAINING_DEFAULTS = {"meta_every": 1}
+_CREDIT_DEFAULTS = {"action_samples": 8}
 _N_ENVS = 64
 
 
@@ -125,17 +128,19 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
     n_envs = ppo.pop("n_envs", _N_ENVS)
     if isinstance(rate := ppo.get("learning_rate"), dict):
         ppo["learning_rate"] = LinearSchedule(rate["start"], rate["end"], 1.0)
+    rule = build_rule(cell["rule"], **cell["arguments"])
+    training = cell.get("training", {}) if rule.meta_parameter_groups(1.0) else None
     env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1)
     model = MeasuredGAIL(
         "MlpPolicy",
         env.sb3(),
         demonstrations,
-        rule=build_rule(cell["rule"], **cell["arguments"]),
-        rule_training=RuleTraining(**cell["training"]) if "training" in cell else None,
+        rule=rule,
+        rule_training=None if training is None else RuleTraining(**_TRAINING_DEFAULTS | training),
         discriminator=DiscriminatorConfig(
             **_DISCRIMINATOR_DEFAULTS | cell.get("discriminator", {})
         ),
-        credit=LearnedCredit(**cell["credit"]) if "credit" in cell else None,
+        credit=LearnedCredit(**_CREDIT_DEFAULTS | cell["credit"]) if "credit" in cell else None,
         policy_pace=cell.get("policy_pace", 0.0),
         policy_average=cell.get("policy_average", 0.0),
         policy_kwargs=_POLICY_KWARGS,

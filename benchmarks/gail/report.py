@@ -49,6 +49,7 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 STEP_COST = ROOT / "benchmarks" / "results" / "gail_step_cost.json"
 DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
 RESAMPLES = 10_000
+TRAINED_BY = ("rule", "arguments", "training", "credit", "ppo", "policy_pace")
 BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 Floats = NDArray[np.float64]
@@ -340,7 +341,10 @@ def averaging(grid: Grid) -> str:
     for key in grid.records:
         env, _, method = key
         before = {record["seed"]: record for record in trained.records[env, "default", method]}
-        pairs = [(before[r["seed"]], r) for r in grid.records[key] if r["seed"] in before]
+        both = [(before[r["seed"]], r) for r in grid.records[key] if r["seed"] in before]
+        pairs = [(a, b) for a, b in both if all(a.get(k) == b.get(k) for k in TRAINED_BY)]
+        if not pairs:
+            continue
         assert all(a["return_in_training"] == b["return_in_training"] for a, b in pairs)
         row = [env, method, str(len(pairs))]
         for measure in (tail, area):

@@ -59,7 +59,7 @@ class LearnedCredit:
     credit_memory: float = 0.9
     caution: float = 2.0
     fades: bool = True
-    action_samples: int = 8
+    action_samples: int = 4
     policy_divergence: float = 0.0
 
     def __post_init__(self) -> None:
