@@ -99,7 +99,7 @@ def test_a_rule_that_does_not_learn_is_adam_bit_for_bit() -> None:
 def test_the_rule_learns_and_changes_the_training() -> None:
     frozen = make(L2LGAIL, rule_training=RuleTraining(meta_learning_rate=0.0))
     frozen.learn(3 * ROLLOUT)
-    learned = make(L2LGAIL)
+    learned = make(L2LGAIL, rule_training=RuleTraining(meta_every=1))
     before = {
         k: v.clone() for k, v in learned.discriminator_updates.trainer.rule.named_parameters()
     }
@@ -156,7 +156,8 @@ def test_what_training_the_rule_costs_in_gradients(
     make(GAIL).learn(ROLLOUT)
     by_gail = sum(spent)
     spent.clear()
-    make(L2LGAIL, rule_training=RuleTraining(meta_mode=mode)).learn(ROLLOUT)
+    training = RuleTraining(meta_every=1, meta_mode=mode)
+    make(L2LGAIL, rule_training=training).learn(ROLLOUT)
     # One more shows, at every fourth rollout, what the rule does.
     assert sum(spent) == by_gail + more_than_gail + 1
     assert by_gail == 3

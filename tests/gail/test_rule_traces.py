@@ -34,13 +34,14 @@ def test_measuring_leaves_the_training_as_it_is_to_the_bit(
 
 
 def test_they_come_with_every_fourth_rollout() -> None:
-    rows = logged(make_on_tensors(L2LGAIL, TensorWalk()), 6 * ROLLOUT)
+    training = RuleTraining(meta_every=1)
+    rows = logged(make_on_tensors(L2LGAIL, TensorWalk(), rule_training=training), 6 * ROLLOUT)
     assert [row["step"] // ROLLOUT for row in rows if row.keys() >= TRACES] == [1, 5]
     assert [row["step"] // ROLLOUT for row in rows if "rule/step_size" in row] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_rule_that_is_not_trained_equals_its_base() -> None:
-    training = RuleTraining(meta_learning_rate=0)
+    training = RuleTraining(meta_learning_rate=0, meta_every=1)
     rows = logged(make_on_tensors(L2LGAIL, TensorWalk(), rule_training=training), 2 * ROLLOUT)
     assert rows[0]["rule/gain"] == pytest.approx(0, abs=1e-6)
     assert rows[0]["rule/cosine_base"] == pytest.approx(1, abs=1e-6)
@@ -56,9 +57,8 @@ def test_the_first_step_of_adam_has_the_size_of_its_rate() -> None:
 @pytest.fixture
 def step() -> tuple[L2LTrainer, TracedStep, torch.Tensor]:
     """The third step of a game, which has trained the rule."""
-    model = make(
-        L2LGAIL, rule=MatrixRule(1e-2), rule_training=RuleTraining(3e-2, meta_mode="reverse")
-    )
+    training = RuleTraining(3e-2, meta_every=1, meta_mode="reverse")
+    model = make(L2LGAIL, rule=MatrixRule(1e-2), rule_training=training)
     trainer = model.discriminator_updates.trainer
     generator = torch.Generator().manual_seed(0)
 
