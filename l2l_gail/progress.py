@@ -100,8 +100,9 @@ class _Tenths:
 
     def update(self, amount: int) -> None:
         before, self._n = self._n, self._n + amount
-        tenth = 10 * self._n // self._total
-        if tenth > 10 * before // self._total:
+        # A rollout is taken whole, and may lead past the end.
+        tenth, before = (min(10, 10 * n // self._total) for n in (self._n, before))
+        if tenth > before:
             text = f", {self._text}" * bool(self._text)
             print(f"{self._name}  {10 * tenth} %{text}", file=sys.stderr, flush=True)
 

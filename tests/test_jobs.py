@@ -247,3 +247,11 @@ def test_without_a_terminal_each_tenth_is_a_line(capsys: pytest.CaptureFixture[s
         "l2l   30 %",
         "l2l   40 %, true return 7",
     ]
+
+
+def test_a_rollout_past_the_end_is_all_of_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = Display(["gail"]).tell("gail")
+    tell(Message("total", total=100))
+    for _ in range(2):
+        tell(Message("advance", amount=2048))
+    assert capsys.readouterr().err.splitlines() == ["gail  100 %"]
