@@ -2,7 +2,7 @@
 
 A run is *finished* once it has a summary.  One without is read from its event files; it counts as
 *going* while something in its folder is younger than :data:`GOING_S`, else as broken off.  Of runs
-of one seed with equal settings the newest finished one counts; runs with other settings hide none.
+of one seed with equal settings and length the newest finished one counts; others hide none.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def find(root: str | Path) -> Found:
     """
     found = Found()
     damaged: list[InputError] = []
-    newest: dict[tuple[Path, int, str], tuple[int, Run]] = {}
+    newest: dict[tuple[Path, int, str], dict[str, tuple[int, Run]]] = {}  # by length
     open_runs: list[tuple[tuple[Path, int, str], int, RunFolder]] = []
     for folder, attempt in walk_runs(root, found.notes.append):
         try:
@@ -117,21 +118,24 @@ def find(root: str | Path) -> Found:
             continue
         if summary is None:
             open_runs.append((key, attempt, folder))
-        elif key not in newest or attempt > newest[key][0]:
-            newest[key] = (attempt, run)
-    found.finished = [run for _, run in newest.values()]
+        elif attempt > newest.setdefault(key, {}).get(_length_key(run), (0,))[0]:
+            newest[key][_length_key(run)] = (attempt, run)
+    found.finished = [run for lengths in newest.values() for _, run in lengths.values()]
+    last_finished = {
+        key: max(lengths.values(), key=itemgetter(0)) for key, lengths in newest.items()
+    }
     last_open: dict[tuple[Path, int, str], tuple[int, RunFolder]] = {}
     for key, attempt, folder in open_runs:
-        if attempt > max(newest.get(key, (0,))[0], last_open.get(key, (0,))[0]):
+        if attempt > max(last_finished.get(key, (0,))[0], last_open.get(key, (0,))[0]):
             last_open[key] = (attempt, folder)
     for key, (_, folder) in last_open.items():
         one = _unfinished(folder)
         if one is None:
             found.notes.append(f"Left out: {folder.path} has settings but no measurement yet.")
-        elif key in newest:
+        elif key in last_finished:
             found.notes.append(
                 f"Left out: {folder.path} is unfinished, "
-                f"{newest[key][1].folder.path.name} with equal settings counts."
+                f"{last_finished[key][1].folder.path.name} with equal settings counts."
             )
         else:
             found.unfinished.append(one)
@@ -168,6 +172,11 @@ def traces_of(run: Run, kind: str) -> dict[str, tuple[Floats, Floats]]:
     return read_scalars(run.folder.path, TRACES[kind])
 
 
+def _length_key(run: Run) -> str:
+    """The length of a finished run, as it stands in its summary."""
+    return repr([run.summary.get(x_name) for x_name, _ in _LOGGED_CURVES.values()])
+
+
 def _settings_key(run: Run) -> str:
     return json.dumps(settings_of(run), sort_keys=True, default=str)
 
@@ -196,12 +205,12 @@ def _unfinished(folder: RunFolder) -> Unfinished | None:
 
 
 def _last_written(folder: Path) -> float:
-    """When something in a folder was written last; 0 where that cannot be seen."""
+    """When the run itself wrote last, not who films it later; 0 where that cannot be seen."""
     times = [0.0]
     with contextlib.suppress(OSError):  # deleted meanwhile
         for file in folder.iterdir():
             with contextlib.suppress(OSError):
-                times.append(file.stat().st_mtime)
+                times.append(file.stat().st_mtime if file.is_file() else 0.0)
     return max(times)
 
 

@@ -61,6 +61,12 @@ def test_of_equal_settings_the_newest_run_of_a_seed_counts(tmp_path: Path) -> No
     assert cells["final return IQM [95% CI]"] == "2000 (1 seed, no interval)"
 
 
+def test_a_later_run_of_another_length_does_not_hide_the_first(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 3000)
+    gail_run(tmp_path, "gail", 0, 100, steps=8000)
+    assert set(methods_of(tmp_path)) == {"gail (40,000 steps)", "gail (8,000 steps)"}
+
+
 def test_lengths_are_said_and_never_compared(tmp_path: Path) -> None:
     for seed in (0, 1):
         gail_run(tmp_path, "gail", seed, 1000, steps=8000)
@@ -150,6 +156,14 @@ def test_a_broken_off_run_is_said(tmp_path: Path) -> None:
     age(unfinished_run(tmp_path, "gail", 1, [10]), 3600)
     notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
     assert "**Unfinished** (broken off, no summary): gail, seed 1 at 10,000 steps." in notes
+
+
+def test_a_video_of_a_broken_off_run_does_not_make_it_go_on(tmp_path: Path) -> None:
+    folder = unfinished_run(tmp_path, "gail", 1, [10])
+    age(folder, 3600)
+    (folder.path / "videos").mkdir()
+    (one,) = find(tmp_path).unfinished
+    assert not one.going
 
 
 def test_one_seed_does_not_count_twice(tmp_path: Path) -> None:
