@@ -25,7 +25,7 @@ from l2l_gail.files import check_folder, home_expanded
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import action_of, as_gif, film_policy
-from l2l_gail.runs import RunFolder, atomic_write, check_seed
+from l2l_gail.runs import RunFolder, atomic_write, check_seed, walk_runs
 from l2l_gail.snapshots import MOMENTS, has_policy, load_policy
 
 __all__ = ["main", "record", "show", "video_file"]
@@ -183,12 +183,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             check_folder(folder)
     if config.env is not None:
         check_env_id(config.env)  # imports the module that the user has named
+        env_id, _ = _environment(run)
+        if bare_id(config.env) != env_id:
+            raise InputError(f"{run} is of {env_id}, --env is {config.env}: leave --env out")
     if config.show:
         shown = "last" if config.policy == "all" else config.policy
         return show(run, shown, seed=config.seed, steps=config.steps)
     moments = [config.policy] if config.policy != "all" else MOMENTS
     found = [moment for moment in moments if has_policy(run, moment)]
     if not found:
+        one = next((folder.path for folder, _ in walk_runs(run, lambda text: None)), run)
+        if one != run.resolve():
+            one = run / one.relative_to(run.resolve())
+            raise InputError(f"{run} is no run, but holds runs: give one of them, such as {one}")
         raise InputError(f"{run} holds no policy yet: the last one is written when training ends")
     for moment in found:
         print(record(run, moment, seed=config.seed, steps=config.steps or _RECORDED))

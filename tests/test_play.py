@@ -196,6 +196,21 @@ def test_what_cannot_be_played_is_one_line(tmp_path: Path, content, message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("below", "args", "message"),
+    [
+        ("", (), "is no run, but holds runs: give one of them, such as .*gail/seed0"),
+        (f"{ENV}/gail/seed0", ("--env", "Walker2d-v5"), "is of Hopper-v5, --env is Walker2d-v5"),
+    ],
+)
+def test_what_is_no_run_or_of_another_environment_is_not_played(
+    tmp_path: Path, below: str, args: tuple[str, ...], message: str
+) -> None:
+    RunFolder.create(tmp_path, ENV, "gail", 0).write_config({"env": ENV})
+    with pytest.raises(InputError, match=message):
+        main([str(tmp_path / below), *args])
+
+
 def test_a_model_with_another_activation_is_not_played_as_if_it_had_tanh(tmp_path: Path) -> None:
     env = make_vec(ENV, 2, 0, {}, device="cpu")
     kwargs = {"policy_kwargs": {"activation_fn": nn.ReLU}, "n_steps": 64, "batch_size": 64}
