@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,7 +182,8 @@ def _draw_adversarial(path: Path, name: str) -> bytes:
             )
     for row, label in enumerate(("clean", "perturbation x10", "perturbed")):
         grid[row][0].set_ylabel(label)
-    figure.suptitle(_plain(f"{name}: test images, clean and attacked"))
+    title = textwrap.fill(f"{name}: test images, clean and attacked", 12 * len(clean) + 4)
+    figure.suptitle(_plain(title), fontsize="medium")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=160)
     return file.getvalue()

@@ -382,6 +382,22 @@ def test_adversarial_images_come_with_classes_where_their_run_noted_them(runs: P
     assert "adversarial.npz is damaged" in note
 
 
+def test_a_long_name_over_adversarial_images_is_not_cut(tmp_path: Path) -> None:
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    classes = {key: [0, 1, 2, 0] for key in ("labels", "before", "after")}
+    cifar_run(
+        tmp_path, "cifar10", "grad_l2l+" + "+".join(f"setting_{k}=10" for k in range(9)), 0, 0.2
+    )
+    (one,) = boards_of(sections_of(tmp_path)["cifar10"])
+    path = median_run(one.methods[0]).folder.path / "adversarial.npz"
+    np.savez(path, clean=images, perturbed=images, classes=["a", "b", "c"], **classes)
+    ((picture,), _) = adversarial_pictures(one)
+    with Image.open(io.BytesIO(picture.data)) as image:
+        drawn = np.asarray(image.convert("L"))
+    assert drawn[:, [0, -1]].min() == 255
+    assert drawn[0].min() == 255
+
+
 def test_a_profile_is_the_share_of_runs_above() -> None:
     shares = profile([0.2, 0.4, 0.4, 1.0], np.array([0.0, 0.2, 0.3, 0.4, 0.9, 1.0]))
     assert shares.tolist() == [1.0, 0.75, 0.75, 0.25, 0.25, 0.0]
