@@ -12,6 +12,7 @@ import l2l_gail.startup  # noqa: F401  before anything else is loaded
 
 # isort: split
 import dataclasses
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -147,6 +148,9 @@ def main(argv: list[str] | None = None) -> None:
     length = length_of(config, plans[0].method)
     seeds = config.runs.seeds_in_words
     print(f"{config.task.env}: {expert}, {length:,} steps a run, {seeds}", flush=True)
+    if idle := without_use(config, plans):
+        methods = " and ".join(dict.fromkeys(plan.method for plan in plans))
+        print(f"without use in {methods}: {', '.join(idle)}", file=sys.stderr, flush=True)
     run_jobs(train, jobs, workers=workers, threads=config.threads)
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
@@ -175,6 +179,17 @@ def prepare(config: Config) -> Prepared:
         return Job(config, plan, folder, demos, cores or None)
 
     return Prepared(config.task.env, plans, job)
+
+
+def without_use(config: Config, plans: Sequence[Plan]) -> list[str]:
+    """Return the flags that were given and change nothing in any of the runs."""
+    usual, given = values_by_flag(Config()), values_by_flag(config)
+    of_use = {*NOT_SETTINGS, *values_by_flag(RunFlags())}
+    if config.method == "bc":
+        of_use.remove("total_timesteps")
+    idle = set.intersection(*(set(plan.unused) for plan in plans)) - of_use
+    changed = [key for key in given if given[key] != usual[key]]
+    return [f"--{key.replace('_', '-')}" for key in changed if key in idle]
 
 
 def train(job: Job, tell: Tell) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class RunFlags:
         return f"seed {seed}" + f" alone (--seeds 0-{seed - 1} for {seed})" * may_be_a_count
 
 
-def parse_seeds(texts: Iterable[str]) -> list[int]:
+def parse_seeds(texts: Sequence[str]) -> list[int]:
     """Read seeds: numbers and ranges, ``0-4`` with both ends, separated by commas or blanks.
 
     Raises:
@@ -104,6 +104,8 @@ def parse_seeds(texts: Iterable[str]) -> list[int]:
     twice = (
         {seed for seed in seeds if seeds.count(seed) > 1} if len(set(seeds)) < len(seeds) else ()
     )
+    if texts and not seeds:
+        raise InputError("--seeds is empty: give numbers and ranges, as 0-4 or 0,3,7")
     if twice:
         raise InputError(f"--seeds holds {min(twice)} twice")
     return seeds

@@ -192,10 +192,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     moments = [config.policy] if config.policy != "all" else MOMENTS
     found = [moment for moment in moments if has_policy(run, moment)]
     if not found:
-        one = next((folder.path for folder, _ in walk_runs(run, lambda text: None)), run)
-        if one != run.resolve():
-            one = run / one.relative_to(run.resolve())
-            raise InputError(f"{run} is no run, but holds runs: give one of them, such as {one}")
+        for one, _ in walk_runs(run, lambda text: None):
+            below = one.path.relative_to(os.path.realpath(run))
+            if below.parts:
+                raise InputError(f"{run} is no run, but holds some: give one, as {run / below}")
         raise InputError(f"{run} holds no policy yet: the last one is written when training ends")
     for moment in found:
         print(record(run, moment, seed=config.seed, steps=config.steps or _RECORDED))

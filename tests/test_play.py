@@ -199,7 +199,7 @@ def test_what_cannot_be_played_is_one_line(tmp_path: Path, content, message: str
 @pytest.mark.parametrize(
     ("below", "args", "message"),
     [
-        ("", (), "is no run, but holds runs: give one of them, such as .*gail/seed0"),
+        ("", (), "is no run, but holds some: give one, as .*gail/seed0"),
         (f"{ENV}/gail/seed0", ("--env", "Walker2d-v5"), "is of Hopper-v5, --env is Walker2d-v5"),
     ],
 )

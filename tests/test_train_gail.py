@@ -313,6 +313,21 @@ def test_wrong_input_is_one_line_and_status_2(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "idle"),
+    [
+        ("--method both --learning-rate 3e-4 --learned-args lr=0.1", set()),
+        ("--method l2l_gail --learning-rate 3e-4", {"--learning-rate"}),
+        ("--method gail --state-only-reward --bc-steps 9", {"--state-only-reward", "--bc-steps"}),
+        ("--method bc --n-epochs 3", {"--total-timesteps", "--n-envs", "--n-steps", "--n-epochs"}),
+    ],
+)
+def test_flags_that_change_nothing_are_known(flags: str, idle: set[str], short: list[str]) -> None:
+    config = train_gail.read_flags([*short, *flags.split()])
+    found = train_gail.without_use(config, train_gail.prepare(config).plans)
+    assert set(found) - {"--eval-every"} == idle
+
+
 def test_help_fits_80_columns_and_states_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         train_gail.main(["--help"])

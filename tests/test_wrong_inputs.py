@@ -129,6 +129,10 @@ WRONG = {
     "play folder --steps 0": "--steps must be at least 1",
     "play folder --seed -1": "the --seed is -1",
     # What does not go together, and what is given twice.
+    "train_gail --seeds ''": "--seeds is empty",
+    "train_gail --rule-args lr=0.1": "--rule-args holds lr, which has a flag of its own",
+    "play broken": "broken is no run, but holds some: give one, as broken/Hopper-v5/gail/seed0",
+    "play broken/Hopper-v5/gail/seed0 --env Ant-v5": "is of Hopper-v5, --env is Ant-v5",
     "train_gail --seed 1 --seeds 0-2": "--seed and --seeds are both given",
     "train_gail --seeds 1,1": "--seeds holds 1 twice",
     "train_gail --env-kwargs a=1 --env-kwargs b=2": "--env-kwargs is given twice",

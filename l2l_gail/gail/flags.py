@@ -125,6 +125,8 @@ class MethodFlags:
         """
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate must be positive and finite, not {self.learning_rate}")
+        if any(argument.partition("=")[0].strip() == "lr" for argument in self.rule_args):
+            raise InputError("rule_args holds lr, which has a flag of its own: learning_rate")
         check_rate("policy_pace", self.policy_pace)
         check_share("policy_average", self.policy_average)
         for method in ("gail", "l2l_gail"):
