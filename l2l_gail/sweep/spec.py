@@ -176,7 +176,7 @@ def _seeds(script: str, given: Any) -> list[int]:
     if not items or not all(isinstance(s, str) or type(s) is int for s in items):
         raise InputError(f'{script}.seeds must be numbers or ranges, as [0, 1] or "0-4"')
     try:
-        return parse_seeds(str(item) for item in items)
+        return parse_seeds([str(item) for item in items])
     except InputError as error:
         raise InputError(str(error).replace("--seeds", f"{script}.seeds")) from None
 
