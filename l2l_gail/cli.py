@@ -31,7 +31,7 @@ from l2l_gail.errors import InputError, printable
 from l2l_gail.stopping import Interrupted, raise_on_sigterm
 from l2l_gail.streams import keep_streams_open
 
-__all__ = ["Flag", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
+__all__ = ["Flag", "as_typed", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
 
 HELP_COLUMNS = 80
 UNWRAPPED_COLUMNS = 10_000
@@ -139,7 +139,7 @@ def parse(
             refuses itself in ``__post_init__``; always one line.
     """
     flags = flags_of(config_class)
-    prog = _as_typed(prog)
+    prog = as_typed(prog)
     args = [_home_expanded(arg) for arg in (sys.argv[1:] if argv is None else argv)]
     _check_lists_given_once(args, flags)
     asks_for_help = not {"-h", "--help"}.isdisjoint(args)
@@ -272,8 +272,8 @@ def _resuming_command() -> str:
     return shlex.join([*command, "--resume"])
 
 
-def _as_typed(prog: str) -> str:
-    """``l2l-gail`` for ``train_gail.py``, where the command that a wheel installs was called."""
+def as_typed(prog: str) -> str:
+    """Return ``l2l-gail`` for ``train_gail.py``, if the command that a wheel installs was called."""
     command = Path(sys.argv[0]).stem
     if not command.startswith("l2l-"):
         return prog

@@ -197,7 +197,8 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         InputError: A pair without ``=``, with a name that is no identifier or was there before, or
-            of more than 1,000 characters.
+            of more than 1,000 characters; or a window is asked for, which would end a process that
+            has no display.
     """
     kwargs: dict[str, Any] = {}
     for pair in pairs:
@@ -215,4 +216,9 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
             kwargs[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             kwargs[name] = value
+    if kwargs.get("render_mode") == "human":
+        raise InputError(
+            "environment argument render_mode=human: nothing is shown while it trains or records; "
+            "python -m l2l_gail.play RUN --show plays a finished run in a window"
+        )
     return kwargs

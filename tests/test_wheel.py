@@ -190,6 +190,7 @@ def command(installed: Path, name: str, *arguments: str, cwd: Path) -> str:
         ("l2l-cifar", []),
         ("l2l-cifar", ["evaluate"]),
         ("l2l-compare", []),
+        ("l2l-demos", []),
         ("l2l-demos", ["record"]),
     ],
 )

@@ -65,6 +65,7 @@ WRONG = {
     "train_gail --device cuda:99": "device cuda:99 is not available here",
     "train_gail --env-kwargs nonsense=1": "unexpected keyword argument 'nonsense'",
     "train_gail --env-kwargs foo": "write name=value",
+    "train_gail --env-kwargs render_mode=human": "l2l_gail.play RUN --show plays a finished run",
     "train_cifar --method pdg": "unknown method 'pdg'",
     "train_cifar --data imagenet": "invalid choice 'imagenet'",
     "train_cifar --model resnet": "unknown model 'resnet'",

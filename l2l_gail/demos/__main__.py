@@ -6,17 +6,17 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
-from l2l_gail.cli import run_main
+from l2l_gail.cli import as_typed, run_main
 from l2l_gail.errors import InputError
 
 __all__ = ["main"]
 
-USAGE = """usage: python -m l2l_gail.demos COMMAND ...
+USAGE = """usage: {prog} COMMAND ...
 
   record    train an expert, or take a policy, and record its episodes
   info      print what a file of demonstrations holds
 
-python -m l2l_gail.demos COMMAND --help explains the options.
+{prog} COMMAND --help explains the options.
 """
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
-        print(USAGE, end="")
+        print(USAGE.format(prog=as_typed("python -m l2l_gail.demos")), end="")
         return
     name, rest = args[0], args[1:]
     commands: dict[str, Callable[[list[str]], None]] = {"record": _record, "info": _info}
