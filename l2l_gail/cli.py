@@ -273,7 +273,7 @@ def _resuming_command() -> str:
 
 
 def as_typed(prog: str) -> str:
-    """Return ``l2l-gail`` for ``train_gail.py``, if the command that a wheel installs was called."""
+    """Return ``l2l-gail`` for ``train_gail.py``, if that command of a wheel was called."""
     command = Path(sys.argv[0]).stem
     if not command.startswith("l2l-"):
         return prog
