@@ -30,7 +30,13 @@ __all__ = ["Film", "action_of", "as_gif", "film_policy", "usable_backend"]
 SIZE = (240, 180)
 """Width and height of a picture in pixels."""
 
-_PROBE = "import mujoco; c = mujoco.GLContext(64, 64); c.make_current(); c.free()"
+_PROBE = """
+import mujoco
+window = mujoco.GLContext(64, 64)  # without a display glfw makes one that nothing can be drawn with
+window.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 150).free()
+window.free()
+"""
 _PLANE = 0  # mjtGeom.mjGEOM_PLANE
 _SPHERE = 2  # mjtGeom.mjGEOM_SPHERE
 _METRES = 2.6  # width of what a sketch shows
@@ -168,7 +174,7 @@ def _open(
     backend = usable_backend()
     if backend is None:
         return plain, _sketch, "sketch"
-    os.environ.setdefault("MUJOCO_GL", backend)  # Gymnasium asks it when it draws first
+    os.environ["MUJOCO_GL"] = backend  # Gymnasium asks it when it draws first; it may be ""
     cameras = _cameras(plain)
     plain.close()
     view: dict[str, Any] = dict(zip(("width", "height"), SIZE, strict=True))

@@ -28,6 +28,7 @@ from l2l_gail.snapshots import MOMENTS, SnapshotCallback, has_policy, load_polic
 from tests.comparison.support import events, gail_run
 
 ENV = "Hopper-v5"
+_OF_DISPLAYS = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
 
 
 def still(observations: np.ndarray) -> np.ndarray:
@@ -155,14 +156,22 @@ def test_a_sketch_shows_what_moves(env_id: str, monkeypatch) -> None:
     assert not np.array_equal(film.frames[0], film.frames[-1])
 
 
-def test_opengl_draws_where_it_works() -> None:
+@pytest.mark.parametrize("asked", [None, "", "glfw"])
+def test_opengl_draws_where_it_works(asked: str | None) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in _OF_DISPLAYS}
+    env |= {} if asked is None else {"MUJOCO_GL": asked}
     script = (
         "from l2l_gail.rendering import film_policy, usable_backend; import numpy as np\n"
         "film = film_policy(lambda o: np.zeros((1, 3)), 'Hopper-v5', steps=4, every=2)\n"
         "print(usable_backend(), film.drawn_with, film.frames[0].shape, film.frames[0].std() > 5)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=240
+        [sys.executable, "-c", script],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
     )
     backend, drawn_with, *shape, varied = done.stdout.split()
     assert drawn_with == ("sketch" if backend == "None" else backend)
