@@ -8,6 +8,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -97,6 +98,14 @@ class TensorPPO(PPO):
             )
         self.rollout_buffer_class = TensorRolloutBuffer  # type: ignore[assignment]
         super()._setup_model()
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            raise InputError(
+                f"there is no policy {policy_name!r}: give {', '.join(self.policy_aliases)} or a "
+                "class; recurrent ones are not supported"
+            )
+        return super()._get_policy_from_name(policy_name)
 
     @staticmethod
     def _wrap_env(

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import (
 )
 from torch import Tensor
 
+from l2l_gail.errors import InputError
 from l2l_gail.ppo import TensorPPO, TensorRolloutBuffer
 
 N_ENVS, N_STEPS = 3, 24
@@ -168,6 +169,11 @@ def test_the_hook_says_what_the_rewards_are_and_callbacks_see_them() -> None:
     limited = make(Doubled, anything(limit=2)).learn(ROLLOUT, callback=callback)
     extra = callback.rewards - 2.0 * limited.environments
     assert ((extra != 0) == callback.time_limits).all()
+
+
+def test_a_policy_that_there_is_not_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"no policy 'MlpLstmPolicy': give MlpPolicy, CnnPolicy"):
+        TensorPPO("MlpLstmPolicy", "CartPole-v1")
 
 
 def test_a_model_is_saved_and_goes_on(tmp_path: Any) -> None:
