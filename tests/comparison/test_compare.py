@@ -258,12 +258,12 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named_everywhere(
 
 
 def test_a_summary_of_something_else_is_named(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path, "g", "m", 0).write_summary(score=1)
+    RunFolder.create(tmp_path / "a", "g", "m", 0).write_summary(score=1)
     with pytest.raises(InputError, match="neither 'env' nor 'data'"):
-        compare(tmp_path)
-    RunFolder.create(tmp_path, "g", "m", 0).write_summary(env="Hopper-v5", steps=1)
+        compare(tmp_path / "a")
+    RunFolder.create(tmp_path / "b", "g", "m", 0).write_summary(env="Hopper-v5", steps=1)
     with pytest.raises(InputError, match="lacks eval_returns, eval_lengths, wall_s"):
-        compare(tmp_path)
+        compare(tmp_path / "b")
 
 
 def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
