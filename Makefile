@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help gail cifar test compare board lint type format docs audit licenses
+.PHONY: help gail cifar test compare board lint type format docs tables audit licenses
 
 help:
 	@echo "make gail      train GAIL and L2L-GAIL on Hopper-v5, print the comparison"
@@ -17,6 +17,7 @@ help:
 	@echo "make board     the same in TensorBoard; ARGS=--watch while runs go on"
 	@echo "make test      the tests; ARGS=\"-m slow\" for the long ones"
 	@echo "make docs      the documentation with the API, into site/"
+	@echo "make tables    the tables of README and docs anew, from the records in benchmarks/results"
 	@echo "make lint      ruff; 'make format' repairs, 'make type' runs mypy"
 	@echo "make audit     known vulnerabilities of what is installed; 'make licenses' lists the licences"
 	@echo "Flags of a script: make gail ARGS=\"--help\". Another Python: make gail PYTHON=python3.12"
@@ -58,6 +59,12 @@ docs: .venv/.docs
 .venv/.docs: .venv/.ready
 	@$(PIP) --no-build-isolation -e ".[docs]"
 	@touch $@
+
+tables: .venv/.ready
+	@$(BIN)/python -m l2l_gail.compare benchmarks/results/runs >/dev/null
+	@for kind in gail cifar gpu; do \
+	  $(BIN)/python benchmarks/$$kind/report.py --write >/dev/null || exit; done
+	@git status --short README.md docs benchmarks/results
 
 # Both look at .venv from outside, so that it holds nothing but what is used and tested.
 # pip-audit ends in a traceback where it reaches nothing, and with "no known vulnerabilities" where

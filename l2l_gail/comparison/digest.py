@@ -85,7 +85,8 @@ def write_board(
         events = EventFile(folder / folder_name(reference), started + next(runs), name)
         _write_level(events, board, level)
         events.close()
-    settings = hyperparameters(board.methods)
+    everyone = board.section.methods  # those on the section's other boards too
+    settings = hyperparameters(everyone)
     folders = folder_names([method.method for method in board.methods])
     for method in board.methods:
         events = EventFile(folder / folders[method.method], started + next(runs), name)
@@ -94,7 +95,7 @@ def write_board(
         metrics = [
             curve.tag
             for curve in CURVES[board.section.kind]
-            if _is_metric(curve.tag) and any(curve.series(one) for one in board.methods)
+            if _is_metric(curve.tag) and any(curve.series(one) for one in everyone)
         ]
         for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
             events.summary(summary)

@@ -217,6 +217,22 @@ def test_hparams_have_a_row_a_method_with_the_same_keys_and_filled_metrics(compa
     assert RETURN in metrics[0]
 
 
+def test_hparams_have_the_same_keys_on_all_boards_of_a_game(tmp_path: Path) -> None:
+    for i in range(8):
+        own = {"attack": f"a{i}"} if i == 7 else {}
+        gail_run(tmp_path, f"method{i}", 0, 1000.0 + i, config={"learning_rate": i + 1.0, **own})
+    compare(tmp_path)
+    first, second = boards_of(sections_of(tmp_path)["Hopper-v5"])
+    keys = [
+        set(hparams_of(board(tmp_path, shown.name) / method.method)[0])
+        for shown in (first, second)
+        for method in shown.methods
+    ]
+    assert len(keys) == 8
+    assert all(each == keys[0] for each in keys)
+    assert "attack" in keys[0]
+
+
 def test_hparams_of_single_runs_have_a_row_a_run_with_the_same_keys_and_filled_metrics(
     compared: Path,
 ) -> None:
