@@ -23,7 +23,7 @@ class ImageFlags:
     """Which images to train on, and how many of them."""
 
     data: DataName = "auto"
-    """CIFAR-10; a small generated set; or whichever can be had, in this order."""
+    """CIFAR-10, CIFAR-100 or a small generated set; auto: CIFAR-10 if it can be had."""
     data_dir: Path | None = None
     """Folder with the python batches; else $L2L_GAIL_DATA, else data/."""
     train_size: int | None = None

@@ -44,7 +44,8 @@ def check_images(settings: Settings, dataset: Dataset) -> None:
     if method.labelled and dataset.classes != settings.number_of_classes:
         raise InputError(
             f"{dataset.name} has {dataset.classes} classes and the settings say "
-            f"{settings.number_of_classes}; give Settings(classes={dataset.classes})"
+            f"{settings.number_of_classes}; give --classes {dataset.classes}, in the library "
+            f"Settings(classes={dataset.classes})"
         )
     _, height, width = settings.shape
     odd = height % 2 or width % 2

@@ -149,8 +149,8 @@ class Settings:
             raise InputError(f"--momentum {self.momentum} must be above 0 and below 1")
         if not 0 <= self.weight_decay < float("inf"):
             raise InputError(f"--weight-decay {self.weight_decay} must be 0 or more and finite")
-        if self.eps > 255:
-            raise InputError(f"--eps {self.eps} is in 1/255 and at most 255 (8 is the usual one)")
+        if not 0.1 <= self.eps <= 255:  # 0.031 is what others write for our 8
+            raise InputError(f"--eps {self.eps} is in 1/255, from 0.1 to 255 (8 is the usual one)")
         for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
             if getattr(self, name) not in choices:
                 raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be one of {choices}")

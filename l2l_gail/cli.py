@@ -141,7 +141,7 @@ def parse(
     flags = flags_of(config_class)
     prog = as_typed(prog)
     args = [_home_expanded(arg) for arg in (sys.argv[1:] if argv is None else argv)]
-    _check_lists_given_once(args, flags)
+    _check_lists(args, flags)
     asks_for_help = not {"-h", "--help"}.isdisjoint(args)
     # Messages are taken out of their box, so they must not be wrapped to fit one.
     columns = HELP_COLUMNS if asks_for_help else UNWRAPPED_COLUMNS
@@ -288,15 +288,21 @@ def _home_expanded(arg: str) -> str:
     return arg
 
 
-def _check_lists_given_once(args: Sequence[str], flags: Sequence[Flag]) -> None:
-    """Refuse a list that is given in two parts, of which the parser would keep the last alone."""
+def _check_lists(args: Sequence[str], flags: Sequence[Flag]) -> None:
+    """Refuse a list without a value, or in two parts, of which the parser would keep the last."""
     lists = {flag.name for flag in flags if flag.takes_list}
     seen = set()
-    for arg in args:
+    for i, arg in enumerate(args):
         name = arg.partition("=")[0].replace("_", "-")
         if name in lists and name in seen:
             raise InputError(f"{name} is given twice: give all its values after one {name}")
+        if name in lists and "=" not in arg and _is_flag_or_end(args[i + 1 :]):
+            raise InputError(f"{name} has no value: give one or more, or leave {name} out")
         seen.add(name)
+
+
+def _is_flag_or_end(args: Sequence[str]) -> bool:
+    return not args or args[0].startswith("--")
 
 
 def _is_known(arg: str, flags: Sequence[Flag]) -> bool:

@@ -144,6 +144,12 @@ def test_a_list_that_is_given_twice_is_refused() -> None:
     assert parse_config("--seed", "1", "--seed", "2").seed == 2
 
 
+def test_a_list_without_a_value_is_refused() -> None:
+    for rest in ([], ["--seed", "1"]):
+        with pytest.raises(InputError, match="--env-kwargs has no value: give one or more"):
+            parse_config("--env-kwargs", *rest)
+
+
 def test_a_tilde_behind_an_equals_sign_is_home() -> None:
     assert parse_config("--env=~/x").env == f"{Path.home()}/x"
     assert parse_config("--env=a~/x").env == "a~/x"

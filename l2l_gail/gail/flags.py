@@ -57,6 +57,12 @@ class TaskFlags:
         if self.demo_episodes is not None:
             demos = demos.head(self.demo_episodes)
         if self.demo_every != 1:
+            longest = int(demos.episode_lengths.max())
+            if self.demo_every >= longest:
+                raise InputError(
+                    f"--demo-every {self.demo_every} leaves one transition an episode: the longest "
+                    f"has {longest}"
+                )
             demos = demos.subsample(self.demo_every)
         env = make_env(self.env, kwargs)
         check_time_limit(env.spec)
