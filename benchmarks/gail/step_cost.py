@@ -28,16 +28,21 @@ import envs
 from l2l_gail import GAIL, L2LGAIL, Demonstrations
 from l2l_gail.cli import format_table, parse, run_main
 from l2l_gail.core import Adam
-from l2l_gail.gail import RuleTraining
+from l2l_gail.gail import LearnedCredit, RuleTraining
 
 Make = Callable[..., GAIL]
-NEXT = RuleTraining(meta_mode="next")
+NEXT = RuleTraining(meta_mode="next", meta_every=1)
+EVERY = RuleTraining(meta_every=1)
+EIGHT = LearnedCredit(action_samples=8)
 METHODS: dict[str, Make] = {
     "GAIL with Adam": lambda *given: GAIL(*given, rule=Adam(1e-2)),
     "GAIL": GAIL,
     "L2L-GAIL": L2LGAIL,
     "L2L-GAIL, rule alone": lambda *given: L2LGAIL(*given, credit=None),
     "L2L-GAIL, judged by the next update": lambda *given: L2LGAIL(*given, rule_training=NEXT),
+    "L2L-GAIL, trained at every update, 8 actions": lambda *given: L2LGAIL(
+        *given, rule_training=EVERY, credit=EIGHT
+    ),
 }
 """By name, how the model is made from policy, environments and demonstrations."""
 
