@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from ctypes.util import find_library
 
-__all__ = ["fill_standard_descriptors", "prepare_process"]
+__all__ = ["drop_missing_renderer", "fill_standard_descriptors", "prepare_process"]
+
+_RENDERERS = {"egl": "EGL", "osmesa": "OSMesa"}  # of MUJOCO_GL, and the library that each needs
 
 
 def prepare_process() -> None:
@@ -20,6 +23,7 @@ def prepare_process() -> None:
             without which torch cannot be loaded.
     """
     fill_standard_descriptors()
+    drop_missing_renderer()
     try:
         os.getcwd()
     except OSError as error:
@@ -49,6 +53,19 @@ def fill_standard_descriptors() -> None:
             else:
                 os.dup2(nowhere, descriptor)
                 os.close(nowhere)
+
+
+def drop_missing_renderer() -> None:
+    """Say of a ``MUJOCO_GL`` whose library is not there that it is not used, and take it away.
+
+    With it MuJoCo could not even be loaded, by those who draw nothing.
+    """
+    library = _RENDERERS.get(os.environ.get("MUJOCO_GL", "").strip().lower())
+    if library is None or find_library(library):
+        return
+    name = os.environ.pop("MUJOCO_GL")
+    if sys.stderr is not None:
+        print(f"note: MUJOCO_GL={name} needs lib{library}, which is not here", file=sys.stderr)
 
 
 prepare_process()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from l2l_gail import startup
+
 ROOT = Path(__file__).parent.parent
 SCRIPT = """
 import sys
@@ -140,3 +142,21 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(tmp_path: Path) -> None:
     assert status == 0
     assert r"on stdout, \u0394 19999" in seen
     assert r"on stderr, \u0394 19000" in seen
+
+
+def test_a_renderer_whose_library_is_missing_is_said_and_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(startup, "find_library", lambda name: None)
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    startup.drop_missing_renderer()
+    assert "MUJOCO_GL" not in os.environ
+    assert capsys.readouterr().err == "note: MUJOCO_GL=osmesa needs libOSMesa, which is not here\n"
+
+
+def test_other_renderers_are_left_to_mujoco(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "find_library", lambda name: f"lib{name}.so")
+    for value in ("egl", "glfw", ""):
+        monkeypatch.setenv("MUJOCO_GL", value)
+        startup.drop_missing_renderer()
+        assert os.environ["MUJOCO_GL"] == value

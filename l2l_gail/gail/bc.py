@@ -31,6 +31,7 @@ from l2l_gail.gail.spaces import (
 )
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import TensorEnv
+from l2l_gail.ppo.policy import check_policy_name
 
 __all__ = ["BC"]
 
@@ -85,6 +86,8 @@ class BC(SealedModel, BaseAlgorithm):
     ) -> None:
         handle_mujoco_warnings()
         policy, policy_kwargs = named_policy(policy, policy_kwargs)
+        if isinstance(policy, str):
+            check_policy_name(policy, self.policy_aliases)
         super().__init__(
             policy,
             env,  # type: ignore[arg-type]

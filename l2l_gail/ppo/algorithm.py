@@ -19,6 +19,7 @@ from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.forward import PolicyForward, forward_of
 from l2l_gail.ppo.from_vec_env import FromVecEnv, as_tensor_env
 from l2l_gail.ppo.observations import map_tensors, network_input
+from l2l_gail.ppo.policy import check_policy_name
 from l2l_gail.ppo.rollout import collect
 from l2l_gail.ppo.sb3_view import SB3VecEnv
 from l2l_gail.ppo.update import update_policy
@@ -100,11 +101,7 @@ class TensorPPO(PPO):
         super()._setup_model()
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        if policy_name not in self.policy_aliases:
-            raise InputError(
-                f"there is no policy {policy_name!r}: give {', '.join(self.policy_aliases)} or a "
-                "class; recurrent ones are not supported"
-            )
+        check_policy_name(policy_name, self.policy_aliases)
         return super()._get_policy_from_name(policy_name)
 
     @staticmethod

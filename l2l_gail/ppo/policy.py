@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
@@ -17,6 +18,7 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
+from l2l_gail.errors import InputError
 from l2l_gail.ppo.parts import ObservationParts
 
 __all__ = [
@@ -25,9 +27,25 @@ __all__ = [
     "NormalizedMultiInputPolicy",
     "NormalizedPolicy",
     "ObservationStatistics",
+    "check_policy_name",
 ]
 
 _STD_FLOOR = 1e-3
+
+
+def check_policy_name(name: str, known: Iterable[str]) -> None:
+    """Refuse the name of a policy that there is not, SB3's recurrent ones among them.
+
+    Raises:
+        InputError: It is none of those known.
+    """
+    if name not in (names := list(known)):
+        raise InputError(
+            f"there is no policy {name!r}: give {', '.join(names)} or a class; recurrent ones are "
+            "not supported"
+        )
+
+
 _CLIP = 10.0
 
 

@@ -142,3 +142,8 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not saved to .*is not finite"):
         model.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"no policy 'MlpLstmPolicy': give .*recurrent"):
+        BC("MlpLstmPolicy", walk_envs(), walk_demos())
