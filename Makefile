@@ -64,7 +64,7 @@ tables: .venv/.ready
 	@$(BIN)/python -m l2l_gail.compare benchmarks/results/runs >/dev/null
 	@for kind in gail cifar gpu; do \
 	  $(BIN)/python benchmarks/$$kind/report.py --write >/dev/null || exit; done
-	@git status --short README.md docs benchmarks/results
+	@git status --short README.md docs benchmarks/results 2>/dev/null || true
 
 # Both look at .venv from outside, so that it holds nothing but what is used and tested.
 # pip-audit ends in a traceback where it reaches nothing, and with "no known vulnerabilities" where
