@@ -211,6 +211,8 @@ def test_every_field_of_the_library_is_a_flag(config_class: type, filled_in: set
     for flag in flags:
         value = flag.value(config_class())
         args = [flag.name, *map(str, value)] if flag.takes_list else [flag.name, str(value)]
+        if flag.takes_list and not value:
+            args = []  # an empty list is what is not given
         if flag.switch:
             args = [flag.spellings[int(not value)]]
         config = parse(config_class, args, prog="p", description="d")

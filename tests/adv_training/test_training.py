@@ -368,7 +368,8 @@ def test_classes_of_the_data_and_of_the_attacker_must_be_the_same(data: Dataset)
     few = dataclasses.replace(data, name="mine", classes=12)
     known = tiny_settings("grad_l2l", data="mine", attacker="class_start", classes=12)
     check_images(known, few)
-    with pytest.raises(InputError, match=r"mine has 12 classes .* 10; give Settings\(classes=12"):
+    said = r"mine has 12 classes .* 10; give --classes 12, in the library Settings\(classes=12"
+    with pytest.raises(InputError, match=said):
         check_images(dataclasses.replace(known, classes=None), few)
     assert dataclasses.replace(known, data="cifar100", classes=None).number_of_classes == 100
 
