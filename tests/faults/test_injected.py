@@ -18,7 +18,7 @@ from l2l_gail.callbacks import CheckpointCallback
 from l2l_gail.checkpoints import load_checkpoint, previous_checkpoint, save_checkpoint
 from l2l_gail.core import CoordinateMLP
 from l2l_gail.errors import InputError
-from l2l_gail.gail import L2LGAIL, DiscriminatorConfig, HealthCallback
+from l2l_gail.gail import L2LGAIL, DiscriminatorConfig, HealthCallback, RuleTraining
 from tests.gail.support import Walk, walk_demos, walk_envs
 
 STEPS = 64  # of a rollout
@@ -29,7 +29,7 @@ def make_model() -> L2LGAIL:
     return L2LGAIL(
         "MlpPolicy", walk_envs(2), walk_demos(), n_steps=STEPS // 2, batch_size=32, n_epochs=1,
         rule=CoordinateMLP(3e-4), seed=0, device="cpu",
-        discriminator=DiscriminatorConfig((8,), 2, 16),
+        discriminator=DiscriminatorConfig((8,), 2, 16), rule_training=RuleTraining(meta_every=1),
     )  # fmt: skip
 
 
