@@ -130,6 +130,16 @@ class Normalization:
         return normalised
 
 
+class _WithoutGym(pickle.Unpickler):
+    """Takes Gymnasium's classes where a file of SB3 1.x names those of gym."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        package, dot, rest = module_name.partition(".")
+        if package == "gym":
+            module_name = f"gymnasium{dot}{rest}"
+        return super().find_class(module_name, global_name)
+
+
 def load_vecnormalize(path: str | Path) -> Normalization | None:
     """Unpickle the statistics that ``VecNormalize.save`` wrote.
 
@@ -147,7 +157,7 @@ def load_vecnormalize(path: str | Path) -> Normalization | None:
         raise InputError(f"no statistics at {path}: give the file that VecNormalize.save() wrote")
     try:
         with path.open("rb") as file:
-            wrapper = pickle.load(file)
+            wrapper = _WithoutGym(file).load()
         if not wrapper.norm_obs:
             return None
         statistics = wrapper.obs_rms

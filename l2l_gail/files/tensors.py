@@ -28,6 +28,7 @@ from l2l_gail.files.writing import atomic_write
 __all__ = ["dump_tensors", "load_tensors", "read_tensors", "save_tensors"]
 
 _MOST_DIMENSIONS = 32
+_BEFORE_1_6 = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # pickled, torch's old magic number
 
 
 def dump_tensors(content: Any) -> bytes:
@@ -94,6 +95,10 @@ def load_tensors(content: bytes) -> Any:
 
 
 def _load(file: BinaryIO, name: str, way_out: str) -> Any:
+    head = file.read(len(_BEFORE_1_6))
+    file.seek(0)
+    if head == _BEFORE_1_6:
+        raise Refused("its tensors are in the format of a torch before 1.6")
     with open_archive(file, name, way_out) as archive:
         _look_through(archive)
     file.seek(0)

@@ -265,3 +265,13 @@ class TestReadingSB3:
         (tmp_path / "other.pkl").write_bytes(pickle.dumps([1, 2]))
         with pytest.raises(InputError, match="no VecNormalize"):
             load_vecnormalize(tmp_path / "other.pkl")
+
+    def test_vecnormalize_statistics_that_name_the_classes_of_gym(self, tmp_path: Path) -> None:
+        venv = VecNormalize(DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")]), clip_obs=1.2)
+        venv.obs_rms.mean = np.array([1.0, 2.0, 3.0])
+        old = pickle.dumps(venv, protocol=2).replace(b"cgymnasium.", b"cgym.")
+        assert b"cgym.spaces" in old
+        (tmp_path / "old.pkl").write_bytes(old)
+        statistics = load_vecnormalize(tmp_path / "old.pkl")
+        assert statistics is not None
+        np.testing.assert_array_equal(statistics.mean, [1.0, 2.0, 3.0])

@@ -152,3 +152,10 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
         archive.writestr("archive/data/0", bytes(12))
     with pytest.raises(InputError, match="two of one name"):
         read(tmp_path / "a.pt")
+
+
+def test_tensors_of_a_torch_before_1_6_are_named_as_that() -> None:
+    old = io.BytesIO()
+    torch.save({"w": torch.zeros(2)}, old, _use_new_zipfile_serialization=False)
+    with pytest.raises(Refused, match=r"in the format of a torch before 1\.6"):
+        load_tensors(old.getvalue())
