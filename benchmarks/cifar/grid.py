@@ -126,14 +126,9 @@ def dataset_of(grid: dict[str, Any], folder: Path | None, device: torch.device |
 
 def run(cell: dict[str, Any], data: Dataset, work: Path, name: str) -> dict[str, Any]:
     """Return the record of a cell: what it was, what was found, where."""
-    device = data.train.pixels.device
-    on_gpu = device.type == "cuda"
-    found = judged.run(
-        *(settings_of(cell), data, work, name),
-        **cell["judge"],
-        save_every=1000 if on_gpu else 100,
-    )
-    where = torch.cuda.get_device_name(device) if on_gpu else device.type
+    found = judged.run(settings_of(cell), data, work, name, **cell["judge"])
+    pixels = data.train.pixels
+    where = torch.cuda.get_device_name(pixels.device) if pixels.is_cuda else "cpu"
     return cell | found | {"device": where, "versions": versions()}
 
 

@@ -28,14 +28,7 @@ GAIN_IMAGES = 1_000
 
 
 def run(
-    settings: Settings,
-    data: Dataset,
-    work: Path,
-    name: str,
-    *,
-    eval_size: int,
-    apgd_t: int = 0,
-    save_every: int = 100,
+    settings: Settings, data: Dataset, work: Path, name: str, *, eval_size: int, apgd_t: int = 0
 ) -> dict[str, Any]:
     """Train and judge one classifier.
 
@@ -46,7 +39,6 @@ def run(
         name: Of that folder.
         eval_size: Test images to judge on.
         apgd_t: How many of them APGD-T is taken on.
-        save_every: Steps between two checkpoints inside an epoch.
 
     Returns:
         Accuracies of the last epoch and of the best, what each image withstands, costs, curve.
@@ -54,6 +46,7 @@ def run(
     # The run's own summary looks at few images: those that count are judged below, one by one.
     small = dataclasses.replace(data, test=data.test[:FEW])
     folder = RunFolder.create(work, settings.data, name, settings.seed, resume=True)
+    save_every = 1000 if data.train.pixels.is_cuda else 100  # a few seconds of steps
     with folder.owned():
         training = Training(settings, small, folder, resume=True, save_every=save_every)
         summary = training.run()

@@ -85,18 +85,19 @@ def write_board(
         events = EventFile(folder / folder_name(reference), started + next(runs), name)
         _write_level(events, board, level)
         events.close()
-    everyone = board.section.methods  # those on the section's other boards too
+    # The same keys and metrics for every run, or the HParams tab hides what differs: also for those
+    # on the section's other boards.
+    everyone = board.section.methods
     settings = hyperparameters(everyone)
+    metrics = [
+        curve.tag
+        for curve in CURVES[board.section.kind]
+        if _is_metric(curve.tag) and any(curve.series(one) for one in everyone)
+    ]
     folders = folder_names([method.method for method in board.methods])
     for method in board.methods:
         events = EventFile(folder / folders[method.method], started + next(runs), name)
         _write_method(events, method, with_ends=_has_band(board))
-        # The same keys and metrics for every run, or the HParams tab hides what differs.
-        metrics = [
-            curve.tag
-            for curve in CURVES[board.section.kind]
-            if _is_metric(curve.tag) and any(curve.series(one) for one in everyone)
-        ]
         for summary in hparams_summaries(settings[method.method], dict.fromkeys(metrics, 0.0)):
             events.summary(summary)
         events.close()

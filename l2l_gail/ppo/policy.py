@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _STD_FLOOR = 1e-3
+_CLIP = 10.0
 
 
 def check_policy_name(name: str, known: Iterable[str]) -> None:
@@ -44,9 +45,6 @@ def check_policy_name(name: str, known: Iterable[str]) -> None:
             f"there is no policy {name!r}: give {', '.join(names)} or a class; recurrent ones are "
             "not supported"
         )
-
-
-_CLIP = 10.0
 
 
 class ObservationStatistics(nn.Module):
