@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.files import open_regular
 
-__all__ = ["continued_writer", "is_whole"]
+__all__ = ["continued_writer", "is_whole", "which_are_whole"]
 
 _HEADER = 12  # length of the record, 8 bytes, and that length's checksum
 _FOOTER = 4  # checksum of the record
+_CASTAGNOLI = np.uint32(0x82F63B78)  # CRC-32C's polynomial, its bits reversed
+_WORTH_AN_ARRAY = 8  # records of one length
 
 
 def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryWriter:
@@ -93,3 +98,46 @@ def _records(path: Path) -> Iterator[bytes | None]:
 def is_whole(record: bytes, checksum: bytes) -> bool:
     """Return whether a record fits the four bytes that follow it in an event file."""
     return struct.pack("<I", masked_crc32c(record)) == checksum
+
+
+def which_are_whole(records: Sequence[bytes], checksums: Sequence[bytes]) -> list[bool]:
+    """Return :func:`is_whole` of each record, of many short ones in a fraction of the time.
+
+    Records of one length are gone through side by side, byte by byte.
+    """
+    found = [False] * len(records)
+    by_length: dict[int, list[int]] = {}
+    for place, record in enumerate(records):
+        by_length.setdefault(len(record), []).append(place)
+    for length, places in by_length.items():
+        if len(places) < _WORTH_AN_ARRAY:
+            for place in places:
+                found[place] = is_whole(records[place], checksums[place])
+            continue
+        joined = b"".join(records[place] for place in places)
+        columns = np.frombuffer(joined, np.uint8).reshape(len(places), length).T.copy()
+        expected = np.frombuffer(b"".join(checksums[place] for place in places), "<u4")
+        for place, whole in zip(places, _masked_crc32c(columns) == expected, strict=True):
+            found[place] = bool(whole)
+    return found
+
+
+def _masked_crc32c(columns: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Checksums ``(n,)`` of n records whose bytes are columns: ``(length, n)``.
+
+    Masked as in every TFRecord file: rotated right by fifteen bits, plus a constant.
+    """
+    crc = np.full(columns.shape[1], 0xFFFFFFFF, np.uint32)
+    for column in columns:
+        crc = _crc_table()[(crc ^ column) & 0xFF] ^ (crc >> np.uint32(8))
+    crc = ~crc
+    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(0xA282EAD8)
+
+
+@cache
+def _crc_table() -> NDArray[np.uint32]:
+    """What a byte does to a checksum: ``(256,)``."""
+    table = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = np.where(table & 1, (table >> np.uint32(1)) ^ _CASTAGNOLI, table >> np.uint32(1))
+    return table

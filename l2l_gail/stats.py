@@ -162,10 +162,8 @@ def bootstrap_band(
     generator = np.random.default_rng(seed)
     rows = generator.integers(len(values), size=(resamples, len(values)))
     tail = (1 - confidence) / 2
-    ends = [  # one column at a time bounds the memory
-        np.quantile(iqm(column[rows]), [tail, 1 - tail]) for column in values.T
-    ]
-    return np.array(ends).T
+    means = [iqm(column[rows]) for column in values.T]  # one at a time bounds the memory
+    return np.quantile(means, [tail, 1 - tail], axis=1)
 
 
 def probability_of_improvement(scores: Sequence[ArrayLike], others: Sequence[ArrayLike]) -> float:

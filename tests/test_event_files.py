@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import random
 import shutil
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.comparison.event_files import read_scalars
-from l2l_gail.event_files import continued_writer
+from l2l_gail.event_files import continued_writer, is_whole, which_are_whole
 
 
 def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -111,3 +113,22 @@ def test_images_and_a_clock_that_went_back_make_no_point_twice(tmp_path: Path) -
     events.Reload()
     assert [image.step for image in events.Images("grid")] == [1, 2, 3, 4]
     assert points(tmp_path)["loss"] == [(1, 0.5), (2, 1.0), (3, 1.5), (4, 2.0)]
+
+
+def test_many_records_are_checked_as_one_by_one() -> None:
+    draw = random.Random(0)
+    records = [draw.randbytes(length) for length in [0, 1, 31, 64, 200] * 12 + [1000, 1001]]
+    checksums = [struct.pack("<I", masked_crc32c(record)) for record in records]
+    assert all(which_are_whole(records, checksums))
+    damaged = [draw.random() < 0.5 and len(record) > 0 for record in records]
+    for place in np.flatnonzero(damaged):
+        record = bytearray(records[place])
+        record[draw.randrange(len(record))] ^= 1 << draw.randrange(8)
+        records[place] = bytes(record)
+    expected = [is_whole(*pair) for pair in zip(records, checksums, strict=True)]
+    assert which_are_whole(records, checksums) == expected
+    assert expected == [not hit for hit in damaged]
+
+
+def test_no_records_are_no_trouble() -> None:
+    assert which_are_whole([], []) == []

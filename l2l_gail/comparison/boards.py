@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from l2l_gail.comparison.results import MethodResult, Section
 
@@ -64,12 +65,12 @@ class Board:
         part = "" if self.of == 1 else f" ({self.number} of {self.of})"
         return f"{self.section.title}{part}"
 
-    @property
+    @cached_property
     def references(self) -> dict[str, float]:
         """Returns of the reference policies, by name."""
         return _references(self.section)
 
-    @property
+    @cached_property
     def colours(self) -> dict[str, str]:
         """Colour of each reference policy and method, by name: TensorBoard's own."""
         names = [*self.references, *(method.method for method in self.methods)]

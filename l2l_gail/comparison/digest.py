@@ -131,16 +131,19 @@ def _has_band(board: Board) -> bool:
 
 def _write_method(events: EventFile, method: MethodResult, *, with_ends: bool) -> None:
     """All curves of a method."""
+    at: dict[int, dict[str, float]] = {}  # an event for each point would take most of the time
     for curve in CURVES[method.kind]:
         series = curve.series(method)
         if series is None or ("CI" in curve.tag and not with_ends):
             continue
         for x, y in zip(series.x, series.y, strict=True):
-            events.scalar(curve.tag, x, float(y))
+            at.setdefault(int(x), {})[curve.tag] = float(y)
     for tag, trace in method.traces.items():
         shown = trace_tag(method.kind, tag)
         for x, y in zip(trace.x, trace.iqm, strict=True):
-            events.scalar(shown, x, float(y))
+            at.setdefault(int(x), {})[shown] = float(y)
+    for step in sorted(at):
+        events.scalars(step, at[step])
 
 
 def trace_tag(kind: str, tag: str) -> str:

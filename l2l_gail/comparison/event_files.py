@@ -8,10 +8,11 @@ event; torch's writer always stamps the present, so the files of a board are wri
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_ndarray
 
 from l2l_gail.errors import InputError
-from l2l_gail.event_files import is_whole
+from l2l_gail.event_files import which_are_whole
 from l2l_gail.files import open_regular
 from l2l_gail.stats import Floats
 
@@ -82,19 +83,21 @@ def _events(path: Path, wanted: re.Pattern[bytes]) -> Iterator[Event]:
             data = file.read()
     except InputError:
         return
+    records, checksums = [], []
     place = 0
     while place + _HEADER + _FOOTER <= len(data):
         (length,) = struct.unpack_from("<Q", data, place)
         start = place + _HEADER
         place = start + length + _FOOTER
         if place > len(data):
-            return
+            break
         record = data[start : start + length]
         # Most records are of other tags, and parsing is what takes time.
-        if length > _WITHOUT_SUMMARY and wanted.search(record) is None:
-            continue
-        if not is_whole(record, data[start + length : place]):
-            continue
+        if length <= _WITHOUT_SUMMARY or wanted.search(record) is not None:
+            records.append(record)
+            checksums.append(data[start + length : place])
+    whole = which_are_whole(records, checksums)
+    for record in itertools.compress(records, whole):
         try:
             yield Event.FromString(record)
         except Exception:  # protobuf's own class differs between its implementations
@@ -121,7 +124,12 @@ class EventFile:
 
     def scalar(self, tag: str, step: float, value: float) -> None:
         """Write one point of a curve."""
-        self.summary(Summary(value=[Summary.Value(tag=tag, simple_value=value)]), int(step))
+        self.scalars(step, {tag: value})
+
+    def scalars(self, step: float, values: Mapping[str, float]) -> None:
+        """Write a point of each of several curves, by their tags."""
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self.summary(Summary(value=points), int(step))
 
     def picture(self, tag: str, data: bytes, size: tuple[int, int]) -> None:
         """Write an encoded image, PNG or GIF, of ``size`` (width, height)."""

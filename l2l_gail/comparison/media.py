@@ -31,7 +31,7 @@ ADVERSARIAL_FILE = "adversarial.npz"
 ``before`` and ``after`` (n,), the true class and the classifier's; ``classes``, their names."""
 
 _IMAGES = 4  # side by side, with letters that can be read in a card
-_RECORDING_S = 10.0  # for all videos of a comparison together
+_RECORDING_S = 3.0  # for all videos of a comparison together
 _LARGEST = 64 << 20  # bytes of a picture or video: all of them go into one page
 
 
@@ -80,6 +80,7 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
     """
     found: dict[str, list[Picture]] = {}
     notes: list[str] = []
+    left: list[Path] = []
     end = time.monotonic() + _RECORDING_S
     for board in boards:
         for method in board.methods if board.section.kind == "gail" else ():
@@ -91,7 +92,7 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                 shown = os.path.lexists(path)
                 if record and safe and not shown and _has_policy(run, moment):
                     if time.monotonic() > end:
-                        notes.append(f"Not recorded yet: python -m l2l_gail.play {run}")
+                        left.append(run)
                         break
                     try:
                         _record(run, moment)
@@ -106,6 +107,11 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                         notes.append(f"Left out: {error}.")
                         continue
                     found.setdefault(board.name, []).append(picture)
+    if left:
+        notes.append(
+            f"Videos of {len(left)} runs are left for the next comparison; one of them now: "
+            f"python -m l2l_gail.play {left[0]}"
+        )
     return found, notes
 
 

@@ -29,6 +29,8 @@ from l2l_gail.runs import atomic_write
 
 __all__ = ["EXPLANATION", "compare"]
 
+_BOARDS_DRAWN = 6  # of a section, each with some methods: more pictures than anybody leafs through
+
 EXPLANATION = """\
 Scores are interquartile means (IQM) over training seeds, in brackets 95 % bootstrap intervals over
 seeds. An interval from fewer than five seeds is narrower than its name says: it cannot leave the
@@ -84,24 +86,29 @@ def compare(
         for note in found.notes:
             tell(note)
     pictures: dict[str, list[Picture]] = {}
+    drawn: list[Board] = []
     for section in sections:
-        of_section = _section_pictures(section, boards[section.group])
-        for board in boards[section.group]:
+        of_section = boards[section.group]
+        drawn += of_section[:_BOARDS_DRAWN]
+        notes += _not_drawn(of_section)
+        for board in of_section:
             attacked, attacked_notes = adversarial_pictures(board)
             notes += attacked_notes
-            own = _board_pictures(board) + attacked
-            pictures[board.name] = sorted(
-                own + of_section + filmed.get(board.name, []), key=lambda picture: picture.tag
-            )
-    overall = _encode("comparison", draw_figure(every), dpi=120).data
+            shown = attacked + filmed.get(board.name, [])
+            if board.number <= _BOARDS_DRAWN:
+                shown += _board_pictures(board)
+            if board.number == 1:
+                shown += _section_pictures(section, of_section)
+            pictures[board.name] = sorted(shown, key=lambda picture: picture.tag)
+    overall = _encode("comparison", draw_figure(drawn), dpi=120).data
     page = report(sections, boards, pictures, EXPLANATION, notes)
     name = f"{time.time_ns():020d}"
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for board in every:
-            text = _section_text(board.section, notes)
-            write_board(folder / board.name, board, name, text, pictures[board.name])
         for section in sections:
+            text = _section_text(section, notes)
+            for board in boards[section.group]:
+                write_board(folder / board.name, board, name, text, pictures[board.name])
             if section.finished:
                 started = started_at(section.finished)
                 write_runs_board(folder / runs_board_name(section), section, name, started)
@@ -123,6 +130,16 @@ def _writing(folder: Path) -> Iterator[None]:
             f"the comparison cannot be written in {folder} ({reason}): copy the runs, or link "
             "them, into a folder of yours"
         ) from None
+
+
+def _not_drawn(boards: Sequence[Board]) -> list[str]:
+    """Where to find what is not in the pictures of a section."""
+    if len(boards) <= _BOARDS_DRAWN:
+        return []
+    return [
+        f"{boards[0].section.title} has {len(boards)} boards of methods. Curves are drawn here for "
+        f"the first {_BOARDS_DRAWN}; those of the others are in TensorBoard's Time Series."
+    ]
 
 
 def _board_pictures(board: Board) -> list[Picture]:
