@@ -380,13 +380,15 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
 
 def step_cost(file: Path = STEP_COST) -> str:
     """CPU time of a rollout of each method, as ``step_cost.py`` has measured it."""
-    by_env = json.loads(file.read_text())["seconds"]
+    record = json.loads(file.read_text())
+    by_env, ratios = record["seconds"], record["ratios"]
     rows = []
     for method in next(iter(by_env.values())):
         cells = []
-        for seconds in by_env.values():
-            base = next(iter(seconds.values()))
-            cells.append(f"{1000 * seconds[method]:.0f} ({seconds[method] / base:.2f})")
+        for env, seconds in by_env.items():
+            middle, low, high = ratios[env][method]
+            apart = "" if low == high else f" [{low:.2f}, {high:.2f}]"
+            cells.append(f"{1000 * seconds[method]:.0f} ({middle:.2f}{apart})")
         rows.append([method, *cells])
     return markdown(["method", *by_env], rows)
 

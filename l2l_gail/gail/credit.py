@@ -207,7 +207,7 @@ def advantage_estimates(buffer: TensorRolloutBuffer, surprise: Tensor, decays: T
 def action_surprise(
     policy: ActorCriticPolicy,
     observations: Observations,
-    actions: Tensor,
+    rewards: Tensor,
     reward_of: Callable[[Observations, Tensor], Tensor],
     samples: int,
 ) -> Tensor:
@@ -216,19 +216,18 @@ def action_surprise(
     Args:
         policy: Draws the other actions, from torch's global random stream.
         observations: ``(n, ...)``; images are looked at in several batches.
-        actions: Those taken, ``(n, ...)``.
+        rewards: Those of the actions taken, ``(n,)``.
         reward_of: Rewards ``(n,)`` of one action at each observation.
         samples: Actions at each; see :class:`LearnedCredit`.
     """
     surprise = []
     for rows in _batches(observations):
         some = _rows(observations, rows)
-        rewards = reward_of(some, actions[rows])
         with torch.no_grad():
-            total = torch.zeros_like(rewards)
+            total = torch.zeros_like(rewards[rows])
             for others in _draws(policy.get_distribution(some), samples):
                 total += reward_of(some, others)
-        surprise.append(rewards - total / samples)
+        surprise.append(rewards[rows] - total / samples)
     return torch.cat(surprise)
 
 

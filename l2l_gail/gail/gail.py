@@ -321,7 +321,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         surprise = action_surprise(
             self.policy,
             network_input(map_tensors(buffer.by_env, buffer.observations)),
-            buffer.by_env(buffer.actions),
+            buffer.by_env(buffer.step_rewards),
             self._rewards,
             self.credit_assignment.settings.action_samples,
         )

@@ -47,7 +47,7 @@ TAGS = {
     "eval/state_w1": "Wasserstein-1 of its states to the expert's, mean over normalised entries",
 }
 """x is environment steps everywhere. ``meta_loss_after``, ``meta_loss_base``, ``gain`` and
-``cosine_base`` come with every fourth rollout, ``rule/tracking_*`` as ``--probe-every`` says. The
+``cosine_base`` come with every eighth rollout, ``rule/tracking_*`` as ``--probe-every`` says. The
 ``disc/`` tags are taken after the rollout's updates."""
 
 BC_TAGS = {

@@ -17,8 +17,8 @@ from l2l_gail.gail.rule_traces import TracedStep, rule_traces, step_size
 
 __all__ = ["DiscriminatorUpdates", "make_trainer"]
 
-_TRACED_EVERY = 4
-"""Rollouts between two comparisons of a learned rule with its base, which cost a gradient."""
+_TRACED_EVERY = 8
+"""Rollouts between two comparisons of a learned rule with its base, which cost 4 % of a rollout."""
 _COUNTED = {
     "rejected_updates": "disc/rejected_updates",
     "skipped_meta_updates": "rule/skipped_meta_updates",

@@ -137,7 +137,8 @@ class TensorPPO(PPO):
         forward = self._forward
         if not collect(self, self._tensor_env, callback, rollout_buffer, n_rollout_steps, forward):
             return False
-        rollout_buffer.rewards = self.rollout_rewards(rollout_buffer).clone()
+        rollout_buffer.step_rewards = self.rollout_rewards(rollout_buffer)
+        rollout_buffer.rewards = rollout_buffer.step_rewards.clone()
         self._add_values_at_time_limits(rollout_buffer, forward)
         rollout_buffer.compute_returns_and_advantages()
         rollout_buffer.advantages = self.rollout_advantages(rollout_buffer)

@@ -23,6 +23,7 @@ class TensorRolloutBuffer:
     observations    states before each step                              (T, N, ...)
     actions         as the policy drew them, before any clipping         (T, N, ...)
     rewards         the environment's; then what they are replaced with  (T, N) float32
+    step_rewards    the latter, without values of time limits' states    (T, N) float32
     dones           the episode ended in this step                       (T, N) bool
     time_limits     ... and only because of its time limit               (T, N) bool
     final_obs       states that each step reached, before any reset      (T, N, ...)
@@ -51,6 +52,7 @@ class TensorRolloutBuffer:
     observations: Observations
     actions: Tensor
     rewards: Tensor
+    step_rewards: Tensor
     dones: Tensor
     time_limits: Tensor
     final_obs: Observations

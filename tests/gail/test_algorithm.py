@@ -158,7 +158,7 @@ def test_what_training_the_rule_costs_in_gradients(
     spent.clear()
     training = RuleTraining(meta_every=1, meta_mode=mode)
     make(L2LGAIL, rule_training=training).learn(ROLLOUT)
-    # One more shows, at every fourth rollout, what the rule does.
+    # One more shows, at every eighth rollout, what the rule does.
     assert sum(spent) == by_gail + more_than_gail + 1
     assert by_gail == 3
 

@@ -64,7 +64,7 @@ def test_an_actions_surprise_is_told_from_the_rewards_of_all_classes() -> None:
         rewards = torch.stack([model._rewards(obs, action) for action in every], dim=1)
         expected = (rewards * model.policy.get_distribution(obs).distribution.probs).sum(1)
         taken = rewards.gather(1, acts[:, None])[:, 0]
-    drawn = credit_module.action_surprise(model.policy, obs, acts, model._rewards, 4000)
+    drawn = credit_module.action_surprise(model.policy, obs, taken, model._rewards, 4000)
     torch.testing.assert_close(drawn, taken - expected, rtol=0, atol=0.05)
 
 

@@ -1,0 +1,135 @@
+"""Train GAIL of the library ``imitation``: as long as our methods, from the same demonstrations.
+
+    .venv/bin/python benchmarks/gail/peer.py --demos-dir DIR --python VENV/bin/python --script FILE
+
+``VENV`` has ``imitation`` in it; ``FILE`` is a script that takes ``--env --demos --n-demos --steps
+--seed --n-envs --preset --eval-every`` (rounds) ``--eval-episodes --out`` and writes JSON, as for
+``benchmarks/end_to_end.py``. Of its presets ``tuned`` are the hyper-parameters that the peer has
+published for the environment, ``tutorial`` those of its own tutorial, ``common`` a plain setting.
+Steps, demonstrations and the distance between two evaluations are those of
+``configs/shipped.toml``; an evaluation is ten games of Gymnasium's environment played by the
+deterministic policy.
+
+A cell is one JSON file under ``benchmarks/results/peer/``; one that is there is not run again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+
+import grid as games  # noqa: E402
+
+from benchmarks.records import as_lines  # noqa: E402
+from l2l_gail.cli import parse, run_main  # noqa: E402
+from l2l_gail.runs import atomic_write  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "peer"
+CONFIGURATION = Path(__file__).resolve().parent / "configs" / "shipped.toml"
+FIELDS = ("obs", "acts", "rews", "next_obs", "episode_starts", "episode_lengths")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of peer.py."""
+
+    python: Path
+    """An interpreter that has imitation."""
+    script: Path
+    """What it is to run."""
+    demos_dir: Path = Path("demos")
+    """Where <env>.npz with recorded expert episodes lies; else the embedded set is taken."""
+    presets: tuple[str, ...] = ("tuned", "common", "tutorial")
+    """Hyper-parameters of the peer to train with."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of each preset."""
+    out: Path = RESULTS
+    """Where the records go."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run what is not there yet."""
+    config = parse(Config, argv, prog="peer.py", description="Train GAIL of imitation.")
+    grid = tomllib.loads(CONFIGURATION.read_text())
+    for seed, preset, env in itertools.product(config.seeds, config.presets, grid["envs"]):
+        file = config.out / f"{env.removesuffix('-v5')}_{preset}_{seed}.json"
+        if file.exists():
+            continue
+        record = train(config, grid, env, preset, seed)
+        atomic_write(file, as_lines(record).encode())
+        last = record["evaluations"]["return_mean"][-1]
+        print(f"{file.stem}: last {last:.0f}, {record['cpu_s']:.0f} CPU s", flush=True)
+
+
+def train(config: Config, grid: dict[str, Any], env: str, preset: str, seed: int) -> dict[str, Any]:
+    """One training in a process of its own, and what is kept of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        demos = games.demonstrations({"env": env}, config.demos_dir)
+        np.savez(folder / "demos.npz", **{key: getattr(demos, key) for key in FIELDS})
+        found: dict[str, Any] = {}
+        flags = {
+            "--env": env,
+            "--demos": folder / "demos.npz",
+            "--n-demos": 1,
+            "--steps": grid["steps"][env],
+            "--seed": seed,
+            "--n-envs": 8,
+            "--preset": preset,
+            "--eval-every": 1,
+            "--eval-episodes": 10,
+            "--out": folder / "out.json",
+        }
+        rollout = _rollout(config, flags, folder)
+        flags["--eval-every"] = max(1, grid["eval_every"] // rollout)
+        found = _call(config, flags, folder)
+    return {
+        "env": env,
+        "preset": preset,
+        "seed": seed,
+        "steps": found["steps"],
+        "n_envs": found["n_envs"],
+        "hyperparameters": found["hyperparameters"],
+        "notes": found["notes"],
+        "transitions": found["demos"]["transitions"],
+        "evaluations": {
+            "steps": [row["steps"] for row in found["curve"]],
+            "return_mean": [round(row["return_mean"], 1) for row in found["curve"]],
+        },
+        "games": [round(one, 1) for one in found["eval"]["returns"]],
+        "cpu_s": round(found["cpu_s"], 2),
+        "versions": found["versions"] | {"python": found["python"]},
+    }
+
+
+def _rollout(config: Config, flags: dict[str, Any], folder: Path) -> int:
+    """Transitions of a round under a preset: evaluations are counted in rounds."""
+    short = flags | {"--steps": 1, "--eval-every": 0, "--eval-episodes": 1}
+    return int(_call(config, short, folder)["hyperparameters"]["rollout"])
+
+
+def _call(config: Config, flags: dict[str, Any], folder: Path) -> dict[str, Any]:
+    words = [str(word) for pair in flags.items() for word in pair]
+    command = [str(config.python.absolute()), str(config.script.absolute()), *words]
+    threads = {"OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=os.environ | threads
+    )
+    found: dict[str, Any] = json.loads(Path(flags["--out"]).read_text(encoding="utf-8"))
+    return found
+
+
+if __name__ == "__main__":
+    run_main(main)
