@@ -7,13 +7,33 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CIFAR10_STATISTICS", "CIFAR100_STATISTICS", "Normalise", "Statistics", "conv"]
+__all__ = [
+    "CIFAR10_STATISTICS",
+    "CIFAR100_STATISTICS",
+    "Network",
+    "Normalise",
+    "Statistics",
+    "conv",
+]
 
 Statistics = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation of each channel of the training images, in [0, 1]."""
 
 CIFAR10_STATISTICS: Statistics = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 CIFAR100_STATISTICS: Statistics = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+
+
+class Network(nn.Sequential):
+    """Layers one after the other, which ``compile()`` turns into a single graph.
+
+    It would not look into a ``forward`` of torch's own, and compile each block for itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the last layer makes of the images ``(B, C, H, W)``."""
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class Normalise(nn.Module):

@@ -9,13 +9,13 @@ from torch import nn
 
 from l2l_gail.errors import InputError
 
-from .layers import CIFAR10_STATISTICS, Normalise, Statistics, conv
+from .layers import CIFAR10_STATISTICS, Network, Normalise, Statistics, conv
 from .resnets import PreActResNet18, ResNet18, WideResNet28, WideResNet34
 
 __all__ = ["MODELS", "SmallCNN", "TinyCNN", "build_classifier"]
 
 
-class SmallCNN(nn.Sequential):
+class SmallCNN(Network):
     """Five convolutions for a CPU.
 
     The stem halves the image at once: work at 32 x 32 with few channels is bound by memory, not
@@ -40,7 +40,7 @@ class SmallCNN(nn.Sequential):
         )
 
 
-class TinyCNN(nn.Sequential):
+class TinyCNN(Network):
     """Two convolutions, for tests: about 3,000 parameters.
 
     Args:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import CIFAR10_STATISTICS, Normalise, Statistics, conv
+from .layers import CIFAR10_STATISTICS, Network, Normalise, Statistics, conv
 
 __all__ = ["PreActResNet18", "ResNet18", "WideResNet28", "WideResNet34"]
 
@@ -64,7 +64,7 @@ class _PreActBlock(nn.Module):
         return self.residual(ready) + (x if self.shortcut is None else self.shortcut(ready))
 
 
-class _PreActNet(nn.Sequential):
+class _PreActNet(Network):
     """A stem, groups of pre-activation blocks, a last normalisation, pooling, a linear layer."""
 
     def __init__(
@@ -92,7 +92,7 @@ class _PreActNet(nn.Sequential):
         )
 
 
-class ResNet18(nn.Sequential):
+class ResNet18(Network):
     """ResNet-18 with a stem of stride 1.
 
     Args:
