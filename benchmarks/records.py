@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from l2l_gail.errors import InputError
 
-__all__ = ["as_lines", "check_same", "tabulate"]
+__all__ = ["as_lines", "check_same", "read_configuration", "tabulate"]
+
+
+def read_configuration(file: Path) -> dict[str, Any]:
+    """Return a grid's configuration, with what it takes from another: ``like`` names that one."""
+    grid = tomllib.loads(file.read_text())
+    like = grid.pop("like", None)
+    return read_configuration(file.with_name(f"{like}.toml")) | grid if like else grid
 
 
 def check_same(file: Path, cell: dict[str, Any]) -> None:

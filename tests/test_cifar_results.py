@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +15,7 @@ import pytest
 
 from adv_training import Settings
 from adv_training.synthetic import synthetic_dataset
+from benchmarks.records import read_configuration
 from l2l_gail.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +58,7 @@ def test_every_table_of_images_is_what_its_records_give(report: ModuleType) -> N
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_record_was_made_by_its_configuration(path: Path, grid: ModuleType) -> None:
-    configuration = tomllib.loads(path.read_text())
+    configuration = read_configuration(path)
     assert configuration["name"] == path.stem
     cells = dict(grid.cells(configuration))
     for cell in cells.values():

@@ -12,6 +12,7 @@ Keys of a configuration:
 
 =================== ===============================================================================
 ``name``            folder of the results
+``like``            as wished, the configuration beside it that all else is taken from
 ``data``            ``cifar10`` or ``cifar100``
 ``train_size``      as wished: training images, the held-out ones included; else all
 ``seeds``           list
@@ -31,7 +32,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ import judged  # noqa: E402
 
 from adv_training import Dataset, Settings, load_dataset, locate  # noqa: E402
 from adv_training.autoattack import require_pyautoattack  # noqa: E402
-from benchmarks.records import as_lines, check_same  # noqa: E402
+from benchmarks.records import as_lines, check_same, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.devices import choose_device  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     device = choose_device(config.device)
     for path in config.configurations:
-        grid = tomllib.loads(path.read_text())
+        grid = read_configuration(path)
         todo = [
             (name, cell)
             for name, cell in cells(grid)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 from images import unpacked  # noqa: E402
 
-from benchmarks.records import tabulate  # noqa: E402
+from benchmarks.records import read_configuration, tabulate  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 
@@ -134,7 +133,7 @@ def in_order(folder: Path) -> list[dict[str, Any]]:
     file = CONFIGS / f"{folder.name}.toml"
     if not file.exists():
         return records
-    grid = tomllib.loads(file.read_text())
+    grid = read_configuration(file)
     place = {name: i for i, name in enumerate([*grid.get("settings", {}), *grid["methods"]])}
     return sorted(
         records,
