@@ -31,7 +31,10 @@ class TrueReturnCallback(BaseCallback):
         state_distance: Distance of the visited states to the expert's.
 
     Attributes:
-        curve: What was measured: ``steps``, ``return_mean``, ``length_mean``, lists of one length.
+        curve: What was measured: ``steps``, ``return_mean``, ``length_mean``, and ``state_w1``
+            where there is a distance; lists of one length.
+        on_nearest: Called where the states just visited are nearer to the expert's than at any
+            measurement before, which needs no return to be known.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class TrueReturnCallback(BaseCallback):
         self.env_kwargs = env_kwargs
         self.make_batch = make_batch
         self.state_distance = state_distance
+        self.on_nearest: Callable[[], None] | None = None
         self.curve: dict[str, list[float]] = {"steps": [], "return_mean": [], "length_mean": []}
 
     def _on_training_start(self) -> None:
@@ -96,6 +100,11 @@ class TrueReturnCallback(BaseCallback):
         self.curve["steps"].append(self.num_timesteps)
         self.curve["return_mean"].append(result.mean_return)
         self.curve["length_mean"].append(result.mean_length)
+        if distance is not None:
+            distances = self.curve.setdefault("state_w1", [])
+            distances.append(distance)
+            if distance == min(distances) and self.on_nearest is not None:
+                self.on_nearest()
         values = {
             "eval/return_mean": result.mean_return,
             "eval/return_std": result.std_return,

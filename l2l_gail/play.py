@@ -40,8 +40,8 @@ class Config:
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
-    policy: Literal["first", "middle", "last", "all"] = "all"
-    """Which of its policies; with --show, all means the last."""
+    policy: Literal["first", "middle", "last", "nearest", "all"] = "all"
+    """Which of its policies; all are the first three, with --show the last."""
     show: bool = False
     """Play in a window instead of writing a GIF."""
     seed: int = 0
@@ -72,7 +72,7 @@ def record(run: Path, moment: str, *, seed: int = 0, steps: int = _RECORDED) -> 
 
     Args:
         run: Folder of the run.
-        moment: ``first``, ``middle`` or ``last``.
+        moment: ``first``, ``middle``, ``last`` or ``nearest``.
         seed: Reset seed of the episode.
         steps: Steps after which the episode is cut.
 
@@ -96,7 +96,7 @@ def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int | None = 
 
     Args:
         run: Folder of the run.
-        moment: ``first``, ``middle`` or ``last``.
+        moment: ``first``, ``middle``, ``last`` or ``nearest``.
         seed: Reset seed of the episode.
         steps: Steps after which the episode is cut; by default it is played to its end. Closing the
             window ends it too.

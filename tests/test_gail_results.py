@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from benchmarks.gail import figures
 from l2l_gail.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,18 +67,18 @@ def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: Modu
         grid.check_same(file, {"seed": 0, "steps": 6})
 
 
-def test_the_tail_is_the_worst_of_the_late_evaluations(report: ModuleType) -> None:
+def test_the_tail_is_the_worst_of_the_late_evaluations() -> None:
     def tail(curve: list[float]) -> float:
-        return report.tail({"evaluations": {"return_mean": curve}})
+        return figures.tail({"evaluations": {"return_mean": curve}})
 
     assert tail([0.0, 0.0, 5.0, 3.0, 4.0]) == 3.0
     assert tail([-9.0] * 20 + [8.0, 1.0, 9.0, 3.0, *[7.0] * 6]) == 2.0
 
 
-def test_an_interval_of_means_covers_the_mean_and_narrows_with_seeds(report: ModuleType) -> None:
+def test_an_interval_of_means_covers_the_mean_and_narrows_with_seeds() -> None:
     values = np.random.default_rng(0).normal(5.0, 1.0, 40)
-    few = report.interval(report.resampled_means(values[:10], 0))
-    many = report.interval(report.resampled_means(values, 0))
+    few = figures.interval(figures.resampled_means(values[:10], 0))
+    many = figures.interval(figures.resampled_means(values, 0))
     assert few[0] < values[:10].mean() < few[1]
     assert many[0] < values.mean() < many[1]
     assert many[1] - many[0] < few[1] - few[0]

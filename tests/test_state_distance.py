@@ -73,5 +73,6 @@ def test_a_distance_changes_neither_curve_nor_training() -> None:
         evaluation = TrueReturnCallback(ENV_ID, [3], every=32, state_distance=distance)
         models.append(make().learn(64, callback=evaluation))
         curves.append(evaluation.curve)
+    assert len(curves[0].pop("state_w1")) == 2
     assert curves[0] == curves[1]
     assert_same_weights(*models)

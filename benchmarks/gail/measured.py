@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 from torch import Tensor
 
@@ -16,14 +19,18 @@ from envs.batched import BatchedEnv
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.core import Vars, build_rule
 from l2l_gail.demos import Demonstrations
+from l2l_gail.evaluation import Evaluation, Predict
 from l2l_gail.gail import GAIL, DiscriminatorConfig, LearnedCredit, RuleTraining
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.game import DiscriminatorGame
 from l2l_gail.ppo import TensorRolloutBuffer
+from l2l_gail.state_distance import StateDistance
 
 __all__ = ["MeasuredGAIL", "run"]
 
 CURVE_SEEDS = range(40_000, 40_010)
+GAME_SEEDS = range(50_000, 50_020)
+"""Of the games after the training, which neither the curve nor the choice of a policy has seen."""
 PROBE_SIZE = 512
 """Transitions of either side on which the loss on a fresh rollout is measured."""
 FULL_LENGTH = 1000
@@ -148,7 +155,14 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         device="cpu",
         **ppo,
     )
-    evaluation = TimedEvaluation(cell["env"], CURVE_SEEDS, cell["eval_every"], None, one_thread)
+    evaluation = TimedEvaluation(
+        cell["env"],
+        CURVE_SEEDS,
+        cell["eval_every"],
+        None,
+        one_thread,
+        StateDistance(np.asarray(demonstrations.obs)),
+    )
     begun = time.process_time()
     model.learn(cell["steps"], callback=evaluation)
     cpu_s = time.process_time() - begun - evaluation.seconds - model.probe_s
@@ -159,7 +173,11 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         "expert_return": demonstrations.expert_return,
         "random_return": demonstrations.random_return,
         "return_in_training": round(float(returns.mean()), 2),
-        "evaluations": {name: rounded(values) for name, values in evaluation.curve.items()},
+        "evaluations": {
+            **{name: rounded(values) for name, values in evaluation.curve.items()},
+            "state_w1": rounded(evaluation.distances),
+        },
+        "games": evaluation.games(),
         "traces": {name: rounded(blocks(values)) for name, values in model.traces.items()},
         "tracking_loss": round(float(np.mean(model.traces["tracking"])), 5),
         "gradients": model.gradients,
@@ -170,19 +188,58 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
 
 
 class TimedEvaluation(TrueReturnCallback):
-    """The library's own evaluation, its CPU seconds counted.
+    """The library's own evaluation, its CPU seconds counted, and the policy nearest to the expert.
 
     Attributes:
         seconds: CPU seconds so far.
+        distances: Wasserstein-1 distance of the states of each evaluation to the expert's.
+        nearest: Steps after which that was lowest, and the policy that acted then.
     """
 
     seconds = 0.0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.distances: list[float] = []
+        self.nearest: tuple[int, ActorCriticPolicy] | None = None
 
     def measure(self) -> None:
         """Play one episode per seed."""
         begun = time.process_time()
         super().measure()
+        if self.distances[-1] == min(self.distances):
+            self.nearest = self.num_timesteps, copy.deepcopy(self._acting)
         self.seconds += time.process_time() - begun
+
+    def evaluate_states(
+        self, predict: Predict, seeds: Sequence[int]
+    ) -> tuple[Evaluation, float | None]:
+        """Note the distance."""
+        result, distance = super().evaluate_states(predict, seeds)
+        assert distance is not None
+        self.distances.append(distance)
+        return result, distance
+
+    def games(self) -> dict[str, Any]:
+        """Returns of the last policy, and of that whose states were nearest to the expert's."""
+        assert self.nearest is not None  # every training ends with an evaluation
+        steps, nearest = self.nearest
+        return {
+            "steps_of_nearest": steps,
+            "last": self._returns_of(self._acting),
+            "nearest": self._returns_of(nearest),
+        }
+
+    @property
+    def _acting(self) -> ActorCriticPolicy:
+        assert isinstance(self.model, GAIL)
+        return self.model.acting_policy
+
+    def _returns_of(self, policy: ActorCriticPolicy) -> list[float]:
+        def predict(obs: np.ndarray) -> np.ndarray:
+            return policy.predict(obs, deterministic=True)[0]
+
+        return rounded(list(self.evaluate(predict, GAME_SEEDS).returns))
 
 
 def one_thread(env_id: str, n: int, env_kwargs: Any) -> BatchedEnv:

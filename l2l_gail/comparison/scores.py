@@ -235,18 +235,17 @@ def _numbers(key: str, scale: float = 1.0) -> Callable[[MethodResult], list[floa
     return lambda method: (scale * method.numbers(key)).tolist()
 
 
-def _robust(method: MethodResult) -> list[float] | None:
-    """Accuracies under the standing measure, which runs of older versions do not have."""
-    if any(run.summary.get("robust") is None for run in method.runs):
-        return None
-    return (100 * method.numbers("robust")).tolist()
+def _numbers_if_all_have(
+    key: str, scale: float = 1.0
+) -> Callable[[MethodResult], list[float] | None]:
+    """What runs of older versions, or of other spaces, do not have."""
 
+    def values(method: MethodResult) -> list[float] | None:
+        if any(run.summary.get(key) is None for run in method.runs):
+            return None
+        return (scale * method.numbers(key)).tolist()
 
-def _state_distance(method: MethodResult) -> list[float] | None:
-    """Distances, which runs of older versions do not have."""
-    if any(run.summary.get("state_w1") is None for run in method.runs):
-        return None
-    return method.numbers("state_w1").tolist()
+    return values
 
 
 SCORES: dict[str, tuple[Score, ...]] = {
@@ -255,12 +254,13 @@ SCORES: dict[str, tuple[Score, ...]] = {
         Score("area under the normalised curve", True, lambda m: m.normalised_areas or None, True),
         Score("tail std (normalised)", False, _of_seeds(stats.tail_std), True),
         Score("max drawdown (normalised)", False, _of_seeds(stats.max_drawdown), True),
-        Score("distance of states to the expert's (W1)", False, _state_distance),
+        Score("distance of states to the expert's (W1)", False, _numbers_if_all_have("state_w1")),
+        Score("true return of the nearest policy", True, _numbers_if_all_have("nearest_returns")),
         Score("training seconds", False, _numbers("wall_s")),
     ),
     "cifar": (
         Score("PGD-20 accuracy (%)", True, _numbers("pgd20", 100)),
-        Score("robust accuracy (%)", True, _robust),
+        Score("robust accuracy (%)", True, _numbers_if_all_have("robust", 100)),
         Score("clean accuracy (%)", True, _numbers("clean", 100)),
         Score("forward-equivalents", False, _numbers("forward_equivalents")),
         Score("training seconds", False, _numbers("wall_s")),

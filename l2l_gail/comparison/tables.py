@@ -165,9 +165,11 @@ def _differing_settings(section: Section) -> dict[str, list[str]]:
 
 def _gail_table(section: Section) -> Table:
     """Final returns with episode lengths, costs, and the reference policies."""
+    nearest = {method.method: _of_nearest(method) for method in section.finished}
+    shown = [] if all(cell == UNKNOWN for cell in nearest.values()) else ["nearest policy"]
     header = (
         *("method", "seeds", "steps", "final return IQM [95% CI]", "normalised return"),
-        *("episode length", "tail std", "wall s", "CPU s"),
+        *(*shown, "episode length", "tail std", "wall s", "CPU s"),
     )
     rows: list[tuple[str, ...]] = []
     for method in section.finished:
@@ -177,6 +179,7 @@ def _gail_table(section: Section) -> Table:
                 *(method.method, str(len(method.runs)), _range(method.numbers("steps"))),
                 format_estimate(method.final("eval_returns"), 0),
                 _mean_or_unknown(method.normalised_finals, 2),
+                *(nearest[method.method] for _ in shown),
                 f"{method.numbers('eval_lengths').mean():.0f}",
                 UNKNOWN if tails is None else f"{_iqm([stats.tail_std(c) for c in tails]):.3f}",
                 f"{method.numbers('wall_s').mean():.0f}",
@@ -195,9 +198,16 @@ def _gail_table(section: Section) -> Table:
             scaled = UNKNOWN
             if expert is not None and random is not None and expert > random:
                 scaled = f"{(value - random) / (expert - random):.2f}"
-            cells = (f"{name}{source}", *[UNKNOWN] * 2, f"{value:.0f}", scaled, *[UNKNOWN] * 4)
-            rows.append(cells)
+            known = (f"{name}{source}", *[UNKNOWN] * 2, f"{value:.0f}", scaled)
+            rows.append((*known, *[UNKNOWN] * (len(header) - len(known))))
     return Table(f"{section.title}: true return of the last policy", header, tuple(rows))
+
+
+def _of_nearest(method: MethodResult) -> str:
+    """Return of the policy whose states were nearest to the expert's, where all runs have one."""
+    if any(run.summary.get("nearest_returns") is None for run in method.runs):
+        return UNKNOWN
+    return _with_interval(method.numbers("nearest_returns").tolist(), 0)
 
 
 def _unfinished_rows(section: Section, *, width: int) -> list[tuple[str, ...]]:

@@ -92,11 +92,11 @@ def compare(
         drawn += of_section[:_BOARDS_DRAWN]
         notes += _not_drawn(of_section)
         for board in of_section:
-            attacked, attacked_notes = adversarial_pictures(board)
-            notes += attacked_notes
-            shown = attacked + filmed.get(board.name, [])
+            shown = list(filmed.get(board.name, []))
             if board.number <= _BOARDS_DRAWN:
-                shown += _board_pictures(board)
+                attacked, attacked_notes = adversarial_pictures(board)
+                notes += attacked_notes
+                shown += _board_pictures(board) + attacked
             if board.number == 1:
                 shown += _section_pictures(section, of_section)
             pictures[board.name] = sorted(shown, key=lambda picture: picture.tag)
@@ -136,9 +136,10 @@ def _not_drawn(boards: Sequence[Board]) -> list[str]:
     """Where to find what is not in the pictures of a section."""
     if len(boards) <= _BOARDS_DRAWN:
         return []
+    place = boards[0].section.title
     return [
-        f"{boards[0].section.title} has {len(boards)} boards of methods. Curves are drawn here for "
-        f"the first {_BOARDS_DRAWN}; those of the others are in TensorBoard's Time Series."
+        f"{place} has {len(boards)} boards of methods. Pictures are drawn for the "
+        f"first {_BOARDS_DRAWN}; the curves of the others are in TensorBoard's Time Series."
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from collections import deque
@@ -26,8 +27,8 @@ from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.ppo.observations import map_tensors
 from l2l_gail.progress import Tell, silent
-from l2l_gail.runs import RunFolder
-from l2l_gail.snapshots import SnapshotCallback
+from l2l_gail.runs import RunFolder, atomic_write
+from l2l_gail.snapshots import NEAREST, SnapshotCallback, keep_policy
 from l2l_gail.stopping import signals_deferred
 
 __all__ = ["TrainingRun"]
@@ -41,7 +42,8 @@ class TrainingRun:
 
     Attributes:
         model: The model.
-        folder: Receives events, checkpoints and ``model.zip``.
+        folder: Receives events, checkpoints, ``model.zip``, and ``nearest.zip``: the model as it
+            was when its states were nearest to the expert's.
         evaluation: Measures the true return while the model trains.
         wall_s: Seconds of training so far, evaluations and earlier sittings included.
         cpu_s: CPU seconds likewise.
@@ -57,6 +59,21 @@ class TrainingRun:
     cpu_s: float = 0.0
     probes: Sequence[BaseCallback] = ()
     logged: list[tuple[str, float, list[str]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Keep what acts best, as far as that can be told without a return."""
+        if isinstance(self.model, GAIL):
+            self.evaluation.on_nearest = self._keep_nearest
+
+    @property
+    def _nearest(self) -> Path:
+        return self.folder.path / f"{NEAREST}.zip"
+
+    def _keep_nearest(self) -> None:
+        file = io.BytesIO()
+        self.model.save(file)
+        atomic_write(self._nearest, file.getvalue())
+        keep_policy(self.model, self.folder.path, NEAREST)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint: weights, optimizers, random streams, measurements.
@@ -163,12 +180,27 @@ class TrainingRun:
             "eval_lengths": final.lengths,
             "eval_seeds": list(seeds),
             **({} if distance is None else {"state_w1": distance}),
+            **self._summary_of_nearest(seeds),
             **references,
             **(model.discriminator_updates.counts if isinstance(model, GAIL) else {}),
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,
             "curve": curve,
             **cloning,
+        }
+
+    def _summary_of_nearest(self, seeds: Sequence[int]) -> dict[str, Any]:
+        """Measure the policy whose states were nearest to the expert's, if one was kept."""
+        if not self._nearest.is_file() or "state_w1" not in self.evaluation.curve:
+            return {}
+        model = type(self.model).load(self._nearest, device=self.model.device)
+        played = self.evaluation.evaluate(
+            lambda obs: model.predict(obs, deterministic=True)[0], seeds
+        )
+        return {
+            "nearest_steps": model.num_timesteps,
+            "nearest_returns": played.returns,
+            "nearest_lengths": played.lengths,
         }
 
     def _save_checkpoint(self) -> None:

@@ -49,7 +49,7 @@ def test_curves_are_drawn_for_the_first_boards_and_scores_of_all_on_the_first(ro
 
 
 def test_it_is_said_where_the_others_are(root: Path) -> None:
-    said = f"9 boards of methods. Curves are drawn here for the first {DRAWN}"
+    said = f"9 boards of methods. Pictures are drawn for the first {DRAWN}"
     assert said in (root / "comparison" / "summary.md").read_text(encoding="utf-8")
     assert said in (root / "comparison" / "index.html").read_text(encoding="utf-8")
     with Image.open(root / "comparison" / "comparison.png") as picture:
