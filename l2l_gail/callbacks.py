@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,8 +34,9 @@ class TrueReturnCallback(BaseCallback):
     Attributes:
         curve: What was measured: ``steps``, ``return_mean``, ``length_mean``, and ``state_w1``
             where there is a distance; lists of one length.
-        on_nearest: Called where the states just visited are nearer to the expert's than at any
-            measurement before, which needs no return to be known.
+        nearest_distance: The smallest distance so far.
+        on_nearest: Called where that is the distance just measured; of two alike the later one
+            counts. No return needs to be known for it.
     """
 
     def __init__(
@@ -54,11 +56,15 @@ class TrueReturnCallback(BaseCallback):
         self.make_batch = make_batch
         self.state_distance = state_distance
         self.on_nearest: Callable[[], None] | None = None
+        self.nearest_distance = math.inf
         self.curve: dict[str, list[float]] = {"steps": [], "return_mean": [], "length_mean": []}
+        if state_distance is not None:
+            self.curve["state_w1"] = []
 
     def _on_training_start(self) -> None:
         if self.curve["steps"] and self.curve["steps"][-1] > self.num_timesteps:
             self.curve = {name: [] for name in self.curve}  # a new training, from step 0
+            self.nearest_distance = math.inf
 
     def _on_step(self) -> bool:
         return True
@@ -101,10 +107,12 @@ class TrueReturnCallback(BaseCallback):
         self.curve["return_mean"].append(result.mean_return)
         self.curve["length_mean"].append(result.mean_length)
         if distance is not None:
-            distances = self.curve.setdefault("state_w1", [])
-            distances.append(distance)
-            if distance == min(distances) and self.on_nearest is not None:
-                self.on_nearest()
+            if "state_w1" in self.curve:  # which that of an older checkpoint has not
+                self.curve["state_w1"].append(distance)
+            if distance <= self.nearest_distance:
+                self.nearest_distance = distance
+                if self.on_nearest is not None:
+                    self.on_nearest()
         values = {
             "eval/return_mean": result.mean_return,
             "eval/return_std": result.std_return,

@@ -21,7 +21,7 @@ __all__ = ["continued_writer", "is_whole", "which_are_whole"]
 _HEADER = 12  # length of the record, 8 bytes, and that length's checksum
 _FOOTER = 4  # checksum of the record
 _CASTAGNOLI = np.uint32(0x82F63B78)  # CRC-32C's polynomial, its bits reversed
-_WORTH_AN_ARRAY = 8  # records of one length
+_WORTH_AN_ARRAY = 24  # records of one length
 
 
 def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryWriter:

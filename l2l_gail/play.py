@@ -26,7 +26,7 @@ from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import action_of, as_gif, film_policy
 from l2l_gail.runs import RunFolder, atomic_write, check_seed, walk_runs
-from l2l_gail.snapshots import MOMENTS, has_policy, load_policy
+from l2l_gail.snapshots import MOMENTS, NEAREST, has_policy, load_policy
 
 __all__ = ["main", "record", "show", "video_file"]
 
@@ -196,6 +196,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             below = one.path.relative_to(os.path.realpath(run))
             if below.parts:
                 raise InputError(f"{run} is no run, but holds some: give one, as {run / below}")
+        others = [moment for moment in (*MOMENTS, NEAREST) if has_policy(run, moment)]
+        if others:
+            raise InputError(f"{run} holds no {config.policy} policy, but: {', '.join(others)}")
         raise InputError(f"{run} holds no policy yet: the last one is written when training ends")
     for moment in found:
         print(record(run, moment, seed=config.seed, steps=config.steps or _RECORDED))

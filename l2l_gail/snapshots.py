@@ -1,9 +1,9 @@
 """The policies of a run at its beginning, its middle and its end, as plain arrays.
 
 ``first.npz``, ``middle.npz`` and ``last.npz`` lie in the run's folder ``policies``, written while
-it trains, and ``nearest.npz``, whose states were nearest to the expert's.  They are read without
-running anything that is in them, and so is the policy of ``model.zip``, which stands in where
-``last.npz`` is missing.
+it trains.  They are read without running anything that is in them, and so are the policy of
+``model.zip``, which stands in where ``last.npz`` is missing, and that of ``nearest.zip``, whose
+states were nearest to the expert's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
 from l2l_gail.saved_models import acting_state, acts, read_model_parts
 
-__all__ = ["MOMENTS", "NEAREST", "SnapshotCallback", "has_policy", "keep_policy", "load_policy"]
+__all__ = ["MOMENTS", "NEAREST", "SnapshotCallback", "has_policy", "load_policy"]
 
 MOMENTS = ("first", "middle", "last")
 """When a policy was."""
@@ -32,6 +31,7 @@ MOMENTS = ("first", "middle", "last")
 NEAREST = "nearest"
 """The policy of the evaluation whose states were nearest to the expert's."""
 
+_MODELS = {"last": "model.zip", NEAREST: "nearest.zip"}
 _STATISTICS = "features_extractor.statistics"
 _CLIP = 10.0  # of the observations, see l2l_gail.ppo.policy
 
@@ -56,43 +56,35 @@ class SnapshotCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         if self.num_timesteps == 0:
-            keep_policy(self.model, self.folder, "first")
+            self._keep("first")
 
     def _on_rollout_start(self) -> None:
         middle = _snapshot(self.folder, "middle")
         if self.num_timesteps >= self.middle and not os.path.exists(middle):
-            keep_policy(self.model, self.folder, "middle")
+            self._keep("middle")
 
     def _on_training_end(self) -> None:
-        keep_policy(self.model, self.folder, "last")
+        self._keep("last")
 
-
-def keep_policy(model: BaseAlgorithm, folder: Path, moment: str) -> None:
-    """Write how a model acts now into a run's folder, if that is a plain perceptron.
-
-    Args:
-        model: The model.
-        folder: Folder of the run.
-        moment: One of :data:`MOMENTS`, or :data:`NEAREST`.
-    """
-    policy_of_model: Any = getattr(model, "acting_policy", model.policy)
-    if not _is_plain(model.observation_space, model.action_space):
-        return
-    activation = policy_of_model.activation_fn.__name__.lower()
-    try:
-        classes = isinstance(model.action_space, Discrete)
-        policy = _from_state(policy_of_model.state_dict(), activation, classes)
-    except (KeyError, InputError):
-        return
-    path = _snapshot(folder, moment)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # of a training that was started anew in this folder
-    policy.save(path)
+    def _keep(self, moment: str) -> None:
+        policy_of_model: Any = getattr(self.model, "acting_policy", self.model.policy)
+        if not _is_plain(self.model.observation_space, self.model.action_space):
+            return
+        activation = policy_of_model.activation_fn.__name__.lower()
+        try:
+            classes = isinstance(self.model.action_space, Discrete)
+            policy = _from_state(policy_of_model.state_dict(), activation, classes)
+        except (KeyError, InputError):
+            return
+        path = _snapshot(self.folder, moment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of a training that was started anew in this folder
+        policy.save(path)
 
 
 def has_policy(run: Path, moment: str) -> bool:
     """Whether a run's folder holds the policy of a moment."""
-    others = [run / "model.zip"] if moment == "last" else []
+    others = [run / _MODELS[moment]] if moment in _MODELS else []
     return any(os.path.isfile(path) for path in (_snapshot(run, moment), *others))
 
 
@@ -112,8 +104,8 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
     path = _snapshot(run, moment)
     if os.path.isfile(path):
         return MlpPolicy.load(path)
-    model = run / "model.zip"
-    if moment != "last" or not os.path.isfile(model):
+    model = run / _MODELS.get(moment, "")
+    if not os.path.isfile(model):
         raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
     data, tensors = read_model_parts(model, acts)
     settings, state = data.get("policy_kwargs", {}), acting_state(tensors) or {}

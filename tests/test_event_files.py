@@ -117,7 +117,7 @@ def test_images_and_a_clock_that_went_back_make_no_point_twice(tmp_path: Path) -
 
 def test_many_records_are_checked_as_one_by_one() -> None:
     draw = random.Random(0)
-    records = [draw.randbytes(length) for length in [0, 1, 31, 64, 200] * 12 + [1000, 1001]]
+    records = [draw.randbytes(length) for length in [0, 1, 31, 64, 200] * 30 + [1000, 1001]]
     checksums = [struct.pack("<I", masked_crc32c(record)) for record in records]
     assert all(which_are_whole(records, checksums))
     damaged = [draw.random() < 0.5 and len(record) > 0 for record in records]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from envs.batched import BatchedEnv
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.core import Vars, build_rule
 from l2l_gail.demos import Demonstrations
-from l2l_gail.evaluation import Evaluation, Predict
 from l2l_gail.gail import GAIL, DiscriminatorConfig, LearnedCredit, RuleTraining
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.game import DiscriminatorGame
@@ -173,10 +171,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         "expert_return": demonstrations.expert_return,
         "random_return": demonstrations.random_return,
         "return_in_training": round(float(returns.mean()), 2),
-        "evaluations": {
-            **{name: rounded(values) for name, values in evaluation.curve.items()},
-            "state_w1": rounded(evaluation.distances),
-        },
+        "evaluations": {name: rounded(values) for name, values in evaluation.curve.items()},
         "games": evaluation.games(),
         "traces": {name: rounded(blocks(values)) for name, values in model.traces.items()},
         "tracking_loss": round(float(np.mean(model.traces["tracking"])), 5),
@@ -192,33 +187,25 @@ class TimedEvaluation(TrueReturnCallback):
 
     Attributes:
         seconds: CPU seconds so far.
-        distances: Wasserstein-1 distance of the states of each evaluation to the expert's.
-        nearest: Steps after which that was lowest, and the policy that acted then.
+        nearest: Steps after which the states of an evaluation were nearest to the expert's, and
+            the policy that acted then.
     """
 
     seconds = 0.0
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.distances: list[float] = []
         self.nearest: tuple[int, ActorCriticPolicy] | None = None
+        self.on_nearest = self._keep
+
+    def _keep(self) -> None:
+        self.nearest = self.num_timesteps, copy.deepcopy(self._acting)
 
     def measure(self) -> None:
         """Play one episode per seed."""
         begun = time.process_time()
         super().measure()
-        if self.distances[-1] == min(self.distances):
-            self.nearest = self.num_timesteps, copy.deepcopy(self._acting)
         self.seconds += time.process_time() - begun
-
-    def evaluate_states(
-        self, predict: Predict, seeds: Sequence[int]
-    ) -> tuple[Evaluation, float | None]:
-        """Note the distance."""
-        result, distance = super().evaluate_states(predict, seeds)
-        assert distance is not None
-        self.distances.append(distance)
-        return result, distance
 
     def games(self) -> dict[str, Any]:
         """Returns of the last policy, and of that whose states were nearest to the expert's."""

@@ -21,13 +21,13 @@ ROWS = {
 
 
 def records_of(results: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Return the records of each environment and row; ours are those of the peer's seeds.
+    """Return the records of each environment and row; ours are those of seeds that the peer has.
 
     Args:
         results: Folder that holds ``peer`` and ``gail/shipped``.
     """
     peers = [json.loads(file.read_text()) for file in sorted((results / "peer").glob("*.json"))]
-    seeds = {record["seed"] for record in peers}
+    seeds = {(record["env"], record["seed"]) for record in peers}
     own = [
         json.loads(file.read_text()) for file in sorted((results / "gail/shipped").glob("*.json"))
     ]
@@ -35,7 +35,7 @@ def records_of(results: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
     for record in peers:
         found.setdefault((record["env"], record["preset"]), []).append(record)
     for record in own:
-        if record["method"] in ROWS and record["seed"] in seeds:
+        if record["method"] in ROWS and (record["env"], record["seed"]) in seeds:
             found.setdefault((record["env"], record["method"]), []).append(record)
     return found
 
@@ -46,7 +46,8 @@ def peer_table(results: Path) -> str:
     rows = []
     for env in dict.fromkeys(env for env, _ in found):
         for name, words in ROWS.items():
-            records = found.get((env, name), [])
+            if not (records := found.get((env, name), [])):
+                continue
             figures = [[m(record) for record in records] for m in (area, last, number("cpu_s"))]
             cells = [estimate(np.array(values)) for values in figures[:2]]
             rows.append([env, words, str(len(records)), *cells, f"{np.mean(figures[2]):.0f}"])

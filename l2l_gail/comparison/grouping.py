@@ -27,7 +27,10 @@ _REQUIRED: dict[Kind, tuple[str, ...]] = {
 }
 
 
-_OPTIONAL = ("expert_return", "bc_return", "discriminator_gradients")
+_OPTIONAL = (
+    *("expert_return", "bc_return", "discriminator_gradients"),
+    *("state_w1", "nearest_returns", "robust"),
+)
 
 
 def sound(runs: Sequence[Run], notes: list[str]) -> list[Run]:

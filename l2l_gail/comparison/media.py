@@ -109,7 +109,7 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                     found.setdefault(board.name, []).append(picture)
     if left:
         notes.append(
-            f"Videos of {len(left)} runs are left for the next comparison; one of them now: "
+            f"Videos of {len(left)} runs are left for later comparisons; one of them now: "
             f"python -m l2l_gail.play {left[0]}"
         )
     return found, notes

@@ -313,7 +313,9 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
     def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rewards less their means over actions, ``(T, N)``.
 
-        Zeros where the discriminator does not see the action: no other one has a reward then.
+        Those of the actions taken are the rollout's own, so that a subclass whose
+        ``rollout_rewards`` are others than the discriminator's has to answer here, too. Zeros where
+        the discriminator does not see the action: no other one has a reward then.
         """
         if self.discriminator.judges != "state_action":
             return torch.zeros_like(buffer.values)

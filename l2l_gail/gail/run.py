@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import dataclasses
 import random
 import time
 from collections import deque
@@ -23,12 +23,13 @@ from l2l_gail.files import fitting
 from l2l_gail.gail.bc import BC
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.health import HealthCallback
+from l2l_gail.gail.nearest import Nearest
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
 from l2l_gail.ppo.observations import map_tensors
 from l2l_gail.progress import Tell, silent
-from l2l_gail.runs import RunFolder, atomic_write
-from l2l_gail.snapshots import NEAREST, SnapshotCallback, keep_policy
+from l2l_gail.runs import RunFolder
+from l2l_gail.snapshots import SnapshotCallback
 from l2l_gail.stopping import signals_deferred
 
 __all__ = ["TrainingRun"]
@@ -50,6 +51,7 @@ class TrainingRun:
         probes: Further callbacks that watch the training.
         logged: What an earlier sitting has logged and not yet written: tag, value, and the outputs
             that leave it out.
+        nearest: The policy whose states were nearest to the expert's.
     """
 
     model: GAIL | BC
@@ -59,21 +61,20 @@ class TrainingRun:
     cpu_s: float = 0.0
     probes: Sequence[BaseCallback] = ()
     logged: list[tuple[str, float, list[str]]] = field(default_factory=list)
+    nearest: Nearest | None = None
 
     def __post_init__(self) -> None:
         """Keep what acts best, as far as that can be told without a return."""
-        if isinstance(self.model, GAIL):
-            self.evaluation.on_nearest = self._keep_nearest
+        model, theirs = self.model, self.evaluation.on_nearest
+        if isinstance(model, GAIL) and model.discriminator_config.reward != "constant":
 
-    @property
-    def _nearest(self) -> Path:
-        return self.folder.path / f"{NEAREST}.zip"
+            def kept() -> None:
+                self.nearest = Nearest.of(model, self.evaluation.nearest_distance)
+                self.nearest.write(self.folder.path)
+                if theirs is not None:
+                    theirs()
 
-    def _keep_nearest(self) -> None:
-        file = io.BytesIO()
-        self.model.save(file)
-        atomic_write(self._nearest, file.getvalue())
-        keep_policy(self.model, self.folder.path, NEAREST)
+            self.evaluation.on_nearest = kept
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint: weights, optimizers, random streams, measurements.
@@ -99,6 +100,11 @@ class TrainingRun:
         self.evaluation.curve = state["curve"]
         self.wall_s, self.cpu_s = state["wall_s"], state["cpu_s"]
         self.logged = state.get("not_yet_written", [])
+        if (nearest := state.get("nearest")) is not None:
+            self.nearest = Nearest(**nearest)
+            # What was written after the checkpoint may be of a future that will not come.
+            self.nearest.write(self.folder.path)
+            self.evaluation.nearest_distance = self.nearest.distance
         _set_random_states(state["random"])
         assert self.model.env is not None
         env, saved = tensor_env_of(self.model.env), state.get("environments")
@@ -191,14 +197,14 @@ class TrainingRun:
 
     def _summary_of_nearest(self, seeds: Sequence[int]) -> dict[str, Any]:
         """Measure the policy whose states were nearest to the expert's, if one was kept."""
-        if not self._nearest.is_file() or "state_w1" not in self.evaluation.curve:
+        if self.nearest is None or not isinstance(self.model, GAIL):
             return {}
-        model = type(self.model).load(self._nearest, device=self.model.device)
+        policy = self.nearest.policy(self.model)
         played = self.evaluation.evaluate(
-            lambda obs: model.predict(obs, deterministic=True)[0], seeds
+            lambda obs: policy.predict(obs, deterministic=True)[0], seeds
         )
         return {
-            "nearest_steps": model.num_timesteps,
+            "nearest_steps": self.nearest.steps,
             "nearest_returns": played.returns,
             "nearest_lengths": played.lengths,
         }
@@ -214,6 +220,7 @@ class TrainingRun:
             "random": _random_states(),
             "environments": self._environments(),
             "not_yet_written": self._not_yet_written(),
+            "nearest": None if self.nearest is None else dataclasses.asdict(self.nearest),
         }
         save_checkpoint(self.folder.checkpoint, state)
 

@@ -6,39 +6,50 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
 import envs
 from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
 from l2l_gail.compare import compare
 from l2l_gail.demos import Demonstrations
-from l2l_gail.gail import BC, GAIL, L2LGAIL, TrainingRun
+from l2l_gail.errors import InputError
+from l2l_gail.gail import BC, GAIL, L2LGAIL, DiscriminatorConfig, TrainingRun
+from l2l_gail.gail.discriminator import TanhDiscriminator
+from l2l_gail.play import main
 from l2l_gail.runs import RunFolder
-from l2l_gail.snapshots import NEAREST, load_policy
+from l2l_gail.snapshots import NEAREST, has_policy, load_policy
 from tests.comparison.support import gail_run
 from tests.gail.support import ENV_ID, walk_demos, walk_envs
-from tests.gail.tensor_support import make
+from tests.gail.tensor_support import OwnPolicy, make
 
 ROLLOUT = 2 * 32
 ENV = "Hopper-v5"
 
 
 class Told:
-    """A distance that is what a list says, one after the other."""
+    """A distance that is what a list says, one after the other, and then 9."""
 
     def __init__(self, distances: Sequence[float]) -> None:
         self.left = list(distances)
 
     def __call__(self, obs: np.ndarray) -> float:
-        return self.left.pop(0)
+        return self.left.pop(0) if self.left else 9.0
 
 
-def run_of(folder: RunFolder, distances: Sequence[float], cls: type[GAIL] = GAIL) -> TrainingRun:
+def run_of(
+    folder: RunFolder,
+    distances: Sequence[float] | None,
+    cls: type[GAIL] = GAIL,
+    policy: Any = "MlpPolicy",
+    **kwargs: Any,
+) -> TrainingRun:
     env = envs.make(ENV, 2, device="cpu", max_episode_steps=25)
     demos = Demonstrations.load(ENV)
-    model = make(cls, env, "MlpPolicy", demos, n_steps=32, batch_size=32)
-    told: Any = Told(distances)
+    model = make(cls, env, policy, demos, n_steps=32, batch_size=32, **kwargs)
+    told: Any = None if distances is None else Told(distances)
     return TrainingRun(model, folder, TrueReturnCallback(ENV, [3], ROLLOUT, state_distance=told))
 
 
@@ -70,6 +81,7 @@ def test_the_nearest_policy_is_kept_and_the_last_one_too(tmp_path: Path, cls: ty
     space = last.action_space
     plain = np.clip(load_policy(folder.path, NEAREST)(obs), space.low, space.high)
     np.testing.assert_allclose(plain, acted, atol=2e-6)
+    assert has_policy(folder.path, NEAREST)
 
     summary = run.summary([5, 6], {})
     played = run.evaluation.evaluate(lambda o: nearest.predict(o, deterministic=True)[0], [5, 6])
@@ -90,6 +102,72 @@ def test_a_resumed_run_knows_how_near_it_was(tmp_path: Path) -> None:
     assert (folder.path / "nearest.zip").read_bytes() == kept
 
 
+def test_what_was_written_after_the_checkpoint_is_taken_back(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    run_of(folder, [2.0, 1.0]).train(2 * ROLLOUT)
+    kept = (folder.path / "nearest.zip").read_bytes()
+    (folder.path / "nearest.zip").write_bytes(b"of a future that will not come")
+    again = run_of(folder, [1.5])
+    again.resume()
+    again.train(3 * ROLLOUT)
+    assert (folder.path / "nearest.zip").read_bytes() == kept
+    assert again.summary([5], {})["nearest_steps"] == 2 * ROLLOUT
+
+
+def test_a_checkpoint_of_before_has_no_distances(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    run_of(folder, None).train(2 * ROLLOUT)
+    state = load_checkpoint(folder.checkpoint)
+    del state["nearest"]
+    save_checkpoint(folder.checkpoint, state)
+    again = run_of(folder, [1.5, 3.0])
+    again.resume()
+    again.train(4 * ROLLOUT)
+    summary = again.summary([5], {})
+    assert summary["nearest_steps"] == 3 * ROLLOUT
+    assert {len(values) for values in summary["curve"].values()} == {4}
+    assert "state_w1" not in summary["curve"]
+
+
+class Wide(TanhDiscriminator):
+    """A discriminator that ``load`` cannot make by itself."""
+
+    def __init__(self, observations: Any, actions: Any) -> None:
+        super().__init__(observations, actions, hidden_sizes=(7,))
+
+
+@pytest.mark.parametrize("kwargs", [{"policy": OwnPolicy, "use_sde": True}, {"network": Wide}])
+def test_models_that_load_only_with_help_are_measured_too(
+    tmp_path: Path, kwargs: dict[str, Any]
+) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    if network := kwargs.pop("network", None):
+        env = gymnasium.make(ENV)
+        kwargs = {"discriminator_network": network(env.observation_space, env.action_space)}
+    run = run_of(folder, [1.0, 2.0], **kwargs)
+    run.train(2 * ROLLOUT)
+    assert len(run.summary([5, 6], {})["nearest_returns"]) == 2
+
+
+def test_a_hook_of_ones_own_is_called_too(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    first = run_of(folder, [2.0, 1.0, 3.0])
+    called: list[int] = []
+    first.evaluation.on_nearest = lambda: called.append(first.model.num_timesteps)
+    run = TrainingRun(first.model, folder, first.evaluation)
+    run.train(3 * ROLLOUT)
+    assert called == [ROLLOUT, 2 * ROLLOUT]
+    assert run.nearest is not None
+    assert run.nearest.steps == 2 * ROLLOUT
+
+
+def test_a_constant_reward_has_no_use_for_demonstrations(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "no_demos", 0)
+    run = run_of(folder, [1.0], discriminator=DiscriminatorConfig(reward="constant"))
+    run.train(ROLLOUT)
+    assert run.nearest is None
+
+
 def test_keeping_it_changes_no_training(tmp_path: Path) -> None:
     weights = []
     for distances in ([3.0, 2.0, 1.0], [1.0, 2.0, 3.0]):
@@ -103,8 +181,7 @@ def test_keeping_it_changes_no_training(tmp_path: Path) -> None:
 
 def test_without_a_distance_there_is_none(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, ENV, "gail", 0)
-    run = run_of(folder, [])
-    run.evaluation.state_distance = None
+    run = run_of(folder, None)
     run.train(ROLLOUT)
     assert not (folder.path / "nearest.zip").exists()
     assert "nearest_returns" not in run.summary([5], {})
@@ -131,3 +208,21 @@ def test_the_comparison_has_a_column_for_it_where_runs_have_one(tmp_path: Path) 
     place = header.index("nearest policy")
     assert gail[place] == "3000 [3000, 3000]"
     assert older[place] == "-"
+
+
+@pytest.mark.parametrize("wrong", [{"nearest_returns": []}, {"state_w1": "far"}])
+def test_a_damaged_one_is_left_out_and_said(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    gail_run(tmp_path, "gail", 1, 1000, **wrong)
+    said: list[str] = []
+    (section,) = compare(tmp_path, tell=said.append)
+    assert [method.seeds for method in section.methods] == [[0]]
+    assert any(next(iter(wrong)) in line for line in said)
+
+
+def test_playing_one_that_is_not_there_names_what_is(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, ENV, "gail", 0)
+    folder.write_config({"env": ENV, "seed": 0})
+    run_of(folder, None).train(ROLLOUT)
+    with pytest.raises(InputError, match="no nearest policy, but: first, last"):
+        main([str(folder.path), "--policy", "nearest"])

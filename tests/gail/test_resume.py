@@ -21,7 +21,7 @@ from l2l_gail.runs import RunFolder
 from tests.gail.support import walk_envs
 from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, assert_trained_alike, make
 
-N_ENVS, N_STEPS, ROLLOUTS = 4, 32, 6
+N_ENVS, N_STEPS, ROLLOUTS = 4, 32, 10
 
 
 class Killed(Exception):
