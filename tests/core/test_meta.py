@@ -339,7 +339,7 @@ def test_memory_stays_flat_over_many_commits(second_order: bool) -> None:
     before = live_tensors()
     for _ in range(50):
         trainer.step([None])
-    assert live_tensors() == before
+    assert live_tensors() <= before  # what other tests have left may go meanwhile
     assert trainer.follower is not None
     for tensor in (*trainer.follower.values(), *trainer.state.values()):
         assert not isinstance(tensor, Tensor) or tensor.grad_fn is None

@@ -43,8 +43,8 @@ GAMES = {
 }
 """Small trainings of both scripts, as module and arguments."""
 
-CLOCK = ("wall_s", "cpu_s", "spent", "time/", "per_s", "fps", "cost/", "seal")
-"""Parts of the names of what may differ: a seal is over such times too."""
+CLOCK = ("wall_s", "cpu_s", "spent", "time/", "per_s", "fps", "cost/", "seal", "archive")
+"""Parts of the names of what may differ: a seal and the file of a model hold such times, too."""
 
 
 def play(game: str, out: str, resume: bool, kill_at: int | None) -> None:
