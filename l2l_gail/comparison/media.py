@@ -32,6 +32,8 @@ ADVERSARIAL_FILE = "adversarial.npz"
 
 _IMAGES = 4  # side by side, with letters that can be read in a card
 _RECORDING_S = 3.0  # for all videos of a comparison together
+_OF_FEW_S = 12.0  # the same, where there are
+_FEW = 12  # methods or less: nobody should have to compare twice to see them
 _LARGEST = 64 << 20  # bytes of a picture or video: all of them go into one page
 
 
@@ -81,7 +83,8 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
     found: dict[str, list[Picture]] = {}
     notes: list[str] = []
     left: list[Path] = []
-    end = time.monotonic() + _RECORDING_S
+    methods = sum(len(board.methods) for board in boards if board.section.kind == "gail")
+    end = time.monotonic() + (_OF_FEW_S if methods <= _FEW else _RECORDING_S)
     for board in boards:
         for method in board.methods if board.section.kind == "gail" else ():
             run = median_run(method).folder.path
@@ -109,8 +112,8 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                     found.setdefault(board.name, []).append(picture)
     if left:
         notes.append(
-            f"Videos of {len(left)} runs are left for later comparisons; one of them now: "
-            f"python -m l2l_gail.play {left[0]}"
+            f"Not all policies are filmed yet: {len(left)} of the runs are left for later "
+            f"comparisons, or now: python -m l2l_gail.play {left[0]}"
         )
     return found, notes
 

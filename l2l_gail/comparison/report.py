@@ -20,7 +20,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #202124; margin: 0 auto; max
        padding: 0 1.5rem 4rem; }
 h1 { font-size: 1.7rem; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #e0e0e0; }
 .table { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
-th, td { padding: .25rem .8rem; border-bottom: 1px solid #e0e0e0; text-align: right;
+th, td { padding: .25rem .55rem; border-bottom: 1px solid #e0e0e0; text-align: right;
          white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { background: #f5f5f5; font-weight: 600; }
