@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gail import figures
+from benchmarks.records import read_configuration
 from l2l_gail.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ def test_every_table_of_the_documents_is_what_its_records_give(report: ModuleTyp
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_record_was_made_by_its_configuration(path: Path, grid: ModuleType) -> None:
-    configuration = tomllib.loads(path.read_text())
+    configuration = read_configuration(path)
     assert configuration["name"] == path.stem
     cells = dict(grid.cells(configuration))
     records = sorted((grid.RESULTS / path.stem).glob("*.json"))

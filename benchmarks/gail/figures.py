@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.records import read_configuration
 from l2l_gail.errors import InputError
 from l2l_gail.stats import area_under_curve
 
@@ -78,7 +78,7 @@ def in_order(folder: Path) -> list[dict[str, Any]]:
     file = CONFIGS / f"{folder.name}.toml"
     if not file.exists():
         return records
-    grid = tomllib.loads(file.read_text())
+    grid = read_configuration(file)
     order = [*grid["envs"], *grid.get("settings", {}), *grid["methods"]]
     place = {name: i for i, name in enumerate(order)}
 

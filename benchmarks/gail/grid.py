@@ -11,6 +11,7 @@ Keys of a configuration:
 
 =================== ===============================================================================
 ``name``            folder of the results
+``like``            as wished, the configuration beside it that all else is taken from
 ``steps``           environment steps of a run: a number, or one for each environment
 ``eval_every``      steps between two evaluations of ten deterministic episodes
 ``envs``, ``seeds`` lists
@@ -34,7 +35,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import measured  # noqa: E402
 import trials  # noqa: E402, F401 - registers its rules
 
-from benchmarks.records import as_lines, check_same  # noqa: E402
+from benchmarks.records import as_lines, check_same, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.demos import Demonstrations  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     config = parse(Config, argv, prog="grid.py", description="Run a grid of GAIL games.")
     torch.set_num_threads(1)
     for path in config.configurations:
-        grid = tomllib.loads(path.read_text())
+        grid = read_configuration(path)
         todo = list(cells(grid))
         for i, (name, cell) in enumerate(todo):
             file = config.out / grid["name"] / f"{name}.json"

@@ -21,7 +21,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import grid as games  # noqa: E402
 
-from benchmarks.records import as_lines  # noqa: E402
+from benchmarks.records import as_lines, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.runs import atomic_write  # noqa: E402
 
@@ -62,7 +61,7 @@ class Config:
 def main(argv: list[str] | None = None) -> None:
     """Run what is not there yet."""
     config = parse(Config, argv, prog="peer.py", description="Train GAIL of imitation.")
-    grid = tomllib.loads(CONFIGURATION.read_text())
+    grid = read_configuration(CONFIGURATION)
     for seed, preset, env in itertools.product(config.seeds, config.presets, grid["envs"]):
         file = config.out / f"{env.removesuffix('-v5')}_{preset}_{seed}.json"
         if file.exists():
