@@ -68,6 +68,8 @@ class Config:
     """CPU threads of each; 0: the cores shared out."""
     save_every: int = 0
     """Training steps between two checkpoints; 0: one after each epoch."""
+    cuda_graphs: bool = False
+    """On a GPU, launch each pass of the classifier at once: the same training, faster."""
     images: Annotated[adv_training.ImageFlags, OmitArgPrefixes] = field(
         default_factory=adv_training.ImageFlags
     )
@@ -82,6 +84,8 @@ class Config:
         check_least(0, workers=self.workers, threads=self.threads, save_every=self.save_every)
         for method in self.methods:
             dataclasses.replace(self.settings, method=method)
+        if self.cuda_graphs:
+            adv_training.check_replay(self.settings)
 
     @property
     def methods(self) -> Sequence[str]:
@@ -135,6 +139,8 @@ def train_together(config: Config) -> None:
     What has failed goes on from its checkpoint when ``torchrun`` starts the processes again.
     """
     with adv_training.joined(choose_device(config.device)) as processes:
+        if config.cuda_graphs:
+            adv_training.check_replay(config.settings, processes)
         processes.part(config.settings.batch_size)
         resume = config.runs.resume or adv_training.is_restarted()
         runs = dataclasses.replace(config.runs, resume=resume)
@@ -211,9 +217,14 @@ def train(
     torch.backends.cudnn.allow_tf32 = False  # "float32" is meant; --bf16 is the way to speed
     dataset = job.config.images.load(job.data).to(job.device)
     with job.folder.owned() if processes.is_first else nullcontext():
-        resume, save_every = job.config.runs.resume, job.config.save_every
-        kwargs: dict[str, Any] = {"resume": resume, "save_every": save_every}
-        kwargs |= {"plan": job.plan, "tell": tell, "processes": processes}
+        kwargs: dict[str, Any] = {
+            "resume": job.config.runs.resume,
+            "save_every": job.config.save_every,
+            "cuda_graphs": job.config.cuda_graphs,
+            "plan": job.plan,
+            "tell": tell,
+            "processes": processes,
+        }
         return adv_training.Training(job.settings, dataset, job.folder, **kwargs).run()
 
 

@@ -13,6 +13,7 @@ from .plan import check_batch_size, check_images, plan_of
 from .presets import PRESETS, preset, preset_in
 from .processes import ALONE, Processes, is_launched, is_restarted, joined
 from .registry import Method, method_names, register_method
+from .replay import check_replay, replay_passes
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
@@ -48,6 +49,7 @@ __all__ = [
     "build_trainer",
     "check_batch_size",
     "check_images",
+    "check_replay",
     "cross_entropy",
     "evaluate_main",
     "evaluate_robustness",
@@ -67,6 +69,7 @@ __all__ = [
     "preset",
     "preset_in",
     "register_method",
+    "replay_passes",
     "results_table",
     "train_step",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -178,12 +179,10 @@ def forward_flops(module: nn.Module, *shape: int) -> int:
     Two for each multiply-add of a convolution or matrix product; the rest is not counted.  The
     module is left as it was.
     """
+    module = copy.deepcopy(module).eval()  # a replayed one counts nothing, its copy does
     weight = next(module.parameters())
     x = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
-    modes = [(m, m.training) for m in module.modules()]
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        module.eval()(x)
-    for m, training in modes:
-        m.training = training
+        module(x)
     return counter.get_total_flops()

@@ -31,6 +31,7 @@ from .logbook import Logbook
 from .methods import build_method, forward_equivalents
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
+from .replay import check_replay, replay_passes
 from .robustness import masking_flags
 from .rules import set_radius
 from .schedule import learning_rate
@@ -66,12 +67,15 @@ class Training:
         tell: Takes the news.
         resume: Go on from the folder's checkpoint, if there is one.
         save_every: Steps between two checkpoints inside an epoch; 0 for one after each epoch alone.
+        cuda_graphs: Replay the classifier's passes as CUDA graphs: on a GPU the same training,
+            faster; on a CPU nothing. See :mod:`~adv_training.replay`.
         plan: What the run notes of itself; made from the settings by default.
         processes: Those that share each batch; all of them make a ``Training`` and run it.
 
     Raises:
-        InputError: If the batch is larger than the training set, or the checkpoint was written
-            under other settings or with other data.
+        InputError: If the batch is larger than the training set, the checkpoint was written under
+            other settings or with other data, or passes are to be replayed that are compiled or
+            shared by several processes.
     """
 
     @own_defaults
@@ -84,6 +88,7 @@ class Training:
         tell: Tell = silent,
         resume: bool = False,
         save_every: int = 0,
+        cuda_graphs: bool = False,
         plan: Plan | None = None,
         processes: Processes = ALONE,
     ) -> None:
@@ -108,6 +113,10 @@ class Training:
         if settings.compile:
             for model in {classifier, self.evaluated}:
                 model.compile()  # in place: the weights keep their names
+        if cuda_graphs:
+            check_replay(settings, processes)
+            for model in {classifier, self.evaluated}:
+                replay_passes(model)
         # Judges are in float32 whatever the training is in.
         self.evaluation_game = ImageGame(self.evaluated, settings.radius)
         if settings.ramp:

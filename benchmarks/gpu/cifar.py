@@ -27,6 +27,7 @@ from support import Results
 from adv_training import build_game, build_method, build_trainer, train_step
 from adv_training.methods import forward_equivalents
 from adv_training.presets import preset
+from adv_training.replay import replay_passes
 from adv_training.step import attacker_flops, classifier_for, forward_flops
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.averaging import WeightAverage
@@ -65,6 +66,8 @@ class Config:
     """Rounds; the first four are not counted."""
     compile: bool = False
     """Run the classifier through torch.compile."""
+    cuda_graphs: bool = False
+    """Replay the classifier's passes as CUDA graphs."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Which of them."""
     json: Path | None = None
@@ -75,7 +78,11 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print, write."""
     config = parse(Config, argv, prog="cifar.py", description="Seconds of an epoch on a GPU.")
     results = Results(config.json, 1e9)
-    setup = {"model": config.model, "compile": config.compile}
+    setup = {
+        "model": config.model,
+        "compile": config.compile,
+        "cuda_graphs": config.cuda_graphs,
+    }
     if results.wants(**setup, method=config.methods[-1]):
         for cell in measure(config):
             results.add(**setup, **cell)
@@ -121,6 +128,8 @@ def measure(config: Config) -> list[dict[str, Any]]:
         average = WeightAverage(classifier, settings.ema)
         if config.compile:
             classifier.compile()
+        if config.cuda_graphs:
+            replay_passes(classifier)
         attacker = attacker_flops(method, 3, 32, 32) or 0
         share = attacker / forward_flops(classifier, 1, 3, 32, 32)
         passes = forward_equivalents(settings, share)

@@ -102,26 +102,25 @@ def gail() -> str:
 
 
 def cifar() -> str:
-    """Return the time of an epoch by method, beside the count of passes."""
-    cells = {cell["method"]: cell for cell in _cells("cifar") if not cell["compile"]}
-    one = cells[REFERENCE]
-    rows = [
-        [
-            name,
-            f"{cell['epoch_s']:.1f}",
-            f"{cell['passes']:.1f}",
-            f"{cell['step_ms'] / one['step_ms']:.3f}",
-            f"{cell['passes'] / one['passes']:.3f}",
-        ]
-        for name, cell in cells.items()
-    ]
-    head = (
-        "method",
-        "s an epoch",
-        "passes a step",
-        f"time of {REFERENCE}",
-        f"passes of {REFERENCE}",
-    )
+    """Return the time of an epoch by method, with and without graphs, beside the passes."""
+    by_graphs = {
+        graphs: {
+            cell["method"]: cell
+            for cell in _cells("cifar")
+            if cell["cuda_graphs"] == graphs and not cell["compile"]
+        }
+        for graphs in (False, True)
+    }
+    rows = []
+    for name, cell in by_graphs[False].items():
+        row = [name, f"{cell['passes']:.1f}"]
+        row.append(f"{cell['passes'] / by_graphs[False][REFERENCE]['passes']:.2f}")
+        for cells in by_graphs.values():
+            share = cells[name]["step_ms"] / cells[REFERENCE]["step_ms"]
+            row += [f"{cells[name]['epoch_s']:.1f}", f"{share:.2f}"]
+        rows.append(row)
+    of_it = f"of {REFERENCE}'s"
+    head = ("method", "passes a step", of_it, "s an epoch", of_it, "with graphs", of_it)
     return _markdown(head, rows)
 
 
