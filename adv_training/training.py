@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from itertools import islice
@@ -21,40 +20,24 @@ from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
-from .attacks import pgd
-from .data import Dataset, Images
-from .evaluate import Accuracy, AttackGain, accuracy, attack, attack_gain, moved, single_step_trap
-from .game import ImageGame
+from .data import Dataset
 from .guards import Guard
-from .labelled import save_labelled
 from .logbook import Logbook
-from .methods import build_method, forward_equivalents
+from .methods import build_method
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
 from .replay import check_replay, replay_passes
-from .robustness import masking_flags
+from .review import Review
 from .rules import set_radius
 from .schedule import learning_rate
 from .settings import Settings
-from .step import (
-    attacker_flops,
-    build_game,
-    build_trainer,
-    classifier_for,
-    deal_out,
-    forward_flops,
-    train_step,
-)
+from .step import build_game, build_trainer, classifier_for, deal_out, train_step
 from .trained_model import MODEL_FILE, save_model
 
 __all__ = ["Training"]
 
 _LOG_EVERY = 50
 _TELL_EVERY = 10
-_GRID_IMAGES = 8
-_WATCHED = 200
-_TRAP_GAP = 0.2
-_TRAP_FLOOR = 0.05
 
 
 class Training:
@@ -117,8 +100,7 @@ class Training:
             check_replay(settings, processes)
             for model in {classifier, self.evaluated}:
                 replay_passes(model)
-        # Judges are in float32 whatever the training is in.
-        self.evaluation_game = ImageGame(self.evaluated, settings.radius)
+        self.review = Review(settings, dataset, self.method, self.game, self.evaluated)
         if settings.ramp:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
         self.trainer = build_trainer(self.game, self.method, settings, processes)
@@ -129,9 +111,6 @@ class Training:
         self.epoch = 0
         self._steps_into_epoch = 0
         self._order_at_epoch = self.order.get_state()
-        self.curve: dict[str, list[float]] = {"epochs": [], "clean": [], "pgd20": [], "robust": []}
-        self.best: dict[str, Any] = {}
-        self.overfitted: list[int] = []
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
         self._begun = _clock()
         state = processes.from_first(lambda: self._begin(plan, resume))
@@ -160,26 +139,30 @@ class Training:
         logbook: Logbook | None = None
         if self.processes.is_first:
             logbook = Logbook(self.folder.path, step=self.trainer.steps, epoch=self.epoch)
-        total = self.settings.epochs * self.steps_per_epoch
+        settings = self.settings
+        total = settings.epochs * self.steps_per_epoch
         self.tell(Message("total", amount=self.trainer.steps, total=total))
         if self.trainer.steps:
             self.tell(Message("line", f"goes on after step {self.trainer.steps} of {total}"))
         try:
             with signals_deferred() as stop:
-                while self.epoch < self.settings.epochs:
+                while self.epoch < settings.epochs:
                     self._train_epoch(logbook, stop)
                     if logbook:
-                        self._review_epoch(logbook)
+                        if settings.ramp:  # the attacker is judged in the whole ball
+                            self._set_radius(settings.radius)
+                        self.review.epoch(self.epoch, logbook, self.folder.path, self.tell)
                     self._save()
             spent = self._spent_now()
             if not logbook:
                 return {}
-            summary = self._summary()
+            summary = self.review.summary(self.guard, self.tell)
         finally:
             if logbook:
                 logbook.close()
         # Seconds of training: a method that is judged twice on the test images is not dearer.
         summary["wall_s"], summary["cpu_s"] = spent
+        summary["processes"] = self.processes.count
         self._save_model()
         self.folder.write_summary(**summary)
         return summary
@@ -247,154 +230,13 @@ class Training:
             scalars["attacker/gradient_norm"] = float(stats["meta_gradient_norm"])
         return scalars
 
-    def _review_epoch(self, logbook: Logbook) -> None:
-        """Judge the classifier on the held-out images, watch its health, keep the best."""
-        if self.settings.ramp:
-            self._set_radius(self.settings.radius)  # the attacker is judged in the whole ball
-        held_out = self.dataset.held_out
-        found = self._measure(held_out)
-        self.curve["epochs"].append(self.epoch)
-        self.curve["clean"].append(found.clean)
-        self.curve["pgd20"].append(found.pgd20)
-        self.curve["robust"].append(found.robust)
-        # Robust accuracy is no goal of standard training: its least trained epoch has the most.
-        score = found.clean if self.settings.method == "standard" else found.robust
-        if not self.best or score >= self.best["score"]:  # of two equal ones the longer trained
-            weights = copy.deepcopy(self.evaluated.state_dict())
-            self.best = {"epoch": self.epoch, "score": score, "classifier": weights}
-        few = held_out.batch(slice(0, _WATCHED))
-        watch = torch.Generator(few.x.device).manual_seed(self.settings.seed)
-        by_fgsm, by_pgd = single_step_trap(self.game.classifier, few, self.settings.radius, watch)
-        trapped = by_fgsm - by_pgd > _TRAP_GAP and by_pgd < _TRAP_FLOOR
-        scalars = {
-            "held_out/clean": found.clean,
-            "held_out/pgd20": found.pgd20,
-            "held_out/robust": found.robust,
-            "health/fgsm": by_fgsm,
-            "health/pgd7": by_pgd,
-            "health/catastrophic_overfitting": float(trapped),
-        }
-        if self.method.learns:
-            gain = self.attack_gain(held_out[:_WATCHED])
-            assert gain.rule is not None
-            scalars["attacker/gain"], scalars["attacker/gain_fgsm"] = gain.rule, gain.fgsm
-            scalars["attacker/moved"] = moved(self.method.rule, build_method(self.settings).rule)
-        logbook.scalars(scalars, self.epoch)
-        self._log_images(logbook)
-        self.tell(
-            Message(
-                "line",
-                f"epoch {self.epoch}/{self.settings.epochs}: held-out clean {found.clean:.1%}, "
-                f"PGD-20 {found.pgd20:.1%}, robust {found.robust:.1%}",
-            )
-        )
-        if trapped:
-            self.overfitted.append(self.epoch)
-            self.tell(
-                Message(
-                    "line",
-                    f"warning: catastrophic overfitting, {by_fgsm:.0%} under FGSM but "
-                    f"{by_pgd:.0%} under PGD-7; take more inner steps or a lower --lr",
-                )
-            )
-
-    def _log_images(self, logbook: Logbook) -> None:
-        """Show the learned attacker's images, or PGD-20's where none is learned."""
-        few = self.dataset.test.batch(slice(0, _GRID_IMAGES))
-        if self.method.learns:
-            perturbed = attack(self.evaluation_game, self.method, few)
-        else:
-            perturbed = pgd(self.evaluated, few, self.settings.radius)
-        logbook.images(_as_rgb(few.x), _as_rgb(perturbed), self.epoch)
-        save_labelled(
-            self.folder.path,
-            self.game.classifier,
-            few,
-            perturbed,
-            data=self.dataset.name,
-            classes=self.dataset.classes,
-        )
-
-    def attack_gain(self, images: Images) -> AttackGain:
-        """Return what FGSM and the method's own rule gain on the classifier that is judged.
-
-        Args:
-            images: On which; for a rule that starts from what it remembers, on as many training
-                images, as it knows no others.
-        """
-        if self.game.memory is None:
-            return attack_gain(self.evaluation_game, self.method, images)
-        game = ImageGame(self.evaluated, self.settings.radius)
-        game.memory = self.game.memory
-        return attack_gain(game, self.method, self.dataset.train[: len(images)])
-
-    def _measure(self, images: Images) -> Accuracy:
-        return accuracy(self.evaluated, images, self.settings.radius, seed=self.settings.seed)
-
-    def _summary(self) -> dict[str, Any]:
-        """Evaluate the last and the best classifier on the test images."""
-        classifier, test = self.evaluated, self.dataset.test
-        self.tell(Message("line", f"evaluates on {len(test)} test images"))
-        last = self._measure(test)
-        gain = self.attack_gain(test)
-        self.guard.check_measures(attack_gain_fgsm=gain.fgsm, attack_gain_l2l=gain.rule)
-        best = last
-        if self.best["epoch"] != self.epoch:
-            weights = copy.deepcopy(classifier.state_dict())
-            classifier.load_state_dict(self.best["classifier"])
-            best = self._measure(test)
-            classifier.load_state_dict(weights)
-        flags = masking_flags(classifier, test, {}, seed=self.settings.seed)
-        for flag in flags:
-            self.tell(Message("line", f"sign of masked gradients: {flag}"))
-        shape = tuple(test.pixels.shape[1:])
-        flops = forward_flops(classifier, 1, *shape)
-        attacker = attacker_flops(self.method, *shape)
-        distance = None
-        if self.method.learns:
-            distance = moved(self.method.rule, build_method(self.settings).rule)
-        return {
-            "kind": "cifar",
-            "method": self.settings.label,
-            "data": self.dataset.name,
-            "seed": self.settings.seed,
-            "epochs": self.epoch,
-            "clean": last.clean,
-            "pgd20": last.pgd20,
-            "robust": last.robust,
-            "clean_best": best.clean,
-            "pgd20_best": best.pgd20,
-            "robust_best": best.robust,
-            "best_epoch": self.best["epoch"],
-            "forward_equivalents": forward_equivalents(self.settings, (attacker or 0) / flops),
-            "attack_gain_fgsm": gain.fgsm,
-            "attack_gain_l2l": gain.rule,
-            "attacker_moved": distance,
-            "catastrophic_overfitting_epochs": self.overfitted,
-            "masking_flags": flags,
-            **self.guard.counts,
-            "train_images": len(self.dataset.train),
-            "held_out_images": len(self.dataset.held_out),
-            "eval_images": len(test),
-            "params": sum(p.numel() for p in classifier.parameters()),
-            "attacker_params": (
-                sum(p.numel() for p in self.method.rule.parameters()) if self.method.learns else 0
-            ),
-            "flops": flops,
-            "attacker_flops": attacker,
-            "device": str(test.pixels.device),
-            "processes": self.processes.count,
-            "settings": self.settings.to_dict(),
-            "curve": self.curve,
-        }
-
     def _spent_now(self) -> tuple[float, float]:
         wall, cpu = _clock()
         spent = self.processes.total(cpu - self._begun[1])
         return self._spent[0] + wall - self._begun[0], self._spent[1] + spent
 
     def _save_model(self) -> None:
-        weights = {"best": self.best["classifier"], "last": self.evaluated.state_dict()}
+        weights = {"best": self.review.best["classifier"], "last": self.evaluated.state_dict()}
         path = self.folder.path / MODEL_FILE
         save_model(path, self.settings, self.dataset, method=self.method, **weights)
 
@@ -415,9 +257,7 @@ class Training:
             "steps_into_epoch": self._steps_into_epoch,
             "noise": self.noise.get_state(),
             "epoch": self.epoch,
-            "curve": self.curve,
-            "best": self.best,
-            "overfitted": self.overfitted,
+            **self.review.state(),
             "spent": list(self._spent_now()),
         }
 
@@ -450,15 +290,8 @@ class Training:
         self._steps_into_epoch = state.get("steps_into_epoch", 0)  # 0.1.0 saved whole epochs alone
         self.noise.set_state(state["noise"])
         self.epoch = state["epoch"]
-        self.curve = state["curve"]
-        self.best = state["best"]
-        self.overfitted = state["overfitted"]
+        self.review.restore(state)
         self._spent = (state["spent"][0], state["spent"][1])
-
-
-def _as_rgb(x: Tensor) -> Tensor:
-    """Return images with three channels: grey ones repeated, of more than three the first."""
-    return x[:, :3] if x.shape[1] >= 3 else x[:, :1].expand(-1, 3, -1, -1)
 
 
 def _clock() -> tuple[float, float]:

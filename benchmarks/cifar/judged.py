@@ -53,11 +53,11 @@ def run(
         test = data.test[:eval_size]
         classifier = training.evaluated
         best = copy.deepcopy(classifier)
-        best.load_state_dict(training.best["classifier"])
+        best.load_state_dict(training.review.best["classifier"])
         last = survivors(classifier, test, settings)
         at_best = survivors(best, test, settings, names=("clean", "robust"))
         hard = survivors(classifier, test[:apgd_t], settings, names=("apgd_t",)) if apgd_t else {}
-        gain = attack_gain(training.evaluation_game, training.method, test[:GAIN_IMAGES])
+        gain = attack_gain(training.review.game, training.method, test[:GAIN_IMAGES])
         strong = gain_of_pgd(classifier, test[:GAIN_IMAGES], settings.radius)
         trained_on = gains_in_training(training) if training.method.learns else {}
     found = last | hard
@@ -65,8 +65,8 @@ def run(
         **{key: float(bits.double().mean()) for key, bits in found.items()},
         **({} if apgd_t else {"apgd_t": None}),
         **{f"{key}_best": float(bits.double().mean()) for key, bits in at_best.items()},
-        "best_epoch": training.best["epoch"],
-        "catastrophic_overfitting_epochs": training.overfitted,
+        "best_epoch": training.review.best["epoch"],
+        "catastrophic_overfitting_epochs": training.review.overfitted,
         "forward_equivalents": summary["forward_equivalents"],
         "cpu_s": summary["cpu_s"],
         "wall_s": summary["wall_s"],
@@ -79,7 +79,7 @@ def run(
         "attacker_params": summary["attacker_params"],
         "attacker_flops": summary["attacker_flops"],
         "train_images": summary["train_images"],
-        "curve": {k: [round(v, 4) for v in values] for k, values in training.curve.items()},
+        "curve": {k: [round(v, 4) for v in values] for k, values in training.review.curve.items()},
         "images": {key: packed(bits.numpy()) for key, bits in found.items()},
     }
 
@@ -117,7 +117,7 @@ def gains_in_training(training: Training) -> dict[str, dict[str, float]]:
     There an attacker that remembers images has what it remembers.
     """
     images = training.dataset.train[:GAIN_IMAGES]
-    gain = training.attack_gain(images)  # on the first training images, in any case
+    gain = training.review.attack_gain(images)  # on the first training images, in any case
     assert gain.rule is not None
     radius = training.settings.radius
     strong = gain_of_pgd(training.evaluated, images, radius)

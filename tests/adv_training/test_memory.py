@@ -88,7 +88,7 @@ def test_a_training_remembers_the_images_it_has_trained_on(tmp_path: Path) -> No
     folder = RunFolder.create(tmp_path, data.name, settings.label, seed=0)
     run = Training(settings, data, folder)
     assert run.game.memory is not None
-    assert run.evaluation_game.memory is None
+    assert run.review.game.memory is None
     run.run()
     met = run.game.memory.signs.flatten(1).any(1)
     assert int(met.sum()) == len(data.train) // settings.batch_size * settings.batch_size

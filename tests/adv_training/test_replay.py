@@ -108,7 +108,11 @@ def train(folder: Path, settings: Settings, data: Dataset, graphs: bool) -> dict
     run = Training(settings, data, place, cuda_graphs=graphs)
     run.run()
     rule = {f"rule.{n}": t for n, t in run.method.rule.state_dict().items()}
-    return run.game.classifier.state_dict() | rule | {"curve": torch.tensor(run.curve["robust"])}
+    return (
+        run.game.classifier.state_dict()
+        | rule
+        | {"curve": torch.tensor(run.review.curve["robust"])}
+    )
 
 
 def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:

@@ -49,7 +49,7 @@ def test_the_last_classifier_and_the_attacker_are_those_of_the_training(
         expected = learned.game.classifier.eval()(x)
         assert torch.equal(model.classifier(x), expected)
     perturbed = model.attack(x, y)
-    assert torch.equal(perturbed, attack(learned.evaluation_game, learned.method, batch))
+    assert torch.equal(perturbed, attack(learned.review.game, learned.method, batch))
     moved = (perturbed - x).abs().max()
     assert 0 < moved <= 16 / 255 + 1e-6
     assert not model.classifier.training
@@ -57,7 +57,7 @@ def test_the_last_classifier_and_the_attacker_are_those_of_the_training(
 
 def test_the_best_classifier_is_that_of_the_best_epoch(learned: Training, data: Dataset) -> None:
     model = load_model(learned.folder.path / MODEL_FILE)
-    best = learned.best["classifier"]
+    best = learned.review.best["classifier"]
     assert all(torch.equal(best[name], t) for name, t in model.classifier.state_dict().items())
     assert (model.settings, model.classes) == (learned.settings, data.classes)
 

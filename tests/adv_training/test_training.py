@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adv_training import training
+from adv_training import review, training
 from adv_training.data import Dataset, Images
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
 from adv_training.plan import check_images, plan_of
 from adv_training.presets import PRESETS, preset
 from adv_training.registry import method_names
+from adv_training.review import Review
 from adv_training.schedule import learning_rate, one_cycle
 from adv_training.settings import Settings
 from adv_training.step import classifier_for
@@ -84,21 +85,21 @@ def test_a_killed_run_goes_on_bit_for_bit(
     expected = whole.run()
 
     broken = start(tmp_path / "broken", settings, data)
-    review = Training._review_epoch
+    judge = Review.epoch
 
-    def dies_in_the_second_epoch(run: Training, logbook: Logbook) -> None:
-        if run.epoch == 2:  # trained, and not yet saved
+    def dies_in_the_second_epoch(run: Review, epoch: int, *where: Any) -> None:
+        if epoch == 2:  # trained, and not yet saved
             raise Killed
-        review(run, logbook)
+        judge(run, epoch, *where)
 
-    def dies_after_the_second_review(run: Training, logbook: Logbook) -> None:
-        review(run, logbook)
-        if run.epoch == 2:  # reviewed and logged, and not yet saved
+    def dies_after_the_second_review(run: Review, epoch: int, *where: Any) -> None:
+        judge(run, epoch, *where)
+        if epoch == 2:  # reviewed and logged, and not yet saved
             raise Killed
 
     dies = dies_after_the_second_review if name == "grad_l2l" else dies_in_the_second_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_review_epoch", dies)
+        patch.setattr(Review, "epoch", dies)
         with pytest.raises(Killed):
             broken.run()
     torch.manual_seed(99)  # nothing may hang on the global state
@@ -261,7 +262,7 @@ def test_the_best_epoch_is_chosen_on_the_held_out_images(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[tuple[int, float]] = []
-    real = training.accuracy
+    real = review.accuracy
 
     def watched(classifier: Any, images: Any, *args: Any, **options: Any) -> Any:
         found = real(classifier, images, *args, **options)
@@ -270,7 +271,7 @@ def test_the_best_epoch_is_chosen_on_the_held_out_images(
         judged.append((id(images), found.pgd20))
         return found
 
-    monkeypatch.setattr(training, "accuracy", watched)
+    monkeypatch.setattr(review, "accuracy", watched)
     run = start(tmp_path, tiny_settings("pgd", epochs=3), data)
     summary = run.run()
     on_held_out = [score for images, score in judged[:3] if images == id(data.held_out)]
@@ -304,7 +305,7 @@ def test_epsilon_grows_over_the_ramp_and_judges_see_the_whole_ball(
     expected = np.minimum(1.0, (np.arange(10) + 0.5) / 10 / 0.5)
     np.testing.assert_allclose(radii, expected)
     np.testing.assert_allclose([step for _, step in seen], 1.25 * radii * settings.radius)
-    assert run.evaluation_game.eps == settings.radius
+    assert run.review.game.eps == settings.radius
 
 
 def test_the_average_is_what_is_judged_and_kept(tmp_path: Path, data: Dataset) -> None:
@@ -333,7 +334,7 @@ def test_smoothed_labels_are_the_leader_s_alone() -> None:
 def test_catastrophic_overfitting_is_said(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "single_step_trap", lambda *args: (0.6, 0.01))
+    monkeypatch.setattr(review, "single_step_trap", lambda *args: (0.6, 0.01))
     told: list[Message] = []
     run = start(tmp_path, tiny_settings("fgsm_rs", epochs=1), data, tell=told.append)
     summary = run.run()
