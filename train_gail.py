@@ -197,19 +197,21 @@ def train(job: Job, tell: Tell) -> None:
     config, plan, folder, task = job.config, job.plan, job.folder, job.config.task
     torch.set_num_threads(config.threads)
     make = partial(envs.make_vec, task.env, config.n_envs, plan.seed, task.kwargs)
-    env = make(device=config.device, num_threads=job.cores)
-    place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
-    length = length_of(config, plan.method)
-    evaluation = true_return(config, job.demos)
-    probes = [TrackingCallback(config.probe_every)] if config.probe_every else []
-    model: GAIL | BC
-    if plan.method == "bc":
-        model, probes = make_bc(config, plan.seed, env, job.demos), []
-        evaluation.every = max(1, length // 10)
-    else:
-        model = make_model(config, plan.method, plan.seed, env, job.demos)
-    run = TrainingRun(model, folder, evaluation, probes=probes)
-    with closing(env), folder.owned():
+    with (
+        folder.owned(),
+        closing(make(device=config.device, num_threads=job.cores)) as env,
+    ):
+        length = length_of(config, plan.method)
+        evaluation = true_return(config, job.demos)
+        probes = [TrackingCallback(config.probe_every)] if config.probe_every else []
+        model: GAIL | BC
+        if plan.method == "bc":
+            model, probes = make_bc(config, plan.seed, env, job.demos), []
+            evaluation.every = max(1, length // 10)
+        else:
+            model = make_model(config, plan.method, plan.seed, env, job.demos)
+        run = TrainingRun(model, folder, evaluation, probes=probes)
+        place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
         tell(Message("line", f"in {folder.path}, simulated on {place}"))
         if config.runs.resume and folder.has_checkpoint:
             episodes = "within the episodes" if run.resume() else "in new episodes"

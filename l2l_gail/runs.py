@@ -180,7 +180,8 @@ class RunFolder:
     def owned(self) -> Iterator[None]:
         """Have the folder to oneself inside: no other process trains in it.
 
-        The lock is the system's and ends with the process, however that ends.
+        The lock is the system's and ends with the process, however that ends. A folder that an
+        error leaves as empty as it was made is taken away, with those around it that are empty.
 
         Raises:
             InputError: Another process has it, or the folder cannot be written.
@@ -201,7 +202,18 @@ class RunFolder:
                 ) from None
             except OSError:  # a file system without locks
                 pass
-            yield
+            try:
+                yield
+            except BaseException:
+                self._remove_if_empty()
+                raise
+
+    def _remove_if_empty(self) -> None:
+        with contextlib.suppress(OSError):  # one that is not empty stays, and so do those around it
+            if os.listdir(self.path) == [".lock"]:
+                os.unlink(self.path / ".lock")
+            for folder in (self.path, *self.path.parents[:2]):
+                os.rmdir(folder)
 
     @property
     def checkpoint(self) -> Path:

@@ -236,6 +236,23 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+def test_a_run_that_fails_before_it_has_written_anything_leaves_no_folder(tmp_path: Path) -> None:
+    beside = RunFolder.create(tmp_path, "Hopper-v5", "gail", 0)
+    (beside.path / "config.json").write_text("{}")
+    for folder in (
+        RunFolder.create(tmp_path, "Hopper-v5", "gail", 1),
+        RunFolder.create(tmp_path, "Ant-v5", "gail", 0),
+    ):
+        with pytest.raises(ZeroDivisionError), folder.owned():
+            raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), beside.owned():
+        raise ZeroDivisionError
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    kept = ["config.json", ".lock"]
+    run = "Hopper-v5/gail/seed0"
+    assert left == sorted(["Hopper-v5", "Hopper-v5/gail", run, *(f"{run}/{k}" for k in kept)])
+
+
 def test_a_run_that_another_process_trains_is_refused_until_that_ends(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "g", "m", 0)
     holder = subprocess.Popen(

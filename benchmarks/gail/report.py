@@ -189,6 +189,29 @@ def flatness(grid: Grid) -> str:
     return markdown(header, rows)
 
 
+def margins(grid: Grid) -> str:
+    """Each method less the first one over all settings that both have: mean A, and how often."""
+    reference, *others = grid.names(2)
+    rows = []
+    for env in grid.names(0):
+        for method in others:
+            both = (reference, method)
+            settings = [s for s in grid.names(1) if all((env, s, m) in grid.records for m in both)]
+            values = [
+                [grid.values((env, s, m), return_in_training) for s in settings] for m in both
+            ]
+            theirs, mine = (np.array([v.mean() for v in of_method]) for of_method in values)
+            draws = [
+                np.mean([resampled_means(v, 1000 * k + i) for i, v in enumerate(of_method)], axis=0)
+                for k, of_method in enumerate(values)
+            ]
+            gap = with_interval((mine - theirs).mean(), draws[1] - draws[0], 0)
+            above = [s for s, ahead in zip(settings, mine > theirs, strict=True) if ahead]
+            rows.append([env, method, str(len(settings)), gap, ", ".join(above) or "none"])
+    head = ["environment", "method", "settings", f"mean A less that of {reference}"]
+    return markdown([*head, f"above {reference} in"], rows)
+
+
 def differences(grid: Grid) -> str:
     """Each method less the first one, in every environment: A, E and tail with intervals."""
     reference, *others = grid.names(2)
@@ -286,6 +309,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "short": short,
     "cells": cells,
     "flatness": flatness,
+    "margins": margins,
     "differences": differences,
     "averaging": averaging,
     "nearest": nearest,

@@ -7,52 +7,28 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from l2l_gail.core import MatrixRule, Muon, Oracle, State, Vars, register_rule
+from l2l_gail.core import MatrixRule, Muon, register_rule
 from l2l_gail.gail.rewards import REWARDS
 
 __all__ = ["DecayedMatrixRule", "DecayedMuon"]
 
 
-def _decayed(before: Vars, after: Vars, share: Tensor | float) -> Vars:
-    """Return the weights after a step, matrices and rows less a share of what they were."""
-    return {
-        name: tensor - share * before[name] if tensor.dim() > 1 else tensor
-        for name, tensor in after.items()
-    }
-
-
 @register_rule("decayed_muon")
 class DecayedMuon(Muon):
-    """Muon with decoupled weight decay: ``W <- W - lr (D + decay W)``.
-
-    ``D`` has a spectral norm of about ``sqrt(max(shape))``, so that a matrix cannot grow beyond
-    ``sqrt(max(shape)) / decay``: the rule bounds the network's slope, whatever the loss asks for.
-    """
+    """Muon with weight decay, by the name that it had in the grids before it was the library's."""
 
     def __init__(self, lr: float, decay: float) -> None:
-        super().__init__(lr)
+        super().__init__(lr, decay=decay)
         self.config = {"lr": lr, "decay": decay}
-        self.decay = decay
-
-    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
-        """Return Muon's step with the decay."""
-        after, state = super().forward(variables, oracle, state)
-        return _decayed(variables, after, self.lr * self.decay), state
 
 
 @register_rule("decayed_matrix_rule")
 class DecayedMatrixRule(MatrixRule):
-    """The matrix rule with the same decay, under the learned step."""
+    """The matrix rule with the same decay, likewise."""
 
     def __init__(self, decay: float, lr: float = 3e-2) -> None:
-        super().__init__(lr)
+        super().__init__(lr, decay=decay)
         self.config = {"lr": lr, "decay": decay}
-        self.decay = decay
-
-    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
-        """Return the matrix rule's step with the decay."""
-        after, state = super().forward(variables, oracle, state)
-        return _decayed(variables, after, self.log_step.exp() * self.lr * self.decay), state
 
 
 def _unit(sharpness: float) -> Callable[[Tensor], Tensor]:

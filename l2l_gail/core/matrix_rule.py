@@ -40,10 +40,15 @@ class Muon(UpdateRule):
         betas: Decay rates: of the momentum, and of Adam's second moment.
         eps: Part of the root of Adam's second moment.
         half_life: Steps in which the rate halves; ``None`` leaves it where it is.
-        final_lr: Where the decay ends.
+        final_lr: Where the decay of the rate ends.
+        decay: Decoupled weight decay of matrices and rows, ``W <- W - lr (D + decay W)``. As the
+            spectral norm of ``D`` is about ``sqrt(max(shape))``, no matrix grows beyond
+            ``sqrt(max(shape)) / decay``, whatever the loss asks for. ``None`` leaves it to whoever
+            uses the rule, and is 0 where nobody says otherwise.
 
     Raises:
-        InputError: If ``half_life`` is not positive, or ``final_lr`` is given without it.
+        InputError: If ``half_life`` is not positive, ``final_lr`` is given without it, or ``decay``
+            is negative.
     """
 
     def __init__(
@@ -54,17 +59,27 @@ class Muon(UpdateRule):
         eps: float = 1e-8,
         half_life: float | None = None,
         final_lr: float = 0.0,
+        decay: float | None = None,
     ) -> None:
-        super().__init__(lr=lr, betas=list(betas), eps=eps, half_life=half_life, final_lr=final_lr)
+        super().__init__(
+            lr=lr,
+            betas=list(betas),
+            eps=eps,
+            half_life=half_life,
+            final_lr=final_lr,
+            decay=decay,
+        )
         if half_life is None and final_lr:
             raise InputError("final_lr is where the decay ends: it needs a half_life")
         if half_life is not None and half_life <= 0:
             raise InputError(f"half_life must be a positive number of steps, not {half_life}")
+        _check_decay(decay)
         self.lr = lr
         self.betas = (betas[0], betas[1])
         self.eps = eps
         self.half_life = half_life
         self.final_lr = final_lr
+        self.decay = decay
 
     def init(self, variables: Vars) -> State:
         """Return zero moments over the flat vector of all variables, shape ``(N,)`` each."""
@@ -78,7 +93,8 @@ class Muon(UpdateRule):
         lr = self.lr
         if self.half_life is not None:
             lr = max(self.final_lr, lr * 0.5 ** (state["t"] / self.half_life))
-        return layout.unflatten(layout.flatten(variables) + lr * -d), moments
+        weights = layout.flatten(variables)
+        return layout.unflatten(weights + lr * -_decayed(layout, d, weights, self.decay)), moments
 
 
 @register_rule("matrix_rule")
@@ -104,10 +120,11 @@ class MatrixRule(ResidualRule):
         betas: Decay rates of the momentum and of the second moment.
         eps: Part of ``r``, the root of the second moment.
         step_lr_ratio: Meta learning rate of step and momentum over that of the network.
+        decay: Decoupled weight decay, as for :class:`Muon`, under the learned step.
         seed: Seed of the network's initial weights, drawn without touching torch's global state.
 
     Raises:
-        InputError: If nothing is to be learned.
+        InputError: If nothing is to be learned, or ``decay`` is negative.
     """
 
     def __init__(
@@ -122,10 +139,12 @@ class MatrixRule(ResidualRule):
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-8,
         step_lr_ratio: float = 30.0,
+        decay: float | None = None,
         seed: int = 0,
     ) -> None:
         if not (learn_step or learn_momentum or learn_network):
             raise InputError("nothing to learn: step, momentum and network are all off; use Muon")
+        _check_decay(decay)
         config = {
             "lr": lr,
             "layers": layers,
@@ -136,11 +155,13 @@ class MatrixRule(ResidualRule):
             "betas": list(betas),
             "eps": eps,
             "step_lr_ratio": step_lr_ratio,
+            "decay": decay,
             "seed": seed,
         }
         super().__init__(config, sign_equivariant=True, layers=layers, network=learn_network)
         self.layers = layers
         self.betas = (betas[0], betas[1])
+        self.decay = decay
         self.logit_shift = nn.Parameter(torch.zeros(())) if learn_momentum else None
 
     def init(self, variables: Vars) -> State:
@@ -158,7 +179,7 @@ class MatrixRule(ResidualRule):
 
     def base(self) -> Muon:
         """Return the Muon that this rule starts as."""
-        return Muon(self.lr, betas=self.betas, eps=self.eps)
+        return Muon(self.lr, betas=self.betas, eps=self.eps, decay=self.decay)
 
     def direction(
         self, layout: Layout, gradient: Tensor, state: State
@@ -166,6 +187,10 @@ class MatrixRule(ResidualRule):
         """Return Muon's direction, the root of the second moment, and the new moments."""
         betas = (self._momentum(gradient.dtype), self.betas[1])
         return matrix_direction(layout, gradient, state, betas, self.eps)
+
+    def decayed(self, layout: Layout, d: Tensor, weights: Tensor) -> Tensor:
+        """Return the direction with the pull of the weight decay, ``(N,)``."""
+        return _decayed(layout, d, weights, self.decay)
 
     def _momentum(self, dtype: torch.dtype) -> Tensor | float:
         start = self.betas[0]
@@ -212,6 +237,21 @@ def matrix_direction(
         matrix = orthogonalise(of_momentum.view(shape[0], -1))
         pieces.append(matrix.reshape(-1) * math.sqrt(max(matrix.shape)))
     return torch.cat(pieces), r, moments
+
+
+def _check_decay(decay: float | None) -> None:
+    if decay is not None and not 0 <= decay < math.inf:
+        raise InputError(f"decay must be 0 or more and finite, not {decay}")
+
+
+def _decayed(layout: Layout, d: Tensor, weights: Tensor, decay: float | None) -> Tensor:
+    """Return ``d + decay w`` for matrices and rows, ``d`` for all else, ``(N,)``."""
+    if not decay:
+        return d
+    by_tensor = zip(
+        layout.shapes.values(), d.split(layout.sizes), weights.split(layout.sizes), strict=True
+    )
+    return torch.cat([of_d + decay * w if len(shape) > 1 else of_d for shape, of_d, w in by_tensor])
 
 
 def is_matrix(shape: torch.Size) -> bool:

@@ -104,6 +104,10 @@ class ResidualRule(UpdateRule):
             state: ``t``, ``m`` and ``v`` of :func:`~l2l_gail.core.rules.init_moments`.
         """
 
+    def decayed(self, layout: Layout, d: Tensor, weights: Tensor) -> Tensor:
+        """Return the base direction with what a weight decay adds to it, ``(N,)``: here nothing."""
+        return d
+
     def init(self, variables: Vars) -> State:
         """Return zero moments over the flat vector, shape ``(N,)`` each, and zero counters."""
         vector = Layout(variables).flatten(variables)
@@ -127,6 +131,7 @@ class ResidualRule(UpdateRule):
         weights = layout.flatten(variables)
         moments = {name: state[name] for name in ("t", "m", "v")}
         d, r, moments = self.direction(layout, gradient, moments)
+        d = self.decayed(layout, d, weights)
         new_state = dict(moments)
         if self.has_network:
             slow = torch.lerp(gradient, state["slow"], _SLOW_BETA)

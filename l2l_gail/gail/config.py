@@ -17,7 +17,10 @@ from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
 from l2l_gail.gail.rewards import REWARDS
 
-__all__ = ["DiscriminatorConfig", "RuleTraining"]
+__all__ = ["DECAY_WITHOUT_PENALTY", "DiscriminatorConfig", "RuleTraining"]
+
+DECAY_WITHOUT_PENALTY = 6.0
+"""Weight decay of a rule that has been given none, where no penalty bounds the discriminator."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class DiscriminatorConfig:
             least_squares or relativistic.
         penalty: Penalties on its input gradient, which add up, names of ``penalties.PENALTIES``:
             gradient_penalty, r1, r2 or none.
-        penalty_weight: Weight of the penalties.
+        penalty_weight: Weight of the penalties. Without any the rules muon and matrix_rule decay
+            its weights, by 6 if they were given no decay of their own.
         entropy_weight: Weight of the Bernoulli entropy of ``D``, as a bonus (Ho & Ermon 2016).
         controller_weight: ``k`` of C-GAIL's term ``k/2 E (D - 1/2)^2`` (Luo et al. 2024,
             arXiv 2402.16349).
@@ -70,6 +74,11 @@ class DiscriminatorConfig:
         check_counts(**{f"hidden_sizes[{i}]": size for i, size in enumerate(self.hidden_sizes)})
         for name in ("penalty_weight", "entropy_weight", "controller_weight"):
             check_rate(name, getattr(self, name))
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether a penalty bounds the slope of its logits."""
+        return self.penalty_weight > 0 and any(name != "none" for name in self.penalty)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,19 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.core import Muon, UpdateRule, build_rule, rule_name
+from l2l_gail.core import MatrixRule, Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.gail.acting import ActsByAverage
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
-from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate, check_share
+from l2l_gail.gail.config import (
+    DECAY_WITHOUT_PENALTY,
+    DiscriminatorConfig,
+    RuleTraining,
+    check_rate,
+    check_share,
+)
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
 from l2l_gail.gail.discriminator import Discriminator, make_discriminator
 from l2l_gail.gail.fit import (
@@ -210,10 +216,16 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
     def _make_rule(self) -> UpdateRule:
         """Return the rule that was given, that a saved model names, or the default one."""
         if self.rule is not None:
-            return copy.deepcopy(self.rule)
-        if self.rule_spec is not None:
-            return build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
-        return self.default_rule()
+            rule = copy.deepcopy(self.rule)
+        elif self.rule_spec is not None:
+            rule = build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
+        else:
+            rule = self.default_rule()
+        if isinstance(rule, Muon | MatrixRule) and rule.decay is None:
+            # Without a penalty nothing else would bound the discriminator.
+            penalised = self.discriminator_config.is_penalised
+            rule.decay = None if penalised else DECAY_WITHOUT_PENALTY
+        return rule
 
     def _check_fit(self) -> None:
         """Refuse an environment that the model or the demonstrations do not fit."""

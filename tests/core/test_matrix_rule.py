@@ -149,11 +149,52 @@ def test_rate_halves_in_a_half_life_down_to_its_end() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"final_lr": 1e-3}, "needs a half_life"), ({"half_life": 0}, "positive number of steps")],
+    [
+        ({"final_lr": 1e-3}, "needs a half_life"),
+        ({"half_life": 0}, "positive number of steps"),
+        ({"decay": -1.0}, "decay must be 0 or more and finite, not -1.0"),
+        ({"decay": math.inf}, "decay must be 0 or more"),
+    ],
 )
 def test_decay_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Muon(0.1, **options)
+
+
+# Weight decay.
+
+DECAYED: list[Callable[[float | None], UpdateRule]] = [
+    lambda decay: Muon(0.01, decay=decay),
+    lambda decay: MatrixRule(0.01, decay=decay),
+    lambda decay: MatrixRule(0.01, layers=4, learn_network=True, decay=decay),
+]
+
+
+@pytest.mark.parametrize("make", DECAYED, ids=["fixed", "step", "layers and network"])
+def test_decay_shrinks_matrices_and_rows_by_a_share_of_what_they_were(
+    make: Callable[[float | None], UpdateRule],
+) -> None:
+    variables, loss = problem(torch.float64)
+    assert {tensor.dim() for tensor in variables.values()} > {1}
+    (plain,), (decayed,) = (run(make(decay), variables, loss, 1) for decay in (None, 3.0))
+    for name, before in variables.items():
+        share = 0.01 * 3.0 * (before.dim() > 1)
+        torch.testing.assert_close(decayed[name], plain[name] - share * before)
+    (none,) = run(make(0.0), variables, loss, 1)
+    assert all(torch.equal(none[name], plain[name]) for name in variables)
+
+
+def test_decay_bounds_a_matrix_whatever_the_loss_asks_for() -> None:
+    direction = draw(6, 20)
+    pushed: Loss = lambda v: -(v["w"] * direction).sum()  # noqa: E731 - without end
+    start = {"w": draw(6, 20, seed=1)}
+    norms = {
+        decay: float(torch.linalg.matrix_norm(run(rule, start, pushed, 600)[-1]["w"], 2))
+        for decay, rule in ((0.0, Muon(0.02)), (4.0, Muon(0.02, decay=4.0)))
+    }
+    bound = math.sqrt(20) / 4.0  # singular values of the step are from .7 to 1.2
+    assert 0.65 * bound < norms[4.0] < 1.25 * bound
+    assert norms[0.0] > 30 * bound
 
 
 # The learned form.

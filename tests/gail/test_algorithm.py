@@ -17,17 +17,21 @@ import l2l_gail.core.trainer as core_trainer
 from l2l_gail.core import (
     CoordinateMLP,
     L2LTrainer,
+    MatrixRule,
     MetaMode,
+    Muon,
     OptimisticAdam,
 )
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
     GAIL,
     L2LGAIL,
+    DiscriminatorConfig,
     RuleTraining,
     TanhDiscriminator,
     behaviour_cloning,
 )
+from l2l_gail.gail.config import DECAY_WITHOUT_PENALTY
 from l2l_gail.gail.game import DiscriminatorGame
 from tests.gail.models import (
     ROLLOUT,
@@ -244,6 +248,29 @@ def test_behaviour_cloning_finds_the_experts_action_and_can_warm_start() -> None
     warm.lr_schedule = lambda _: 0.0
     warm.learn(ROLLOUT)
     np.testing.assert_allclose(warm.predict(walk_demos().obs, deterministic=True)[0], 0.5, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule", "decay"),
+    [
+        ({}, None, None),
+        ({"penalty": "r1", "penalty_weight": 0.1}, None, None),
+        ({"penalty_weight": 0.0}, None, DECAY_WITHOUT_PENALTY),
+        ({"penalty": "none"}, None, DECAY_WITHOUT_PENALTY),
+        ({"penalty": "none"}, Muon(1e-3, decay=0.0), 0.0),
+        ({"penalty": "none"}, MatrixRule(decay=1.0), 1.0),
+    ],
+)
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+def test_without_a_penalty_the_rule_bounds_the_discriminator(
+    cls: type[GAIL], settings: dict[str, Any], rule: Any, decay: float | None, tmp_path: Path
+) -> None:
+    config = DiscriminatorConfig(**settings)
+    model = cls("MlpPolicy", walk_envs(), walk_demos(), rule=rule, discriminator=config)
+    assert model.rule.decay == decay
+    model.save(tmp_path / "model")
+    assert cls.load(tmp_path / "model").rule.decay == decay
+    assert rule is None or rule.config["decay"] == decay  # what was given is as it was
 
 
 def test_what_does_not_fit_is_refused_before_training() -> None:
