@@ -13,7 +13,7 @@ from .plan import check_batch_size, check_images, plan_of
 from .presets import PRESETS, preset, preset_in
 from .processes import ALONE, Processes, is_launched, is_restarted, joined
 from .registry import Method, method_names, register_method
-from .replay import check_replay, replay_passes
+from .replay import check_replay
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
@@ -69,7 +69,6 @@ __all__ = [
     "preset",
     "preset_in",
     "register_method",
-    "replay_passes",
     "results_table",
     "train_step",
 ]

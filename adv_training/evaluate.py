@@ -25,7 +25,7 @@ __all__ = [
     "single_step_trap",
 ]
 
-_BATCH = 250
+BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def accuracy(
     """
     generator, other = (torch.Generator(images.pixels.device).manual_seed(seed) for _ in "12")
     right = withstood = stood = 0
-    for batch in images.batches(_BATCH):
+    for batch in images.batches(BATCH):
         with in_mode(classifier, training=False), torch.no_grad():
             right += int((classifier(batch.x).argmax(1) == batch.y).sum())
         survives = pgd_survivors(
@@ -126,7 +126,7 @@ def attack(
 def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
     """Return the loss increase by FGSM and by the method's learned rule on the same classifier."""
     by_fgsm = by_rule = 0.0
-    for batch in images.batches(_BATCH):
+    for batch in images.batches(BATCH):
         clean = losses(game.classifier, batch.x, batch.y).sum()
         steepest = fgsm(game.classifier, batch, game.eps)
         by_fgsm += float(losses(game.classifier, steepest, batch.y).sum() - clean)

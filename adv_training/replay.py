@@ -11,7 +11,8 @@ import types
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -23,11 +24,10 @@ from l2l_gail.errors import InputError
 from .processes import ALONE, Processes
 from .settings import Settings
 
-__all__ = ["check_replay", "replay_passes"]
+__all__ = ["check_replay", "replayed"]
 
 _DEVICES = ("cuda",)
-_FIRST = 3  # passes of a kind that are as always; a kind that comes seldom is not worth a graph
-_MOST = 8  # kinds: each graph keeps its activations in the GPU's memory for good
+_FIRST = 3  # passes of a kind that are as always: what is loaded or chosen at first is there then
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -44,54 +44,71 @@ def check_replay(settings: Settings, processes: Processes = ALONE) -> None:
         raise InputError("--cuda-graphs is for one process; leave it out under torchrun")
 
 
-def replay_passes(module: nn.Module) -> None:
-    """Replay a module's passes as CUDA graphs from now on, in place.
+@contextmanager
+def replayed(module: nn.Module, batch_sizes: Collection[int]) -> Iterator[None]:
+    """Replay a module's passes as CUDA graphs inside, in place.
 
-    There is a graph for each kind of pass that returns: mode, shape, precision. A pass is as before
-    where a replay would not be the same: on a CPU, in the first passes of a kind, with other
-    weights than the module's own (``torch.func.functional_call``), or while the gradient of the
-    last pass of that kind is still to come, whose activations it would overwrite.
+    There is a graph for each kind of pass: mode, shape, precision. A pass is as before where a
+    replay would not be the same: on a CPU, in the first passes of a kind, with other weights than
+    the module's own (``torch.func.functional_call``), or while the gradient of the last pass of
+    that kind is still to come, whose activations it would overwrite.
 
-    In evaluation mode the images alone have a gradient. Mode means that of the module with all its
-    parts; a pass draws no random numbers and depends on nothing but images, weights and buffers.
+    In evaluation mode the images alone have a gradient. Gradients of the weights lie where the next
+    pass of the kind writes its own: they are to be used before it. A pass is differentiated once.
+    Mode means that of the module with all its parts; a pass draws no random numbers and depends on
+    nothing but images, weights and buffers.
 
     Args:
         module: Maps images ``(B, C, H, W)`` to logits ``(B, classes)``. A copy of it is without
             graphs.
+        batch_sizes: The ``B`` that are worth a graph, which keeps its activations in the GPU's
+            memory as long as it is there.
     """
-    module.forward = _Replay(module)
+    module.forward = _Replay(module, batch_sizes)
+    try:
+        yield
+    finally:
+        del module.forward  # that of its class is there again
 
 
 class _Replay:
     """What stands in for a module's ``forward``."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, batch_sizes: Collection[int]) -> None:
         self._module = module
         self._forward: Forward = module.forward
+        self._sizes = frozenset(batch_sizes)
         self._seen: Counter[tuple[Any, ...]] = Counter()
         self._passes: dict[tuple[Any, ...], _Pass] = {}
-        self._places = self._places_now()
+        self._tensors = list(self._tensors_now())
+        self._places = [tensor.data_ptr() for tensor in self._tensors]
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.device.type not in _DEVICES or self._places_now() != self._places:
+        if x.device.type not in _DEVICES or len(x) not in self._sizes or not self._is_itself:
             return self._forward(x)
+        if not (self._module.training or x.requires_grad) and torch.is_grad_enabled():
+            return self._forward(x)  # somebody may want the gradient of the weights
         kind = self._kind(x)
         if kind not in self._passes:
             self._seen[kind] += 1
-            if self._seen[kind] <= _FIRST or len(self._passes) == _MOST:
+            if self._seen[kind] <= _FIRST:
                 return self._forward(x)
             self._passes[kind] = _Pass(self._module, self._forward, x)
-        replayed = self._passes[kind]
-        return self._forward(x) if replayed.is_awaited else replayed(x)
+        known = self._passes[kind]
+        return self._forward(x) if known.is_awaited else known(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copied = memo.get(id(self._module), self._module)
         return types.MethodType(type(copied).forward, copied)
 
-    def _places_now(self) -> list[int]:
-        """Where weights and buffers lie: the graphs read and write them there."""
-        module = self._module
-        return [tensor.data_ptr() for tensor in chain(module.parameters(), module.buffers())]
+    def _tensors_now(self) -> Iterator[Tensor]:
+        return chain(self._module.parameters(), self._module.buffers())
+
+    @property
+    def _is_itself(self) -> bool:
+        """Whether weights and buffers are the module's own, where the graphs use them."""
+        known = zip(self._tensors, self._places, self._tensors_now(), strict=True)
+        return all(own is now and place == now.data_ptr() for own, place, now in known)
 
     def _kind(self, x: Tensor) -> tuple[Any, ...]:
         device = x.device.type
@@ -114,6 +131,7 @@ class _Pass:
         sample = x.detach().clone().requires_grad_(not module.training or x.requires_grad)
         buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
         with (
+            torch.cuda.device(x.device) if x.is_cuda else nullcontext(),
             torch.enable_grad(),
             torch.autocast(
                 device,
@@ -176,6 +194,8 @@ class _Kept(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        if ctx.turn.over:
+            raise RuntimeError("a replayed pass is differentiated once; leave --cuda-graphs out")
         ctx.turn.over = True
         return gradients[0], None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -21,12 +23,13 @@ from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 from .data import Dataset
+from .evaluate import BATCH
 from .guards import Guard
 from .logbook import Logbook
 from .methods import build_method
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
-from .replay import check_replay, replay_passes
+from .replay import check_replay, replayed
 from .review import Review
 from .rules import set_radius
 from .schedule import learning_rate
@@ -98,8 +101,7 @@ class Training:
                 model.compile()  # in place: the weights keep their names
         if cuda_graphs:
             check_replay(settings, processes)
-            for model in {classifier, self.evaluated}:
-                replay_passes(model)
+        self.cuda_graphs = cuda_graphs
         self.review = Review(settings, dataset, self.method, self.game, self.evaluated)
         if settings.ramp:
             set_radius(self.method.rule, settings.radius)  # or say now that it cannot be done
@@ -145,7 +147,7 @@ class Training:
         if self.trainer.steps:
             self.tell(Message("line", f"goes on after step {self.trainer.steps} of {total}"))
         try:
-            with signals_deferred() as stop:
+            with signals_deferred() as stop, self._replayed():
                 while self.epoch < settings.epochs:
                     self._train_epoch(logbook, stop)
                     if logbook:
@@ -166,6 +168,16 @@ class Training:
         self._save_model()
         self.folder.write_summary(**summary)
         return summary
+
+    @contextmanager
+    def _replayed(self) -> Iterator[None]:
+        """Replay passes of the batch sizes of the training and of the judges, if asked to."""
+        with ExitStack() as stack:
+            if self.cuda_graphs:
+                for model in {self.game.classifier, self.evaluated}:
+                    sizes = {self.settings.batch_size, BATCH}
+                    stack.enter_context(replayed(model, sizes))
+            yield
 
     def _train_epoch(self, logbook: Logbook | None, stop: Stop) -> None:
         settings = self.settings

@@ -124,7 +124,7 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise _unwritable(parent, error) from None
-        attempts = _attempts(parent, seed)
+        attempts = _attempts(parent, seed) if os.path.isdir(parent) else {}
         newest = cls.newest(out, group, method, seed) if resume else None
         if newest:
             with newest.owned():  # by another process, or in a place where nothing can be written
@@ -133,7 +133,7 @@ class RunFolder:
         while True:
             path = parent / (f"seed{seed}" if attempt == 1 else f"seed{seed}-{attempt}")
             try:
-                path.mkdir()
+                path.mkdir(parents=True)  # a run that failed may have taken its empty parent along
             except FileExistsError:  # another process took this name in the meantime
                 attempt += 1
             except OSError as error:

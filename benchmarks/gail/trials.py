@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l2l_gail.core import MatrixRule, Muon, register_rule
+from l2l_gail.core import Adam, MatrixRule, Muon, Oracle, State, Vars, register_rule
 from l2l_gail.gail.rewards import REWARDS
 
-__all__ = ["DecayedMatrixRule", "DecayedMuon"]
+__all__ = ["DecayedMatrixRule", "DecayedMuon", "SpectralAdam"]
 
 
 @register_rule("decayed_muon")
@@ -29,6 +30,27 @@ class DecayedMatrixRule(MatrixRule):
     def __init__(self, decay: float, lr: float = 3e-2) -> None:
         super().__init__(lr, decay=decay)
         self.config = {"lr": lr, "decay": decay}
+
+
+@register_rule("spectral_adam")
+class SpectralAdam(Adam):
+    """Adam, after whose steps each matrix is divided by its spectral norm.
+
+    Spectral normalisation (Miyato et al. 2018, arXiv 1802.05957) as a projection: it bounds the
+    slope of the logits by 1, in place of a penalty.
+    """
+
+    def __init__(self, lr: float) -> None:
+        super().__init__(lr)
+        self.config = {"lr": lr}
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        """Return the projected step."""
+        after, state = super().forward(variables, oracle, state)
+        return {
+            name: tensor / torch.linalg.matrix_norm(tensor, 2) if tensor.dim() > 1 else tensor
+            for name, tensor in after.items()
+        }, state
 
 
 def _unit(sharpness: float) -> Callable[[Tensor], Tensor]:

@@ -48,7 +48,7 @@ class Muon(UpdateRule):
 
     Raises:
         InputError: If ``half_life`` is not positive, ``final_lr`` is given without it, or ``decay``
-            is negative.
+            is negative or not finite.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Muon(UpdateRule):
             decay=decay,
         )
         if half_life is None and final_lr:
-            raise InputError("final_lr is where the decay ends: it needs a half_life")
+            raise InputError("final_lr is where the rate's decay ends: it needs a half_life")
         if half_life is not None and half_life <= 0:
             raise InputError(f"half_life must be a positive number of steps, not {half_life}")
         _check_decay(decay)
@@ -124,7 +124,7 @@ class MatrixRule(ResidualRule):
         seed: Seed of the network's initial weights, drawn without touching torch's global state.
 
     Raises:
-        InputError: If nothing is to be learned, or ``decay`` is negative.
+        InputError: If nothing is to be learned, or ``decay`` is negative or not finite.
     """
 
     def __init__(

@@ -221,10 +221,10 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
             rule = build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
         else:
             rule = self.default_rule()
-        if isinstance(rule, Muon | MatrixRule) and rule.decay is None:
-            # Without a penalty nothing else would bound the discriminator.
-            penalised = self.discriminator_config.is_penalised
-            rule.decay = None if penalised else DECAY_WITHOUT_PENALTY
+        if isinstance(rule, Muon | MatrixRule) and not self.discriminator_config.is_penalised:
+            if rule.decay is None and "decay" in rule.config:
+                # Nothing else would bound the discriminator.
+                rule.decay = rule.config["decay"] = DECAY_WITHOUT_PENALTY
         return rule
 
     def _check_fit(self) -> None:

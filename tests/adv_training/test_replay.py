@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import train_cifar
 from adv_training import Dataset, Settings, Training, replay
 from adv_training.models import build_classifier
 from adv_training.processes import ALONE
-from adv_training.replay import check_replay, replay_passes
+from adv_training.replay import check_replay, replayed
+from adv_training.review import Review
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
@@ -105,7 +107,10 @@ def data() -> Dataset:
 def train(folder: Path, settings: Settings, data: Dataset, graphs: bool) -> dict[str, Tensor]:
     name = "replayed" if graphs else "as ever"
     place = RunFolder.create(folder, data.name, name, 0, resume=False)
-    run = Training(settings, data, place, cuda_graphs=graphs)
+    return finished(Training(settings, data, place, cuda_graphs=graphs))
+
+
+def finished(run: Training) -> dict[str, Tensor]:
     run.run()
     rule = {f"rule.{n}": t for n, t in run.method.rule.state_dict().items()}
     return (
@@ -133,11 +138,36 @@ def test_replayed_passes_train_the_same(
     assert doubles.replays[False] > 10
 
 
+def test_a_replayed_run_goes_on_bit_for_bit(
+    tmp_path: Path, data: Dataset, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings("grad_l2l", epochs=3, ema=0.9)
+    whole = train(tmp_path / "whole", settings, data, graphs=True)
+    place = RunFolder.create(tmp_path, data.name, "broken", 0)
+
+    judge = Review.epoch
+
+    def dies_in_the_second(review: Review, epoch: int, *where: Any) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        judge(review, epoch, *where)
+
+    broken = Training(settings, data, place, cuda_graphs=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Review, "epoch", dies_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    assert "forward" not in vars(broken.game.classifier)
+    resumed = Training(settings, data, place, resume=True, cuda_graphs=True)
+    assert resumed.epoch == 1
+    assert_equal(whole, finished(resumed))
+
+
 @pytest.fixture
-def classifier() -> nn.Module:
+def classifier() -> Iterator[nn.Module]:
     model = build_classifier("tiny_cnn", 10, 0).eval()
-    replay_passes(model)
-    return model
+    with replayed(model, {16}):
+        yield model
 
 
 def test_what_was_kept_of_a_pass_is_not_overwritten_by_the_next(
@@ -177,8 +207,9 @@ def test_a_pass_whose_gradient_is_to_come_is_left_alone(
 
 def test_copies_and_other_weights_are_not_replayed(doubles: Doubles, classifier: nn.Module) -> None:
     x = tiny_batch().x
-    for _ in range(5):
-        classifier(x)
+    with torch.no_grad():
+        for _ in range(5):
+            classifier(x)
     before = doubles.replays[False]
     assert before == 2
     with torch.no_grad():
@@ -189,7 +220,40 @@ def test_copies_and_other_weights_are_not_replayed(doubles: Doubles, classifier:
         zeros = {name: torch.zeros_like(p) for name, p in classifier.named_parameters()}
         assert not functional_call(classifier, zeros, (x,)).any()
         assert classifier(x).any()
+        assert classifier(x[:8]).any()  # a batch of a size that nobody named
+    same = {name: p.detach().requires_grad_() for name, p in classifier.named_parameters()}
+    functional_call(classifier, same, (x,)).sum().backward()  # others in the same memory
+    assert all(weight.grad is not None for weight in same.values())
     assert doubles.replays[False] == before + 1
+
+
+def test_weights_have_gradients_in_either_mode(doubles: Doubles, classifier: nn.Module) -> None:
+    x = tiny_batch().x
+    for training in (False, True):
+        classifier.train(training)
+        for _ in range(6):
+            found = torch.autograd.grad(classifier(x).square().sum(), classifier.parameters())
+            assert all(gradient.abs().sum() > 0 for gradient in found)
+    assert doubles.replays == {True: 3}
+
+
+def test_a_pass_is_differentiated_once(doubles: Doubles, classifier: nn.Module) -> None:
+    x = tiny_batch().x.requires_grad_()
+    for _ in range(4):
+        loss = classifier(x).square().sum()
+    torch.autograd.grad(loss, x, retain_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated once; leave --cuda-graphs out"):
+        torch.autograd.grad(loss, x)
+
+
+def test_afterwards_a_module_is_as_it_was(doubles: Doubles) -> None:
+    model = build_classifier("tiny_cnn", 10, 0).eval()
+    before = vars(model).copy()
+    with replayed(model, {16}):
+        for _ in range(5):
+            model(tiny_batch().x.requires_grad_())
+    assert vars(model) == before
+    assert pickle.loads(pickle.dumps(model))(tiny_batch().x).shape == (16, 10)
 
 
 def test_without_a_gpu_nothing_is_replayed(classifier: nn.Module) -> None:
@@ -210,8 +274,10 @@ def test_what_cannot_be_replayed_is_refused_before_any_work() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", METHODS)
-def test_a_gpu_trains_the_same(tmp_path: Path, data: Dataset, name: str) -> None:
-    torch.backends.cudnn.deterministic = True
+def test_a_gpu_trains_the_same(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     settings = tiny_settings(epochs=2, ema=0.9, **METHODS[name])
     found = [train(tmp_path, settings, data.to("cuda"), graphs) for graphs in (False, True)]
     assert_equal(*found)

@@ -21,6 +21,7 @@ from l2l_gail.core import (
     MetaMode,
     Muon,
     OptimisticAdam,
+    PacedMatrixRule,
 )
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
@@ -259,6 +260,8 @@ def test_behaviour_cloning_finds_the_experts_action_and_can_warm_start() -> None
         ({"penalty": "none"}, None, DECAY_WITHOUT_PENALTY),
         ({"penalty": "none"}, Muon(1e-3, decay=0.0), 0.0),
         ({"penalty": "none"}, MatrixRule(decay=1.0), 1.0),
+        ({"penalty": "none"}, MatrixRule(1e-2), DECAY_WITHOUT_PENALTY),
+        ({"penalty": "none"}, PacedMatrixRule(), None),
     ],
 )
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
@@ -266,11 +269,12 @@ def test_without_a_penalty_the_rule_bounds_the_discriminator(
     cls: type[GAIL], settings: dict[str, Any], rule: Any, decay: float | None, tmp_path: Path
 ) -> None:
     config = DiscriminatorConfig(**settings)
+    given = rule and rule.decay
     model = cls("MlpPolicy", walk_envs(), walk_demos(), rule=rule, discriminator=config)
-    assert model.rule.decay == decay
+    assert model.rule.decay == model.rule.config.get("decay") == decay
     model.save(tmp_path / "model")
     assert cls.load(tmp_path / "model").rule.decay == decay
-    assert rule is None or rule.config["decay"] == decay  # what was given is as it was
+    assert rule is None or rule.decay == given  # what was given is as it was
 
 
 def test_what_does_not_fit_is_refused_before_training() -> None:
