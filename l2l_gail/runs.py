@@ -124,7 +124,7 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise _unwritable(parent, error) from None
-        attempts = _attempts(parent, seed) if os.path.isdir(parent) else {}
+        attempts = _attempts(parent, seed)
         newest = cls.newest(out, group, method, seed) if resume else None
         if newest:
             with newest.owned():  # by another process, or in a place where nothing can be written
@@ -149,7 +149,7 @@ class RunFolder:
             InputError: An empty group or method.
         """
         parent = cls.group_path(out, group, method)
-        attempts = _attempts(parent, seed) if os.path.isdir(parent) else {}
+        attempts = _attempts(parent, seed)
         if not attempts:
             return None
         return cls(attempts[max(attempts)], parent.parent.name, parent.name, seed)
@@ -384,7 +384,7 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 def _attempts(parent: Path, seed: int) -> dict[int, Path]:
     """The existing folders of a seed, by their number (``seed0`` is 1, ``seed0-2`` is 2)."""
     found = {}
-    for path in _inside(parent):
+    for path in _inside(parent) if os.path.isdir(parent) else ():
         match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and int(match["seed"]) == seed:
             found[int(match["attempt"] or 1)] = path
