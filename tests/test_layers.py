@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("l2l_gail", "envs", "adv_training")
-FILES = {"l2l_gail.errors", "l2l_gail.files"}
-"""What reads and writes files: the standard library, torch and numpy, and nothing of ours."""
+FILES = {"l2l_gail.checks", "l2l_gail.errors", "l2l_gail.files"}
+"""What all else stands on: the standard library, torch and numpy, and nothing above it."""
 SMALL = {
     *FILES,
     *(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_rate
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.registry import register_rule
 from l2l_gail.core.residual import ResidualRule
@@ -73,7 +74,8 @@ class Muon(UpdateRule):
             raise InputError("final_lr is where the rate's decay ends: it needs a half_life")
         if half_life is not None and half_life <= 0:
             raise InputError(f"half_life must be a positive number of steps, not {half_life}")
-        _check_decay(decay)
+        if decay is not None:
+            check_rate("decay", decay)
         self.lr = lr
         self.betas = (betas[0], betas[1])
         self.eps = eps
@@ -144,7 +146,8 @@ class MatrixRule(ResidualRule):
     ) -> None:
         if not (learn_step or learn_momentum or learn_network):
             raise InputError("nothing to learn: step, momentum and network are all off; use Muon")
-        _check_decay(decay)
+        if decay is not None:
+            check_rate("decay", decay)
         config = {
             "lr": lr,
             "layers": layers,
@@ -237,11 +240,6 @@ def matrix_direction(
         matrix = orthogonalise(of_momentum.view(shape[0], -1))
         pieces.append(matrix.reshape(-1) * math.sqrt(max(matrix.shape)))
     return torch.cat(pieces), r, moments
-
-
-def _check_decay(decay: float | None) -> None:
-    if decay is not None and not 0 <= decay < math.inf:
-        raise InputError(f"decay must be 0 or more and finite, not {decay}")
 
 
 def _decayed(layout: Layout, d: Tensor, weights: Tensor, decay: float | None) -> Tensor:

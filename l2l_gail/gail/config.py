@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, get_args
 
 from tyro.conf import arg
 
+from l2l_gail.checks import check_choice, check_counts, check_rate
 from l2l_gail.core import MetaMode
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import JUDGED
@@ -121,31 +119,3 @@ class RuleTraining:
         check_choice("meta_mode", self.meta_mode, get_args(MetaMode))
         if not 0 <= self.meta_decay <= 1:
             raise InputError(f"meta_decay must be in [0, 1], not {self.meta_decay}")
-
-
-def check_rate(name: str, value: float) -> None:
-    """Refuse a number that is negative or not finite."""
-    if not 0 <= value < math.inf:
-        raise InputError(f"{name} must be 0 or more and finite, not {value}")
-
-
-def check_share(name: str, value: float) -> None:
-    """Refuse a number that is not from 0 to below 1."""
-    if not 0 <= value < 1:
-        raise InputError(f"{name} must be from 0 to below 1, not {value}")
-
-
-def check_counts(**counts: int) -> None:
-    """Refuse numbers that are no whole ones from 1 on."""
-    for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} must be a whole number, not {count}")
-
-
-def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a name that is none of the choices, and say the nearest one."""
-    known = list(choices)
-    if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-        hint = f"perhaps you meant {near[0]!r}" if near else f"there are: {', '.join(known)}"
-        raise InputError(f"{name} {value!r} is unknown; {hint}")

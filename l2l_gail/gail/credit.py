@@ -17,9 +17,9 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution, Dis
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_counts, check_rate
 from l2l_gail.core import GradientMixture
 from l2l_gail.errors import InputError
-from l2l_gail.gail.config import check_counts, check_rate
 from l2l_gail.ppo import TensorRolloutBuffer
 from l2l_gail.ppo.forward import forward_of
 from l2l_gail.ppo.observations import Observations, leading, map_tensors, network_input

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes
 
+from l2l_gail.checks import check_rate, check_share
 from l2l_gail.core import UpdateRule, parse_rule
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
-from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining, check_rate, check_share
+from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gym_env import check_env_id, check_time_limit, make_env, parse_env_kwargs
 

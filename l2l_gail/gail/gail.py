@@ -13,19 +13,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_rate, check_share
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.gail.acting import ActsByAverage
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
-from l2l_gail.gail.config import (
-    DECAY_WITHOUT_PENALTY,
-    DiscriminatorConfig,
-    RuleTraining,
-    check_rate,
-    check_share,
-)
+from l2l_gail.gail.config import DECAY_WITHOUT_PENALTY, DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
 from l2l_gail.gail.discriminator import Discriminator, make_discriminator
 from l2l_gail.gail.fit import (
