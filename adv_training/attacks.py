@@ -141,7 +141,7 @@ def standing_survivors(
 
     PGD-10 on the margin of the logits, then PGD-10 on the cross-entropy of three times the logits,
     each from a random start with steps of eps / 4; an image withstands if both fail. PGD on
-    cross-entropy alone flatters by some four points; this comes within a point of APGD-T.
+    cross-entropy alone flatters by some four points; this comes within one or two of APGD-T.
 
     Args:
         classifier: Images to logits.

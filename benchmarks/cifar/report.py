@@ -11,8 +11,8 @@ seed of each counts as a run; or ``attackers``, for the gains on frozen classifi
 
 Intervals are 95 % percentile bootstraps over seeds and test images at once: both are drawn with
 replacement, the images alike for all seeds, and for a difference alike for both methods, which are
-paired (equal seeds give equal initial weights and order). With three seeds they are too narrow; the
-figures of all seeds stand beside them.
+paired (equal seeds give equal initial weights and, on one kind of device, equal order). With three
+seeds they are too narrow; the figures of all seeds stand beside them.
 """
 
 from __future__ import annotations
