@@ -112,6 +112,17 @@ def test_a_cell_is_trained_judged_image_by_image_and_goes_on_where_it_stopped(
     assert first["gain_pgd10"] > first["gain_fgsm"] > 0
 
 
+def test_a_record_keeps_the_signs_of_masked_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ["the classifier is random: two looks at one image differ"]
+    monkeypatch.setattr("adv_training.review.masking_flags", lambda *args, **options: told)
+    data = synthetic_dataset(train_size=200, eval_size=60, held_out=40)
+    settings = Settings("fgsm", "synthetic", model="tiny_cnn", epochs=1, batch_size=50)
+    found = load("judged").run(settings, data, tmp_path, "cell", eval_size=20)
+    assert found["masking_flags"] == told
+
+
 def write_records(folder: Path, right: dict[str, list[list[bool]]]) -> None:
     # Records of methods whose classifiers get these images right, seed by seed.
     packed = load("images").packed
