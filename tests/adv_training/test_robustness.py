@@ -163,6 +163,15 @@ def test_square_is_a_flag_only_where_it_beats_apgd_t(
     assert any("Square beats APGD-T" in flag for flag in flags) is fires
 
 
+@pytest.mark.parametrize(("apgd_t", "fires"), [(0.30, True), (0.36, False), (0.45, False)])
+def test_apgd_t_far_below_the_standing_measure_is_a_flag(
+    data: Dataset, plain: nn.Module, apgd_t: float, fires: bool
+) -> None:
+    accuracy = {"standing": 0.4, "apgd_t": apgd_t, "pgd20": 0.9}
+    flags = masking_flags(plain, data.test[:20], accuracy)
+    assert any("10.0% of the images below the standing measure" in flag for flag in flags) is fires
+
+
 def test_fine_tuning_raises_the_gain_and_leaves_the_attacker_alone(
     data: Dataset, robust: nn.Module
 ) -> None:
