@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +107,43 @@ def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: Modu
     file.write_text(json.dumps({"seed": 0, "data": "cifar10"}))
     with pytest.raises(InputError, match="other data"):
         grid.check_same(file, {"seed": 0, "data": "cifar100"})
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["/nope.toml"], "/nope.toml does not exist"),
+        ([str(CONFIGS[0].with_suffix(".txt"))], "does not exist"),
+        ([str(FOLDER / "grid.py")], "grid.py is no TOML"),
+        ([str(CONFIGS[0]), "--methods", "nope"], "--methods nope: no configuration has it; there"),
+        ([str(CONFIGS[0]), "--seeds", "0", "77"], "--seeds 77: no configuration has it; there"),
+    ],
+)
+def test_what_a_grid_cannot_run_is_one_line_before_anything_runs(
+    argv: list[str], said: str, grid: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "dataset_of", None)
+    with pytest.raises(InputError, match=said) as caught:
+        grid.main(argv)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--data-dir", "/nope"], "--data-dir /nope holds no cifar-10-batches-py"),
+        (["--only", "nonsense"], "--only 'nonsense': no such variant; there are: .*FGSM"),
+    ],
+)
+def test_the_attackers_on_frozen_classifiers_refuse_what_there_is_not(
+    argv: list[str], said: str
+) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks" / "attackers.py"), *argv]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.match(f"error: {said}", line)
+    assert done.stdout == ""
 
 
 def test_an_unknown_setting_of_a_cell_is_one_line(grid: ModuleType) -> None:
