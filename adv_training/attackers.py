@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from l2l_gail.core import UpdateRule
+from l2l_gail.errors import InputError
 
 from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
 from .rules import ClassStart, MemoryStart, Perturber, ResidualPerturber
@@ -163,7 +164,12 @@ def build_attacker(
         shape: Of an image, ``(C, H, W)``.
         classes: Number of classes, for the shape that knows them apart.
         uses_gradient: Grad L2L if true; Naive L2L, which asks nothing of the classifier, if false.
+
+    Raises:
+        InputError: There is no such shape.
     """
+    if name not in ATTACKERS:
+        raise InputError(f"unknown attacker {name!r}; known: {', '.join(ATTACKERS)}")
     colours = shape[0]
     inputs = colours
     if uses_gradient:

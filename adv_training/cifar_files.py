@@ -88,7 +88,7 @@ def read_cifar10(
             "--data-dir the folder with the python batches"
         )
     sums = {name: md5 for name, md5 in BATCH_MD5.items() if name.startswith("data") == train}
-    return _read_files(folder, sums, "labels", check_md5)
+    return _read_files(folder, sums, "labels", check_md5, every=tuple(BATCH_MD5))
 
 
 def read_cifar100(
@@ -117,7 +117,9 @@ def read_cifar100(
     for folder in (data_dir, data_dir / FOLDER_100):
         if any(os.path.isfile(folder / name) for name in CIFAR100_MD5):
             name = "train" if train else "test"
-            return _read_files(folder, {name: CIFAR100_MD5[name]}, f"{labels}_labels", check_md5)
+            sums = {name: CIFAR100_MD5[name]}
+            every = tuple(CIFAR100_MD5)
+            return _read_files(folder, sums, f"{labels}_labels", check_md5, every=every)
     raise InputError(
         f"no CIFAR-100 in {data_dir}: it holds neither train nor {FOLDER_100}/; give --data-dir "
         "the folder with the python files"
@@ -125,13 +127,22 @@ def read_cifar100(
 
 
 def _read_files(
-    folder: Path, sums: dict[str, str], labels: str, check_md5: bool
+    folder: Path, sums: dict[str, str], labels: str, check_md5: bool, *, every: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read files one after the other; ``sums`` has their names and md5 sums."""
+    """Read files one after the other.
+
+    Args:
+        folder: Where they lie.
+        sums: Names and md5 sums of those to read.
+        labels: Entry that holds the labels.
+        check_md5: Warn where a file is another than the original.
+        every: Names of all files of the dataset, for whoever lacks one.
+    """
     parts, altered = [], []
+    lacking = ", ".join(name for name in every if not os.path.exists(folder / name))
+    missing = f"{folder} lacks {lacking} (of {', '.join(every)}); copy or download it again"
     for name, md5 in sums.items():
         path = folder / name
-        missing = f"{path} cannot be read (it is missing); CIFAR's files are {', '.join(sums)}"
         with open_regular(path, missing=missing) as file:
             raw = file.read(_LARGEST_FILE + 1)
         if len(raw) > _LARGEST_FILE:

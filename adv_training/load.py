@@ -36,6 +36,7 @@ _MOST = 60_000
 class _Source:
     """Where a dataset can be had."""
 
+    name: str
     title: str
     folder: str
     find: Callable[[Path], Path | None]
@@ -49,8 +50,8 @@ def _find_cifar100(root: Path) -> Path | None:
     return None
 
 
-_CIFAR10 = _Source("CIFAR-10", FOLDER, find_folder, download_cifar10)
-_CIFAR100 = _Source("CIFAR-100", FOLDER_100, _find_cifar100, download_cifar100)
+_CIFAR10 = _Source("cifar10", "CIFAR-10", FOLDER, find_folder, download_cifar10)
+_CIFAR100 = _Source("cifar100", "CIFAR-100", FOLDER_100, _find_cifar100, download_cifar100)
 
 
 def locate(
@@ -73,7 +74,8 @@ def locate(
         The folder with the files; ``None`` for the generated set.
 
     Raises:
-        InputError: If a dataset was asked for, by name or by a folder, and cannot be had.
+        InputError: If a dataset was asked for, by name or by a folder, and cannot be had, or the
+            folder is the other one's.
     """
     if data == "synthetic":
         return None
@@ -87,9 +89,18 @@ def locate(
     folder = source.find(root)
     if folder is not None:
         return folder
-    if has_network():
+    asked = data != "auto" or data_dir is not None
+    other = _CIFAR10 if source is _CIFAR100 else _CIFAR100
+    there = other.find(root) if asked else None
+    # Not into the other's own folder; beside it in a folder of both a download is welcome.
+    if there != root and has_network():
         return (fetch or source.fetch)(root)
-    if data != "auto" or data_dir is not None:
+    if there is not None:
+        raise InputError(
+            f"{root} holds {other.title} and no {source.title}; to train on that give --data "
+            f"{other.name}, else --data-dir a folder that holds {source.folder}"
+        )
+    if asked:
         raise InputError(
             f"no {source.title} in {root} and no network to download it; give --data-dir a folder "
             f"that holds {source.folder}, or connect to a network"

@@ -30,8 +30,9 @@ clean, PGD-20: % of {eval_images:,} test images, after the last epoch
 robust:        the standing measure, PGD on the margin and on sharpened cross-entropy
 best:          the same, of the epoch that was best on {held_out_images:,} held-out images
 forwards:      cost of a training step per image, in passes through the classifier
-gain:          by how much the learned attacker raises the mean loss on the test images, in nats
-FGSM gain:     the same for one step along the gradient's sign, same classifier
+gain:          by how much the learned attacker raises the mean loss on the test images, in nats;
+               one that remembers images: on as many training images, as it knows no others
+FGSM gain:     the same for one step along the gradient's sign, same images, same classifier
 moved:         distance of the attacker's weights from where they began, relative to their norm"""
 
 

@@ -34,13 +34,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from attacker_variants import IN_TRAINING, VARIANTS, Attack, ByRule, Classifier, Variant
 
 from adv_training import Dataset, Images, Settings, Training, build_game, build_trainer, train_step
+from adv_training.cifar_files import FOLDER, find_folder
 from adv_training.game import in_mode, project
 from adv_training.image_losses import cross_entropy
 from adv_training.load import load_dataset
 from adv_training.methods import build_method
 from adv_training.step import classifier_for
 from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
-from l2l_gail.cli import format_table
+from l2l_gail.cli import format_table, run_main
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
 
@@ -136,8 +137,12 @@ def accuracy_of(model: nn.Module, images: Images) -> float:
     return float(torch.stack(right).sum() / len(images))
 
 
-def main() -> None:
-    """Train and judge every variant at every epsilon, print the table."""
+def main(argv: list[str] | None = None) -> None:
+    """Train and judge every variant at every epsilon, print the table.
+
+    Raises:
+        InputError: There is no such variant, or the folder holds no CIFAR-10.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-py")
     parser.add_argument("--eps", type=float, nargs="+", default=[8.0, 12.0, 16.0], help="in 1/255")
@@ -148,10 +153,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="variants; all by default")
     parser.add_argument("--cache", type=Path, help="folder that keeps the classifiers")
     parser.add_argument("--json", type=Path, help="file to write the figures to, and to go on from")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)
+    names = [*VARIANTS, *IN_TRAINING]
+    for name in args.only or ():
+        if name not in names:
+            raise InputError(f"--only {name!r}: no such variant; there are: {', '.join(names)}")
+    folder = args.data_dir and find_folder(args.data_dir)
+    if args.data_dir and folder is None:
+        raise InputError(
+            f"--data-dir {args.data_dir} holds no {FOLDER}; give a folder that does, or leave it "
+            "out for generated images"
+        )
     data = load_dataset(
-        args.data_dir and args.data_dir / "cifar-10-batches-py",
+        folder,
         train_size=args.train_size,
         eval_size=args.eval_size,
         check_md5=False,
@@ -239,4 +254,4 @@ def table(results: dict[str, dict[str, Any]], radii: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

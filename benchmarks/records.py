@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from l2l_gail.errors import InputError
+from l2l_gail.files import read_text
 
 __all__ = ["as_lines", "check_same", "read_configuration", "tabulate"]
 
+_LARGEST = 1 << 20  # bytes of a configuration
+
 
 def read_configuration(file: Path) -> dict[str, Any]:
-    """Return a grid's configuration, with what it takes from another: ``like`` names that one."""
-    grid = tomllib.loads(file.read_text())
+    """Return a grid's configuration, with what it takes from another: ``like`` names that one.
+
+    Raises:
+        InputError: It is missing, or no TOML.
+    """
+    text = read_text(file, limit=_LARGEST)
+    try:
+        grid = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file} is no TOML: {error}") from None
     like = grid.pop("like", None)
     return read_configuration(file.with_name(f"{like}.toml")) | grid if like else grid
 

@@ -67,6 +67,12 @@ def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: Modu
         grid.check_same(file, {"seed": 0, "steps": 6})
 
 
+def test_a_configuration_that_is_missing_is_one_line(grid: ModuleType) -> None:
+    with pytest.raises(InputError, match=r"/nope.toml does not exist") as caught:
+        grid.main(["/nope.toml"])
+    assert "\n" not in str(caught.value)
+
+
 def test_the_tail_is_the_worst_of_the_late_evaluations() -> None:
     def tail(curve: list[float]) -> float:
         return figures.tail({"evaluations": {"return_mean": curve}})

@@ -32,7 +32,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,8 +80,13 @@ def main(argv: list[str] | None = None) -> None:
     config = parse(Config, argv, prog="grid.py", description="Run a grid of trainings on images.")
     torch.set_num_threads(1)
     device = choose_device(config.device)
-    for path in config.configurations:
-        grid = read_configuration(path)
+    grids = [read_configuration(path) for path in config.configurations]
+    every = [cell for grid in grids for _, cell in cells(grid)]
+    for name in ("method", "seed"):
+        check_known(name, getattr(config, f"{name}s"), [cell[name] for cell in every])
+    for cell in every:
+        settings_of(cell)  # or say now what is wrong with one
+    for grid in grids:
         todo = [
             (name, cell)
             for name, cell in cells(grid)
@@ -90,8 +95,6 @@ def main(argv: list[str] | None = None) -> None:
         ]
         if grid["judge"].get("apgd_t"):
             require_pyautoattack()
-        for _, cell in todo:
-            settings_of(cell)  # or say now what is wrong with one
         data = dataset_of(grid, config.data_dir, device)
         for i, (name, cell) in enumerate(todo):
             file = config.out / grid["name"] / f"{name}.json"
@@ -107,6 +110,21 @@ def main(argv: list[str] | None = None) -> None:
                 f"{found['apgd_t'] or 0:.1%}, {found['cpu_s']:.0f} CPU s, "
                 f"{time.perf_counter() - begun:.0f} s",
                 flush=True,
+            )
+
+
+def check_known(what: str, asked: Iterable[Any], known: Iterable[Any]) -> None:
+    """Refuse to run nothing, where a flag names what no configuration has.
+
+    Raises:
+        InputError: In one line, with what there is.
+    """
+    there = list(dict.fromkeys(known))
+    for value in asked:
+        if value not in there:
+            raise InputError(
+                f"--{what}s {value}: no configuration has it; there are: "
+                f"{', '.join(map(str, there))}"
             )
 
 

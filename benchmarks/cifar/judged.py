@@ -41,7 +41,8 @@ def run(
         apgd_t: How many of them APGD-T is taken on.
 
     Returns:
-        Accuracies of the last epoch and of the best, what each image withstands, costs, curve.
+        Accuracies of the last epoch and of the best, what each image withstands, signs of masked
+        gradients, costs, curve.
     """
     # The run's own summary looks at few images: those that count are judged below, one by one.
     small = dataclasses.replace(data, test=data.test[:FEW])
@@ -67,6 +68,7 @@ def run(
         **{f"{key}_best": float(bits.double().mean()) for key, bits in at_best.items()},
         "best_epoch": training.review.best["epoch"],
         "catastrophic_overfitting_epochs": training.review.overfitted,
+        "masking_flags": summary["masking_flags"],
         "forward_equivalents": summary["forward_equivalents"],
         "cpu_s": summary["cpu_s"],
         "wall_s": summary["wall_s"],

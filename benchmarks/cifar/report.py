@@ -237,7 +237,10 @@ def strength(grid: Grid) -> str:
 
 
 def room(grid: Grid) -> str:
-    """What attacks gain on each method's own classifier, and epochs of catastrophic overfitting."""
+    """What attacks gain on each method's own classifier, and epochs of catastrophic overfitting.
+
+    On test images, of which an attacker with a memory remembers nothing.
+    """
     rows = []
     for setting, method in grid.records:
         key = (setting, method)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adv_training import Training
+from adv_training import Training, attack_gain
 from adv_training.data import Images
 from adv_training.memory import PerturbationMemory
+from adv_training.report import results_table
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import generator, tiny_settings
@@ -92,3 +93,22 @@ def test_a_training_remembers_the_images_it_has_trained_on(tmp_path: Path) -> No
     run.run()
     met = run.game.memory.signs.flatten(1).any(1)
     assert int(met.sum()) == len(data.train) // settings.batch_size * settings.batch_size
+
+
+@pytest.mark.parametrize(("attacker", "remembers"), [("memory", True), ("residual", False)])
+def test_the_table_s_gains_are_of_the_images_that_its_legend_says(
+    attacker: str, remembers: bool, tmp_path: Path
+) -> None:
+    data = synthetic_dataset(train_size=120, eval_size=40, held_out=20)
+    settings = tiny_settings("grad_l2l", attacker=attacker)
+    folder = RunFolder.create(tmp_path, "synthetic", settings.label, 0)
+    training = Training(settings, data, folder)
+    summary = training.run()
+    game = training.review.game
+    game.memory = training.game.memory
+    images = data.train[: len(data.test)] if remembers else data.test
+    gain = attack_gain(game, training.method, images)
+    assert (gain.fgsm, gain.rule) == (summary["attack_gain_fgsm"], summary["attack_gain_l2l"])
+    legend = " ".join(results_table([summary]).split())
+    assert "on the test images, in nats; one that remembers images: on as many training" in legend
+    assert "FGSM gain: the same for one step along the gradient's sign, same images" in legend

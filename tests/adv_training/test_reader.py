@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import pickle
+import shutil
 import tarfile
 import warnings
 from collections.abc import Callable
@@ -77,8 +78,13 @@ def test_refuses_missing_truncated_and_empty_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a list, not a dict"):
         read_quietly(folder)
     path.unlink()
-    with pytest.raises(InputError, match="data_batch_4 cannot be read"):
+    with pytest.raises(InputError, match=r" lacks data_batch_4 \(of .*, test_batch\)"):
         read_quietly(folder)
+    (folder / "test_batch").unlink()
+    for train in (True, False):
+        with pytest.raises(InputError, match=r" lacks data_batch_4, test_batch \(of") as caught:
+            read_quietly(folder, train=train)
+        assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no CIFAR-10 in"):
         read_quietly(tmp_path / "elsewhere")
 
@@ -156,7 +162,7 @@ def test_cifar100_is_read_with_either_labels(tmp_path: Path, labels: str, classe
     path.write_bytes(pickle.dumps(content | {f"{labels}_labels".encode(): [classes] * 300}))
     with pytest.raises(InputError, match=f"label {classes} is outside 0..{classes - 1}"):
         read_cifar100(path.parent, train=True, labels=labels, check_md5=False)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="test cannot be read"):
+    with pytest.raises(InputError, match=r" lacks test \(of train, test\)"):
         read_cifar100(tmp_path, train=False)
 
 
@@ -333,6 +339,25 @@ def test_cifar100_that_cannot_be_had_is_said_and_one_that_can_is_fetched(tmp_pat
     fetched = tmp_path / "fetched"
     options = {"has_network": lambda: True, "fetch": lambda root: fetched}
     assert locate("cifar100", tmp_path, **options) == fetched
+
+
+@pytest.mark.parametrize(("asked", "there"), [("cifar10", "cifar100"), ("cifar100", "cifar10")])
+def test_the_folder_of_the_other_cifar_is_said_by_its_flag(
+    cifar100: Path, asked: Any, there: str
+) -> None:
+    folders = {"cifar10": cifar_files.FOLDER, "cifar100": cifar_files.FOLDER_100}
+    shutil.rmtree(cifar100 / folders[asked])
+    said = rf"holds CIFAR-\d+ and no CIFAR-\d+; .* --data {there}, else --data-dir"
+    for root in (cifar100, cifar100 / folders[there]):
+        with pytest.raises(InputError, match=said) as caught:
+            locate(asked, root, has_network=lambda: False)
+        assert "\n" not in str(caught.value)
+    # With a network it is fetched beside the other, but not into the other's folder.
+    fetched = cifar100 / "fetched"
+    options = {"has_network": lambda: True, "fetch": lambda root: fetched}
+    assert locate(asked, cifar100, **options) == fetched
+    with pytest.raises(InputError, match=said):
+        locate(asked, cifar100 / folders[there], **options)
 
 
 def test_download_unpacks_cifar100(tmp_path: Path, cifar100: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from adv_training import robustness
 from adv_training.autoattack import autoattack_survivors
-from adv_training.data import Dataset, ImageBatch
+from adv_training.data import Dataset, ImageBatch, Images
 from adv_training.evaluate import attack_gain
 from adv_training.evaluate_run import EvaluateConfig, evaluate_main, evaluate_run
 from adv_training.game import ImageGame
@@ -163,6 +163,15 @@ def test_square_is_a_flag_only_where_it_beats_apgd_t(
     assert any("Square beats APGD-T" in flag for flag in flags) is fires
 
 
+@pytest.mark.parametrize(("apgd_t", "fires"), [(0.30, True), (0.36, False), (0.45, False)])
+def test_apgd_t_far_below_the_standing_measure_is_a_flag(
+    data: Dataset, plain: nn.Module, apgd_t: float, fires: bool
+) -> None:
+    accuracy = {"standing": 0.4, "apgd_t": apgd_t, "pgd20": 0.9}
+    flags = masking_flags(plain, data.test[:20], accuracy)
+    assert any("10.0% of the images below the standing measure" in flag for flag in flags) is fires
+
+
 def test_fine_tuning_raises_the_gain_and_leaves_the_attacker_alone(
     data: Dataset, robust: nn.Module
 ) -> None:
@@ -193,6 +202,44 @@ def test_attacks_that_cannot_run_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         evaluate_robustness(plain, data.test, EPS, **options)
+
+
+def test_a_fresh_attacker_is_fine_tuned_on_images_with_odd_sides(
+    data: Dataset, plain: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Images(data.test.pixels[:70, :, :31, :31], data.test.labels[:70])
+    made: list[Method] = []
+    real = fine_tune
+
+    def short(game: ImageGame, method: Method | None, images: Images, *, seed: int) -> Method:
+        made.append(real(game, method, images, steps=5, seed=seed))
+        return made[-1]
+
+    monkeypatch.setattr(robustness, "fine_tune", short)
+    report = evaluate_robustness(plain, odd, EPS, attacks=["fine_tuned"], train=odd)
+    assert report.accuracy["fine_tuned"] < report.clean
+    batch = odd.batch(slice(0, 5))
+    x = robustness.attack(ImageGame(plain, EPS), made[0], batch)
+    assert x.shape == (5, 3, 31, 31)
+    assert 0 < float((x - batch.x).abs().max()) <= EPS + 1e-6
+
+
+@pytest.mark.parametrize("label", [10, -1])
+def test_labels_that_the_classifier_has_no_output_for_are_one_line(
+    data: Dataset, plain: nn.Module, label: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **options: object) -> Tensor:
+        raise AssertionError("an attack has begun")
+
+    for name in ("pgd_survivors", "standing_survivors", "fine_tune"):
+        monkeypatch.setattr(robustness, name, never)
+    good = data.test[:4]
+    bad = Images(good.pixels, torch.tensor([0, 1, 2, label]))
+    options = {"attacks": ["fine_tuned", "pgd20"]}
+    for images, train in ((bad, good), (good, bad)):
+        with pytest.raises(InputError, match="the classifier has 10 outputs") as caught:
+            evaluate_robustness(plain, images, EPS, train=train, **options)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
