@@ -6,8 +6,8 @@
 In a document a table stands between ``<!-- begin images NAME -->`` and
 ``<!-- end images NAME -->``. There NAME is a folder of ``benchmarks/results/cifar`` and one of the
 views below, as in ``eps8.methods``; of several folders, as in ``eps8+eps8_cpu.differences``, each
-seed of each counts as a run; or ``attackers``, for the gains on frozen classifiers, or
-``step_cost``, for the CPU time of a step.
+seed of each counts as a run; or ``attackers`` and ``remembering``, for the gains on frozen
+classifiers, or ``step_cost``, for the CPU time of a step.
 
 Intervals are 95 % percentile bootstraps over seeds and test images at once: both are drawn with
 replacement, the images alike for all seeds, and for a difference alike for both methods, which are
@@ -23,6 +23,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "cifar"
 ATTACKERS = ROOT / "benchmarks" / "results" / "attackers.json"
+REMEMBERING = ATTACKERS.with_name("remembering.json")
 STEP_COST = ROOT / "benchmarks" / "results" / "step_cost.json"
 CONFIGS = Path(__file__).resolve().parent / "configs"
 DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "adversarial.md")
@@ -332,7 +334,11 @@ def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-ALONE: dict[str, Callable[[], str]] = {"attackers": attackers, "step_cost": step_cost}
+ALONE: dict[str, Callable[[], str]] = {
+    "attackers": attackers,
+    "remembering": partial(attackers, REMEMBERING),
+    "step_cost": step_cost,
+}
 
 VIEWS: dict[str, Callable[[Grid], str]] = {
     "methods": methods,
