@@ -19,8 +19,9 @@ Keys of a configuration:
                     ``RuleTraining``), ``discriminator`` (of ``DiscriminatorConfig``), ``credit``
                     (of ``LearnedCredit``; none is PPO's own), ``ppo`` (arguments of PPO),
                     ``policy_pace`` and ``policy_average`` (of ``GAIL``; 0 by default here)
-``settings.NAME``   the same changes, ``every`` (keep each n-th demonstrated transition) and
-                    ``episodes`` (demonstrated ones to imitate; 1 by default here)
+``settings.NAME``   the same changes, ``every`` (keep each n-th demonstrated transition),
+                    ``episodes`` (demonstrated ones to imitate; 1 by default here) and
+                    ``env_kwargs`` (arguments of the environment)
 ``only``            as wished, a list of ``{env, setting, method}``, lists each: the cells to run
 =================== ===============================================================================
 
@@ -122,7 +123,7 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             if merged or key in how:
                 cell[key] = merged
         both = how | change
-        own = ("episodes", "every", "policy_pace", "policy_average")
+        own = ("env_kwargs", "episodes", "every", "policy_pace", "policy_average")
         cell |= {key: both[key] for key in own if key in both}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 

@@ -122,7 +122,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
 
     Args:
         cell: ``env``, ``seed``, ``steps``, ``eval_every``, ``rule``, ``arguments``, and the changes
-            ``training``, ``discriminator``, ``credit``, ``ppo`` and
+            ``training``, ``discriminator``, ``credit``, ``ppo``, ``env_kwargs`` and
             ``every`` (of the demonstrated transitions). PPO's ``learning_rate`` is a number, or
             ``start`` and ``end`` of a line.
         demonstrations: Episodes of the environment's expert.
@@ -135,7 +135,8 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         ppo["learning_rate"] = LinearSchedule(rate["start"], rate["end"], 1.0)
     rule = build_rule(cell["rule"], **cell["arguments"])
     training = cell.get("training", {}) if rule.meta_parameter_groups(1.0) else None
-    env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1)
+    env_kwargs = cell.get("env_kwargs", {})
+    env = make(cell["env"], n_envs, "cpu", cell["seed"], num_threads=1, **env_kwargs)
     model = MeasuredGAIL(
         "MlpPolicy",
         env.sb3(),
@@ -157,7 +158,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         cell["env"],
         CURVE_SEEDS,
         cell["eval_every"],
-        None,
+        env_kwargs,
         one_thread,
         StateDistance(np.asarray(demonstrations.obs)),
     )
