@@ -123,17 +123,19 @@ def judge(model: nn.Module, data: Dataset, settings: Settings, config: Config) -
     found = {name: gains(game, images, attacked) for name, attacked in known.items()}
     for i, of_pass in enumerate(remember(game, method, images, config.passes), start=1):
         found[f"memory, pass {i}"] = of_pass
-    return {name: compared(of_each, found["FGSM"]) for name, of_each in found.items()}
-
-
-def compared(of_each: Tensor, base: Tensor) -> dict[str, float]:
-    """Return the mean gain, what it is above FGSM's, and the standard error of that."""
-    lead = of_each - base
     return {
-        "gain": round(float(of_each.mean()), 5),
-        "over_fgsm": round(float(lead.mean()), 5),
-        "standard_error": round(float(lead.std() / len(lead) ** 0.5), 5),
+        name: {"gain": round(float(of_each.mean()), 5)}
+        | lead(of_each, found["FGSM"], "over_fgsm", "standard_error")
+        | lead(of_each, found["PGD-2"], "over_pgd_2", "standard_error_pgd_2")
+        for name, of_each in found.items()
     }
+
+
+def lead(of_each: Tensor, other: Tensor, name: str, error: str) -> dict[str, float]:
+    """Return by how much an attack gains more than another, and the standard error of that."""
+    more = of_each - other
+    mean, spread = more.mean(), more.std() / len(more) ** 0.5
+    return {name: round(float(mean), 5), error: round(float(spread), 5)}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -190,7 +190,8 @@ def time_step_ratio(
 
     Where one entry of an observation is the rate of change of another, as a velocity is of a
     position, the other changes in a step by the rate times the step's length, whatever the policy
-    does. Such pairs are looked for in the demonstrations, by least squares through the origin.
+    does. Such pairs are looked for in the demonstrations, by least squares through the origin; of
+    several rates of one entry the one counts that explains most.
 
     Args:
         recorded: Demonstrated states and the next ones, ``(T, n)`` each.
@@ -203,8 +204,9 @@ def time_step_ratio(
         return None
     slopes, shares = _rates(*recorded)
     slopes_here, shares_here = _rates(*here)
-    known = (shares > _RATE) & (shares_here > _RATE_HERE)
-    np.fill_diagonal(known, False)  # what grows by itself
+    np.fill_diagonal(shares, 0.0)  # what grows by itself
+    known = (shares > _RATE) & (shares == shares.max(axis=1, keepdims=True))
+    known &= shares_here > _RATE_HERE
     return float(np.median(slopes_here[known] / slopes[known])) if known.any() else None
 
 
@@ -248,13 +250,30 @@ def reordered(
 def _rates(
     now: np.ndarray, after: np.ndarray, *, centred: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The slope of each entry's change over each entry, and the share of the change it explains."""
+    """The slope of each entry's change over each entry, and the share of the change it explains.
+
+    Steps at which an entry stands at the end of its range do not count for it: Walker2d and Hopper
+    clip velocities at 10, and one that was clipped explains too much change with too little.
+    """
     now, after = np.asarray(now, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    counts = ~_at_an_end(now, after)
+    counts &= counts.sum(axis=0) >= _FEWEST_STEPS
     change, middle = after - now, (after + now) / 2
     if centred:  # what hardly varies explains everything through the origin
         change, middle = change - change.mean(axis=0), middle - middle.mean(axis=0)
+    middle = middle * counts
     products, size = change.T @ middle, np.square(middle).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         slopes = products / size
-        shares = products**2 / np.outer(np.square(change).sum(axis=0), size)
+        shares = products**2 / (np.square(change).T @ counts.astype(np.float64) * size)
     return np.nan_to_num(slopes), np.nan_to_num(shares, posinf=0.0)
+
+
+def _at_an_end(now: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Steps from or to an entry's largest or smallest value, where several states have that."""
+    both = np.stack([now, after])
+    found = np.zeros(now.shape, dtype=bool)
+    for end in (both.max(axis=(0, 1)), both.min(axis=(0, 1))):
+        at = both == end
+        found |= at.any(axis=0) & (at.sum(axis=(0, 1)) > 2)  # a state is in both, as a rule
+    return found

@@ -9,9 +9,11 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import wrappers
 from gymnasium.spaces import Box
 
+import envs
 from l2l_gail.demos import Demonstrations, Endings
 from l2l_gail.demos.__main__ import main
 from l2l_gail.demos.fit import reordered, time_step_ratio
@@ -171,6 +173,38 @@ def test_the_length_of_a_step_is_told_by_positions_and_velocities(
     step: float, ratio: float
 ) -> None:
     assert time_step_ratio(moving(0.1), moving(step)) == pytest.approx(ratio, rel=1e-9)
+
+
+def test_velocities_that_an_observation_clips_do_not_lengthen_a_step() -> None:
+    clipped = tuple(np.hstack([s[:, :2], s[:, 2:4].clip(-3, 3), s[:, 4:]]) for s in moving(0.1))
+    assert (np.abs(clipped[0][:, 2:4]) == 3).mean() > 0.2
+    assert time_step_ratio(moving(0.1), clipped) == pytest.approx(1.0, abs=0.01)
+    assert time_step_ratio(clipped, moving(0.2)) == pytest.approx(2.0, abs=0.02)
+
+
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "HalfCheetah-v5", "Walker2d-v5"])
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_the_steps_of_the_demonstrations_in_the_package_are_their_environments(
+    env_id: str, seed: int
+) -> None:
+    env = envs.make(env_id, 64, "cpu", seed, num_threads=1)
+    obs, _ = env.reset()
+    noise = torch.Generator().manual_seed(seed)
+    width = env.single_action_space.shape[0]
+    states, following = [], []
+    for _ in range(32):  # the first rollout of a training, by a policy that knows nothing
+        states.append(obs.numpy().copy())
+        actions = 0.6 * torch.randn(64, width, generator=noise)
+        obs, _, ended, cut, _ = env.step(actions.clamp(-1, 1))
+        goes_on = ~(ended | cut).numpy()
+        states[-1] = states[-1][goes_on]
+        following.append(obs.numpy()[goes_on].copy())
+    env.close()
+    here = np.concatenate(states), np.concatenate(following)
+    demonstrations = Demonstrations.load(env_id)
+    ratio = time_step_ratio(demonstrations.state_pairs(), here)
+    assert ratio == pytest.approx(1.0, abs=0.05)
+    assert reordered(demonstrations.state_pairs(), here) == []
 
 
 def test_nothing_is_said_of_steps_where_no_entry_is_a_velocity_or_there_are_few() -> None:
