@@ -73,6 +73,20 @@ def test_a_configuration_that_is_missing_is_one_line(grid: ModuleType) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_setting_changes_the_arguments_of_the_environment(grid: ModuleType) -> None:
+    arguments = {"include_cfrc_ext_in_observation": False}
+    configuration = {
+        "seeds": [0],
+        "envs": ["Ant-v5"],
+        "steps": 2048,
+        "eval_every": 2048,
+        "methods": {"gail": {"rule": "muon"}},
+        "settings": {"default": {}, "without_forces": {"env_kwargs": arguments}},
+    }
+    found = {cell["setting"]: cell.get("env_kwargs") for _, cell in grid.cells(configuration)}
+    assert found == {"default": None, "without_forces": arguments}
+
+
 def test_the_tail_is_the_worst_of_the_late_evaluations() -> None:
     def tail(curve: list[float]) -> float:
         return figures.tail({"evaluations": {"return_mean": curve}})
