@@ -19,6 +19,7 @@ __all__ = [
     "ResidualNet",
     "SlimAttacker",
     "build_attacker",
+    "check_attacker",
 ]
 
 _GROUPS = 4
@@ -144,6 +145,12 @@ STARTED = frozenset({"class_start", "memory"})
 """Those that ask on the way to a start, which their network sees too."""
 
 
+def check_attacker(name: str) -> None:
+    """Refuse a name that is none of :data:`ATTACKERS`, in one line."""
+    if name not in ATTACKERS:
+        raise InputError(f"unknown attacker {name!r}; known: {', '.join(ATTACKERS)}")
+
+
 def build_attacker(
     name: str,
     radius: float,
@@ -168,8 +175,7 @@ def build_attacker(
     Raises:
         InputError: There is no such shape.
     """
-    if name not in ATTACKERS:
-        raise InputError(f"unknown attacker {name!r}; known: {', '.join(ATTACKERS)}")
+    check_attacker(name)
     colours = shape[0]
     inputs = colours
     if uses_gradient:

@@ -11,7 +11,7 @@ import tyro
 from l2l_gail.errors import InputError
 from l2l_gail.runs import check_seed
 
-from .attackers import ATTACKERS
+from .attackers import check_attacker
 from .models import MODELS
 from .registry import find_method
 
@@ -166,8 +166,7 @@ class Settings:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")
         if self.compile and self.awp:
             raise InputError("--compile and --awp do not go together; leave one of them out")
-        if self.attacker not in ATTACKERS:
-            raise InputError(f"unknown attacker {self.attacker!r}; known: {', '.join(ATTACKERS)}")
+        check_attacker(self.attacker)
         multiple = 32 if self.attacker == "paper_slim" else 4
         width = self.attacker_channels
         if width is not None and (width < 1 or width % multiple):

@@ -159,18 +159,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in args.only or ():
         if name not in names:
             raise InputError(f"--only {name!r}: no such variant; there are: {', '.join(names)}")
-    folder = args.data_dir and find_folder(args.data_dir)
-    if args.data_dir and folder is None:
-        raise InputError(
-            f"--data-dir {args.data_dir} holds no {FOLDER}; give a folder that does, or leave it "
-            "out for generated images"
-        )
-    data = load_dataset(
-        folder,
-        train_size=args.train_size,
-        eval_size=args.eval_size,
-        check_md5=False,
-    )
+    data = images_of(args.data_dir, args.train_size, args.eval_size)
     told = {"data": data.name, "train_images": len(data.train), "eval_images": len(data.test)}
     told |= {"epochs": args.epochs, "steps": args.steps, "batch": BATCH, "lr": LR}
     told |= {"torch": torch.__version__, "machine": platform.machine()}
@@ -185,6 +174,21 @@ def main(argv: list[str] | None = None) -> None:
                     args.json.write_text(json.dumps(told_all, indent=1) + "\n")
     print(f"\n{data.name}: gain in nats; behind it the difference to FGSM and its standard error")
     print(table(in_order(results), args.eps))
+
+
+def images_of(data_dir: Path | None, train_size: int, eval_size: int) -> Dataset:
+    """Return CIFAR-10 out of a folder; generated images without one.
+
+    Raises:
+        InputError: The folder holds none.
+    """
+    folder = data_dir and find_folder(data_dir)
+    if data_dir and folder is None:
+        raise InputError(
+            f"--data-dir {data_dir} holds no {FOLDER}; give a folder that does, or leave it "
+            "out for generated images"
+        )
+    return load_dataset(folder, train_size=train_size, eval_size=eval_size, check_md5=False)
 
 
 def known(file: Path, told: dict[str, Any]) -> dict[str, dict[str, Any]]:

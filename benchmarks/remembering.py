@@ -29,14 +29,13 @@ from torch import Tensor, nn
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
-from attackers import BATCH, LR, frozen_classifier  # noqa: E402
+from attackers import BATCH, LR, frozen_classifier, images_of  # noqa: E402
 
 from adv_training import Dataset, ImageGame, Images, Settings, build_game  # noqa: E402
 from adv_training.attacks import fgsm, losses, pgd  # noqa: E402
 from adv_training.evaluate import attack  # noqa: E402
 from adv_training.game import in_mode  # noqa: E402
 from adv_training.image_losses import cross_entropy  # noqa: E402
-from adv_training.load import load_dataset  # noqa: E402
 from adv_training.methods import build_method  # noqa: E402
 from adv_training.registry import Method  # noqa: E402
 from l2l_gail.cli import format_table, parse, run_main  # noqa: E402
@@ -142,8 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure at every epsilon, print the table."""
     config = parse(Config, argv, prog="remembering.py", description="What a memory is worth.")
     torch.set_num_threads(1)
-    folder = config.data_dir and config.data_dir / "cifar-10-batches-py"
-    data = load_dataset(folder, train_size=config.train_size, eval_size=2_000, check_md5=False)
+    data = images_of(config.data_dir, config.train_size, eval_size=2_000)
     told = {"data": data.name, "train_images": len(data.train), "images": config.images}
     told |= {"epochs": config.epochs, "passes": config.passes, "batch": BATCH, "lr": LR}
     told |= {"torch": torch.__version__, "machine": platform.machine()}
