@@ -8,10 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l2l_gail.core import Adam, MatrixRule, Muon, Oracle, State, Vars, register_rule
+from l2l_gail.core import (
+    Adam,
+    MatrixRule,
+    Muon,
+    Oracle,
+    PacedMatrixRule,
+    State,
+    Vars,
+    register_rule,
+)
 from l2l_gail.gail.rewards import REWARDS
 
-__all__ = ["DecayedMatrixRule", "DecayedMuon", "SpectralAdam"]
+__all__ = ["DecayedMatrixRule", "DecayedMuon", "SearchedRule", "SpectralAdam"]
 
 
 @register_rule("decayed_muon")
@@ -78,3 +87,20 @@ REWARDS["unit"] = _unit(1.0)
 REWARDS["unit_flat"] = _unit(0.5)
 REWARDS["unit_sharp"] = _unit(2.0)
 REWARDS["unit_sharpest"] = _unit(4.0)
+
+
+@register_rule("searched_rule")
+class SearchedRule(PacedMatrixRule):
+    """The paced matrix rule, its weights given and nothing left to learn: one gradient a step.
+
+    Args:
+        lr: As for ``PacedMatrixRule``.
+        momentum: The first of its ``betas``.
+        pace: The pace's weights, those of matrices and then those of all else.
+    """
+
+    def __init__(self, lr: float, momentum: float, pace: list[float]) -> None:
+        super().__init__(lr, learn_step=False, betas=(momentum, 0.99))
+        self.config = {"lr": lr, "momentum": momentum, "pace": list(pace)}
+        with torch.no_grad():
+            self.pace.copy_(torch.tensor(pace).view_as(self.pace))
