@@ -17,11 +17,15 @@ __all__ = ["as_lines", "check_same", "read_configuration", "tabulate"]
 _LARGEST = 1 << 20  # bytes of a configuration
 
 
-def read_configuration(file: Path) -> dict[str, Any]:
+def read_configuration(file: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
     """Return a grid's configuration, with what it takes from another: ``like`` names that one.
 
+    Args:
+        file: The configuration.
+        needed: Keys that it must have.
+
     Raises:
-        InputError: It is missing, or no TOML.
+        InputError: It is missing, no TOML, or lacks a key.
     """
     text = read_text(file, limit=_LARGEST)
     try:
@@ -29,7 +33,10 @@ def read_configuration(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file} is no TOML: {error}") from None
     like = grid.pop("like", None)
-    return read_configuration(file.with_name(f"{like}.toml")) | grid if like else grid
+    grid = read_configuration(file.with_name(f"{like}.toml")) | grid if like else grid
+    if lacking := [key for key in needed if key not in grid]:
+        raise InputError(f"{file} lacks {', '.join(lacking)}: the head of grid.py says what is what")
+    return grid
 
 
 def check_same(file: Path, cell: dict[str, Any]) -> None:

@@ -53,6 +53,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cifar"
+NEEDED = ("name", "data", "seeds", "common", "methods", "judge")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     config = parse(Config, argv, prog="grid.py", description="Run a grid of trainings on images.")
     torch.set_num_threads(1)
     device = choose_device(config.device)
-    grids = [read_configuration(path) for path in config.configurations]
+    grids = [read_configuration(path, NEEDED) for path in config.configurations]
     every = [cell for grid in grids for _, cell in cells(grid)]
     for name in ("method", "seed"):
         check_known(name, getattr(config, f"{name}s"), [cell[name] for cell in every])

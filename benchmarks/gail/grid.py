@@ -55,6 +55,7 @@ from l2l_gail.demos import Demonstrations  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
+NEEDED = ("name", "steps", "eval_every", "envs", "seeds", "methods")
 CHANGES = ("training", "discriminator", "credit", "ppo")
 
 
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     config = parse(Config, argv, prog="grid.py", description="Run a grid of GAIL games.")
     torch.set_num_threads(1)
     for path in config.configurations:
-        grid = read_configuration(path)
+        grid = read_configuration(path, NEEDED)
         todo = list(cells(grid))
         for i, (name, cell) in enumerate(todo):
             file = config.out / grid["name"] / f"{name}.json"

@@ -10,11 +10,11 @@ the policy visits and the expert's. No return is seen. An evolution strategy
 
 - the rule: the eight weights of ``PacedMatrixRule``'s pace, which start as Muon at 1e-2, and its
   momentum;
-- the game: the weight of the discriminator's penalty, the credit's caution, the policy's learning
-  rate and the power by which it falls.
+- the game: the weight of the discriminator's penalty, and the credit's caution.
 
-All are on a scale of factors of two. Each antithetic pair plays one game in every environment, both
-candidates with the same seed.
+All are on a scale of factors of two. The policy's learning rate and its pace stay as they are: in
+games as short as these a fast policy would win that falls later. Each antithetic pair plays one
+game in every environment, both candidates with the same seed.
 
 ``--leave-out`` names an environment that the search does not see, to judge what was learned there
 (``configs/learned.toml``). The state of the search lies in ``--out``; a second call goes on where
@@ -51,8 +51,6 @@ GAME = {
     "friction": 0.1,
     "penalty_weight": 1.0,
     "caution": 2.0,
-    "policy_rate": 1e-3,
-    "policy_pace": 0.5,
 }
 """Numbers that the search moves by factors of two, and where they start. ``friction`` is 1 less the
 momentum."""
@@ -60,7 +58,7 @@ WEIGHTS = 8
 """Of the rule's pace, which start at 0: Muon at a fixed rate."""
 EVALUATIONS = 5
 SIGMA = 0.5
-META_LR = 1.5
+META_LR = 0.75
 """Of plain gradient descent: what the games do not tell apart stays where it is."""
 
 
@@ -72,7 +70,7 @@ class Config:
     """Folder of the state and of what was found."""
     leave_out: str = "Walker2d-v5"
     """An environment not to learn from; "" for none."""
-    steps: int = 16
+    steps: int = 12
     """Steps of the strategy."""
     pairs: int = 4
     """Antithetic pairs in each."""
@@ -114,8 +112,8 @@ def cell_of(values: dict[str, Any], env: str, seed: int, steps: int) -> dict[str
         "arguments": {"lr": 1e-2, "momentum": momentum, "pace": values["pace"]},
         "credit": {"caution": values["caution"], "action_samples": 4},
         "discriminator": {"penalty_weight": values["penalty_weight"]},
-        "ppo": {"learning_rate": values["policy_rate"]},
-        "policy_pace": values["policy_pace"],
+        "ppo": {"learning_rate": 1e-3},
+        "policy_pace": 0.5,
         "policy_average": 0.9,
     }
 
