@@ -1,9 +1,10 @@
-"""GAIL against L2L-GAIL on Hopper-v5: imitate an expert, see what a learned optimizer changes.
+"""GAIL against L2L-GAIL on Hopper-v5: imitate an expert, see what learning to learn changes.
 
 Both methods train PPO on the reward of a discriminator, from the same demonstrations, seeds and
-budget. In one the discriminator is moved by Muon at a fixed rate, in the other by a learned
-optimizer that starts high on the same direction and learns while the game is played. Ends with a
-table of true returns. The figures of many runs are in ``docs/results.md``.
+budget. In one the policy is judged by PPO's own advantages, in the other by a mixture of estimates
+whose weights are learned while the game is played; ``--learned both`` has it learn the
+discriminator's optimizer, too. Ends with a table of true returns. The figures of many runs are in
+``docs/results.md``.
 """
 
 from __future__ import annotations

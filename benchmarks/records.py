@@ -35,7 +35,7 @@ def read_configuration(file: Path, needed: Iterable[str] = ()) -> dict[str, Any]
     like = grid.pop("like", None)
     grid = read_configuration(file.with_name(f"{like}.toml")) | grid if like else grid
     if lacking := [key for key in needed if key not in grid]:
-        raise InputError(f"{file} lacks {', '.join(lacking)}: the head of grid.py says what is what")
+        raise InputError(f"{file} lacks {', '.join(lacking)}: see the head of grid.py")
     return grid
 
 

@@ -69,10 +69,11 @@ def main() -> int:
 
 
 def train_gail(steps: int) -> dict[str, str]:
-    """Run ``train_gail.py --seed 0`` with both methods."""
+    """Run ``train_gail.py --seed 0`` with both methods, everything learned."""
     digests = {}
-    for out in script("train_gail.py", "--seed", "0", "--total-timesteps", str(steps)):
-        for method in ("gail", "l2l_gail"):
+    flags = ("--seed", "0", "--total-timesteps", str(steps), "--learned", "both")
+    for out in script("train_gail.py", *flags):
+        for method in ("gail", "l2l_gail+learned=both"):
             digests |= run_digests(method, out / "Hopper-v5" / method / "seed0")
     return digests
 

@@ -2,7 +2,7 @@
 
 A run is decided by its settings: every flag but those that say where it lies, how long it goes on
 and how many run at a time.  Runs that differ in any of them are never one group.  A group is a
-folder, named by the method and by what is not at its default (``l2l_gail+learned=step``), or by
+folder, named by the method and by what is not at its default (``l2l_gail+learned=both``), or by
 ``--name``; and a run is not put beside others that were begun with other settings.
 """
 

@@ -65,10 +65,11 @@ def tags_of(folder: Path) -> set[str]:
     return set(events.Tags()["scalars"])
 
 
+@pytest.mark.parametrize("what", ["credit", "both"])
 def test_both_methods_are_trained_compared_and_written_down(
-    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    what: str, short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_gail.main(short)
+    train_gail.main([*short, *(["--learned", what] if what == "both" else [])])
     printed = capsys.readouterr().out
     for row in ("gail", "l2l_gail", "expert", "behaviour cloning", "random", "make board"):
         assert row in printed
@@ -88,6 +89,8 @@ def test_both_methods_are_trained_compared_and_written_down(
         lacking = probed | {"disc/logit_absorbing"}
         if run.folder.method == "gail+short":
             lacking |= learned | credit
+        elif what == "credit":  # the default
+            lacking |= learned
         assert own == set(TAGS) - lacking
         assert run.summary["state_w1"] > 0
 
@@ -316,8 +319,9 @@ def test_wrong_input_is_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("flags", "idle"),
     [
-        ("--method both --learning-rate 3e-4 --learned-args lr=0.1", set()),
-        ("--method l2l_gail --learning-rate 3e-4", {"--learning-rate"}),
+        ("--method both --learned both --learning-rate 3e-4 --learned-args lr=0.1", set()),
+        ("--method l2l_gail --learned both --learning-rate 3e-4", {"--learning-rate"}),
+        ("--method l2l_gail --learning-rate 3e-4 --learned-args lr=0.1", {"--learned-args"}),
         ("--method gail --state-only-reward --bc-steps 9", {"--state-only-reward", "--bc-steps"}),
         ("--method bc --n-epochs 3", {"--total-timesteps", "--n-envs", "--n-steps", "--n-epochs"}),
     ],

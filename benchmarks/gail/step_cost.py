@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import envs
 from l2l_gail import GAIL, L2LGAIL, Demonstrations
 from l2l_gail.cli import format_table, parse, run_main
-from l2l_gail.core import Adam
+from l2l_gail.core import Adam, MatrixRule
 from l2l_gail.gail import LearnedCredit, RuleTraining
 
 Make = Callable[..., GAIL]
@@ -39,10 +39,13 @@ METHODS: dict[str, Make] = {
     "GAIL with Adam": lambda *given: GAIL(*given, rule=Adam(1e-2)),
     "GAIL": GAIL,
     "L2L-GAIL": L2LGAIL,
-    "L2L-GAIL, rule alone": lambda *given: L2LGAIL(*given, credit=None),
-    "L2L-GAIL, judged by the next update": lambda *given: L2LGAIL(*given, rule_training=NEXT),
-    "L2L-GAIL, trained at every update, 8 actions": lambda *given: L2LGAIL(
-        *given, rule_training=EVERY, credit=EIGHT
+    "rule learned, not credit": lambda *given: L2LGAIL(*given, rule=MatrixRule(), credit=None),
+    "rule and credit learned": lambda *given: L2LGAIL(*given, rule=MatrixRule()),
+    "both, judged by the next update": lambda *given: L2LGAIL(
+        *given, rule=MatrixRule(), rule_training=NEXT
+    ),
+    "both, trained at every update, 8 actions": lambda *given: L2LGAIL(
+        *given, rule=MatrixRule(), rule_training=EVERY, credit=EIGHT
     ),
 }
 """By name, how the model is made from policy, environments and demonstrations."""

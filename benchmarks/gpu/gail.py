@@ -34,6 +34,7 @@ import envs
 import train_gail
 from l2l_gail.cli import parse, run_main
 from l2l_gail.evaluation import evaluate_policy_return
+from l2l_gail.gail import MethodFlags
 from l2l_gail.ppo import PPOConfig
 
 EPISODES = range(50_000, 50_010)
@@ -50,6 +51,8 @@ class Config:
     """Folder of the kept policies."""
     method: Literal["l2l_gail", "gail"] = "l2l_gail"
     """What learns."""
+    learned: Literal["credit", "rule", "both"] = "credit"
+    """What l2l_gail learns; the table in docs/performance.md has both."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """One run each."""
     device: str = "cuda"
@@ -91,7 +94,8 @@ def main(argv: list[str] | None = None) -> None:
 def game_of(config: Config, seed: int, device: str) -> tuple[Any, Any]:
     """Return the environments and the model."""
     ppo = PPOConfig(n_steps=config.n_steps, batch_size=config.batch_size, n_epochs=config.n_epochs)
-    usual = train_gail.Config(n_envs=config.n_envs, device=device, ppo=ppo)
+    rule = MethodFlags(learned=config.learned)
+    usual = train_gail.Config(n_envs=config.n_envs, device=device, ppo=ppo, rule=rule)
     demos = usual.task.load()
     env = envs.make_vec(usual.task.env, config.n_envs, seed, {}, device=device)
     return env, train_gail.make_model(usual, config.method, seed, env, demos)
@@ -133,7 +137,8 @@ def train(config: Config, seed: int) -> dict[str, Any]:
         f"{total:.1f} s, {model.num_timesteps / total:,.0f} steps/s",
         flush=True,
     )
-    settings = {k: getattr(config, k) for k in ("n_envs", "n_steps", "batch_size", "n_epochs")}
+    names = ("learned", "n_envs", "n_steps", "batch_size", "n_epochs")
+    settings = {k: getattr(config, k) for k in names}
     return {
         "method": config.method,
         "seed": seed,

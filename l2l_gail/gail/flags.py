@@ -107,10 +107,10 @@ class MethodFlags:
     """Further arguments of that rule, as k=v."""
     matched_effort: bool = False
     """Give gail as many updates more as the training of a learned rule costs."""
-    learned: Literal["credit", "rule", "both"] = "both"
-    """What l2l_gail learns: the rule of the discriminator, the policy's credit, or both."""
+    learned: Literal["credit", "rule", "both"] = "credit"
+    """What l2l_gail learns: the policy's credit, the rule of the discriminator, or both."""
     learned_rule: str = "matrix_rule"
-    """The rule that is learned: matrix_rule, pretrained, or coordinate_mlp (of lr=3e-4)."""
+    """The rule, where one is learned: matrix_rule, pretrained, or coordinate_mlp (of lr=3e-4)."""
     learned_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v: lr, learn_network, step_lr_ratio, ..."""
     policy_pace: float = 0.5

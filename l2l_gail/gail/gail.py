@@ -74,8 +74,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
 
     What updates the discriminator is one object, ``rule``: a hand-designed optimizer of
     :mod:`l2l_gail.core`, a learned one, or one of your own. A rule that has parameters is trained
-    while the game runs, see :class:`~l2l_gail.gail.config.RuleTraining`;
-    :class:`~l2l_gail.gail.l2l_gail.L2LGAIL` has one by default.
+    while the game runs, see :class:`~l2l_gail.gail.config.RuleTraining`.
 
     The demonstrations' observation statistics normalise the inputs of policy and discriminator
     alike and are saved with them, so ``predict`` takes raw observations. At a time limit the

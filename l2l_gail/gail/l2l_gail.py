@@ -1,4 +1,4 @@
-"""L2L-GAIL: how both players learn is learned while the game is played."""
+"""L2L-GAIL: how the players learn is learned while the game is played."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Self
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from l2l_gail.core import MatrixRule, UpdateRule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.gail import GAIL
@@ -20,17 +19,18 @@ _CREDIT = LearnedCredit()
 
 
 class L2LGAIL(GAIL):
-    """GAIL with a learned rule for the discriminator and learned credit for the policy.
+    """GAIL that learns how its players learn: the policy's credit and, if asked, a rule.
 
     The idea is that of "Learning to Defend by Learning to Attack" (Jiang et al., AISTATS 2021,
-    https://arxiv.org/abs/1811.01213, section 5): the inner player's hand-designed algorithm is
-    replaced by a learned optimizer that is trained together with the outer player. The paper
-    publishes no code for imitation learning; the design here is this library's, see
-    :class:`~l2l_gail.gail.config.RuleTraining`.
+    https://arxiv.org/abs/1811.01213, section 5): what is designed by hand in a game of two levels
+    is learned along with the game. The paper publishes no code for imitation learning; the design
+    here is this library's.
 
-    The rule is :class:`~l2l_gail.core.matrix_rule.MatrixRule`, which starts as Muon, unless another
-    one is given. The policy's advantages are mixed as
-    :class:`~l2l_gail.gail.credit.CreditAssignment` says.
+    By default the policy's advantages are mixed with learned weights, see
+    :class:`~l2l_gail.gail.credit.CreditAssignment`, and the discriminator's rule is ``GAIL``'s. A
+    learned rule, ``rule=MatrixRule()`` or ``build_rule("pretrained")``, is trained while the game
+    is played, see :class:`~l2l_gail.gail.config.RuleTraining`; what that is worth is in
+    ``docs/results.md``.
 
     Args:
         policy: As for ``GAIL``.
@@ -50,10 +50,6 @@ class L2LGAIL(GAIL):
         **kwargs: Any,
     ) -> None:
         super().__init__(policy, env, demonstrations, credit=credit, **kwargs)
-
-    def default_rule(self) -> UpdateRule:
-        """Return orthogonalised momentum under a learned step."""
-        return MatrixRule(seed=self.seed or 0)
 
     def learn(
         self,

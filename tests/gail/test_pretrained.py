@@ -15,7 +15,9 @@ from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
 
 
 def test_the_flag_gives_the_rule_of_the_package_and_trains_it() -> None:
-    flags = MethodFlags(learned_rule="pretrained", learned_args=("step_lr_ratio=2.0",))
+    flags = MethodFlags(
+        learned="both", learned_rule="pretrained", learned_args=("step_lr_ratio=2.0",)
+    )
     kwargs = flags.gail_kwargs("l2l_gail", 5, DiscriminatorConfig())
     assert isinstance(kwargs["rule"], PacedMatrixRule)
     assert torch.equal(kwargs["rule"].pace, load_pretrained().get_parameter("pace"))
@@ -24,7 +26,9 @@ def test_the_flag_gives_the_rule_of_the_package_and_trains_it() -> None:
 
 
 def test_the_step_can_be_held_fixed_and_then_nothing_is_trained() -> None:
-    flags = MethodFlags(learned_rule="pretrained", learned_args=("learn_step=False",))
+    flags = MethodFlags(
+        learned="both", learned_rule="pretrained", learned_args=("learn_step=False",)
+    )
     kwargs = flags.gail_kwargs("l2l_gail", 5, DiscriminatorConfig())
     assert kwargs["rule_training"] is None
     assert "meta_every" in flags.unused("l2l_gail")
