@@ -17,9 +17,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos.fit import reordered, time_step_ratio, unfamiliar
+from l2l_gail.demos.fit import unfamiliar
 from l2l_gail.errors import InputError
-from l2l_gail.gail.action_effects import Recording, amiss
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
 from l2l_gail.gail.spaces import continuous_entries
@@ -38,12 +37,10 @@ __all__ = [
     "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
-    "warn_of_steps",
     "warn_of_units",
 ]
 
 _STACK = 5  # the line that makes or trains the model
-_LONGER = 1.25  # a step than the demonstrations', from which on it is said
 _LEAST_LEVELS = 10  # of float32 in a standard deviation
 _MOST_NOISE, _LEAST_NOISE = 20, 100  # reach of actions for the noise: a 20th of it, 100 times it
 
@@ -229,76 +226,5 @@ def warn_of_observations(
             "the environment's first observations are far from all demonstrated ones in "
             f"{entries} {', '.join(map(str, strange))}: is a wrapper around it that scales or "
             "normalises them?",
-            stacklevel=_STACK,
-        )
-
-
-def warn_of_steps(
-    demonstrations: Demonstrations,
-    obs: Any,
-    acts: np.ndarray,
-    next_obs: Any,
-    spaces: tuple[Space[Any], Space[Any]],
-) -> None:
-    """Warn where steps of the environment are unlike the demonstrated ones.
-
-    In length; in which entry of an observation is the velocity of which; and, where these are
-    alike, in what actions do. One warning at most: each of these faults looks like the next.
-
-    Args:
-        demonstrations: What is imitated.
-        obs: Observations of a rollout, ``(n, *shape)`` or a dict of such.
-        acts: Its actions as they were applied, ``(n, *shape)``.
-        next_obs: The observations that followed, as ``obs``.
-        spaces: Of observations and of actions.
-    """
-    parts = ObservationParts(spaces[0])
-    try:
-        recorded = demonstrations.state_pairs()
-    except InputError:  # single steps
-        return
-    now, after = (continuous_entries(states, parts) for states in recorded)
-    here, then = (continuous_entries(states, parts) for states in (obs, next_obs))
-    pairs = reordered((now, after), (here, then))
-    if pairs:
-        told = ", ".join(f"{velocity} and {position}" for position, velocity in pairs[:3])
-        warnings.warn(
-            "the demonstrated observations look to have their entries in another order than the "
-            f"environment's: there, but not here, velocity and position are entries {told}",
-            stacklevel=_STACK,
-        )
-        return
-    ratio = time_step_ratio((now, after), (here, then))
-    if ratio is not None and not 1 / _LONGER < ratio < _LONGER:
-        warnings.warn(
-            f"a step of the environment lasts about {ratio:.2g} times as long as a demonstrated "
-            "one, by how positions follow velocities: has it another frame skip or time step, or "
-            "a wrapper that repeats actions or scales observations?",
-            stacklevel=_STACK,
-        )
-        return
-    if isinstance(spaces[1], Box) and len(spaces[1].shape) == 1:
-        _warn_of_actions(demonstrations, (now, after), Recording(here, acts, then), spaces[1])
-
-
-def _warn_of_actions(
-    demonstrations: Demonstrations,
-    states: tuple[np.ndarray, np.ndarray],
-    here: Recording,
-    space: Box,
-) -> None:
-    """Warn where demonstrated actions do something else than the environment's."""
-    if demonstrations.acts is None:
-        return
-    acts = np.clip(demonstrations.acts, space.low, space.high)
-    if demonstrations.next_obs is None:
-        followed = np.ones(len(acts), dtype=bool)
-        followed[demonstrations.episode_starts + demonstrations.episode_lengths - 1] = False
-        acts = acts[followed]
-    found = amiss(Recording(states[0], acts, states[1]), here)
-    if found:
-        warnings.warn(
-            f"the demonstrated actions look {' or '.join(found)}, by what they do to the "
-            "observations there and here: check how they were recorded",
             stacklevel=_STACK,
         )

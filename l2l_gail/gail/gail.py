@@ -23,6 +23,7 @@ from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DECAY_WITHOUT_PENALTY, DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
 from l2l_gail.gail.discriminator import Discriminator, make_discriminator
+from l2l_gail.gail.first_rollouts import FirstRollouts
 from l2l_gail.gail.fit import (
     check_demonstrated,
     check_env,
@@ -33,7 +34,6 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
-    warn_of_steps,
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
@@ -159,7 +159,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         self.policy_average = policy_average
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
-        self._is_first_rollout = False
+        self._first_rollouts: FirstRollouts | None = None
         if _init_setup_model:
             if demonstrations is None:
                 raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
@@ -260,8 +260,9 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         prepared = super()._setup_learn(
             total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
         )
-        self._is_first_rollout = resets
         if resets:
+            spaces = (self.observation_space, self.action_space)
+            self._first_rollouts = FirstRollouts(self.demonstrations, *spaces)
             warn_of_observations(
                 self.demonstrations, self._last_obs, ObservationParts(self.observation_space)
             )
@@ -274,8 +275,8 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Update the discriminator on a rollout, and return its rewards ``(T, N)``."""
-        if self._is_first_rollout:
-            self._compare_steps(buffer)
+        if self._first_rollouts is not None:
+            self._first_rollouts.compare(buffer, self.policy)
         rewards, log = self._learned_rewards(buffer)
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
@@ -284,18 +285,6 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         for tag, value in log.items():
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
-
-    def _compare_steps(self, buffer: TensorRolloutBuffer) -> None:
-        """Warn where a step of the environment is not one of the demonstrations'."""
-        self._is_first_rollout = False
-        assert self.demonstrations is not None
-        obs, next_obs = (
-            map_tensors(lambda steps: buffer.by_env(steps).numpy(force=True), states)
-            for states in (buffer.observations, buffer.final_obs)
-        )
-        acts = environment_actions(self.policy)(buffer.by_env(buffer.actions)).numpy(force=True)
-        spaces = (self.observation_space, self.action_space)
-        warn_of_steps(self.demonstrations, obs, acts, next_obs, spaces)
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator; return rewards ``(N * T,)``, env by env, and what to log."""
@@ -411,7 +400,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
         tensors += ["credit_assignment", "pace", "average"]
-        of_a_training = ["demonstrations", "_expert_inputs", "_is_first_rollout"]
+        of_a_training = ["demonstrations", "_expert_inputs", "_first_rollouts"]
         return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

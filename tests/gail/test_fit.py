@@ -245,3 +245,61 @@ def test_silent_faults_of_a_recording_are_said_once(fault: str | None, said: str
     told = [str(w.message) for w in caught if "look" in str(w.message)]
     assert len(told) == (said is not None)
     assert all(said in text for text in told if said is not None)
+
+
+@pytest.mark.parametrize(
+    ("never_varies", "said"),
+    [([], None), ([3], "entry 3 has one"), ([0, 3, 5, 7], "entries 0, 3, 5, ... have one")],
+)
+def test_entries_that_only_the_environment_varies_are_said_once(
+    never_varies: list[int], said: str | None
+) -> None:
+    demos = Demonstrations.load("Hopper-v5")
+    obs = np.array(demos.obs)
+    obs[:, never_varies] = 0.25
+    model = GAIL(
+        "MlpPolicy",
+        make_vec_env("Hopper-v5", 8),
+        dataclasses.replace(demos, obs=obs, next_obs=None),
+        n_steps=64,
+        n_epochs=1,
+        seed=0,
+        device="cpu",
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(3 * 512)
+    told = [str(w.message) for w in caught if "in all demonstrations" in str(w.message)]
+    assert len(told) == (said is not None)
+    assert all(f"{said} value" in text and f"({len(never_varies)} of 11)" in text for text in told)
+
+
+class Late(gymnasium.ObservationWrapper):
+    """Entry 3 is .25 for so many steps, and another value then."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], steps: int) -> None:
+        super().__init__(env)
+        self.left = steps
+
+    def step(self, action: Any) -> Any:
+        self.left -= 1
+        return super().step(action)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        observation = observation.copy()
+        observation[3] = 0.25 if self.left >= 0 else 0.5
+        return observation
+
+
+@pytest.mark.parametrize(("rollouts", "heard"), [(10, True), (17, False)])
+def test_entries_are_compared_in_the_first_sixteen_rollouts(rollouts: int, heard: bool) -> None:
+    demos = Demonstrations.load("Hopper-v5")
+    obs = np.array(demos.obs)
+    obs[:, 3] = 0.25
+    env = make_vec_env("Hopper-v5", 2, wrapper_class=lambda env: Late(env, 16 * rollouts))
+    demos = dataclasses.replace(demos, obs=obs, next_obs=None)
+    model = GAIL("MlpPolicy", env, demos, n_steps=16, n_epochs=1, seed=0, device="cpu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(20 * 32)
+    assert any("entry 3 has one value" in str(w.message) for w in caught) == heard
