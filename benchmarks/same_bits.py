@@ -69,12 +69,13 @@ def main() -> int:
 
 
 def train_gail(steps: int) -> dict[str, str]:
-    """Run ``train_gail.py --seed 0`` with both methods, everything learned."""
+    """Run ``train_gail.py --seed 0`` with both methods, and with everything learned."""
     digests = {}
-    flags = ("--seed", "0", "--total-timesteps", str(steps), "--learned", "both")
-    for out in script("train_gail.py", *flags):
-        for method in ("gail", "l2l_gail+learned=both"):
-            digests |= run_digests(method, out / "Hopper-v5" / method / "seed0")
+    flags = ("--seed", "0", "--total-timesteps", str(steps))
+    for more in ((), ("--method", "l2l_gail", "--learned", "both")):
+        for out in script("train_gail.py", *flags, *more):
+            for run in sorted((out / "Hopper-v5").glob("*/seed0")):
+                digests |= run_digests(run.parent.name, run)
     return digests
 
 
@@ -141,12 +142,14 @@ def gymnasium_environments() -> dict[str, str]:
     from stable_baselines3.common.policies import ActorCriticPolicy
 
     from l2l_gail import GAIL, L2LGAIL
+    from l2l_gail.core import MatrixRule
 
     digests = {}
     for method in (GAIL, L2LGAIL):
         for policy in ("MlpPolicy", ActorCriticPolicy):
             env = make_vec_env("Hopper-v5", 4, seed=0, env_kwargs={"max_episode_steps": 60})
             kwargs = {"n_steps": 128, "batch_size": 64, "seed": 0, "device": "cpu"}
+            kwargs["rule"] = MatrixRule(seed=0) if method is L2LGAIL else None
             model = method(policy, env, "Hopper-v5", **kwargs).learn(4_096)
             name = policy if isinstance(policy, str) else policy.__name__
             episodes = [[e["r"], e["l"]] for e in model.ep_info_buffer]

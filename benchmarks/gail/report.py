@@ -61,7 +61,7 @@ class Config:
 
 
 SHORT = {
-    "l2l": "**L2L-GAIL**: rule and credit learned",
+    "l2l": "**L2L-GAIL**: credit learned",
     "gail": "GAIL: Muon 1e-2, PPO's advantages",
     "gail_line": "GAIL, PPO's rate in a line from 1e-3 to 1e-4",
     "gail_1e-3": "GAIL, PPO at a fixed 1e-3",

@@ -1,4 +1,4 @@
-"""Learn L2L-GAIL's rule and its game by what whole games come to: how near they get to the expert.
+"""Learn a rule, and its game, by what whole games come to: how near they get to the expert.
 
     .venv/bin/python benchmarks/gail/whole_games.py --leave-out Walker2d-v5 --out runs/whole_games
 

@@ -1,6 +1,6 @@
 """L2L-GAIL on Hopper, everything on a GPU: wall time until the policy is as good as the expert.
 
-    .venv/bin/python benchmarks/gpu/gail.py train
+    .venv/bin/python benchmarks/gpu/gail.py train --learned both
     .venv/bin/python benchmarks/gpu/gail.py judge --json benchmarks/results/gpu/gail.json
 
 ``train`` plays the game with ``train_gail.py``'s own settings, but for sizes that suit a GPU, and
@@ -86,9 +86,14 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     end = time.monotonic() + config.budget
     for seed in config.seeds:
-        file = config.out / f"{config.method}_{seed}.pt"
+        file = config.out / f"{name_of(config)}_{seed}.pt"
         if not file.exists() and time.monotonic() < end:
             torch.save(train(config, seed), file)
+
+
+def name_of(config: Config) -> str:
+    """Return the method, and what it learns."""
+    return config.method if config.method == "gail" else f"{config.method}_{config.learned}"
 
 
 def game_of(config: Config, seed: int, device: str) -> tuple[Any, Any]:
@@ -133,14 +138,14 @@ def train(config: Config, seed: int) -> dict[str, Any]:
     for entry in kept:
         entry["policy"] = {k: v.cpu() for k, v in entry["policy"].items()}
     print(
-        f"{config.method} seed {seed}: made in {made:.1f} s, {config.rollouts} rollouts in "
+        f"{name_of(config)} seed {seed}: made in {made:.1f} s, {config.rollouts} rollouts in "
         f"{total:.1f} s, {model.num_timesteps / total:,.0f} steps/s",
         flush=True,
     )
     names = ("learned", "n_envs", "n_steps", "batch_size", "n_epochs")
     settings = {k: getattr(config, k) for k in names}
     return {
-        "method": config.method,
+        "method": name_of(config),
         "seed": seed,
         "settings": settings,
         "machine": machine(),

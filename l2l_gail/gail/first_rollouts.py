@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -20,22 +21,24 @@ from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["FirstRollouts"]
 
-_STACK = 9  # the line that trains the model
 _LONGER = 1.25  # a step than the demonstrations', from which on it is said
-_OFTEN = 0.02  # of a rollout in which an entry has left its one demonstrated value
 _ROLLOUTS = 16  # until policies have fallen
+_FEWEST = 32  # demonstrated states, of which an entry is called constant
+_OFTEN, _LEAST = 0.02, 10  # of a rollout's states, that have another value there
+_SMALL = 1e-3  # standard deviation below which networks see no difference
 
 
 class FirstRollouts:
-    """Compares the first rollouts of a training with the demonstrations, and warns.
+    """Compares the first rollouts of a training with the demonstrations, and warns once.
 
-    Steps are compared once, observations in the first sixteen rollouts: what only a policy does
-    that has failed, such as lying on its back, comes after some.
+    Steps are compared in the first rollout, single entries of observations in sixteen: what only a
+    policy does that has failed, such as lying on its back, comes after some.
 
     Args:
         demonstrations: What is imitated.
         observation_space: The environment's.
         action_space: The environment's.
+        done: Rollouts of this training so far.
 
     Attributes:
         left: Rollouts still to be compared.
@@ -46,12 +49,15 @@ class FirstRollouts:
         demonstrations: Demonstrations,
         observation_space: Space[Any],
         action_space: Space[Any],
+        done: int = 0,
     ) -> None:
-        self.demonstrations = demonstrations
-        self.spaces = (observation_space, action_space)
+        self.left = max(_ROLLOUTS - done, 0)
+        self._demonstrations = demonstrations
+        self._spaces = (observation_space, action_space)
         self._parts = ObservationParts(observation_space)
-        self._constant = constant_entries(continuous_entries(demonstrations.obs, self._parts))
-        self.left = _ROLLOUTS
+        recorded = continuous_entries(demonstrations.obs, self._parts)
+        self._constant = constant_entries(recorded) if len(recorded) >= _FEWEST else {}
+        self._small = _SMALL * min(float(recorded.std(axis=0).max(initial=0.0)), 1.0)
 
     def compare(self, buffer: TensorRolloutBuffer, policy: ActorCriticPolicy) -> None:
         """Compare a rollout, which the policy has played, unless enough have been."""
@@ -63,28 +69,45 @@ class FirstRollouts:
         if is_first:
             acts = environment_actions(policy)(buffer.by_env(buffer.actions)).numpy(force=True)
             next_obs = _numbers(buffer, buffer.final_obs)
-            _warn_of_steps(self.demonstrations, obs, acts, next_obs, self.spaces)
-        if not self._constant or self._told_apart(obs):
+            found = _fault_of_steps(self._demonstrations, obs, acts, next_obs, self._spaces)
+        else:
+            found = None
+        found = found or self._fault_of_entries(obs)
+        if found:
+            _warn(found)
+        if found or not self._constant:
             self.left = 0
 
-    def _told_apart(self, obs: Any) -> bool:
-        """Warn of entries that alone tell these observations from all demonstrated ones."""
+    def _fault_of_entries(self, obs: Any) -> str | None:
+        """Say which entries alone tell these observations from all demonstrated ones."""
+        if not self._constant:
+            return None
         entries = continuous_entries(obs, self._parts)
-        found = [
-            index
-            for index, value in self._constant.items()
-            if (entries[:, index] != value).mean() > _OFTEN
-        ]
-        if found:
-            told = ", ".join(map(str, found[:3])) + (", ..." if len(found) > 3 else "")
-            what = "entry {} has" if len(found) == 1 else "entries {} have"
-            warnings.warn(
-                f"observation {what.format(told)} one value in all demonstrations and others here "
-                f"({len(found)} of {entries.shape[1]}): the discriminator can tell policy and "
-                "expert apart by that alone; leave it out of both, by env_kwargs or a wrapper",
-                stacklevel=_STACK,
-            )
-        return bool(found)
+        columns = list(self._constant)
+        off = np.abs(entries[:, columns] - np.array(list(self._constant.values()))) > self._small
+        often = off.sum(axis=0) >= max(_OFTEN * len(entries), _LEAST)
+        found = [column for column, is_often in zip(columns, often, strict=True) if is_often]
+        if not found:
+            return None
+        told = ", ".join(map(str, found[:3])) + (", ..." if len(found) > 3 else "")
+        return (
+            f"observation {f'entry {told} has' if len(found) == 1 else f'entries {told} have'} one "
+            "value in all demonstrations and others here, by which alone the discriminator can "
+            "tell policy and expert apart: demonstrate episodes in which they vary, or leave them "
+            "out of both, by env_kwargs or a wrapper"
+        )
+
+
+def _warn(text: str) -> None:
+    """Warn at the line outside of the libraries that trains the model."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_inside(frame.f_back.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    return module.partition(".")[0] in ("l2l_gail", "stable_baselines3", "torch")
 
 
 def _numbers(buffer: TensorRolloutBuffer, states: Observations) -> Any:
@@ -92,17 +115,17 @@ def _numbers(buffer: TensorRolloutBuffer, states: Observations) -> Any:
     return map_tensors(lambda steps: buffer.by_env(steps).numpy(force=True), states)
 
 
-def _warn_of_steps(
+def _fault_of_steps(
     demonstrations: Demonstrations,
     obs: Any,
     acts: np.ndarray,
     next_obs: Any,
     spaces: tuple[Space[Any], Space[Any]],
-) -> None:
-    """Warn where steps of the environment are unlike the demonstrated ones.
+) -> str | None:
+    """Say where steps of the environment are unlike the demonstrated ones.
 
     In length; in which entry of an observation is the velocity of which; and, where these are
-    alike, in what actions do. One warning at most: each of these faults looks like the next.
+    alike, in what actions do. One fault at most: each of them looks like the next.
 
     Args:
         demonstrations: What is imitated.
@@ -115,49 +138,48 @@ def _warn_of_steps(
     try:
         recorded = demonstrations.state_pairs()
     except InputError:  # single steps
-        return
+        return None
     now, after = (continuous_entries(states, parts) for states in recorded)
     here, then = (continuous_entries(states, parts) for states in (obs, next_obs))
     pairs = reordered((now, after), (here, then))
     if pairs:
         told = ", ".join(f"{velocity} and {position}" for position, velocity in pairs[:3])
-        warnings.warn(
+        return (
             "the demonstrated observations look to have their entries in another order than the "
-            f"environment's: there, but not here, velocity and position are entries {told}",
-            stacklevel=_STACK,
+            f"environment's: there, but not here, velocity and position are entries {told}"
         )
-        return
     ratio = time_step_ratio((now, after), (here, then))
     if ratio is not None and not 1 / _LONGER < ratio < _LONGER:
-        warnings.warn(
+        return (
             f"a step of the environment lasts about {ratio:.2g} times as long as a demonstrated "
             "one, by how positions follow velocities: has it another frame skip or time step, or "
-            "a wrapper that repeats actions or scales observations?",
-            stacklevel=_STACK,
+            "a wrapper that repeats actions or scales observations?"
         )
-        return
     if isinstance(spaces[1], Box) and len(spaces[1].shape) == 1:
-        _warn_of_actions(demonstrations, (now, after), Recording(here, acts, then), spaces[1])
+        return _fault_of_actions(
+            demonstrations, (now, after), Recording(here, acts, then), spaces[1]
+        )
+    return None
 
 
-def _warn_of_actions(
+def _fault_of_actions(
     demonstrations: Demonstrations,
     states: tuple[np.ndarray, np.ndarray],
     here: Recording,
     space: Box,
-) -> None:
-    """Warn where demonstrated actions do something else than the environment's."""
+) -> str | None:
+    """Say where demonstrated actions do something else than the environment's."""
     if demonstrations.acts is None:
-        return
+        return None
     acts = np.clip(demonstrations.acts, space.low, space.high)
     if demonstrations.next_obs is None:
         followed = np.ones(len(acts), dtype=bool)
         followed[demonstrations.episode_starts + demonstrations.episode_lengths - 1] = False
         acts = acts[followed]
     found = amiss(Recording(states[0], acts, states[1]), here)
-    if found:
-        warnings.warn(
-            f"the demonstrated actions look {' or '.join(found)}, by what they do to the "
-            "observations there and here: check how they were recorded",
-            stacklevel=_STACK,
-        )
+    if not found:
+        return None
+    return (
+        f"the demonstrated actions look {' or '.join(found)}, by what they do to the "
+        "observations there and here: check how they were recorded"
+    )

@@ -100,13 +100,14 @@ class MethodFlags:
     """What updates the discriminator, and what l2l_gail learns."""
 
     learning_rate: float = 1e-2
-    """Learning rate of the rule that is not learned; for a learned one --learned-args lr=..."""
+    """Learning rate of the rule of gail, and of l2l_gail unless it learns one (--learned); for that
+    one --learned-args lr=..."""
     update_rule: str = "muon"
     """That rule: muon, adam, optimistic_adam, extragradient, sgd, prodigy (--learning-rate 1)."""
     rule_args: tuple[str, ...] = ()
     """Further arguments of that rule, as k=v."""
     matched_effort: bool = False
-    """Give gail as many updates more as the training of a learned rule costs."""
+    """Give gail as many updates more as the training of l2l_gail's rule costs, if it learns one."""
     learned: Literal["credit", "rule", "both"] = "credit"
     """What l2l_gail learns: the policy's credit, the rule of the discriminator, or both."""
     learned_rule: str = "matrix_rule"
@@ -138,13 +139,14 @@ class MethodFlags:
         check_share("policy_average", self.policy_average)
         for method in ("gail", "l2l_gail"):
             self.rule(method)
+        self._learned(0)  # what is wrong with it is said even where it is not used
 
     def rule(self, method: str, seed: int = 0) -> UpdateRule:
         """Return the rule of a method, what it learns drawn from the seed."""
         if not self._learns_rule(method):
             arguments = (f"lr={self.learning_rate!r}", *self.rule_args)
             return parse_rule(f"{self.update_rule}:{','.join(arguments)}")
-        return parse_rule(f"{self.learned_rule}:{','.join((f'seed={seed}', *self.learned_args))}")
+        return self._learned(seed)
 
     def check(self, method: str) -> None:
         """Refuse a way of training that the rule of this method does not allow.
@@ -169,7 +171,7 @@ class MethodFlags:
         rule, training = self.rule(method, seed), None
         if _learns(rule):
             training = self.training
-        if method == "gail" and self.matched_effort:
+        if method == "gail" and self.matched_effort and self._learns_rule("l2l_gail"):
             updates = discriminator.updates_per_rollout
             if self.training.meta_mode != "next":  # which costs no gradient
                 updates += updates // self.training.meta_every
@@ -195,7 +197,7 @@ class MethodFlags:
             names |= {each.name for each in dataclasses.fields(LearnedCredit)}
         if method != "airl":
             names |= {"state_only_reward"}
-        if method != "gail":
+        if method != "gail" or not self._learns_rule("l2l_gail"):
             names |= {"matched_effort"}
         if method not in ("gail", "l2l_gail"):
             names |= {"reward"}
@@ -203,7 +205,14 @@ class MethodFlags:
             names |= {"policy_pace"}
         if not _learns(self.rule(method)):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
-        return names - {"meta_every"} if self.matched_effort and method == "gail" else names
+        return (
+            names
+            if "matched_effort" in names or not self.matched_effort
+            else names - {"meta_every"}
+        )
+
+    def _learned(self, seed: int) -> UpdateRule:
+        return parse_rule(f"{self.learned_rule}:{','.join((f'seed={seed}', *self.learned_args))}")
 
     def _learns_rule(self, method: str) -> bool:
         return method == "l2l_gail" and self.learned != "credit"

@@ -260,9 +260,11 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         prepared = super()._setup_learn(
             total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
         )
-        if resets:
+        if resets or self._first_rollouts is None:
+            done = self.num_timesteps // (self.n_steps * self.n_envs)
             spaces = (self.observation_space, self.action_space)
-            self._first_rollouts = FirstRollouts(self.demonstrations, *spaces)
+            self._first_rollouts = FirstRollouts(self.demonstrations, *spaces, done)
+        if resets:
             warn_of_observations(
                 self.demonstrations, self._last_obs, ObservationParts(self.observation_space)
             )

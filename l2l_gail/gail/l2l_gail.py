@@ -9,6 +9,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from l2l_gail.demos import Demonstrations
+from l2l_gail.errors import InputError
 from l2l_gail.gail.credit import LearnedCredit
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.ppo import TensorEnv
@@ -38,6 +39,9 @@ class L2LGAIL(GAIL):
         demonstrations: As for ``GAIL``.
         credit: Settings of the learned credit; ``None`` for PPO's advantages as they are.
         **kwargs: Everything else ``GAIL`` takes.
+
+    Raises:
+        InputError: As ``GAIL``, or there is a ``rule_training`` and no ``rule``.
     """
 
     def __init__(
@@ -49,6 +53,11 @@ class L2LGAIL(GAIL):
         credit: LearnedCredit | None = _CREDIT,
         **kwargs: Any,
     ) -> None:
+        if kwargs.get("rule_training") is not None and kwargs.get("rule") is None:
+            raise InputError(
+                "rule_training is for a learned rule, and by default L2LGAIL learns credit alone: "
+                "give rule=MatrixRule() or another one of l2l_gail.core"
+            )
         super().__init__(policy, env, demonstrations, credit=credit, **kwargs)
 
     def learn(
