@@ -19,7 +19,8 @@ from adv_training.image_losses import cross_entropy
 from adv_training.methods import build_method
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
-from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig
+from l2l_gail.core import MatrixRule
+from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import EPS, generator, tiny_batch, tiny_game, tiny_settings
 from tests.gail.support import walk_demos, walk_envs
@@ -59,10 +60,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+RULE = MatrixRule()  # what a caller makes is of the caller's settings
+
+
 def imitate(cls: type[GAIL], folder: Path) -> list[Any]:
+    learned = {"rule": RULE, "rule_training": RuleTraining(meta_every=1)}
     model = cls(
         "MlpPolicy", walk_envs(2), walk_demos(), n_steps=16, batch_size=16, n_epochs=1, seed=0,
         device="cpu", discriminator=DiscriminatorConfig((8,), 2, 16),
+        **(learned if cls is L2LGAIL else {}),
     ).learn(64)  # fmt: skip
     model.save(folder / "model")
     loaded = cls.load(folder / "model", device="cpu")

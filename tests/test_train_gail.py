@@ -24,7 +24,7 @@ from benchmarks.same_bits import digest_of
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.cli import flags_of, run_main
-from l2l_gail.core import L2LTrainer
+from l2l_gail.core import L2LTrainer, MatrixRule, MetaMode
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
@@ -133,19 +133,22 @@ def test_the_documentation_lists_every_tag() -> None:
 def test_the_script_goes_through_the_core(
     short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: dict[str, int] = {"unroll": 0, "step": 0}
+    calls: dict[str, int] = {"unroll": 0, "step": 0, "meta-update": 0}
 
     def counting(name: str, function: Any) -> Any:
         def counted(*args: Any, **kwargs: Any) -> Any:
             calls[name] += 1
-            return function(*args, **kwargs)
+            found = function(*args, **kwargs)
+            calls["meta-update"] += name == "step" and "meta_loss" in found
+            return found
 
         return counted
 
     monkeypatch.setattr(core_trainer, "unroll", counting("unroll", core_trainer.unroll))
     monkeypatch.setattr(L2LTrainer, "step", counting("step", L2LTrainer.step))
-    train_gail.main([*short, "--updates", "3"])
-    assert calls == {"unroll": 12, "step": 12}  # 2 methods, 2 rollouts, 3 updates
+    train_gail.main([*short, "--updates", "3", "--learned", "both", "--meta-every", "2"])
+    # 2 methods, 2 rollouts, 3 updates
+    assert calls == {"unroll": 12, "step": 12, "meta-update": 3}
 
 
 def test_a_second_run_gets_a_folder_of_its_own(short: list[str], tmp_path: Path) -> None:
@@ -164,8 +167,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
     short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "runs" / "tests-Walk-v0" / "l2l_gail+short" / "seed0"
-    half = [*short, "--method", "l2l_gail", "--total-timesteps", "32"]
-    train_gail.main(half)
+    flags = [*short, "--method", "l2l_gail", "--learned", "both"]
+    train_gail.main([*flags, "--total-timesteps", "32"])
     (folder / "summary.json").unlink()  # as if killed before the end
     seen = []
     play = train_gail.TrainingRun.train
@@ -175,12 +178,12 @@ def test_an_interrupted_run_goes_on_where_it_was(
         play(self, *args, **kwargs)
 
     monkeypatch.setattr(train_gail.TrainingRun, "train", spy)
-    train_gail.main([*short, "--method", "l2l_gail", "--resume"])
+    train_gail.main([*flags, "--resume"])
     assert seen == [(32, 10)]
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["steps"] == 64
     assert summary["curve"]["steps"] == [32, 64]
-    train_gail.main([*short, "--method", "l2l_gail", "--resume"])  # finished: nothing to do
+    train_gail.main([*flags, "--resume"])  # finished: nothing to do
     assert len(seen) == 1
 
 
@@ -219,15 +222,24 @@ def test_a_run_of_the_usual_settings_on_a_cpu_is_named_by_its_method_alone(
 
 
 @pytest.mark.parametrize(
-    ("method", "algorithm"), [("gail", GAIL), ("l2l_gail", L2LGAIL), ("airl", AIRL)]
+    ("method", "algorithm", "learned", "rule"),
+    [
+        ("gail", GAIL, "credit", None),
+        ("l2l_gail", L2LGAIL, "credit", None),
+        ("l2l_gail", L2LGAIL, "both", MatrixRule(seed=0)),
+        ("airl", AIRL, "credit", None),
+    ],
 )
-def test_the_library_s_defaults_are_the_script_s(method: str, algorithm: type[GAIL]) -> None:
-    config, demos = train_gail.read_flags([]), Demonstrations.load("Hopper-v5")
+def test_the_library_s_defaults_are_the_script_s(
+    method: str, algorithm: type[GAIL], learned: str, rule: MatrixRule | None
+) -> None:
+    flags = [] if learned == "credit" else ["--learned", learned]
+    config, demos = train_gail.read_flags(flags), Demonstrations.load("Hopper-v5")
     with closing(envs.make_vec("Hopper-v5", config.n_envs, 0, {}, device="cpu")) as env:
         by_script = train_gail.make_model(config, method, 0, env, demos)
         by_script.learn(2048)
         env.seed(0)
-        by_library = algorithm("MlpPolicy", env, "Hopper-v5", seed=0, device="cpu")
+        by_library = algorithm("MlpPolicy", env, "Hopper-v5", rule=rule, seed=0, device="cpu")
         by_library.learn(2048)
     for name in ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef"):
         assert getattr(by_library, name) == getattr(by_script, name), name
@@ -252,16 +264,27 @@ def test_a_flag_that_is_given_twice_stands_at_its_last_value() -> None:
     assert (config.runs.seed, config.ppo.gamma) == (2, 0.95)
 
 
-def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() -> None:
+@pytest.mark.parametrize(
+    ("learned", "mode", "expected"),
+    [
+        ("both", "reverse", 15),
+        ("rule", "reverse", 15),
+        ("both", "next", 10),
+        ("credit", "reverse", 10),
+    ],
+)
+def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs(
+    learned: Any, mode: MetaMode, expected: int
+) -> None:
     usual = DiscriminatorConfig(updates_per_rollout=10)
-    for mode, expected in (("reverse", 15), ("next", 10)):
-        training = RuleTraining(meta_every=2, meta_mode=mode)
-        flags = MethodFlags(matched_effort=True, training=training)
-        updates = [
-            flags.gail_kwargs(method, 0, usual)["discriminator"].updates_per_rollout
-            for method in ("gail", "l2l_gail", "no_demos", "airl")
-        ]
-        assert updates == [expected, 10, 10, 10]
+    training = RuleTraining(meta_every=2, meta_mode=mode)
+    flags = MethodFlags(matched_effort=True, learned=learned, training=training)
+    updates = [
+        flags.gail_kwargs(method, 0, usual)["discriminator"].updates_per_rollout
+        for method in ("gail", "l2l_gail", "no_demos", "airl")
+    ]
+    assert updates == [expected, 10, 10, 10]
+    assert ("matched_effort" in flags.unused("gail")) == (learned == "credit")
 
 
 @pytest.mark.parametrize(
@@ -287,6 +310,8 @@ def test_matched_effort_gives_gail_the_updates_that_training_the_rule_costs() ->
         (["--update-rule", "adan"], "did you mean 'adam'"),
         (["--rule-args", "beta=1"], "beta"),
         (["--learned", "rule", "--learned-args", "hidden=1", "hidden=2"], "is not a rule"),
+        (["--learned-rule", "no_such"], "no_such"),
+        (["--learned-args", "nonsense=1"], "nonsense"),
         (["--penalty", "r3"], "r3"),
         (["--seeds", "4-2"], "--seeds 4-2 falls"),
         (["--seeds", "1,2", "2"], "--seeds holds 2 twice"),
@@ -438,7 +463,8 @@ def test_no_demos_is_the_control_with_a_constant_reward(short: list[str], tmp_pa
 
 
 HOPPER = (
-    "--method l2l_gail --n-envs 4 --n-steps 32 --total-timesteps 640 --eval-every 256 --name short"
+    "--method l2l_gail --learned both --n-envs 4 --n-steps 32 --total-timesteps 640 "
+    "--eval-every 256 --name short"
 ).split()
 
 

@@ -26,10 +26,12 @@ import sys
 import numpy as np
 from envs import make_vec
 from l2l_gail import L2LGAIL, Demonstrations
+from l2l_gail.core import MatrixRule
 
 demonstrations = Demonstrations.load("Hopper-v5")
 env = make_vec("Hopper-v5", n_envs=2, seed=0)
-model = L2LGAIL("MlpPolicy", env, demonstrations, n_steps=64, batch_size=64, n_epochs=1, seed=0)
+settings = {"n_steps": 64, "batch_size": 64, "n_epochs": 1, "seed": 0}
+model = L2LGAIL("MlpPolicy", env, demonstrations, rule=MatrixRule(), **settings)
 model.learn(128)
 model.save(sys.argv[1])
 obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
@@ -40,8 +42,11 @@ PREDICT = """
 import sys
 import numpy as np
 from l2l_gail import L2LGAIL
+from l2l_gail.core import MatrixRule, build_rule
 
+assert any(parameter.any() for parameter in build_rule("pretrained").parameters())
 model = L2LGAIL.load(sys.argv[1])
+assert type(model.rule) is MatrixRule
 obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32)
 np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], np.load(sys.argv[2]))
 print("equal")

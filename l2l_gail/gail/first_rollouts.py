@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -101,12 +102,13 @@ class FirstRollouts:
 def _warn(text: str) -> None:
     """Warn at the line outside of the libraries that trains the model."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and _is_inside(frame.f_back.f_globals.get("__name__", "")):
+    while frame.f_back is not None and _is_inside(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, stacklevel=level)
 
 
-def _is_inside(module: str) -> bool:
+def _is_inside(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__"))
     return module.partition(".")[0] in ("l2l_gail", "stable_baselines3", "torch")
 
 

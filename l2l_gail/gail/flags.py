@@ -205,11 +205,9 @@ class MethodFlags:
             names |= {"policy_pace"}
         if not _learns(self.rule(method)):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
-        return (
-            names
-            if "matched_effort" in names or not self.matched_effort
-            else names - {"meta_every"}
-        )
+        if self.matched_effort and "matched_effort" not in names:
+            names -= {"meta_every", "meta_mode"}
+        return names
 
     def _learned(self, seed: int) -> UpdateRule:
         return parse_rule(f"{self.learned_rule}:{','.join((f'seed={seed}', *self.learned_args))}")

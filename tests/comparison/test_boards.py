@@ -483,9 +483,15 @@ def test_gradients_are_counted_from_what_a_run_recorded(tmp_path: Path) -> None:
     gail_run(tmp_path, "gail", 0, 1000, config=plain)
     gail_run(tmp_path, "own", 0, 1000, config={"meta_learning_rate": 0.01, "meta_every": 5})
     gail_run(tmp_path, "told", 0, 1000, discriminator_gradients=400)
+    gail_run(tmp_path, "l2l_gail", 0, 1000, config=plain | {"credit_memory": 0.9})
     rollout = 64 * 32
     efforts = {m.method: m.effort_per_x for m in sections_of(tmp_path)["Hopper-v5"].methods}
-    assert efforts == {"gail": 10 / rollout, "own": 12 / rollout, "told": 400 / STEPS[-1]}
+    assert efforts == {
+        "gail": 10 / rollout,
+        "l2l_gail": 10 / rollout,  # which learns credit, and no rule
+        "own": 12 / rollout,
+        "told": 400 / STEPS[-1],
+    }
 
 
 def test_rule_and_tracking_have_headings_of_their_own(tmp_path: Path) -> None:

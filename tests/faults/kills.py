@@ -34,7 +34,8 @@ from l2l_gail.gail import references
 GAMES = {
     "gail": (
         "train_gail --method l2l_gail --total-timesteps 1536 --n-envs 8 --n-steps 32 "
-        "--batch-size 64 --updates 2 --eval-every 512 --save-every 512 --threads 1"
+        "--batch-size 64 --updates 2 --eval-every 512 --save-every 512 --threads 1 "
+        "--learned both --meta-every 1"
     ),
     "cifar": (
         "train_cifar --method grad_l2l --data synthetic --model tiny_cnn --train-size 128 "

@@ -20,7 +20,7 @@ from gymnasium.spaces import Box
 from adv_training import load_model as load_trained
 from adv_training.cifar_files import FOLDER_100, read_cifar10, read_cifar100
 from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
-from l2l_gail.core import Adam, CoordinateMLP, GatedMomentum, load_rule, save_rule
+from l2l_gail.core import Adam, CoordinateMLP, GatedMomentum, MatrixRule, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.info_command import describe
 from l2l_gail.demos.policy_file import MlpPolicy
@@ -168,7 +168,7 @@ def gail_model() -> bytes:
         env = make_vec_env(lambda: Still(*spaces), 2)
         model = L2LGAIL(
             "MlpPolicy", env, demos, n_steps=8, batch_size=8, seed=0, device="cpu",
-            policy_kwargs={"net_arch": [4], "activation_fn": torch.nn.ReLU},
+            rule=MatrixRule(), policy_kwargs={"net_arch": [4], "activation_fn": torch.nn.ReLU},
             discriminator=DiscriminatorConfig(hidden_sizes=(4,), batch_size=8),
         )  # fmt: skip
         buffer = io.BytesIO()

@@ -88,6 +88,7 @@ flags = { total_timesteps = 2048, n_envs = 8, updates = 2 }
 [train_gail.settings.a]
 learning_rate = 0.01
 rule_args = ["half_life=50"]
+learned = "both"
 [train_cifar]
 seeds = [0]
 data = ["synthetic"]

@@ -255,6 +255,7 @@ def test_behaviour_cloning_finds_the_experts_action_and_can_warm_start() -> None
     ("settings", "rule", "decay"),
     [
         ({}, None, None),
+        ({}, MatrixRule(), None),
         ({"penalty": "r1", "penalty_weight": 0.1}, None, None),
         ({"penalty_weight": 0.0}, None, DECAY_WITHOUT_PENALTY),
         ({"penalty": "none"}, None, DECAY_WITHOUT_PENALTY),
@@ -303,7 +304,13 @@ def test_an_id_a_file_and_a_callback_work_as_in_sb3(tmp_path: Path) -> None:
     seen = []
     walk_demos().save(tmp_path / "walk.npz")
     model = L2LGAIL(
-        "MlpPolicy", ENV_ID, tmp_path / "walk.npz", n_steps=16, batch_size=16, discriminator=SMALL
+        "MlpPolicy",
+        ENV_ID,
+        tmp_path / "walk.npz",
+        rule=MatrixRule(),
+        n_steps=16,
+        batch_size=16,
+        discriminator=SMALL,
     )
     model.learn(32, callback=lambda locals_, globals_: seen.append(1) or True)
     assert len(seen) == 32

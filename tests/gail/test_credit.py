@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from l2l_gail.core import MatrixRule
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, LearnedCredit
 from l2l_gail.gail.credit import (
@@ -171,10 +172,11 @@ def test_it_mixes_the_advantages_and_logs_the_weights() -> None:
     torch.testing.assert_close(model.rollout_buffer.returns, own + model.rollout_buffer.values)
 
 
-def test_without_credit_the_classes_train_alike_bit_for_bit() -> None:
+@pytest.mark.parametrize("rule", [None, MatrixRule()])
+def test_without_credit_the_classes_train_alike_bit_for_bit(rule: MatrixRule | None) -> None:
     states = []
     for cls, without in ((GAIL, {}), (L2LGAIL, {"credit": None})):
-        model = make(cls, TensorWalk(), "MlpPolicy", walk_demos(), rule=None, **without)
+        model = make(cls, TensorWalk(), "MlpPolicy", walk_demos(), rule=rule, **without)
         states.append(model.learn(3 * ROLLOUT).policy.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 

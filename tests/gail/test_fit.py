@@ -15,9 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import envs
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.gail import (
-    GAIL,
-)
+from l2l_gail.gail import AIRL, GAIL, L2LGAIL
 from tests.gail.models import (
     ROLLOUT,
     make,
@@ -247,6 +245,22 @@ def test_silent_faults_of_a_recording_are_said_once(fault: str | None, said: str
     assert all(said in text for text in told if said is not None)
 
 
+def entries_fixed(entries: list[int], value: float = 0.25) -> Demonstrations:
+    demos = Demonstrations.load("Hopper-v5")
+    obs, next_obs = np.array(demos.obs), np.array(demos.next_obs)
+    obs[:, entries] = next_obs[:, entries] = value
+    return dataclasses.replace(demos, obs=obs, next_obs=next_obs)
+
+
+def heard_in(model: GAIL, steps: int) -> list[warnings.WarningMessage]:
+    """What is said of the first rollouts."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(steps)
+    words = ("in all demonstrations", "lasts about")
+    return [w for w in caught if any(each in str(w.message) for each in words)]
+
+
 @pytest.mark.parametrize(
     ("never_varies", "said"),
     [([], None), ([3], "entry 3 has one"), ([0, 3, 5, 7], "entries 0, 3, 5, ... have one")],
@@ -254,32 +268,26 @@ def test_silent_faults_of_a_recording_are_said_once(fault: str | None, said: str
 def test_entries_that_only_the_environment_varies_are_said_once(
     never_varies: list[int], said: str | None
 ) -> None:
-    demos = Demonstrations.load("Hopper-v5")
-    obs = np.array(demos.obs)
-    obs[:, never_varies] = 0.25
     model = GAIL(
         "MlpPolicy",
         make_vec_env("Hopper-v5", 8),
-        dataclasses.replace(demos, obs=obs, next_obs=None),
+        dataclasses.replace(entries_fixed(never_varies), next_obs=None),
         n_steps=64,
         n_epochs=1,
         seed=0,
         device="cpu",
     )
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.learn(3 * 512)
-    told = [str(w.message) for w in caught if "in all demonstrations" in str(w.message)]
+    told = [str(w.message) for w in heard_in(model, 3 * 512)]
     assert len(told) == (said is not None)
-    assert all(f"{said} value" in text and f"({len(never_varies)} of 11)" in text for text in told)
+    assert all(f"{said} value" in text for text in told)
 
 
 class Late(gymnasium.ObservationWrapper):
     """Entry 3 is .25 for so many steps, and another value then."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], steps: int) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], steps: int, then: float = 0.5) -> None:
         super().__init__(env)
-        self.left = steps
+        self.left, self.then = steps, then
 
     def step(self, action: Any) -> Any:
         self.left -= 1
@@ -287,19 +295,45 @@ class Late(gymnasium.ObservationWrapper):
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
         observation = observation.copy()
-        observation[3] = 0.25 if self.left >= 0 else 0.5
+        observation[3] = 0.25 if self.left >= 0 else self.then
         return observation
+
+
+def late_model(
+    wrap: Any, demos: Demonstrations | None = None, cls: type[GAIL] = GAIL, n_steps: int = 16
+) -> GAIL:
+    env = make_vec_env("Hopper-v5", 2, wrapper_class=wrap)
+    demos = demos or entries_fixed([3])
+    return cls("MlpPolicy", env, demos, n_steps=n_steps, n_epochs=1, seed=0, device="cpu")
 
 
 @pytest.mark.parametrize(("rollouts", "heard"), [(10, True), (17, False)])
 def test_entries_are_compared_in_the_first_sixteen_rollouts(rollouts: int, heard: bool) -> None:
-    demos = Demonstrations.load("Hopper-v5")
-    obs = np.array(demos.obs)
-    obs[:, 3] = 0.25
-    env = make_vec_env("Hopper-v5", 2, wrapper_class=lambda env: Late(env, 16 * rollouts))
-    demos = dataclasses.replace(demos, obs=obs, next_obs=None)
-    model = GAIL("MlpPolicy", env, demos, n_steps=16, n_epochs=1, seed=0, device="cpu")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model.learn(20 * 32)
-    assert any("entry 3 has one value" in str(w.message) for w in caught) == heard
+    told = heard_in(late_model(lambda env: Late(env, 16 * rollouts)), 20 * 32)
+    assert ["entry 3 has one value" in str(w.message) for w in told] == [True] * heard
+
+
+def test_entries_that_differ_by_rounding_do_not_vary() -> None:
+    then = 0.25 + 1e-7
+    assert np.float32(then) != np.float32(0.25)
+    assert not heard_in(late_model(lambda env: Late(env, 0, then)), 32)
+
+
+@pytest.mark.parametrize(("states", "heard"), [(31, False), (32, True)])
+def test_of_few_demonstrated_states_none_is_said_to_never_vary(states: int, heard: bool) -> None:
+    demos = entries_fixed([3])
+    single = Demonstrations.from_arrays(
+        demos.obs[:states], demos.acts[:states], episode_lengths=[1] * states, env_id="Hopper-v5"
+    )
+    assert bool(heard_in(late_model(lambda env: Late(env, 0), single), 32)) == heard
+
+
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL, AIRL])
+def test_the_line_that_trains_is_warned(cls: type[GAIL]) -> None:
+    [told] = heard_in(late_model(lambda env: Late(env, 0), cls=cls), 32)
+    assert told.filename == __file__
+
+
+def test_of_two_faults_one_is_said() -> None:
+    [told] = heard_in(late_model(lambda env: Late(Slow(env), 0), n_steps=128), 2 * 256)
+    assert "lasts about 2 times" in str(told.message)

@@ -97,6 +97,7 @@ def test_the_script_trains_and_goes_on_in_any_space(env_id: str, tmp_path: Path)
     recorded(env_id, 2).save(tmp_path / "demos.npz")
     command = ["--env", env_id, "--demos", str(tmp_path / "demos.npz"), "--method", "l2l_gail"]
     command += ["--out", str(tmp_path), "--n-envs", "2", "--n-steps", "16", "--eval-every", "32"]
+    command += ["--learned", "both"]
     train_gail.main([*command, "--total-timesteps", "64"])
     train_gail.main([*command, "--total-timesteps", "128", "--resume"])
     (run,) = tmp_path.rglob("seed0")

@@ -37,6 +37,13 @@ def test_a_learned_rule_with_nothing_to_be_trained_on_is_refused() -> None:
         make(L2LGAIL, rule_training=training)
 
 
+def test_a_training_of_a_rule_that_is_not_learned_is_refused() -> None:
+    with pytest.raises(InputError, match=r"give rule=MatrixRule\(\)") as caught:
+        make(L2LGAIL, rule=None, rule_training=RuleTraining())
+    assert "\n" not in str(caught.value)
+    assert make(GAIL, rule=None, rule_training=RuleTraining()).rule_training == RuleTraining()
+
+
 def test_the_rule_is_an_object_and_the_given_one_is_not_touched() -> None:
     rule = CoordinateMLP(1e-3, seed=0)
     model = make(GAIL, rule=rule).learn(2 * ROLLOUT)

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import envs
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
-from l2l_gail.core import build_rule
+from l2l_gail.core import parse_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, TrainingRun
@@ -54,7 +54,7 @@ def hopper_run(
     env = envs.make("Hopper-v5", N_ENVS, device="cpu", max_episode_steps=25)
     demos = Demonstrations.load("Hopper-v5")
     kwargs: dict[str, Any] = {"use_sde": True} if policy is OwnPolicy else {}
-    kwargs |= {"rule": build_rule(rule)} if rule else {}
+    kwargs |= {"rule": parse_rule(rule)} if rule else {}
     model = make(cls, env, policy, demos, n_steps=N_STEPS, batch_size=32, **kwargs)
     return TrainingRun(model, folder, KillAt(kill_at))
 
@@ -74,6 +74,8 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     [
         (GAIL, "MlpPolicy", None),
         (L2LGAIL, "MlpPolicy", None),
+        (L2LGAIL, "MlpPolicy", "muon:lr=1e-2"),
+        (L2LGAIL, "MlpPolicy", "matrix_rule"),
         (L2LGAIL, "MlpPolicy", "pretrained"),
         (GAIL, OwnPolicy, None),
     ],

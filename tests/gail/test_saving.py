@@ -13,7 +13,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from l2l_gail.core import CoordinateMLP
+from l2l_gail.core import CoordinateMLP, MatrixRule
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
 from l2l_gail.ppo import NormalizedPolicy, TensorPPO
@@ -213,9 +213,11 @@ def test_a_model_whose_training_had_failed_is_neither_saved_nor_loaded(
 def test_ppo_loads_a_model_of_gail_as_its_policy(
     tmp_path: Path, cls: type[GAIL], reader: type[PPO]
 ) -> None:
+    rule = MatrixRule() if cls is L2LGAIL else None
     model = cls(
-        "MlpPolicy", walk_envs(), walk_demos(), n_steps=8, batch_size=8, seed=0, device="cpu"
-    ).learn(16)
+        "MlpPolicy", walk_envs(), walk_demos(), rule=rule, n_steps=8, batch_size=8, seed=0,
+        device="cpu",
+    ).learn(16)  # fmt: skip
     model.save(tmp_path / "model")
     loaded = reader.load(tmp_path / "model", env=walk_envs(), device="cpu")
     observations = np.linspace(-2, 2, 8, dtype=np.float32).reshape(4, 2)

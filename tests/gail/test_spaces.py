@@ -19,7 +19,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import envs
-from l2l_gail.core import Adam, build_rule
+from l2l_gail.core import Adam, MatrixRule, build_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
@@ -27,6 +27,7 @@ from l2l_gail.gail import (
     L2LGAIL,
     DiscriminatorConfig,
     ExtractorDiscriminator,
+    RuleTraining,
     TanhDiscriminator,
     behaviour_cloning,
     policy_for,
@@ -73,6 +74,7 @@ def test_any_space_trains_and_is_saved_and_loaded(
     cls: type[GAIL], observation: str, action: str, tmp_path: Path
 ) -> None:
     env = anything(observation, action)
+    learned = {"rule": MatrixRule(), "rule_training": RuleTraining(meta_every=1)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # random steps of no named environment
         model = cls(
@@ -82,6 +84,7 @@ def test_any_space_trains_and_is_saved_and_loaded(
             discriminator=SMALL,
             warm_start_steps=2,
             **SETTINGS,
+            **(learned if cls is L2LGAIL else {}),
         )
         before = model.discriminator.weights()
         model.learn(2 * 16 * env.num_envs)

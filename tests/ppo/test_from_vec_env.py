@@ -12,6 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
+from l2l_gail.core import MatrixRule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.gail import GAIL, L2LGAIL
 from l2l_gail.ppo import FromVecEnv, SB3VecEnv, TensorEnv, TensorPPO, as_tensor_env
@@ -137,7 +138,9 @@ def spring_demos() -> Demonstrations:
 def test_an_environment_of_ones_own_is_a_legal_input_of_gail(cls: type[GAIL]) -> None:
     env = Spring(8)
     assert isinstance(env, TensorEnv)
-    model = cls("MlpPolicy", env, spring_demos(), n_steps=25, batch_size=50, seed=0, device="cpu")
+    settings = {"n_steps": 25, "batch_size": 50, "seed": 0, "device": "cpu"}
+    rule = MatrixRule() if cls is L2LGAIL else None
+    model = cls("MlpPolicy", env, spring_demos(), rule=rule, **settings)
     model.learn(2 * 200)
     assert model._tensor_env is env
     assert all(1 <= episode["l"] <= 25 for episode in model.ep_info_buffer)

@@ -27,7 +27,7 @@ threads = 2
 seeds = [3, "0-1"]
 methods = ["gail", "l2l_gail"]
 environments = ["Hopper-v5"]
-flags = {{ total-timesteps = 1024, learning_rate = 1e-3 }}
+flags = {{ total-timesteps = 1024, learning_rate = 1e-3, learned = "both" }}
 
 [train_gail.settings.default]
 
