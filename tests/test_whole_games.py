@@ -77,7 +77,7 @@ def test_the_start_is_the_method_as_it_is_shipped(games: ModuleType) -> None:
     ends = []
     for rule in rules:
         weights = {"w": torch.linspace(-1, 1, 12).view(3, 4), "b": torch.ones(3)}
-        state = rule.init_state(weights)
+        state = rule.init(weights)
         for _ in range(5):
             weights, state = rule(weights, lambda w: {k: v.sin() for k, v in w.items()}, state)
         ends.append(weights)
