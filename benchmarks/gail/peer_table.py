@@ -15,7 +15,7 @@ ROWS = {
     "tutorial": "`imitation`, those of its tutorial",
     "common": "`imitation`, a plain setting",
     "gail": "GAIL",
-    "l2l": "L2L-GAIL",
+    "l2l": "L2L-GAIL, both learned",
 }
 """Rows by preset of the peer, or method of ``shipped``, in the table's words."""
 
