@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import tracking  # noqa: E402
+from benchmarks.records import state_of  # noqa: E402
 from l2l_gail.core import (  # noqa: E402
     EvolutionStrategy,
     L2LTrainer,
@@ -47,7 +48,7 @@ from l2l_gail.core import (  # noqa: E402
 )
 from l2l_gail.demos import Demonstrations  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
-from l2l_gail.files import read_tensors, save_tensors  # noqa: E402
+from l2l_gail.files import save_tensors  # noqa: E402
 from l2l_gail.gail import DiscriminatorConfig  # noqa: E402
 from l2l_gail.gail.batch import TransitionBatch  # noqa: E402
 from l2l_gail.gail.discriminator import TanhDiscriminator  # noqa: E402
@@ -278,9 +279,7 @@ class Training:
         Raises:
             InputError: The file is of a training with other settings.
         """
-        saved = read_tensors(path, missing=f"no file {path}", way_out="delete it to begin anew")
-        if saved["plan"] != self.plan:
-            raise InputError(f"{path} is of a training with other settings: give another --out")
+        saved = state_of(path, self.plan, "training")
         self.rule.load_state_dict(saved["rule"])
         self.strategy.load_state_dict(saved["strategy"])
         self.stream.set_state(saved["stream"])

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import read_text
+from l2l_gail.files import read_tensors, read_text
 
-__all__ = ["as_lines", "check_same", "read_configuration", "tabulate"]
+__all__ = ["as_lines", "check_same", "read_configuration", "state_of", "tabulate"]
 
 _LARGEST = 1 << 20  # bytes of a configuration
 
@@ -49,6 +49,23 @@ def check_same(file: Path, cell: dict[str, Any]) -> None:
     changed = [key for key, value in cell.items() if record.get(key) != value]
     if changed:
         raise InputError(f"{file} was made with other {', '.join(changed)}: move it away")
+
+
+def state_of(path: Path, plan: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the saved state of a search, to go on from.
+
+    Args:
+        path: A file of tensors whose ``plan`` is what the search was begun with.
+        plan: What it is now.
+        what: The kind of search, in a word.
+
+    Raises:
+        InputError: The file is missing or damaged, or of other settings.
+    """
+    saved = read_tensors(path, missing=f"no file {path}", way_out="delete it to begin anew")
+    if saved["plan"] != plan:
+        raise InputError(f"{path} is of a {what} with other settings: give another --out")
+    return dict(saved)
 
 
 def as_lines(record: dict[str, Any]) -> str:

@@ -102,15 +102,6 @@ def test_apgd_t_and_the_standing_measure_part_only_where_a_classifier_gave_way(
     assert 0 <= min(with_pgd) <= max(with_pgd) < 0.03
 
 
-def test_a_configuration_that_lacks_a_key_is_one_line(tmp_path: Path, grid: ModuleType) -> None:
-    file = tmp_path / "half.toml"
-    file.write_text('name = "half"\nseeds = [0]\n[methods]\n')
-    with pytest.raises(InputError, match=r"half.toml lacks \w+, \w+") as caught:
-        grid.main([str(file)])
-    assert "\n" not in str(caught.value)
-    assert "methods" not in str(caught.value)
-
-
 def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: ModuleType) -> None:
     file = tmp_path / "record.json"
     file.write_text(json.dumps({"seed": 0, "data": "cifar10"}))

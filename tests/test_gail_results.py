@@ -60,15 +60,6 @@ def test_every_record_was_made_by_its_configuration(path: Path, grid: ModuleType
         grid.check_same(file, cells[file.stem])
 
 
-def test_a_configuration_that_lacks_a_key_is_one_line(tmp_path: Path, grid: ModuleType) -> None:
-    file = tmp_path / "half.toml"
-    file.write_text('name = "half"\nseeds = [0]\n[methods]\n')
-    with pytest.raises(InputError, match=r"half.toml lacks \w+, \w+") as caught:
-        grid.main([str(file)])
-    assert "\n" not in str(caught.value)
-    assert "methods" not in str(caught.value)
-
-
 def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: ModuleType) -> None:
     file = tmp_path / "record.json"
     file.write_text(json.dumps({"seed": 0, "steps": 5}))

@@ -39,11 +39,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import grid  # noqa: E402
 import measured  # noqa: E402
 
-from benchmarks.records import as_lines  # noqa: E402
+from benchmarks.records import as_lines, state_of  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.core import EvolutionStrategy, UpdateRule  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
-from l2l_gail.files import read_tensors, save_tensors  # noqa: E402
+from l2l_gail.files import save_tensors  # noqa: E402
 from l2l_gail.runs import atomic_write, versions  # noqa: E402
 
 ENVS = ("HalfCheetah-v5", "Walker2d-v5", "Hopper-v5")
@@ -181,9 +181,7 @@ class Search:
         Raises:
             InputError: The file is of a search with other settings.
         """
-        saved = read_tensors(path, missing=f"no file {path}", way_out="delete it to begin anew")
-        if saved["plan"] != self._plan():
-            raise InputError(f"{path} is of a search with other settings: give another --out")
+        saved = state_of(path, self._plan(), "search")
         self.numbers.load_state_dict(saved["numbers"])
         self.strategy.load_state_dict(saved["strategy"])
         self.history, self.cpu_s = saved["history"], saved["cpu_s"]

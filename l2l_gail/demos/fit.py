@@ -17,7 +17,6 @@ from l2l_gail.observations import Observations
 __all__ = [
     "bare_id",
     "check_fit",
-    "constant_entries",
     "plain_kwargs",
     "reordered",
     "time_step_ratio",
@@ -189,12 +188,6 @@ def unfamiliar(recorded: np.ndarray, observations: np.ndarray) -> list[int]:
     # What never varies in the demonstrations, such as a goal, may differ in another episode.
     outside = (margin > 0) & ~((typical >= low - margin) & (typical <= high + margin))
     return [int(index) for index in np.flatnonzero(outside)]
-
-
-def constant_entries(recorded: np.ndarray) -> dict[int, float]:
-    """Return which entries of demonstrated observations ``(T, n)`` never vary, and their values."""
-    found = np.flatnonzero((recorded == recorded[0]).all(axis=0))
-    return {int(index): float(recorded[0, index]) for index in found}
 
 
 def time_step_ratio(

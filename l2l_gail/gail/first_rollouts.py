@@ -12,12 +12,13 @@ from gymnasium.spaces import Box, Space
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos.fit import constant_entries, reordered, time_step_ratio
+from l2l_gail.demos.fit import reordered, time_step_ratio
 from l2l_gail.errors import InputError
 from l2l_gail.gail.action_effects import Recording, amiss
 from l2l_gail.gail.spaces import continuous_entries
 from l2l_gail.ppo import ObservationParts, TensorRolloutBuffer
 from l2l_gail.ppo.observations import Observations, map_tensors
+from l2l_gail.ppo.policy import SCALE_FLOOR
 from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["FirstRollouts"]
@@ -26,7 +27,6 @@ _LONGER = 1.25  # a step than the demonstrations', from which on it is said
 _ROLLOUTS = 16  # until policies have fallen
 _FEWEST = 32  # demonstrated states, of which an entry is called constant
 _OFTEN, _LEAST = 0.02, 10  # of a rollout's states, that have another value there
-_SMALL = 1e-3  # standard deviation below which networks see no difference
 
 
 class FirstRollouts:
@@ -57,38 +57,33 @@ class FirstRollouts:
         self._spaces = (observation_space, action_space)
         self._parts = ObservationParts(observation_space)
         recorded = continuous_entries(demonstrations.obs, self._parts)
-        self._constant = constant_entries(recorded) if len(recorded) >= _FEWEST else {}
-        self._small = _SMALL * min(float(recorded.std(axis=0).max(initial=0.0)), 1.0)
+        never_varies = (recorded == recorded[0]).all(axis=0) & (len(recorded) >= _FEWEST)
+        self._constant = np.flatnonzero(never_varies)
+        self._values = recorded[0, self._constant].astype(np.float64)
+        # What is smaller is small to the networks, too, which add this to all standard deviations.
+        self._small = SCALE_FLOOR * min(float(recorded.std(axis=0).max(initial=0.0)), 1.0)
 
     def compare(self, buffer: TensorRolloutBuffer, policy: ActorCriticPolicy) -> None:
         """Compare a rollout, which the policy has played, unless enough have been."""
         if not self.left:
             return
-        is_first = self.left == _ROLLOUTS
-        self.left -= 1
         obs = _numbers(buffer, buffer.observations)
-        if is_first:
+        found = None
+        if self.left == _ROLLOUTS:
             acts = environment_actions(policy)(buffer.by_env(buffer.actions)).numpy(force=True)
             next_obs = _numbers(buffer, buffer.final_obs)
             found = _fault_of_steps(self._demonstrations, obs, acts, next_obs, self._spaces)
-        else:
-            found = None
         found = found or self._fault_of_entries(obs)
         if found:
             _warn(found)
-        if found or not self._constant:
-            self.left = 0
+        self.left = 0 if found or not len(self._constant) else self.left - 1
 
     def _fault_of_entries(self, obs: Any) -> str | None:
         """Say which entries alone tell these observations from all demonstrated ones."""
-        if not self._constant:
-            return None
-        entries = continuous_entries(obs, self._parts)
-        columns = list(self._constant)
-        off = np.abs(entries[:, columns] - np.array(list(self._constant.values()))) > self._small
-        often = off.sum(axis=0) >= max(_OFTEN * len(entries), _LEAST)
-        found = [column for column, is_often in zip(columns, often, strict=True) if is_often]
-        if not found:
+        entries = continuous_entries(obs, self._parts)[:, self._constant]
+        off = np.abs(entries - self._values) > self._small
+        found = self._constant[off.sum(axis=0) >= max(_OFTEN * len(entries), _LEAST)]
+        if not len(found):
             return None
         told = ", ".join(map(str, found[:3])) + (", ..." if len(found) > 3 else "")
         return (

@@ -137,8 +137,7 @@ class MethodFlags:
             raise InputError("rule_args holds lr, which has a flag of its own: learning_rate")
         check_rate("policy_pace", self.policy_pace)
         check_share("policy_average", self.policy_average)
-        for method in ("gail", "l2l_gail"):
-            self.rule(method)
+        self.rule("gail")
         self._learned(0)  # what is wrong with it is said even where it is not used
 
     def rule(self, method: str, seed: int = 0) -> UpdateRule:

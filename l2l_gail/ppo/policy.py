@@ -22,6 +22,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.ppo.parts import ObservationParts
 
 __all__ = [
+    "SCALE_FLOOR",
     "NormalizeDict",
     "NormalizeObservations",
     "NormalizedMultiInputPolicy",
@@ -30,7 +31,9 @@ __all__ = [
     "check_policy_name",
 ]
 
-_STD_FLOOR = 1e-3
+SCALE_FLOOR = 1e-3
+"""Share of a standard deviation of 1, or the largest if below, that is added to all of them."""
+
 _CLIP = 10.0
 
 
@@ -76,7 +79,7 @@ class ObservationStatistics(nn.Module):
         self.mean.copy_(torch.as_tensor(np.asarray(mean), dtype=torch.float32))
         std = torch.as_tensor(np.asarray(std), dtype=torch.float32)
         unit = float(std.max())
-        self.scale.copy_(1.0 / (std + _STD_FLOOR * (min(unit, 1.0) or 1.0)))
+        self.scale.copy_(1.0 / (std + SCALE_FLOOR * (min(unit, 1.0) or 1.0)))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return normalised observations ``(B, width)``."""
