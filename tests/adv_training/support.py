@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adv_training.data import ImageBatch
+from adv_training.data import Dataset, ImageBatch
 from adv_training.game import ImageGame
 from adv_training.models import build_classifier
+from adv_training.plan import plan_of
 from adv_training.settings import Settings
 from adv_training.synthetic import synthetic_images
+from adv_training.training import Training
+from l2l_gail.runs import RunFolder
 
 EPS = 8 / 255
 
@@ -71,3 +75,10 @@ def write_cifar10(
             content = {key.encode(): value for key, value in content.items()}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
     return folder
+
+
+def start(tmp_path: Path, settings: Settings, data: Dataset, **options: Any) -> Training:
+    resume = options.get("resume", False)
+    label = plan_of(settings, data, name="test").label
+    folder = RunFolder.create(tmp_path, "synthetic", label, settings.seed, resume=resume)
+    return Training(settings, data, folder, **options)

@@ -13,17 +13,11 @@ import torch
 
 from adv_training import training
 from adv_training.data import Dataset
-from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import tiny_settings
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    return synthetic_dataset(train_size=200, eval_size=40, held_out=40)
 
 
 def start(folder: Path, data: Dataset, method: str, *, resume: bool = False) -> Training:

@@ -11,19 +11,12 @@ from adv_training import Images, TrainedModel, load_model
 from adv_training.data import Dataset
 from adv_training.evaluate import attack
 from adv_training.plan import plan_of
-from adv_training.synthetic import synthetic_dataset
 from adv_training.trained_model import MODEL_FILE
 from adv_training.training import Training
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_tensors, save_tensors
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import generator, tiny_settings
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    torch.set_num_threads(1)
-    return synthetic_dataset(train_size=200, eval_size=40, held_out=40)
 
 
 def finished(root: Path, images: Dataset, method: str, **changes: object) -> Training:

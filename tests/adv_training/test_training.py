@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,38 +16,23 @@ from adv_training import review, training
 from adv_training.data import Dataset, Images
 from adv_training.logbook import TAGS, Logbook, image_grid
 from adv_training.methods import forward_equivalents
-from adv_training.plan import check_images, plan_of
-from adv_training.presets import PRESETS, preset
+from adv_training.plan import check_images
 from adv_training.registry import method_names
 from adv_training.review import Review
-from adv_training.schedule import learning_rate, one_cycle
-from adv_training.settings import Settings
 from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
-from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.runs import find_runs
 from l2l_gail.stopping import Interrupted
-from tests.adv_training.support import tiny_batch, tiny_game, tiny_settings
+from tests.adv_training.support import start, tiny_settings
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    return synthetic_dataset(train_size=200, eval_size=40, held_out=40)
-
-
-def start(tmp_path: Path, settings: Settings, data: Dataset, **options: Any) -> Training:
-    resume = options.get("resume", False)
-    label = plan_of(settings, data, name="test").label
-    folder = RunFolder.create(tmp_path, "synthetic", label, settings.seed, resume=resume)
-    return Training(settings, data, folder, **options)
 
 
 def weights(run: Training) -> dict[str, torch.Tensor]:
@@ -287,50 +269,6 @@ def test_the_best_epoch_is_chosen_on_the_held_out_images(
     assert all(torch.equal(v, last[k]) for k, v in run.game.classifier.state_dict().items())
 
 
-def test_epsilon_grows_over_the_ramp_and_judges_see_the_whole_ball(
-    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[float, float]] = []
-    real = training.train_step
-
-    def watched(trainer: Any, method: Any, batch: Any) -> Any:
-        seen.append((trainer.game.eps, method.rule.lr))
-        return real(trainer, method, batch)
-
-    monkeypatch.setattr(training, "train_step", watched)
-    settings = tiny_settings("fgsm_rs", epochs=2, ramp=0.5)
-    run = start(tmp_path, settings, data)
-    run.run()
-    radii = np.array([radius for radius, _ in seen]) / settings.radius
-    expected = np.minimum(1.0, (np.arange(10) + 0.5) / 10 / 0.5)
-    np.testing.assert_allclose(radii, expected)
-    np.testing.assert_allclose([step for _, step in seen], 1.25 * radii * settings.radius)
-    assert run.review.game.eps == settings.radius
-
-
-def test_the_average_is_what_is_judged_and_kept(tmp_path: Path, data: Dataset) -> None:
-    run = start(tmp_path, tiny_settings("pgd", ema=0.9), data)
-    run.run()
-    assert run.average is not None
-    assert run.average.steps == run.trainer.steps
-    last, kept = run.average.model.state_dict(), load_checkpoint(run.folder.checkpoint)
-    assert any(not torch.equal(v, kept["classifier"][k]) for k, v in last.items())
-    assert all(torch.equal(v, kept["average"]["model"][k]) for k, v in last.items())
-    if kept["best"]["epoch"] == 2:
-        assert all(torch.equal(v, kept["best"]["classifier"][k]) for k, v in last.items())
-
-
-def test_smoothed_labels_are_the_leader_s_alone() -> None:
-    game, batch = tiny_game(label_smoothing=0.2), tiny_batch()
-    with torch.no_grad():
-        train = copy.deepcopy(game.classifier).train()(batch.x)
-        found, hard = game.leader_loss({"x": batch.x}, batch), F.cross_entropy(train, batch.y)
-        even = -train.log_softmax(1).mean()
-        torch.testing.assert_close(found, 0.8 * hard + 0.2 * even)
-        loss = F.cross_entropy(game.classifier.eval()(batch.x), batch.y)
-        torch.testing.assert_close(game.follower_loss({"x": batch.x}, batch), -loss)
-
-
 def test_catastrophic_overfitting_is_said(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,14 +313,6 @@ def test_classes_of_the_data_and_of_the_attacker_must_be_the_same(data: Dataset)
     assert dataclasses.replace(known, data="cifar100", classes=None).number_of_classes == 100
 
 
-def test_one_cycle_rises_and_falls() -> None:
-    assert one_cycle(0.0, 0.2) == 0.0
-    assert one_cycle(0.3, 0.2) == pytest.approx(0.2)
-    assert one_cycle(0.15, 0.2) == pytest.approx(0.1)
-    assert one_cycle(0.65, 0.2) == pytest.approx(0.1)
-    assert one_cycle(1.0, 0.2) == 0.0
-
-
 @pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
 def test_a_compiled_classifier_trains_to_the_same_weights(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
@@ -405,33 +335,6 @@ def test_a_compiled_classifier_trains_to_the_same_weights(
     assert eager.keys() == compiled.keys()
     for key, value in eager.items():
         torch.testing.assert_close(value, compiled[key], rtol=1e-2, atol=2e-3, msg=key)
-
-
-def test_steps_divide_the_rate_at_the_milestones() -> None:
-    settings = tiny_settings("pgd", schedule="steps", lr=0.1, milestones=(0.25, 0.5))
-    found = [learning_rate(done, settings) for done in (0.0, 0.2, 0.25, 0.49, 0.5, 0.99)]
-    assert found == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
-    assert learning_rate(0.15, tiny_settings("pgd")) == one_cycle(0.15, 0.2)
-
-
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("method", ["pgd", "grad_l2l"])
-def test_presets_train(tmp_path: Path, data: Dataset, name: str, method: str) -> None:
-    small = {"model": "tiny_cnn", "epochs": 1, "batch_size": 40, "attacker_channels": 4}
-    settings = preset(name, method, "synthetic", **small)
-    summary = start(tmp_path, settings, data).run()
-    assert summary["settings"]["lr"] == 0.1
-    assert 0 <= summary["robust"] <= summary["clean"] <= 1
-
-
-def test_presets_are_the_published_ones() -> None:
-    paper, fastat = (preset(name, "grad_l2l", "cifar10") for name in ("paper", "fastat"))
-    assert paper.radius == pytest.approx(0.031)
-    rates = [learning_rate((epoch + 0.5) / 76, paper) for epoch in (0, 29, 30, 59, 60, 75)]
-    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3])
-    assert (fastat.model, fastat.epochs, fastat.ema) == ("resnet18", 100, 0.9995)
-    with pytest.raises(InputError, match="unknown preset 'slow'; known: paper, fastat"):
-        preset("slow", "pgd", "cifar10")
 
 
 def test_the_grid_shows_clean_perturbation_and_perturbed() -> None:

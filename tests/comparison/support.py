@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from l2l_gail.comparison import Section, collect, find, section_tables
 from l2l_gail.runs import RunFolder
 
+RETURN = "1 true return/a IQM over seeds"
 STEPS = [10_000, 20_000, 30_000, 40_000]
 SETTINGS = {
     "env": "Hopper-v5",
@@ -120,3 +121,11 @@ def table_cells(root: Path, group: str) -> dict[str, dict[str, str]]:
     table = section_tables(sections_of(root)[group])[0]
     name = table.header.index("method")
     return {row[name]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+
+
+def board(root: Path, name: str) -> Path:
+    return root / "comparison" / name
+
+
+def scalar_tags(folder: Path) -> set[str]:
+    return set(events(folder).Tags()["scalars"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from gymnasium.spaces import Box
 from stable_baselines3 import DDPG, SAC, TD3
@@ -59,3 +60,24 @@ class Doubling(BaseFeaturesExtractor):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return 2 * observations
+
+
+def write_d4rl(path: Path, **changes: Any) -> Path:
+    """As D4RL's scripts do: arrays of all steps, gzip, metadata in a group."""
+    h5py = pytest.importorskip("h5py")
+    states = np.arange(22, dtype=np.float32).reshape(11, 2)
+    arrays = {
+        "observations": states[:-1],
+        "next_observations": states[1:],
+        "actions": np.linspace(-1, 1, 10, dtype=np.float32)[:, None],
+        "rewards": np.arange(10, dtype=np.float32),
+        "terminals": np.arange(10) == 3,
+        "timeouts": np.arange(10) == 7,
+    } | changes
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            if array is not None:
+                file.create_dataset(name, data=array, compression="gzip")
+        file.create_dataset("metadata/algorithm", data="SAC")
+        file.create_dataset("infos/qpos", data=states)
+    return path

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 from l2l_gail.demos import Demonstrations, apart
 from l2l_gail.demos.__main__ import main
 from l2l_gail.errors import InputError
+from tests.demos.support import write_d4rl
 from tests.demos.test_demos import refusal
 
 DATA = Path(__file__).parent / "data"
@@ -108,27 +108,6 @@ class TestMinari:
             Demonstrations.load(minari)
 
 
-def write_d4rl(path: Path, **changes: Any) -> Path:
-    """As D4RL's scripts do: arrays of all steps, gzip, metadata in a group."""
-    h5py = pytest.importorskip("h5py")
-    states = np.arange(22, dtype=np.float32).reshape(11, 2)
-    arrays = {
-        "observations": states[:-1],
-        "next_observations": states[1:],
-        "actions": np.linspace(-1, 1, 10, dtype=np.float32)[:, None],
-        "rewards": np.arange(10, dtype=np.float32),
-        "terminals": np.arange(10) == 3,
-        "timeouts": np.arange(10) == 7,
-    } | changes
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            if array is not None:
-                file.create_dataset(name, data=array, compression="gzip")
-        file.create_dataset("metadata/algorithm", data="SAC")
-        file.create_dataset("infos/qpos", data=states)
-    return path
-
-
 class TestD4RL:
     def test_episodes_end_at_terminals_and_timeouts(self, tmp_path: Path) -> None:
         demos = Demonstrations.load(write_d4rl(tmp_path / "hopper_expert-v2.hdf5"))
@@ -171,93 +150,6 @@ class TestD4RL:
         refusal(path)
 
 
-def hostile(change: Callable[[Any, Any, Path], None]) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        h5py = pytest.importorskip("h5py")
-        path = write_d4rl(folder / "d.hdf5")
-        with h5py.File(path, "a") as file:
-            del file["rewards"]
-            change(h5py, file, folder)
-        return path
-
-    return make
-
-
-def _external_link(h5py: Any, file: Any, folder: Path) -> None:
-    write_d4rl(folder / "other.hdf5")
-    file["rewards"] = h5py.ExternalLink("other.hdf5", "/rewards")
-
-
-def _soft_link(h5py: Any, file: Any, folder: Path) -> None:
-    file["rewards"] = h5py.SoftLink("/actions")
-
-
-def _external_storage(h5py: Any, file: Any, folder: Path) -> None:
-    (folder / "raw").write_bytes(bytes(80))
-    file.create_dataset("rewards", (10,), "f8", external=[(str(folder / "raw"), 0, 80)])
-
-
-def _virtual(h5py: Any, file: Any, folder: Path) -> None:
-    layout = h5py.VirtualLayout((10,), "f8")
-    layout[:] = h5py.VirtualSource(str(write_d4rl(folder / "other.hdf5")), "rewards", (10,))
-    file.create_virtual_dataset("rewards", layout)
-
-
-def _huge(h5py: Any, file: Any, folder: Path) -> None:
-    file.create_dataset("rewards", (1 << 40,), "f8", chunks=(1024,), fillvalue=1.0)
-
-
-def _huge_chunk(h5py: Any, file: Any, folder: Path) -> None:
-    file.create_dataset("rewards", (10,), "f8", chunks=(1 << 28,), maxshape=(None,))
-
-
-def _filter(h5py: Any, file: Any, folder: Path) -> None:
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_chunk((10,))
-    plan.set_filter(32_015, h5py.h5z.FLAG_OPTIONAL)
-    space = h5py.h5s.create_simple((10,))
-    h5py.h5d.create(file.id, b"rewards", h5py.h5t.IEEE_F64LE, space, plan)
-
-
-def _group(h5py: Any, file: Any, folder: Path) -> None:
-    file.create_dataset("rewards/\x1b[2J", data=np.zeros(3))
-
-
-def _text_without_end(h5py: Any, file: Any, folder: Path) -> None:
-    file.create_dataset("rewards", data=["a"] * 10, dtype=h5py.string_dtype())
-
-
-def _references(h5py: Any, file: Any, folder: Path) -> None:
-    file.create_dataset("rewards", data=[file.ref] * 10, dtype=h5py.ref_dtype)
-
-
-def _records(h5py: Any, file: Any, folder: Path) -> None:
-    file.create_dataset("rewards", data=np.zeros(10, [("a", "f8")]))
-
-
-HOSTILE = {
-    _external_link: "'rewards' is a link to somewhere else",
-    _soft_link: "'rewards' is a link to somewhere else",
-    _external_storage: "'rewards' lies in other files",
-    _virtual: "'rewards' lies in other files",
-    _huge: "'rewards' would take the arrays beyond",
-    _huge_chunk: "'rewards' would take the arrays beyond",
-    _filter: "'rewards' is packed by filter 32015",
-    _group: "'rewards' is a dict",
-    _text_without_end: "'rewards' holds no numbers",
-    _references: "'rewards' holds no numbers",
-    _records: "'rewards' holds no numbers",
-}
-
-
-@pytest.mark.parametrize("change", HOSTILE, ids=lambda change: change.__name__)
-def test_hdf5_that_reaches_out_or_claims_too_much_is_refused(tmp_path: Path, change: Any) -> None:
-    path = hostile(change)(tmp_path)
-    message = refusal(path)
-    assert HOSTILE[change] in message
-    assert message.isprintable()
-
-
 @pytest.mark.parametrize("signal", [9, 11])
 def test_a_reader_that_crashes_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: int
@@ -292,124 +184,6 @@ def test_hdf5_of_another_layout_is_named(tmp_path: Path) -> None:
     assert "it has 'data'" in message
     (tmp_path / "cut.hdf5").write_bytes((tmp_path / "d.hdf5").read_bytes()[:500])
     assert "damaged" in refusal(tmp_path / "cut.hdf5")
-
-
-class TestImitation:
-    def check(self, demos: Demonstrations) -> None:
-        """What ``data/make.py`` gave to imitation."""
-        assert demos.episode_lengths.tolist() == [4, 3, 5]
-        for number, (start, length) in enumerate(
-            zip(demos.episode_starts, demos.episode_lengths, strict=True)
-        ):
-            states = 100 * number + np.arange(3 * (length + 1)).reshape(-1, 3)
-            steps = slice(start, start + length)
-            np.testing.assert_array_equal(demos.obs[steps], states[:-1])
-            np.testing.assert_array_equal(demos.next_obs[steps], states[1:])
-            acts = (np.arange(2 * length).reshape(-1, 2) / 100 + number).astype(np.float32)
-            np.testing.assert_array_equal(demos.acts[steps], acts)
-            np.testing.assert_array_equal(demos.rews[steps], np.arange(length) + 0.5)
-        assert np.flatnonzero(demos.terminals).tolist() == [3, 11]
-        assert demos.obs.dtype == np.float32
-
-    def test_the_folder_that_it_saved_is_read(self) -> None:
-        pytest.importorskip("pyarrow")
-        self.check(Demonstrations.load(DATA / "imitation"))
-
-    def npz(self, path: Path, **changes: Any) -> Path:
-        """As imitation wrote before it used `datasets`; ``infos`` is pickled in it."""
-        lengths = (4, 3, 5)
-        arrays = {
-            "obs": np.concatenate(
-                [(100 * k + np.arange(3 * (n + 1))).reshape(-1, 3) for k, n in enumerate(lengths)]
-            ).astype(np.float32),
-            "acts": np.concatenate(
-                [np.arange(2 * n).reshape(-1, 2) / 100 + k for k, n in enumerate(lengths)]
-            ).astype(np.float32),
-            "rews": np.concatenate([np.arange(n) + 0.5 for n in lengths]),
-            "infos": np.array([{}] * 12, dtype=object),
-            "terminal": np.array([True, False, True]),
-            "indices": np.array([4, 7]),
-        } | changes
-        np.savez_compressed(path, **{k: v for k, v in arrays.items() if v is not None})
-        return path
-
-    def test_the_archive_that_it_wrote_is_read_without_its_pickles(self, tmp_path: Path) -> None:
-        self.check(Demonstrations.load(self.npz(tmp_path / "d.npz")))
-
-    def test_rewards_may_be_missing(self, tmp_path: Path) -> None:
-        assert Demonstrations.load(self.npz(tmp_path / "d.npz", rews=None)).rews is None
-
-    def test_an_end_after_1000_steps_is_the_time_limit(self, tmp_path: Path) -> None:
-        path = self.npz(
-            tmp_path / "d.npz", obs=np.zeros((1001, 3)), acts=np.zeros((1000, 1)), rews=None,
-            terminal=np.array([True]), indices=np.array([], int),
-        )  # fmt: skip
-        demos = Demonstrations.load(path)
-        assert demos.truncated[-1]
-        assert not demos.terminals.any()
-
-    @pytest.mark.parametrize(
-        ("changes", "pattern"),
-        [
-            ({"indices": np.array([7, 4])}, "'indices' do not rise"),
-            ({"indices": np.array([4, 2**63], np.uint64)}, "'indices' are no steps"),
-            ({"indices": np.array([4])}, r"'terminal' has shape \(3,\)"),
-            ({"obs": np.zeros((14, 3))}, "'obs' has shape"),
-            ({"rews": np.zeros(3)}, "'rews' has shape"),
-        ],
-    )
-    def test_what_does_not_fit_is_one_line(
-        self, tmp_path: Path, changes: dict[str, Any], pattern: str
-    ) -> None:
-        path = self.npz(tmp_path / "d.npz", **changes)
-        with pytest.raises(InputError, match=pattern):
-            Demonstrations.load(path)
-        refusal(path)
-
-    @pytest.mark.parametrize(
-        ("state", "pattern"),
-        [
-            ({"_data_files": [{"filename": "../secret"}]}, "names no files of it"),
-            ({"_data_files": [{"filename": "gone.arrow"}]}, "gone.arrow does not exist"),
-            ({"_data_files": 3}, "names no files of it"),
-            ({"_data_files": [{"filename": "d.arrow"}], "_indices_files": ["i"]}, "a selection"),
-        ],
-    )
-    def test_a_folder_that_points_elsewhere_is_refused(
-        self, tmp_path: Path, state: dict[str, Any], pattern: str
-    ) -> None:
-        (tmp_path / "state.json").write_text(json.dumps(state))
-        with pytest.raises(InputError, match=pattern):
-            Demonstrations.load(tmp_path)
-
-    @pytest.mark.parametrize(
-        ("column", "values", "pattern"),
-        [
-            ("obs", [[[1.0, 2.0], [3.0]]], "rows of different widths"),
-            ("obs", [[1.0, 2.0]], "'obs' is not 2 lists deep"),
-            ("obs", [[[None, 2.0], [3.0, 1.0]]], "'obs' has missing values"),
-            ("acts", [[["a"]]], "'acts' holds 'string', no numbers"),
-            ("terminal", [1.5], None),
-            ("acts", [[[1.0], [1.0], [1.0]]], "'obs' has 2 rows and 'acts' 3"),
-            ("terminal", None, "no column 'terminal'"),
-        ],
-    )
-    def test_columns_that_do_not_fit_are_one_line(
-        self, tmp_path: Path, column: str, values: Any, pattern: str | None
-    ) -> None:
-        pa = pytest.importorskip("pyarrow")
-        columns = {"obs": [[[1.0, 2.0], [3.0, 4.0]]], "acts": [[[1.0]]], "terminal": [True]}
-        columns[column] = values
-        table = pa.table({name: v for name, v in columns.items() if v is not None})
-        with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as sink:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table)
-        (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "d.arrow"}]}')
-        if pattern is None:
-            assert Demonstrations.load(tmp_path).endings.terminal == 1
-            return
-        with pytest.raises(InputError, match=pattern):
-            Demonstrations.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""The script train_gail.py: interrupted runs go on, to the bit."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train_gail
+from l2l_gail.callbacks import TrueReturnCallback
+from l2l_gail.checkpoints import load_checkpoint
+from l2l_gail.errors import InputError
+from l2l_gail.runs import find_runs
+from l2l_gail.stopping import Interrupted
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "tests-Walk-v0" / "l2l_gail+short" / "seed0"
+    flags = [*short, "--method", "l2l_gail", "--learned", "both"]
+    train_gail.main([*flags, "--total-timesteps", "32"])
+    (folder / "summary.json").unlink()  # as if killed before the end
+    seen = []
+    play = train_gail.TrainingRun.train
+
+    def spy(self: train_gail.TrainingRun, *args: Any, **kwargs: Any) -> None:
+        seen.append((self.model.num_timesteps, self.model.discriminator_updates.trainer.steps))
+        play(self, *args, **kwargs)
+
+    monkeypatch.setattr(train_gail.TrainingRun, "train", spy)
+    train_gail.main([*flags, "--resume"])
+    assert seen == [(32, 10)]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["steps"] == 64
+    assert summary["curve"]["steps"] == [32, 64]
+    train_gail.main([*flags, "--resume"])  # finished: nothing to do
+    assert len(seen) == 1
+
+
+def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: Path) -> None:
+    train_gail.main([*short, "--method", "gail"])
+    with pytest.raises(InputError, match="begun with other --updates, --learning-rate: "):
+        train_gail.main(
+            [*short, "--method", "gail", "--resume", "--learning-rate", "0.5", "--updates", "9"]
+        )
+    train_gail.main([*short, "--method", "gail", "--resume", "--total-timesteps", "96"])
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.summary["steps"] == 96  # longer is the same run
+    events = EventAccumulator(str(run.folder.path))
+    events.Reload()
+    assert [event.step for event in events.Scalars("disc/loss")] == [32, 64, 96]
+
+
+@pytest.mark.slow
+def test_interrupted_cloning_goes_on_bit_for_bit(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*short[:-1], "--method", "bc", "--bc-steps", "400"]
+    flags.remove("--out")
+    train_gail.main([*flags, "--out", str(tmp_path / "whole")])
+    measure = TrueReturnCallback.measure
+
+    def interrupted(self: TrueReturnCallback) -> None:
+        measure(self)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrueReturnCallback, "measure", interrupted)
+        with pytest.raises(Interrupted):
+            train_gail.main([*flags, "--out", str(tmp_path / "cut")])
+    whole, cut = (
+        tmp_path / name / "tests-Walk-v0" / "bc+short" / "seed0" for name in ("whole", "cut")
+    )
+    assert load_checkpoint(cut / "checkpoint.pt")["steps"] == 50
+    train_gail.main([*flags, "--out", str(tmp_path / "cut"), "--resume"])
+    assert_same(outcome(cut), outcome(whole))
+
+
+HOPPER = (
+    "--method l2l_gail --learned both --n-envs 4 --n-steps 32 --total-timesteps 640 "
+    "--eval-every 256 --name short"
+).split()
+
+
+def outcome(folder: Path) -> tuple[Any, ...]:
+    """What a run has come to: returns, curve, weights and optimizers, points in TensorBoard."""
+    summary = json.loads((folder / "summary.json").read_text())
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    points = {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if not tag.startswith("time/")
+    }
+    keys = ("eval_returns", "curve", "bc_return", "steps")
+    weights = load_checkpoint(folder / "checkpoint.pt")["parameters"]
+    return {key: summary[key] for key in keys}, points, weights
+
+
+def assert_same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_gail.main([*HOPPER, "--out", str(tmp_path / "whole")])
+    measure = TrueReturnCallback.measure
+
+    def interrupted(self: TrueReturnCallback) -> None:
+        measure(self)
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrueReturnCallback, "measure", interrupted)
+        with pytest.raises(Interrupted) as caught:
+            train_gail.main([*HOPPER, "--out", str(tmp_path / "cut")])
+    assert (caught.value.number, caught.value.resumable) == (signal.SIGTERM, True)
+    whole, cut = (
+        tmp_path / name / "Hopper-v5" / "l2l_gail+short" / "seed0" for name in ("whole", "cut")
+    )
+    assert load_checkpoint(cut / "checkpoint.pt")["steps"] == 256
+    assert not (cut / "summary.json").exists()
+    train_gail.main([*HOPPER, "--out", str(tmp_path / "cut"), "--resume"])
+    assert_same(outcome(cut), outcome(whole))
+    assert len(list(cut.glob("events.out.tfevents.*"))) == 1
+
+
+def test_several_seeds_in_processes_are_what_they_are_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*HOPPER, "--out", str(tmp_path / "together")]
+    train_gail.main([*flags, "--seeds", "3-4", "--workers", "2"])
+    shown = capfd.readouterr()
+    assert "l2l_gail seed 4" in shown.err
+    assert re.search(r"^l2l_gail\+short +2 +640 ", shown.out, re.MULTILINE)
+    train_gail.main([*HOPPER, "--seed", "4", "--out", str(tmp_path / "alone")])
+    together, alone = (
+        tmp_path / name / "Hopper-v5" / "l2l_gail+short" / "seed4" for name in ("together", "alone")
+    )
+    assert_same(outcome(together), outcome(alone))
