@@ -203,10 +203,6 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
             self.policy, config.hidden_sizes, self.discriminator_network, config.judges
         )
 
-    def default_rule(self) -> UpdateRule:
-        """Return what updates the discriminator where no rule is given."""
-        return Muon(1e-2)
-
     def _make_rule(self) -> UpdateRule:
         """Return the rule that was given, that a saved model names, or the default one."""
         if self.rule is not None:
@@ -214,7 +210,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         elif self.rule_spec is not None:
             rule = build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
         else:
-            rule = self.default_rule()
+            rule = Muon(1e-2)
         if isinstance(rule, Muon | MatrixRule) and not self.discriminator_config.is_penalised:
             if rule.decay is None and "decay" in rule.config:
                 # Nothing else would bound the discriminator.
