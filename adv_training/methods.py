@@ -13,7 +13,7 @@ from l2l_gail.core import UpdateRule
 
 from .attackers import STARTED, build_attacker
 from .free import FreePerturbation, SignDescentOptimizer
-from .game import UNIFORM, Start
+from .game import CLEAN, UNIFORM, Start
 from .other_games import TradesGame
 from .registry import Method, find_method, register_method
 from .rules import LearnedStart, SignSteps, Stay
@@ -178,11 +178,13 @@ def naive_l2l(settings: Settings) -> Method:
     ),
     source="Jiang et al. 2021, arXiv 1811.01213",
     label=_grad_l2l_label,
-    uses=(*_OF_THE_LEARNED, "classes", "l2l_steps"),
+    uses=(*_OF_THE_LEARNED, "attacker_noise", "classes", "l2l_steps"),
 )
 def grad_l2l(settings: Settings) -> Method:
     """A network trained along sees image and gradient and writes the perturbation."""
-    return Method(_attacker(settings), settings.l2l_steps, **_seen(settings))
+    noise = settings.attacker_noise
+    start = Start(noise, confined=False) if noise else CLEAN
+    return Method(_attacker(settings), settings.l2l_steps, start, **_seen(settings))
 
 
 @register_method(

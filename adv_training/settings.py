@@ -28,6 +28,7 @@ DEFAULT_ATTACKER = "memory"
 
 _AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "free_replays", "attacker_every")
 _POSITIVE = ("width", "eps", "trades_beta", "lr", "attacker_lr")
+_NOT_NEGATIVE = ("weight_decay", "attacker_noise")
 _FRACTIONS = ("ramp", "ema", "label_smoothing", "awp")
 
 
@@ -41,6 +42,7 @@ OPTIONS = (
     "attacker",
     "attacker_channels",
     "attacker_every",
+    "attacker_noise",
     "classes",
 )
 """The settings that some methods have no use for; the table of methods says which use which."""
@@ -80,6 +82,8 @@ class Settings:
             paper_wide or paper_two_layer.
         attacker_channels: Width of the learned attacker; its shape's own by default.
         attacker_every: The learned attacker is trained at every n-th step of the classifier.
+        attacker_noise: Half-width, in epsilon, of the uniform noise that grad_l2l starts from in
+            training; noise and perturbation may leave the ball together, as in n_fgsm. 0: none.
         classes: Classes of the images, for the attacker class_start; by default those of the data
             that are known by name, else 10.
         ramp: Fraction of the training over which eps grows linearly from 0; 0: whole at once.
@@ -114,6 +118,7 @@ class Settings:
     attacker: str = DEFAULT_ATTACKER
     attacker_channels: int | None = None
     attacker_every: int = 2
+    attacker_noise: float = 0.0
     classes: int | None = None
     ramp: float = 0.0
     ema: float = 0.0
@@ -147,8 +152,11 @@ class Settings:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
         if not 0 < self.momentum < 1:  # Nesterov's form needs some
             raise InputError(f"--momentum {self.momentum} must be above 0 and below 1")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise InputError(f"--weight-decay {self.weight_decay} must be 0 or more and finite")
+        for name in _NOT_NEGATIVE:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(
+                    f"{_flag(name)} {getattr(self, name)} must be 0 or more and finite"
+                )
         if not 0.1 <= self.eps <= 255:  # 0.031 is what others write for our 8
             raise InputError(f"--eps {self.eps} is in 1/255, from 0.1 to 255 (8 is the usual one)")
         for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
@@ -161,6 +169,8 @@ class Settings:
             raise InputError(
                 f"--milestones {self.milestones} must be fractions of the training, rising"
             )
+        if self.attacker_noise and self.l2l_steps > 1:  # they would leave the ball step by step
+            raise InputError("--attacker-noise is for one step; leave it or --l2l-steps out")
         for name in _FRACTIONS:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")

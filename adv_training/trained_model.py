@@ -20,7 +20,7 @@ from l2l_gail.files import fitting, home_expanded, read_tensors, save_tensors
 
 from .data import Dataset, ImageBatch
 from .evaluate import attack
-from .game import ImageGame
+from .game import CLEAN, ImageGame
 from .methods import build_method
 from .models import build_classifier
 from .registry import Method
@@ -57,8 +57,12 @@ class TrainedModel:
 
     @property
     def game(self) -> ImageGame:
-        """The game with this classifier, in the ball and from the start that it was trained by."""
-        start, loss = self.method.start, self.method.attack_loss
+        """The game with this classifier, from the start that its method has.
+
+        A learned attacker starts at the image and stays in the ball: noise is for training.
+        """
+        start = CLEAN if self.method.learns else self.method.start
+        loss = self.method.attack_loss
         return ImageGame(self.classifier, self.settings.radius, start=start, attack_loss=loss)
 
     def attack(self, x: Tensor, y: Tensor) -> Tensor:

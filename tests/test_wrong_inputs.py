@@ -112,6 +112,8 @@ WRONG = {
     "train_gail --seeds --n-envs 8": "--seeds has no value: give one or more",
     "train_cifar --lr -1": "--lr -1.0 must be above 0",
     "train_cifar --weight-decay nan": "--weight-decay nan must be 0 or more and finite",
+    "train_cifar --attacker-noise -1": "--attacker-noise -1.0 must be 0 or more and finite",
+    "train_cifar --attacker-noise 1 --l2l-steps 2": "leave it or --l2l-steps out",
     "train_cifar --momentum 2": "--momentum 2.0 must be above 0 and below 1",
     "train_cifar --milestones 2.0": "must be fractions of the training",
     "train_cifar --ema nan": "--ema nan must be from 0 to below 1",

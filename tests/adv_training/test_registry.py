@@ -68,6 +68,7 @@ CHANGED = {
     "attacker": "slim",
     "attacker_channels": 8,
     "attacker_every": 5,
+    "attacker_noise": 0.5,
     "classes": 7,
 }
 

@@ -71,6 +71,17 @@ def test_every_kind_of_method_is_saved_and_loaded(
     assert model.attack(x, y).shape == x.shape
 
 
+def test_an_attacker_trained_from_noise_attacks_from_the_image_and_within_the_ball(
+    tmp_path: Path, data: Dataset
+) -> None:
+    run = finished(tmp_path, data, "grad_l2l", epochs=1, attacker_noise=1.0)
+    batch = data.train.batch(slice(0, 20))
+    trained_on = attack(run.game, run.method, batch)
+    assert (trained_on - batch.x).abs().max() > 1.5 * run.settings.radius
+    found = load_model(run.folder.path).attack(batch.x, batch.y)
+    assert 0 < (found - batch.x).abs().max() <= run.settings.radius + 1e-6
+
+
 def test_own_images_keep_their_classes_channels_and_statistics(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (120, 1, 28, 28), generator=generator()).byte()
     images = Images(pixels, torch.arange(120) % 3)
