@@ -48,7 +48,7 @@ DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "
 RESAMPLES = 2_000
 BLOCK = re.compile(r"(<!-- begin images (\S+) -->\n).*?(<!-- end images \2 -->)", re.DOTALL)
 REFERENCE = "pgd_2"
-OURS = "l2l_memory"
+OURS = ("l2l_memory", "l2l_noise")
 BESIDES = (("start_l2l", "pgd_10"),)
 TITLES = {
     "fgsm": "FGSM, clean start",
@@ -58,6 +58,7 @@ TITLES = {
     "pgd_4": "PGD-4",
     "pgd_10": "PGD-10",
     "l2l_memory": "**L2L**",
+    "l2l_noise": "L2L, from noise",
     "l2l": "L2L, class start",
     "l2l_residual": "L2L, residual",
     "l2l_2step": "L2L, 2 steps",
@@ -200,7 +201,9 @@ def differences(grid: Grid) -> str:
     for setting in grid.settings():
         present = grid.methods(setting)
         pairs = [(method, REFERENCE) for method in present if REFERENCE in present]
-        pairs += [(OURS, method) for method in present if OURS in present and method != REFERENCE]
+        for ours in OURS:
+            if ours in present:
+                pairs += [(ours, method) for method in present if method != REFERENCE]
         pairs += [pair for pair in BESIDES if set(pair) <= set(present)]
         rows = []
         for method, other in pairs:
