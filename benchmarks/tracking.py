@@ -291,6 +291,11 @@ def measure(text: str, sequence: Sequence, limit: Course) -> dict[str, Any]:
     }
 
 
+def in_column(figure: float) -> str:
+    """Return a figure in eleven places, that of a rule that has diverged too."""
+    return f"{figure:>11.3f}" if abs(figure) < 1e6 else f"{figure:>11.2e}"
+
+
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print a line for each rule, best mean ratio first; means over the seeds of an environment."""
     columns = ("fresh", "ratio", "after", "distance", "gradients", "cpu_s")
@@ -305,8 +310,8 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     for rule in sorted(by_rule, key=lambda rule: ratio[rule]):
         for env, part in by_rule[rule].items():
             cells = [statistics.fmean(row[column] for row in part) for column in columns]
-            print(f"{rule:52}{env:>16}" + "".join(f"{cell:>11.3f}" for cell in cells))
-        print(f"{rule:52}{'all':>16}{'':11}{ratio[rule]:>11.3f}", flush=True)
+            print(f"{rule:52}{env:>16}" + "".join(map(in_column, cells)))
+        print(f"{rule:52}{'all':>16}{'':11}{in_column(ratio[rule])}", flush=True)
 
 
 def main() -> None:

@@ -58,13 +58,10 @@ def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: P
     assert [event.step for event in events.Scalars("disc/loss")] == [32, 64, 96]
 
 
-@pytest.mark.slow
-def test_interrupted_cloning_goes_on_bit_for_bit(
-    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = [*short[:-1], "--method", "bc", "--bc-steps", "400"]
-    flags.remove("--out")
-    train_gail.main([*flags, "--out", str(tmp_path / "whole")])
+def interrupted_after_an_evaluation(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> Interrupted:
+    """Train, with a SIGTERM after the first evaluation; return what that ends with."""
     measure = TrueReturnCallback.measure
 
     def interrupted(self: TrueReturnCallback) -> None:
@@ -73,8 +70,19 @@ def test_interrupted_cloning_goes_on_bit_for_bit(
 
     with monkeypatch.context() as patch:
         patch.setattr(TrueReturnCallback, "measure", interrupted)
-        with pytest.raises(Interrupted):
-            train_gail.main([*flags, "--out", str(tmp_path / "cut")])
+        with pytest.raises(Interrupted) as caught:
+            train_gail.main(flags)
+    return caught.value
+
+
+@pytest.mark.slow
+def test_interrupted_cloning_goes_on_bit_for_bit(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*short[:-1], "--method", "bc", "--bc-steps", "400"]
+    flags.remove("--out")
+    train_gail.main([*flags, "--out", str(tmp_path / "whole")])
+    interrupted_after_an_evaluation(monkeypatch, [*flags, "--out", str(tmp_path / "cut")])
     whole, cut = (
         tmp_path / name / "tests-Walk-v0" / "bc+short" / "seed0" for name in ("whole", "cut")
     )
@@ -124,17 +132,8 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_gail.main([*HOPPER, "--out", str(tmp_path / "whole")])
-    measure = TrueReturnCallback.measure
-
-    def interrupted(self: TrueReturnCallback) -> None:
-        measure(self)
-        signal.raise_signal(signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TrueReturnCallback, "measure", interrupted)
-        with pytest.raises(Interrupted) as caught:
-            train_gail.main([*HOPPER, "--out", str(tmp_path / "cut")])
-    assert (caught.value.number, caught.value.resumable) == (signal.SIGTERM, True)
+    caught = interrupted_after_an_evaluation(monkeypatch, [*HOPPER, "--out", str(tmp_path / "cut")])
+    assert (caught.number, caught.resumable) == (signal.SIGTERM, True)
     whole, cut = (
         tmp_path / name / "Hopper-v5" / "l2l_gail+short" / "seed0" for name in ("whole", "cut")
     )
