@@ -93,7 +93,7 @@ def test_probes_are_logged_and_change_nothing_else(short: list[str], tmp_path: P
 
 
 def test_the_documentation_lists_every_tag() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     from adv_training.logbook import TAGS as IMAGE_TAGS
 
     for tag, formula in (TAGS | BC_TAGS | IMAGE_TAGS).items():
