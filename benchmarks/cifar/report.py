@@ -202,8 +202,8 @@ def differences(grid: Grid) -> str:
         present = grid.methods(setting)
         pairs = [(method, REFERENCE) for method in present if REFERENCE in present]
         for ours in OURS:
-            if ours in present:
-                pairs += [(ours, method) for method in present if method != REFERENCE]
+            others = [m for m in present if m != REFERENCE and (m, ours) not in pairs]
+            pairs += [(ours, method) for method in others if ours in present]
         pairs += [pair for pair in BESIDES if set(pair) <= set(present)]
         rows = []
         for method, other in pairs:

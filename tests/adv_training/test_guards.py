@@ -16,15 +16,12 @@ from adv_training.data import Dataset
 from adv_training.training import Training
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
-from l2l_gail.runs import RunFolder
-from tests.adv_training.support import tiny_settings
+from tests.adv_training.support import start, tiny_settings
 
 
-def start(folder: Path, data: Dataset, method: str, *, resume: bool = False) -> Training:
-    torch.set_num_threads(1)
+def begin(folder: Path, data: Dataset, method: str, *, resume: bool = False) -> Training:
     settings = tiny_settings(method, epochs=2, batch_size=10)  # 16 steps an epoch
-    place = RunFolder.create(folder, "synthetic", method, 0, resume=resume)
-    return Training(settings, data, place, resume=resume, save_every=4)
+    return start(folder, settings, data, resume=resume, save_every=4)
 
 
 def spoil_at(
@@ -49,7 +46,7 @@ def fill(tensor: torch.Tensor, value: float) -> None:
 def test_attacker_that_died_is_set_back_and_counted(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = start(tmp_path, data, "grad_l2l")
+    run = begin(tmp_path, data, "grad_l2l")
     spoil_at(monkeypatch, 6, lambda run: fill(next(run.method.rule.parameters()), math.nan), run)
     with pytest.warns(RuntimeWarning, match="the attacker's weights left the finite numbers"):
         summary = run.run()
@@ -67,7 +64,7 @@ def test_attacker_that_died_is_set_back_and_counted(
 def test_one_batch_that_overflows_costs_one_step(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = start(tmp_path, data, "pgd")
+    run = begin(tmp_path, data, "pgd")
     real = run.game.training_loss
     calls = 0
 
@@ -106,7 +103,7 @@ def test_what_cannot_recover_is_named_and_not_saved_and_the_run_goes_on_from_bef
     part: str, tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil, said = PARTS[part]
-    run = start(tmp_path, data, "grad_l2l")
+    run = begin(tmp_path, data, "grad_l2l")
     with monkeypatch.context() as patch:
         spoil_at(patch, 6, spoil, run)
         with pytest.raises(InputError, match=said) as caught:
@@ -117,7 +114,7 @@ def test_what_cannot_recover_is_named_and_not_saved_and_the_run_goes_on_from_bef
     if part == "logits":  # its weights are finite: nobody can tell yet
         return
     assert state["trainer"]["counts"][0] == 4
-    resumed = start(tmp_path, data, "grad_l2l", resume=True)
+    resumed = begin(tmp_path, data, "grad_l2l", resume=True)
     assert resumed.trainer.steps == 4
     assert resumed.run()["refused_steps"] == 0
 
@@ -125,7 +122,7 @@ def test_what_cannot_recover_is_named_and_not_saved_and_the_run_goes_on_from_bef
 def test_state_that_is_not_finite_does_not_replace_a_checkpoint(
     tmp_path: Path, data: Dataset
 ) -> None:
-    run = start(tmp_path, data, "grad_l2l")
+    run = begin(tmp_path, data, "grad_l2l")
     run._save()
     before = run.folder.checkpoint.read_bytes()
     places = {

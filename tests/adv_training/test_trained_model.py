@@ -10,19 +10,15 @@ import torch
 from adv_training import Images, TrainedModel, load_model
 from adv_training.data import Dataset
 from adv_training.evaluate import attack
-from adv_training.plan import plan_of
 from adv_training.trained_model import MODEL_FILE
 from adv_training.training import Training
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_tensors, save_tensors
-from l2l_gail.runs import RunFolder
-from tests.adv_training.support import generator, tiny_settings
+from tests.adv_training.support import generator, start, tiny_settings
 
 
 def finished(root: Path, images: Dataset, method: str, **changes: object) -> Training:
-    settings = tiny_settings(method, **changes)
-    label = plan_of(settings, images, name="test").label
-    run = Training(settings, images, RunFolder.create(root, "synthetic", label, 0))
+    run = start(root, tiny_settings(method, **changes), images)
     run.run()
     return run
 

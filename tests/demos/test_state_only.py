@@ -20,7 +20,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail import DiscriminatorConfig, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.runs import find_runs
-from tests.gail.support import ENV_ID, TIME_LIMIT, Walk, walk_demos, walk_envs
+from tests.gail.support import TIME_LIMIT, Walk, short_run, walk_demos, walk_envs
 
 TRANSITIONS = DiscriminatorConfig(judges="state_transition", batch_size=32)
 
@@ -147,11 +147,7 @@ def test_what_needs_actions_refuses_states_alone() -> None:
 
 @pytest.fixture
 def flags(tmp_path: Path) -> list[str]:
-    states_alone().save(tmp_path / "walk.npz")
-    return (
-        f"--env {ENV_ID} --demos {tmp_path / 'walk.npz'} --n-envs 2 --n-steps 16 --method gail "
-        f"--total-timesteps 64 --eval-every 32 --name short --out {tmp_path / 'runs'}"
-    ).split()
+    return [*short_run(tmp_path, states_alone()), "--method", "gail"]
 
 
 def test_the_script_trains_on_states_alone_and_leaves_out_what_is_not_known(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -46,6 +47,15 @@ gymnasium.register(ENV_ID, entry_point=Walk, max_episode_steps=TIME_LIMIT)
 
 def walk_envs(n_envs: int = 2, seed: int = 0) -> VecEnv:
     return make_vec_env(ENV_ID, n_envs, seed=seed)
+
+
+def short_run(folder: Path, demos: Demonstrations) -> list[str]:
+    """Flags of train_gail.py for two rollouts on the tiny environment, all in one folder."""
+    demos.save(folder / "walk.npz")
+    return (
+        f"--env {ENV_ID} --demos {folder / 'walk.npz'} --n-envs 2 --n-steps 16 "
+        f"--total-timesteps 64 --eval-every 32 --name short --out {folder / 'runs'}"
+    ).split()
 
 
 def walk_demos(

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_gail
 from l2l_gail.callbacks import TrueReturnCallback
@@ -18,6 +17,7 @@ from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from l2l_gail.runs import find_runs
 from l2l_gail.stopping import Interrupted
+from tests.comparison.support import events
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
@@ -53,9 +53,8 @@ def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: P
     train_gail.main([*short, "--method", "gail", "--resume", "--total-timesteps", "96"])
     (run,) = find_runs(tmp_path / "runs")
     assert run.summary["steps"] == 96  # longer is the same run
-    events = EventAccumulator(str(run.folder.path))
-    events.Reload()
-    assert [event.step for event in events.Scalars("disc/loss")] == [32, 64, 96]
+    read = events(run.folder.path)
+    assert [event.step for event in read.Scalars("disc/loss")] == [32, 64, 96]
 
 
 def interrupted_after_an_evaluation(
@@ -100,11 +99,10 @@ HOPPER = (
 def outcome(folder: Path) -> tuple[Any, ...]:
     """What a run has come to: returns, curve, weights and optimizers, points in TensorBoard."""
     summary = json.loads((folder / "summary.json").read_text())
-    events = EventAccumulator(str(folder))
-    events.Reload()
+    read = events(folder)
     points = {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
+        tag: [(event.step, event.value) for event in read.Scalars(tag)]
+        for tag in read.Tags()["scalars"]
         if not tag.startswith("time/")
     }
     keys = ("eval_returns", "curve", "bc_return", "steps")

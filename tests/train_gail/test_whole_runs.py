@@ -13,7 +13,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import l2l_gail.core.trainer as core_trainer
 import train_gail
@@ -23,18 +22,13 @@ from l2l_gail.demos.record import record_episodes
 from l2l_gail.evaluation import random_policy
 from l2l_gail.gail.tags import BC_TAGS, TAGS
 from l2l_gail.runs import find_runs
+from tests.comparison.support import events, scalar_tags
 from tests.gail.support import walk_demos
 
 KEYS = (
     "method env seed steps eval_returns eval_lengths expert_return bc_return random_return "
     "wall_s cpu_s versions curve"
 ).split()
-
-
-def tags_of(folder: Path) -> set[str]:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return set(events.Tags()["scalars"])
 
 
 @pytest.mark.parametrize("what", ["credit", "both"])
@@ -54,7 +48,7 @@ def test_both_methods_are_trained_compared_and_written_down(
         assert run.summary["curve"]["steps"] == [32, 64]
         assert run.summary["bc_return"] == 800.0
         assert (run.folder.path / "model.zip").is_file()
-        own = {tag for tag in tags_of(run.folder.path) if tag.split("/")[0] not in SB3_GROUPS}
+        own = {tag for tag in scalar_tags(run.folder.path) if tag.split("/")[0] not in SB3_GROUPS}
         probed = {tag for tag in TAGS if tag.startswith("rule/tracking_")}
         learned = {tag for tag in TAGS if tag.startswith("rule/")} - {"rule/step_size"}
         credit = {tag for tag in TAGS if tag.startswith("credit/")}
@@ -83,7 +77,7 @@ def test_probes_are_logged_and_change_nothing_else(short: list[str], tmp_path: P
     train_gail.main([*short, "--method", "gail"])
     train_gail.main([*short, "--method", "gail", "--probe-every", "1"])
     plain, probed = sorted((tmp_path / "runs" / "tests-Walk-v0" / "gail+short").iterdir())
-    assert {tag.split("_")[0] for tag in tags_of(probed) - tags_of(plain)} == {
+    assert {tag.split("_")[0] for tag in scalar_tags(probed) - scalar_tags(plain)} == {
         "rule/tracking",
         "time/tracking",
     }
@@ -183,7 +177,7 @@ def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
     assert "updates" not in run.folder.read_config()
     for name in ("model.zip", "checkpoint.pt", "policies/first.npz", "policies/last.npz"):
         assert (run.folder.path / name).is_file()
-    own = {tag for tag in tags_of(run.folder.path) if not tag.startswith("time/")}
+    own = {tag for tag in scalar_tags(run.folder.path) if not tag.startswith("time/")}
     assert own == {*BC_TAGS, *(tag for tag in TAGS if tag.startswith("eval/"))}
     train_gail.main([*cloning, "--bc-steps", "5000", "--resume"])
     assert "is finished already" in capsys.readouterr().err
@@ -207,8 +201,7 @@ def test_no_demos_is_the_control_with_a_constant_reward(short: list[str], tmp_pa
     train_gail.main([*short, "--method", "no_demos"])
     (run,) = find_runs(tmp_path / "runs")
     assert run.summary["method"] == "no_demos+short"
-    events = EventAccumulator(str(run.folder.path))
-    events.Reload()
-    rewards = [event.value for event in events.Scalars("gail/reward_mean")]
+    read = events(run.folder.path)
+    rewards = [event.value for event in read.Scalars("gail/reward_mean")]
     assert rewards == [1.0] * len(rewards)
     assert torch.get_num_threads() == 1
