@@ -18,7 +18,8 @@ Keys of a configuration:
 ``methods.NAME``    ``rule`` (registered name), ``arguments``, and as wished ``training`` (of
                     ``RuleTraining``), ``discriminator`` (of ``DiscriminatorConfig``), ``credit``
                     (of ``LearnedCredit``; none is PPO's own), ``ppo`` (arguments of PPO),
-                    ``policy_pace`` and ``policy_average`` (of ``GAIL``; 0 by default here)
+                    ``policy_pace``, ``policy_divergence`` and ``policy_average`` (of ``GAIL``; 0
+                    by default here)
 ``settings.NAME``   the same changes, ``every`` (keep each n-th demonstrated transition),
                     ``episodes`` (demonstrated ones to imitate; 1 by default here) and
                     ``env_kwargs`` (arguments of the environment)
@@ -124,7 +125,8 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             if merged or key in how:
                 cell[key] = merged
         both = how | change
-        own = ("env_kwargs", "episodes", "every", "policy_pace", "policy_average")
+        own = ("env_kwargs", "episodes", "every")
+        own += ("policy_pace", "policy_divergence", "policy_average")
         cell |= {key: both[key] for key in own if key in both}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 

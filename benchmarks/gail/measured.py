@@ -33,6 +33,8 @@ PROBE_SIZE = 512
 """Transitions of either side on which the loss on a fresh rollout is measured."""
 FULL_LENGTH = 1000
 """Steps of an episode that its time limit ends, in all tasks of the grids."""
+POLICY_TAGS = ("train/approx_kl", "train/learning_rate")
+"""What is kept of PPO's own log, of the update before."""
 BLOCK = 5
 """Rollouts whose traces are averaged to one figure of the record."""
 
@@ -59,10 +61,10 @@ class MeasuredGAIL(GAIL):
     """
 
     def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Keep what the learned credit says of itself."""
+        """Keep what the learned credit says of itself, and how far the last update has gone."""
         advantages = super().rollout_advantages(buffer)
         for tag, value in self.logger.name_to_value.items():
-            if tag.startswith("credit/"):
+            if tag.startswith("credit/") or tag in POLICY_TAGS:
                 self.traces.setdefault(tag, []).append(float(value))
         return advantages
 
@@ -148,6 +150,7 @@ def run(cell: dict[str, Any], demonstrations: Demonstrations) -> dict[str, Any]:
         ),
         credit=LearnedCredit(**_CREDIT_DEFAULTS | cell["credit"]) if "credit" in cell else None,
         policy_pace=cell.get("policy_pace", 0.0),
+        policy_divergence=cell.get("policy_divergence", 0.0),
         policy_average=cell.get("policy_average", 0.0),
         policy_kwargs=_POLICY_KWARGS,
         seed=cell["seed"],

@@ -44,7 +44,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 RESULTS = ROOT / "benchmarks" / "results" / "gail"
 STEP_COST = ROOT / "benchmarks" / "results" / "gail_step_cost.json"
 DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
-TRAINED_BY = ("rule", "arguments", "training", "credit", "ppo", "policy_pace")
+TRAINED_BY = ("rule", "arguments", "training", "credit", "ppo", "policy_pace", "policy_divergence")
 BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 
 

@@ -8,7 +8,6 @@ since the discriminator tells the reward of actions that were not taken, too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -26,10 +25,6 @@ from l2l_gail.ppo.observations import Observations, leading, map_tensors, networ
 
 __all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
 
-_QUICKEST = 1.5
-"""Largest change of the policy's learning rate in one rollout, as a factor."""
-_FURTHEST = 100.0
-"""Largest change of it in all."""
 _AT_ONCE = 2**24
 """Pixels that the policy is shown in one batch: 594 stacks of four pictures of 84 x 84."""
 
@@ -47,9 +42,6 @@ class LearnedCredit:
         action_samples: Actions at each state for the mean reward there; of a Gaussian's every
             second one is the mirror image of the one before, so that in pairs what is linear
             cancels.
-        policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
-            the policy's learning rate is steered, PPO's ``learning_rate`` being where it starts. 0
-            leaves the rate as it is.
 
     Raises:
         InputError: A value that no training could use.
@@ -60,7 +52,6 @@ class LearnedCredit:
     caution: float = 2.0
     fades: bool = True
     action_samples: int = 4
-    policy_divergence: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
@@ -73,7 +64,6 @@ class LearnedCredit:
             raise InputError(f"credit_memory must be in [0, 1), not {self.credit_memory}")
         check_counts(action_samples=self.action_samples)
         check_rate("caution", self.caution)
-        check_rate("policy_divergence", self.policy_divergence)
 
 
 class CreditAssignment(nn.Module):
@@ -95,19 +85,9 @@ class CreditAssignment(nn.Module):
     learned from held-out returns is Xu et al.'s (2018, arXiv 1805.09801); the closed form, and
     estimates that use the reward's being known, are this library's.
 
-    With steadier advantages the policy can move faster, and its learning rate is the last setting
-    that decides how fast: :meth:`steer` multiplies it after each update by the root of target over
-    measured divergence, as in PPO's variant with an adaptive penalty (Schulman et al. 2017, arXiv
-    1707.06347, section 4), so that a rate chosen too low or too high comes right.
-
     Args:
-        settings: Which estimates, how fast their weights follow, and how far the policy is to move.
-
-    Attributes:
-        rate_factor: What PPO's learning rate is multiplied by, 0-d.
+        settings: Which estimates, and how fast their weights follow.
     """
-
-    rate_factor: Tensor
 
     def __init__(self, settings: LearnedCredit) -> None:
         super().__init__()
@@ -119,20 +99,6 @@ class CreditAssignment(nn.Module):
             caution=settings.caution,
             fallback=self.furthest,
         )
-        self.register_buffer("rate_factor", torch.ones((), dtype=torch.float64))
-
-    def steer(self, divergence: float, pace: float = 1.0) -> None:
-        """Adapt the policy's learning rate to the divergence of its last update.
-
-        Args:
-            divergence: What was measured, in nats.
-            pace: What the divergence asked for is multiplied by, as the learning rate is.
-        """
-        target = self.settings.policy_divergence * pace
-        if target and math.isfinite(divergence):
-            factor = math.sqrt(target / max(divergence, 1e-8))
-            self.rate_factor *= min(max(factor, 1 / _QUICKEST), _QUICKEST)
-            self.rate_factor.clamp_(1 / _FURTHEST, _FURTHEST)
 
     def advantages(
         self,

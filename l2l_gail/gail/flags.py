@@ -117,6 +117,9 @@ class MethodFlags:
     policy_pace: float = 0.5
     """The policy's learning rate falls as this power of how well the discriminator tells it from
     the expert; 0: not at all."""
+    policy_divergence: float = 0.0
+    """In place of that, steer the rate until an update moves the policy by this divergence, in
+    nats: 0.03 suits a rate that nobody has chosen; 0: not steered."""
     policy_average: float = 0.9
     """Decay, by the rollout, of the average of the policy's weights that is measured, played and
     saved to act by; 0: the policy as it is."""
@@ -136,6 +139,7 @@ class MethodFlags:
         if any(argument.partition("=")[0].strip() == "lr" for argument in self.rule_args):
             raise InputError("rule_args holds lr, which has a flag of its own: learning_rate")
         check_rate("policy_pace", self.policy_pace)
+        check_rate("policy_divergence", self.policy_divergence)
         check_share("policy_average", self.policy_average)
         self.rule("gail")
         self._learned(0)  # what is wrong with it is said even where it is not used
@@ -179,6 +183,7 @@ class MethodFlags:
             discriminator = dataclasses.replace(discriminator, reward="constant")
         kwargs: dict[str, Any] = {"rule": rule, "rule_training": training}
         kwargs["policy_pace"] = 0.0 if method == "no_demos" else self.policy_pace
+        kwargs["policy_divergence"] = self.policy_divergence
         kwargs["policy_average"] = self.policy_average
         kwargs["discriminator"] = discriminator
         if method == "l2l_gail" and self.learned != "rule":
@@ -200,7 +205,7 @@ class MethodFlags:
             names |= {"matched_effort"}
         if method not in ("gail", "l2l_gail"):
             names |= {"reward"}
-        if method == "no_demos":
+        if method == "no_demos" or self.policy_divergence:
             names |= {"policy_pace"}
         if not _learns(self.rule(method)):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}

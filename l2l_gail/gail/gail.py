@@ -48,6 +48,7 @@ from l2l_gail.gail.spaces import (
     laid_out,
     named_policy,
 )
+from l2l_gail.gail.steering import PolicySteering
 from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
@@ -105,6 +106,9 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         policy_pace: The policy's learning rate falls with this power of how well the discriminator
             tells it from the expert, see :class:`~l2l_gail.gail.pace.PolicyPace`; 0 for PPO's rate
             as it is.
+        policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
+            the policy's learning rate is steered in place of the pace, PPO's being where it starts,
+            see :class:`~l2l_gail.gail.steering.PolicySteering`; 0 for no steering.
         policy_average: Decay, from one rollout to the next, of the average of the policy's weights
             that :attr:`acting_policy` has, by which ``predict`` acts; 0 for the policy as it is.
             The training itself does not change by it.
@@ -134,6 +138,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         discriminator_network: nn.Module | None = None,
         credit: LearnedCredit | None = None,
         policy_pace: float = 0.5,
+        policy_divergence: float = 0.0,
         policy_average: float = 0.9,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
@@ -155,6 +160,9 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         self.credit_assignment: CreditAssignment | None = None
         check_rate("policy_pace", policy_pace)
         self.policy_pace = policy_pace
+        check_rate("policy_divergence", policy_divergence)
+        self.policy_divergence = policy_divergence
+        self.steering: PolicySteering | None = None
         check_share("policy_average", policy_average)
         self.policy_average = policy_average
         self.warm_start_steps = warm_start_steps
@@ -193,6 +201,8 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
         self.pace = PolicyPace(self.policy_pace)
+        if self.policy_divergence:
+            self.steering = PolicySteering(self.policy_divergence)
         self._begin_average()
         if self.credit is not None:
             self.credit_assignment = CreditAssignment(self.credit).to(self.device)
@@ -279,7 +289,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
         self.pace.observe(log["disc/logit_expert"] - log["disc/logit_policy"])
-        log["gail/policy_pace"] = self.pace.factor
+        log["gail/policy_pace"] = self._rate_factor
         for tag, value in log.items():
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
@@ -327,17 +337,18 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         super().train()
         if self.average is not None:
             self.average.follow(self.policy)
-        if self.credit_assignment is not None:
-            divergence = self.logger.name_to_value["train/approx_kl"]
-            self.credit_assignment.steer(divergence, self.pace.factor)
+        if self.steering is not None:
+            self.steering.observe(self.logger.name_to_value["train/approx_kl"])
+
+    @property
+    def _rate_factor(self) -> float:
+        """What PPO's learning rate is multiplied by."""
+        return self.pace.factor if self.steering is None else float(self.steering.factor)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
-        factor = self.pace.factor
-        if self.credit_assignment is not None:
-            factor *= float(self.credit_assignment.rate_factor)
         for group in self.policy.optimizer.param_groups:
-            group["lr"] *= factor
+            group["lr"] *= self._rate_factor
         self.logger.record("train/learning_rate", self.policy.optimizer.param_groups[0]["lr"])
 
     @torch.no_grad()
@@ -397,17 +408,15 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
-        tensors += ["credit_assignment", "pace", "average"]
+        tensors += ["credit_assignment", "pace", "steering", "average"]
         of_a_training = ["demonstrations", "_expert_inputs", "_first_rollouts"]
         return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         names = [*names, "discriminator", "discriminator_updates"]
-        if self.credit_assignment is not None:
-            names.append("credit_assignment")
         if self.policy_pace or self.credit_assignment is not None:
             names.append("pace")
-        if self.average is not None:
-            names.append("average")
+        wished = ("credit_assignment", "steering", "average")
+        names += [name for name in wished if getattr(self, name) is not None]
         return names, variables

@@ -156,6 +156,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and abs(value) < _LARGEST and math.isfinite(value)
 
 
+def _is_rate(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
 def _is_switch(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -170,7 +174,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _is_count),
     **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _is_number),
     **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule"), _is_number),
-    **dict.fromkeys(("policy_pace", "policy_average"), _is_number),
+    **dict.fromkeys(("policy_pace", "policy_divergence", "policy_average"), _is_rate),
     **dict.fromkeys(("seed",), _or_none(_is_count)),
     **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
     **dict.fromkeys(("use_sde", "normalize_advantage"), _is_switch),

@@ -38,7 +38,7 @@ __all__ = ["archive_for_sb3", "plain_attributes", "plain_fields", "saved_file", 
 
 _OWN = ("discriminator", "discriminator_updates")
 """Tensors that a model of GAIL has beside those of PPO."""
-_HIDDEN = (*_OWN, "credit_assignment", "pace", "average", "optimizer")
+_HIDDEN = (*_OWN, "credit_assignment", "pace", "steering", "average", "optimizer")
 """What SB3's load of a model of PPO is to pass over."""
 
 
@@ -149,9 +149,9 @@ def plain_fields(
     saved = _read_plain(path, given, model_class, parts)
     own = _attributes(saved)
     own["discriminator_config"], added = _todays_settings(saved)
-    for name, without in (("credit", None), ("policy_pace", 0.0), ("policy_average", 0.0)):
+    for name in ("policy_pace", "policy_divergence", "policy_average", "credit"):
         if name not in saved.fields:  # of a version that had none
-            added[name] = without
+            added[name] = None if name == "credit" else 0.0
     return own, added
 
 

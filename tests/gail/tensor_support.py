@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
@@ -100,6 +101,20 @@ class Through(VecEnvWrapper):
 
     def step_wait(self) -> Any:
         return self.venv.step_wait()
+
+
+class LoggedAtRolloutEnd(BaseCallback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.divergences: list[float] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.log = dict(self.logger.name_to_value)
+        if "train/approx_kl" in self.log:
+            self.divergences.append(self.log["train/approx_kl"])
 
 
 class _Rows(KVWriter):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
@@ -16,7 +14,6 @@ from l2l_gail.core import MatrixRule
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, LearnedCredit
 from l2l_gail.gail.credit import (
-    CreditAssignment,
     _draws,
     action_surprise,
     advantage_estimates,
@@ -24,23 +21,9 @@ from l2l_gail.gail.credit import (
 )
 from l2l_gail.ppo.buffer import advantages_and_returns
 from tests.gail.support import walk_demos
-from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
+from tests.gail.tensor_support import ROLLOUT, LoggedAtRolloutEnd, TensorWalk, make
 
 T, N = 7, 4
-
-
-class LoggedAtRolloutEnd(BaseCallback):
-    def __init__(self) -> None:
-        super().__init__()
-        self.divergences: list[float] = []
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        self.log = dict(self.logger.name_to_value)
-        if "train/approx_kl" in self.log:
-            self.divergences.append(self.log["train/approx_kl"])
 
 
 def a_rollout(seed: int = 0) -> tuple[SimpleNamespace, torch.Tensor]:
@@ -226,49 +209,9 @@ def test_the_weights_fade_into_the_estimate_that_looks_furthest(distance: float)
         {"decays": (float("nan"),)},
         {"credit_memory": 1.0},
         {"action_samples": 0},
-        {"policy_divergence": -1.0},
         {"caution": -1.0},
     ],
 )
 def test_settings_that_no_training_could_use_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong)).removesuffix("s")):
         LearnedCredit(**wrong)  # type: ignore[arg-type]
-
-
-def test_the_policys_rate_rises_where_it_moves_too_little_and_falls_where_too_far() -> None:
-    credit = CreditAssignment(LearnedCredit(policy_divergence=0.04))
-    credit.steer(0.04)
-    assert credit.rate_factor.item() == pytest.approx(1.0)
-    credit.steer(0.04 / 1.21)
-    assert credit.rate_factor.item() == pytest.approx(1.1)
-    credit.steer(4.0)  # no more than by half at once
-    assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
-    credit.steer(float("nan"))
-    assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
-    credit.steer(0.02, pace=0.5)  # half as far was asked for
-    assert credit.rate_factor.item() == pytest.approx(1.1 / 1.5)
-    off = CreditAssignment(LearnedCredit(policy_divergence=0.0))
-    off.steer(4.0)
-    assert off.rate_factor.item() == 1.0
-
-
-def test_updates_move_the_policy_as_far_as_asked_from_any_learning_rate() -> None:
-    divergences = []
-    for rate in (3e-5, 3e-2):
-        credit = LearnedCredit(caution=0.0, fades=False, policy_divergence=0.02)
-        model = make(
-            L2LGAIL,
-            TensorWalk(),
-            "MlpPolicy",
-            walk_demos(),
-            credit=credit,
-            learning_rate=rate,
-            policy_pace=0.0,
-        )
-        seen = LoggedAtRolloutEnd()
-        model.learn(30 * ROLLOUT, callback=seen)
-        divergences.append(np.exp(np.mean(np.log(seen.divergences[-10:]))))
-        assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(
-            rate * float(model.credit_assignment.rate_factor), rel=0.6
-        )
-    assert all(0.01 < divergence < 0.04 for divergence in divergences)
