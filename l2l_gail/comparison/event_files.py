@@ -8,6 +8,7 @@ event; torch's writer always stamps the present, so the files of a board are wri
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import re
@@ -46,11 +47,15 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, tuple[Floats,
     Returns:
         Steps and finite values by tag, ``(T,)`` each, steps increasing; of a step that was logged
         twice the later value counts, and what a resumed run forgets is forgotten. Tags that are
-        not there, damaged points, and a file's unfinished end, are left out.
+        not there, damaged points, and a file's unfinished end, are left out. Of a folder that was
+        deleted meanwhile there are none.
     """
     found: dict[str, dict[int, float]] = {}
     wanted = re.compile(b"|".join(re.escape(tag.encode()) for tag in tags))
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    files: list[Path] = []
+    with contextlib.suppress(OSError):
+        files = sorted(folder.glob("events.out.tfevents.*"))
+    for path in files:
         for event in _events(path, wanted):
             if event.session_log.status == SessionLog.START:
                 for series in found.values():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,6 +166,16 @@ def test_what_is_no_file_in_a_files_place_is_left_out_and_said(
     assert found.unfinished == []
     (note,) = found.notes
     assert note.startswith(f"Left out: {place} is ")
+
+
+def test_a_run_that_is_deleted_while_it_is_read_has_logged_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(folder: Path, pattern: str) -> Any:
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert read_scalars(tmp_path, ("a",)) == {}
 
 
 def test_a_pipe_among_the_event_files_is_not_waited_for(tmp_path: Path) -> None:
