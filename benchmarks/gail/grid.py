@@ -58,6 +58,7 @@ from l2l_gail.runs import atomic_write, versions  # noqa: E402
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
 NEEDED = ("name", "steps", "eval_every", "envs", "seeds", "methods")
 CHANGES = ("training", "discriminator", "credit", "ppo")
+OWN = ("env_kwargs", "episodes", "every", "policy_pace", "policy_divergence", "policy_average")
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,7 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             if merged or key in how:
                 cell[key] = merged
         both = how | change
-        own = ("env_kwargs", "episodes", "every")
-        own += ("policy_pace", "policy_divergence", "policy_average")
-        cell |= {key: both[key] for key in own if key in both}
+        cell |= {key: both[key] for key in OWN if key in both}
         yield f"{env.removesuffix('-v5')}_{setting}_{method}_{seed}", cell
 
 

@@ -40,6 +40,8 @@ _OWN = ("discriminator", "discriminator_updates")
 """Tensors that a model of GAIL has beside those of PPO."""
 _HIDDEN = (*_OWN, "credit_assignment", "pace", "steering", "average", "optimizer")
 """What SB3's load of a model of PPO is to pass over."""
+_OFF = {"credit": None, "policy_pace": 0.0, "policy_divergence": 0.0, "policy_average": 0.0}
+"""What an older version did not have, switched off."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,7 @@ def plain_fields(
     saved = _read_plain(path, given, model_class, parts)
     own = _attributes(saved)
     own["discriminator_config"], added = _todays_settings(saved)
-    for name in ("policy_pace", "policy_divergence", "policy_average", "credit"):
-        if name not in saved.fields:  # of a version that had none
-            added[name] = None if name == "credit" else 0.0
+    added |= {name: off for name, off in _OFF.items() if name not in saved.fields}
     return own, added
 
 
