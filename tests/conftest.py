@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
+
+from l2l_gail.gail import references
+from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,3 +21,9 @@ def ctrl_c_is_heard() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def hardly_cloned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy cloned for comparison takes 100 steps: 5,000 are most of the time of a short run."""
+    monkeypatch.setattr(references, "behaviour_cloning", partial(behaviour_cloning, steps=100))

@@ -23,7 +23,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ TITLES = {
 }
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.uint16]
+Indices = NDArray[np.int64]
 Key = tuple[str, str]
 Run = tuple[str, int]  # folder and seed
 
@@ -144,6 +146,18 @@ def in_order(folder: Path) -> list[dict[str, Any]]:
     )
 
 
+@cache  # drawn once for all tables of one size
+def resamples(rows: int, columns: int, seed: int) -> tuple[Counts, Indices]:
+    """Return how often each resample has each image, and which rows: ``(resamples, ...)``."""
+    generator = np.random.default_rng(seed)
+    images = np.empty((RESAMPLES, columns), np.uint16)
+    runs = np.empty((RESAMPLES, rows), np.int64)
+    for i in range(RESAMPLES):
+        images[i] = np.bincount(generator.integers(columns, size=columns), minlength=columns)
+        runs[i] = generator.integers(rows, size=rows)
+    return images, runs
+
+
 def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the mean, rows (seeds) and columns (images) redrawn.
 
@@ -151,13 +165,9 @@ def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
         values: Shape ``(seeds, images)``.
         seed: Of the bootstrap.
     """
-    generator = np.random.default_rng(seed)
-    rows, columns = values.shape
-    means = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        counts = np.bincount(generator.integers(columns, size=columns), minlength=columns)
-        each = values @ counts / columns
-        means[i] = each[generator.integers(rows, size=rows)].mean()
+    images, runs = resamples(*values.shape, seed)
+    each = images.astype(np.float64) @ values.T / values.shape[1]
+    means = np.take_along_axis(each, runs, axis=1).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 

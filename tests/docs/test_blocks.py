@@ -62,7 +62,7 @@ def marked(program: Program) -> object:
     return pytest.param(program, id=program.name, marks=marks)
 
 
-@pytest.mark.usefixtures("tables")
+@pytest.mark.usefixtures("tables", "hardly_cloned")
 @pytest.mark.parametrize("program", [marked(program) for program in PROGRAMS])
 def test_a_program_runs(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

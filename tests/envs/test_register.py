@@ -26,7 +26,6 @@ from envs.definition import define
 from envs.tasks import GYMNASIUM_TASKS, NoisyStart
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
-from l2l_gail.gail import references
 from tests.envs import own_task
 from tests.envs.own_task import MODEL, Puck
 from tests.envs.support import Originals, outcomes, random_actions, same, same_bits
@@ -150,6 +149,7 @@ def test_its_returns_are_measured_by_gymnasium_and_not_by_the_batch(puck: str) -
     assert envs.batch_of_episodes("Hopper-v5", {}) is not None
 
 
+@pytest.mark.usefixtures("hardly_cloned")
 def test_the_script_trains_on_it_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,8 +162,6 @@ def test_the_script_trains_on_it_and_resumes(
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    # Of no interest here, and most of the time.
-    monkeypatch.setattr(references, "behaviour_cloning", lambda *a, **k: None)
     env_id = "my_task:MyPuck-v0"
     record_episodes(lambda obs: -obs[:, :1], env_id, range(3)).save(tmp_path / "puck.npz")
     flags = f"--env {env_id} --demos puck.npz --method gail --n-envs 8 --n-steps 16 --out runs"

@@ -92,6 +92,7 @@ def test_what_a_picture_shows_is_named() -> None:
     assert share_of_expert(model, "tests/Dot-v0", dot_expert) > 0.8
 
 
+@pytest.mark.usefixtures("hardly_cloned")
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "tests/Corners-v0"])
 def test_the_script_trains_and_goes_on_in_any_space(env_id: str, tmp_path: Path) -> None:
     recorded(env_id, 2).save(tmp_path / "demos.npz")

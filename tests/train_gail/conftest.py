@@ -10,6 +10,6 @@ from tests.gail.support import short_run, walk_demos
 
 
 @pytest.fixture
-def short(tmp_path: Path) -> list[str]:
+def short(tmp_path: Path, hardly_cloned: None) -> list[str]:
     """Flags of a run of two rollouts on the tiny environment."""
     return short_run(tmp_path, walk_demos())

@@ -140,6 +140,7 @@ def test_what_differs_is_a_group_of_its_own(short: list[str], tmp_path: Path) ->
     assert names[1] == f"l2l_gail+{usual}+learned=rule+meta_every=2"
 
 
+@pytest.mark.usefixtures("hardly_cloned")
 def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
     """Ant's 27-wide observations, with another model file at the same time."""
     kwargs = {"include_cfrc_ext_in_observation": False, "xml_file": "ant.xml"}
