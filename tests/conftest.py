@@ -25,5 +25,5 @@ def ctrl_c_is_heard() -> Iterator[None]:
 
 @pytest.fixture
 def hardly_cloned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The policy cloned for comparison takes 100 steps: 5,000 are most of the time of a short run."""
+    """The policy cloned for comparison takes 100 steps: 5,000 take most of a short run."""
     monkeypatch.setattr(references, "behaviour_cloning", partial(behaviour_cloning, steps=100))
