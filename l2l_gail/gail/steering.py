@@ -11,8 +11,9 @@ __all__ = ["PolicySteering"]
 
 _QUICKEST = 1.5
 """Largest change of the learning rate in one rollout, as a factor."""
-_FURTHEST = 100.0
-"""Largest change of it in all."""
+_LOWEST, _HIGHEST = 0.01, 4.0
+"""Smallest and largest factor in all. A policy that has arrived hardly moves at any rate; one that
+must move would be driven away from where it is."""
 
 
 class PolicySteering(nn.Module):
@@ -26,15 +27,15 @@ class PolicySteering(nn.Module):
     .. math:: \sqrt{\delta / KL(\pi_{old} \,\|\, \pi_{new})} ,
 
     within [1 / 1.5, 1.5], since the divergence goes with the square of the rate. So a rate chosen
-    too low or too high comes right within some ten rollouts. It is the rule by which PPO's variant
-    with an adaptive penalty corrects the penalty (Schulman et al. 2017, arXiv 1707.06347, section
-    4), applied to the learning rate.
+    too high, or up to four times too low, comes right within some ten rollouts. It is the rule by
+    which PPO's variant with an adaptive penalty corrects the penalty (Schulman et al. 2017, arXiv
+    1707.06347, section 4), applied to the learning rate.
 
     Args:
         divergence: :math:`\delta`, above 0, in nats.
 
     Attributes:
-        factor: What PPO's learning rate is multiplied by, from 1/100 to 100, float64 0-d.
+        factor: What PPO's learning rate is multiplied by, from 1/100 to 4, float64 0-d.
     """
 
     factor: Tensor
@@ -50,4 +51,4 @@ class PolicySteering(nn.Module):
         if math.isfinite(divergence):
             change = math.sqrt(self.divergence / max(divergence, 1e-8))
             self.factor *= min(max(change, 1 / _QUICKEST), _QUICKEST)
-            self.factor.clamp_(1 / _FURTHEST, _FURTHEST)
+            self.factor.clamp_(_LOWEST, _HIGHEST)

@@ -30,8 +30,8 @@ def test_the_rate_rises_where_the_policy_moves_too_little_and_falls_where_too_fa
     assert steering.factor.item() == pytest.approx(1.1 / 1.5)
 
 
-@pytest.mark.parametrize(("divergence", "end"), [(0.0, 100.0), (-1e-9, 100.0), (1e3, 0.01)])
-def test_the_rate_never_leaves_a_hundredth_to_a_hundred_times_its_start(
+@pytest.mark.parametrize(("divergence", "end"), [(0.0, 4.0), (-1e-9, 4.0), (1e3, 0.01)])
+def test_the_rate_never_leaves_a_hundredth_to_four_times_its_start(
     divergence: float, end: float
 ) -> None:
     steering = PolicySteering(0.04)
@@ -41,16 +41,16 @@ def test_the_rate_never_leaves_a_hundredth_to_a_hundred_times_its_start(
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
-def test_updates_move_the_policy_as_far_as_asked_from_any_learning_rate(cls: type[GAIL]) -> None:
+def test_updates_move_the_policy_as_far_as_asked_from_rates_too_low_and_too_high(cls: type[GAIL]) -> None:
     divergences = []
-    for rate in (3e-5, 3e-2):
+    for rate in (1e-3, 3e-2):
         model = make_on(cls, TensorWalk(), learning_rate=rate, policy_divergence=0.02)
         seen = LoggedAtRolloutEnd()
         model.learn(30 * LONGER_ROLLOUT, callback=seen)
         divergences.append(np.exp(np.mean(np.log(seen.divergences[-10:]))))
         assert model.steering is not None
         factor = float(model.steering.factor)
-        assert 1 < factor if rate == 3e-5 else factor < 1
+        assert 1 < factor if rate == 1e-3 else factor < 1
         # The last update, which the factor has followed, was taken at up to 1.5 times of that.
         taken = model.policy.optimizer.param_groups[0]["lr"]
         assert rate * factor / 1.5 <= taken <= rate * factor * 1.5
