@@ -41,7 +41,7 @@ def test_the_rate_never_leaves_a_hundredth_to_four_times_its_start(
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
-def test_updates_move_the_policy_as_far_as_asked_from_rates_too_low_and_too_high(cls: type[GAIL]) -> None:
+def test_updates_move_the_policy_as_far_as_asked_from_any_rate_in_reach(cls: type[GAIL]) -> None:
     divergences = []
     for rate in (1e-3, 3e-2):
         model = make_on(cls, TensorWalk(), learning_rate=rate, policy_divergence=0.02)
