@@ -214,6 +214,9 @@ def train(job: Job, tell: Tell) -> None:
         run = TrainingRun(model, folder, evaluation, probes=probes)
         place = getattr(getattr(env, "tensor_env", None), "place", "the CPU, one by one")
         tell(Message("line", f"in {folder.path}, simulated on {place}"))
+        came = "gradient_steps" if plan.method == "bc" else "steps"
+        if config.runs.resume and folder.only_result_left(came, length):
+            return tell(Message("line", "is finished already"))
         if config.runs.resume and folder.has_checkpoint:
             episodes = "within the episodes" if run.resume() else "in new episodes"
             tell(Message("line", f"goes on at step {model.num_timesteps:,} {episodes}"))

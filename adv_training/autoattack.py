@@ -112,6 +112,11 @@ def _run(
         )
         return targeted.perturb(x, y)
     if name == "autoattack":
+        if classes < 4:  # as above, and the ensemble knows no other
+            raise InputError(
+                f"the attack autoattack needs 4 classes or more, not {classes}; apgd_ce, apgd_t "
+                "and square do with fewer"
+            )
         ensemble = AutoAttack(classifier, version="standard", **common)
         return ensemble.run_standard_evaluation(x, y, batch_size=len(x))[0]
     return APGDAttack(classifier, n_iter=_STEPS, loss="ce", **common).perturb(x, y)

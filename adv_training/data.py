@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -212,6 +214,8 @@ class Dataset:
         """
         train_size = len(train) if train_size is None else train_size
         eval_size = len(test) if eval_size is None else eval_size
+        if held_out < 1:
+            raise InputError(f"held_out must be at least 1, not {held_out}: it chooses the epoch")
         if not held_out < train_size <= len(train):
             raise InputError(
                 f"--train-size {train_size} must be above the {held_out} images held out and at "
@@ -229,6 +233,16 @@ class Dataset:
             augmented,
             statistics or ((), ()),
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all pixels and labels, in hexadecimal."""
+        found = hashlib.sha256()
+        for part in (self.train, self.held_out, self.test):
+            for tensor in (part.pixels, part.labels):
+                found.update(repr(tuple(tensor.shape)).encode())
+                found.update(tensor.cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     @property
     def shape(self) -> tuple[int, int, int]:

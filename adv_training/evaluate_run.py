@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from torch import nn
 
-from l2l_gail.checkpoints import load_checkpoint
+from l2l_gail.checkpoints import load_checkpoint, previous_checkpoint
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
@@ -21,13 +22,14 @@ from l2l_gail.files import read_json
 from l2l_gail.runs import atomic_write, check_seed
 
 from .autoattack import AUTOATTACKS
+from .data import Dataset
 from .load import load_dataset, locate
 from .methods import build_method
+from .registry import Method
 from .robustness import ATTACKS, RobustnessReport, evaluate_robustness
-from .rules import set_radius
-from .settings import Settings
+from .settings import Settings, check_eps
 from .step import classifier_for
-from .trained_model import Which
+from .trained_model import Which, load_model
 
 __all__ = ["EvaluateConfig", "evaluate_main", "evaluate_run"]
 
@@ -76,8 +78,8 @@ class EvaluateConfig:
             raise InputError(f"--eval-size {self.eval_size} must be at least 10")
         if self.square_queries < 1:
             raise InputError(f"--square-queries {self.square_queries} must be at least 1")
-        if self.eps is not None and not 0 < self.eps <= 255:
-            raise InputError(f"--eps {self.eps} is in 1/255: above 0 and at most 255")
+        if self.eps is not None:
+            check_eps(self.eps)
         if self.json is not None and os.path.exists(self.json):
             raise InputError(f"--json {self.json} exists; give a new file")
 
@@ -103,26 +105,18 @@ def evaluate_run(
             f"{', '.join(_READABLE)} (from Python: adv_training.evaluate_robustness)"
         )
     device = choose_device(config.device)
-    checkpoint = load_checkpoint(config.run / "checkpoint.pt")
     folder = locate(settings.data, config.data_dir)  # type: ignore[arg-type]
     data = load_dataset(
         folder,
+        name=settings.data,
         train_size=sizes[0] + sizes[1],
         eval_size=min(config.eval_size, sizes[2]) if folder is None else config.eval_size,
         check_md5=False,
     ).to(device)
     if data.name != settings.data:
         raise InputError(f"{folder} holds {data.name}, and the run was trained on {settings.data}")
-    classifier = classifier_for(settings, data).to(device)
-    classifier.load_state_dict(_weights(checkpoint, config.which))
-    eps = settings.radius if config.eps is None else config.eps / 255
-    method = build_method(settings)
-    if method.learns:
-        method.rule.load_state_dict(checkpoint["trainer"]["rule"])
-        method.rule.to(device)
-        if config.eps is not None:
-            set_radius(method.rule, eps)
-    elif "learned" in config.attacks:
+    classifier, method = _players(config, settings, data)
+    if "learned" in config.attacks and not method.learns:
         raise InputError(
             f"{config.run} trained no attacker; leave learned out of --attacks (fine_tuned makes "
             "one of its own)"
@@ -130,7 +124,7 @@ def evaluate_run(
     return evaluate_robustness(
         classifier,
         data.test,
-        eps,
+        settings.radius if config.eps is None else config.eps / 255,
         attacks=config.attacks,
         method=method if method.learns else None,
         train=data.train,
@@ -177,6 +171,23 @@ def _settings_of(run: Path) -> tuple[Settings, list[int]]:
     known.setdefault("attacker", "slim")  # what there was before there was a choice
     sizes = [summary[f"{part}_images"] for part in ("train", "held_out", "eval")]
     return Settings(**{name: value for name, value in known.items() if name in names}), sizes
+
+
+def _players(config: EvaluateConfig, settings: Settings, data: Dataset) -> tuple[nn.Module, Method]:
+    """The classifier and what perturbs its images, from the run's checkpoint or its model."""
+    device = data.train.pixels.device
+    path = config.run / "checkpoint.pt"
+    if not any(os.path.exists(each) for each in (path, previous_checkpoint(path))):
+        model = load_model(config.run, which=config.which, device=device)
+        return model.classifier, model.method
+    checkpoint = load_checkpoint(path)
+    classifier = classifier_for(settings, data).to(device)
+    classifier.load_state_dict(_weights(checkpoint, config.which))
+    method = build_method(settings)
+    if method.learns:
+        method.rule.load_state_dict(checkpoint["trainer"]["rule"])
+        method.rule.to(device)
+    return classifier, method
 
 
 def _weights(checkpoint: dict[str, Any], which: Which) -> dict[str, torch.Tensor]:

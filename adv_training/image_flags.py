@@ -63,7 +63,7 @@ class ImageFlags:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             sizes = {"train_size": self.train_size, "eval_size": self.eval_size}
-            dataset = load_dataset(folder, check_md5=check, **sizes)
+            dataset = load_dataset(folder, name=self.data, check_md5=check, **sizes)
         for warning in caught if check else ():
             print(f"note: {warning.message}", file=sys.stderr)
         return dataset

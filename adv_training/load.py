@@ -112,17 +112,20 @@ def locate(
 def load_dataset(
     folder: Path | None,
     *,
+    name: str | None = None,
     train_size: int | None = None,
     eval_size: int | None = None,
     check_md5: bool = True,
 ) -> Dataset:
     """Read CIFAR-10 or CIFAR-100 from ``folder``, or generate ``synthetic`` if there is none.
 
-    Which of the two it is the files tell. A tenth of the training images, at most 1,000, is held
-    out to choose the best epoch.
+    Which of the two it is the files tell, or the name, if they are there both. A tenth of the
+    training images, at most 1,000, is held out to choose the best epoch.
 
     Args:
         folder: As :func:`locate` returns it: the one that holds the files, or ``None``.
+        name: ``cifar10`` or ``cifar100``, to read no other; anything else for what is there,
+            CIFAR-10 first.
         train_size: Training images, the held-out ones included; ``None`` takes all there are.
         eval_size: Test images; ``None`` takes all there are.
         check_md5: Warn where a file is not the original one.
@@ -138,7 +141,9 @@ def load_dataset(
             eval_size=eval_size or _SYNTHETIC_TEST,
             held_out=_held_out(train_size),
         )
-    hundred = find_folder(folder) is None and _find_cifar100(folder) is not None
+    hundred = name == "cifar100"
+    if name not in ("cifar10", "cifar100"):
+        hundred = find_folder(folder) is None and _find_cifar100(folder) is not None
     read = read_cifar100 if hundred else read_cifar10
     parts = (read(folder, train=train, check_md5=check_md5) for train in (True, False))
     train, test = (Images(torch.from_numpy(x), torch.from_numpy(y)) for x, y in parts)

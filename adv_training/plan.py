@@ -68,13 +68,16 @@ def plan_of(
 
     Args:
         settings: The settings.
-        dataset: The images, of which the numbers are noted.
+        dataset: The images, of which numbers and content are noted.
         sizes: What was asked for of them, by flag; ``None`` for all there are.
         name: Name of the run's group, in place of what its settings give.
         started_from: The preset that the settings were made from, which then names the run in place
             of what it sets.
     """
-    counted = {"data.images": [len(dataset.train), len(dataset.held_out), len(dataset.test)]}
+    counted = {
+        "data.images": [len(dataset.train), len(dataset.held_out), len(dataset.test)],
+        "data.sha256": dataset.digest,
+    }
     asked = dict(sizes or {})
     usual = Settings(settings.method, settings.data)
     tag: dict[str, str] = {}

@@ -233,7 +233,7 @@ class Review:
         logbook.images(_as_rgb(few.x), _as_rgb(perturbed), self.epochs)
         save_labelled(
             folder,
-            self._trained.classifier,
+            self._evaluated,
             few,
             perturbed,
             data=self._dataset.name,

@@ -27,6 +27,7 @@ from .evaluate import attack
 from .game import ImageGame, in_mode
 from .image_losses import cross_entropy, margin
 from .registry import Method
+from .rules import set_radius
 
 __all__ = ["ATTACKS", "RobustnessReport", "evaluate_robustness", "fine_tune", "masking_flags"]
 
@@ -88,7 +89,8 @@ def evaluate_robustness(
         eps: Radius of the ball.
         attacks: Names of :data:`ATTACKS`.
         method: Whose learned rule is one of the attacks (``learned``), and the start of
-            ``fine_tuned``; without one that starts from a fresh attacker (:func:`fine_tune`).
+            ``fine_tuned``, in the ball of ``eps``; without one that starts from a fresh attacker
+            (:func:`fine_tune`).
         train: Images that ``fine_tuned`` learns on; none of those that are judged.
         seed: Seed of starts and attacks.
         square_queries: Forward passes that Square may spend on each image.
@@ -113,6 +115,9 @@ def evaluate_robustness(
         if part is not None:
             _check_labels(classifier, part)
     game = ImageGame(classifier, eps)
+    if method is not None and method.learns:
+        method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
+        set_radius(method.rule, eps)
     tuned = None
     if "fine_tuned" in attacks:
         assert train is not None

@@ -48,6 +48,16 @@ OPTIONS = (
 """The settings that some methods have no use for; the table of methods says which use which."""
 
 
+def check_eps(eps: float) -> None:
+    """Refuse what is no radius in 1/255: 0.031 is what others write for our 8.
+
+    Raises:
+        InputError: In one line.
+    """
+    if not 0.1 <= eps <= 255:
+        raise InputError(f"--eps {eps} is in 1/255, from 0.1 to 255 (8 is the usual one)")
+
+
 @dataclass(frozen=True)
 class Settings:
     """One training run; two runs of equal settings on one CPU give equal weights, bit for bit.
@@ -157,8 +167,7 @@ class Settings:
                 raise InputError(
                     f"{_flag(name)} {getattr(self, name)} must be 0 or more and finite"
                 )
-        if not 0.1 <= self.eps <= 255:  # 0.031 is what others write for our 8
-            raise InputError(f"--eps {self.eps} is in 1/255, from 0.1 to 255 (8 is the usual one)")
+        check_eps(self.eps)
         for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
             if getattr(self, name) not in choices:
                 raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be one of {choices}")

@@ -77,7 +77,15 @@ class TrainedModel:
         Returns:
             Perturbed images in [0, 1], same shape; no pixel is moved by more than
             ``settings.radius``, unless the method itself leaves the ball (N-FGSM).
+
+        Raises:
+            InputError: The method perturbs the batch at hand of a training, as ``free`` does.
         """
+        if self.method.replays > 1:
+            raise InputError(
+                f"a run of {self.settings.method} ends with no attack on other images; attack "
+                "its classifier with adv_training.evaluate_robustness"
+            )
         return attack(self.game, self.method, ImageBatch(x, y))
 
 

@@ -59,9 +59,9 @@ class Training:
         processes: Those that share each batch; all of them make a ``Training`` and run it.
 
     Raises:
-        InputError: If the batch is larger than the training set, the checkpoint was written under
-            other settings or with other data, or passes are to be replayed that are compiled or
-            shared by several processes.
+        InputError: If the batch is larger than the training set, the folder is another seed's, the
+            checkpoint was written under other settings or with other data, or passes are to be
+            replayed that are compiled or shared by several processes.
     """
 
     @own_defaults
@@ -80,6 +80,11 @@ class Training:
     ) -> None:
         check_batch_size(settings.batch_size, dataset)
         check_images(settings, dataset)
+        if folder.seed != settings.seed:
+            raise InputError(
+                f"{folder.path} is the folder of seed {folder.seed}, and the settings say seed "
+                f"{settings.seed}; give both the same"
+            )
         plan = plan or plan_of(settings, dataset)
         self.settings = settings
         self.dataset = dataset
@@ -135,7 +140,7 @@ class Training:
             lacks_model = not os.path.exists(
                 self.folder.path / MODEL_FILE
             )  # version 0.1.0 wrote none
-            if self.processes.is_first and lacks_model:
+            if self.processes.is_first and lacks_model and self.folder.has_checkpoint:
                 self._save_model()
             return self.folder.read_summary()
         logbook: Logbook | None = None
@@ -279,6 +284,9 @@ class Training:
             check_record(self.folder.path, plan, resume=True)
         if resume and self.folder.has_checkpoint:
             return load_checkpoint(self.folder.checkpoint)
+        if resume and self.folder.only_result_left("epochs", self.settings.epochs):
+            self.epoch = self.settings.epochs
+            return None
         self.folder.write_config(plan.record)
         return None
 

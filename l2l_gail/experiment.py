@@ -273,7 +273,7 @@ def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
 
 def _check_kin(own: Path, plan: Plan) -> None:
     """Refuse to begin a run where one of the same method with other settings is likely meant."""
-    kin = re.compile(re.escape(plan.method) + r"(?:[+_-].*)?")
+    kin = re.compile(re.escape(plan.method) + r"(?:[+-].*)?")
     siblings = list(os.scandir(own.parent)) if os.path.isdir(own.parent) else []
     for other in sorted(Path(entry.path) for entry in siblings if kin.fullmatch(entry.name)):
         for folder in run_folders(other):

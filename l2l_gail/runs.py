@@ -275,6 +275,26 @@ class RunFolder:
         """
         return _read_json(self.summary)
 
+    def only_result_left(self, key: str, wanted: int) -> bool:
+        """Return whether the run is finished and its checkpoint gone: there is nothing to do.
+
+        Args:
+            key: Where its summary says how far it has come.
+            wanted: How far it is to come.
+
+        Raises:
+            InputError: It is to come further, and cannot go on.
+        """
+        if not self.finished or self.has_checkpoint:
+            return False
+        done = self.read_summary().get(key)
+        if not isinstance(done, int) or done < wanted:
+            raise InputError(
+                f"{self.path} is finished after {done} {key.replace('_', ' ')} and its checkpoint "
+                "is gone, so that it cannot go on; leave --resume out for a run of its own"
+            )
+        return True
+
 
 @dataclass(frozen=True)
 class Run:

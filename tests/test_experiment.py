@@ -106,6 +106,13 @@ def test_a_resumed_run_needs_the_settings_that_it_began_with(tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "Hopper-v5").iterdir()] == ["gail+rate=0.2"]
 
 
+def test_a_method_whose_name_begins_with_another_s_is_no_kin_of_it(tmp_path: Path) -> None:
+    begin(RunFlags(out=tmp_path), Plan("fgsm_rs", 0, DEFAULTS, DEFAULTS, "mine"))
+    resuming = RunFlags(out=tmp_path, resume=True)
+    (folder,) = begin(resuming, Plan("fgsm", 0, DEFAULTS, DEFAULTS, "mine"))
+    assert folder.method == "fgsm+mine"
+
+
 def test_resuming_begins_seeds_that_were_never_begun(tmp_path: Path) -> None:
     begin(RunFlags(out=tmp_path), plan(seed=0))
     (folder,) = begin(RunFlags(out=tmp_path, resume=True), plan(seed=1))

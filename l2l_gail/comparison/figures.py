@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from l2l_gail.comparison.boards import Board
 from l2l_gail.comparison.estimates import Curve, Estimate
-from l2l_gail.comparison.reading import TRACES
+from l2l_gail.comparison.reading import TRACED_OVER, TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import SCORES, Score, estimate_of
 
@@ -83,7 +83,7 @@ def board_figures(board: Board) -> dict[str, Figure]:
                     draw_curve(axes, method.traces[tag], colour, method.method)
             if tag == "disc/entropy":
                 axes.axhline(np.log(2), color="0.35", linestyle=":", label="undecided")
-            _finish(axes, section.x_label)
+            _finish(axes, TRACED_OVER.get(tag, section.x_label))
             add_legend_below(figure, axes)
             found[f"6 players (pictures)/{letter} {names[tag]}"] = figure
     return found

@@ -63,6 +63,12 @@ def _check(run: Run) -> None:
         if key in _REQUIRED[kind] or run.summary.get(key) is not None:
             as_floats(run, key, run.summary[key])
     check_curves(run, kind)
+    # Else one training, in folders of several seeds, is several seeds and has an interval of 0.
+    if (seed := run.summary.get("seed", run.folder.seed)) != run.folder.seed:
+        raise InputError(
+            f"{run.folder.path} is the folder of seed {run.folder.seed}, and its run had seed "
+            f"{seed}"
+        )
 
 
 def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[Section]:

@@ -13,9 +13,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from l2l_gail.comparison.event_files import read_scalars
 from l2l_gail.errors import InputError
@@ -28,7 +31,9 @@ __all__ = ["GOING_S", "Found", "Unfinished", "find", "run_files", "settings_of",
 GOING_S = 600.0
 """Seconds without a write after which an unfinished run counts as broken off."""
 
-_NOT_SETTINGS = frozenset("seed out resume threads workers name progress total_timesteps".split())
+_NOT_SETTINGS = frozenset(
+    "seed out resume threads workers name progress total_timesteps data.sha256".split()
+)
 _LOGGED_CURVES = {
     "gail": ("steps", {"return_mean": "eval/return_mean", "length_mean": "eval/length_mean"}),
     "cifar": ("epochs", {"clean": "held_out/clean", "pgd20": "held_out/pgd20"}),
@@ -62,6 +67,8 @@ TRACES = {
     },
 }
 """What is shown of the game itself, from the runs' event files: tag, and its name in pictures."""
+TRACED_OVER = {"attacker/gradient_norm": "training steps"}
+"""Their x, where it is not that of the game's curves."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +199,14 @@ def _unfinished(folder: RunFolder) -> Unfinished | None:
         logged = read_scalars(folder.path, tags.values())
         if not set(tags.values()) <= set(logged):
             continue
-        x = logged[next(iter(tags.values()))][0]
+        # Of a file that ends within an evaluation, or has a damaged point, what all tags have.
+        x = reduce(np.intersect1d, (logged[tag][0] for tag in tags.values()))
+        if not len(x):
+            continue
         curve: dict[str, Sequence[float]] = {x_name: x.tolist()}
         for name, tag in tags.items():
             steps, values = logged[tag]
-            curve[name] = [float(v) for s, v in zip(steps, values, strict=True) if s in x]
+            curve[name] = values[np.isin(steps, x)].tolist()
         where = {"env" if kind == "gail" else "data": folder.group}
         going = time.time() - _last_written(folder.path) < GOING_S
         last = int(x[-1])

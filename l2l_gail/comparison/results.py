@@ -189,12 +189,15 @@ class MethodResult:
         """Inner-player effort for each environment step or epoch; None where it is not recorded.
 
         GAIL: gradients of the discriminator's loss, those that train its rule included.
-        Adversarial training: forward-equivalents for each training image.
+        Adversarial training: forward-equivalents, those of an image times the training images.
         """
         if not self.finished or self.takes_no_steps:
             return None
         if self.kind == "cifar":
-            return float(self.numbers("forward_equivalents").mean())
+            if not all("train_images" in run.summary for run in self.runs):
+                return None
+            passes = self.numbers("forward_equivalents") * self.numbers("train_images")
+            return float(passes.mean())
         if all("discriminator_gradients" in run.summary for run in self.runs):
             gradients = self.numbers("discriminator_gradients") / self.numbers("steps")
             return float(gradients.mean())

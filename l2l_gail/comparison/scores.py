@@ -132,13 +132,6 @@ def _effort(method: MethodResult) -> float | None:
     return method.effort_per_x
 
 
-def _passes(method: MethodResult) -> float | None:
-    """Forward-equivalents of an epoch: of one image, times the images."""
-    images = method.runs[0].summary.get("train_images")
-    effort = method.effort_per_x
-    return None if effort is None or not images else effort * float(images)
-
-
 CURVES: dict[str, tuple[CurveTag, ...]] = {
     "gail": (
         CurveTag("1 true return/a IQM over seeds", "interquartile mean over seeds", _iqm("return")),
@@ -214,7 +207,7 @@ CURVES: dict[str, tuple[CurveTag, ...]] = {
         CurveTag(
             "3 cost/b PGD-20 by forward-equivalents",
             "IQM; x: forward passes of one image through the classifier, all training images",
-            _by("pgd20", _passes),
+            _by("pgd20", _effort),
         ),
     ),
 }

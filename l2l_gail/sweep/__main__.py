@@ -125,7 +125,8 @@ def _listing(spec: Spec, rows: Sequence[Row]) -> str:
     )
     notes = [f"{len(rows)} rows: {counts}"]
     if spec.dropped:
-        notes.append(f"{spec.dropped} more are the same runs: settings that change nothing there")
+        more = f"{spec.dropped} more are the same runs: settings that change nothing there"
+        notes.insert(0, more)
     return "\n".join([format_table(header, table), "", *notes])
 
 

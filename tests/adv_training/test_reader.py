@@ -330,6 +330,11 @@ def test_cifar100_is_found_beside_cifar10_and_has_a_hundred_classes(
     assert data.train.labels.unique().tolist() == list(range(100))
     assert data.statistics == CIFAR100_STATISTICS
     assert load_dataset(cifar100 / cifar_files.FOLDER, check_md5=False).name == "cifar10"
+    # CIFAR-100's files and a folder of CIFAR-10 in one place: what is asked for counts.
+    (cifar100 / cifar_files.FOLDER).rename(found / cifar_files.FOLDER)
+    for name in ("cifar10", "cifar100"):
+        place = locate(name, found, has_network=lambda: False)
+        assert load_dataset(place, name=name, check_md5=False).name == name
 
 
 def test_cifar100_that_cannot_be_had_is_said_and_one_that_can_is_fetched(tmp_path: Path) -> None:

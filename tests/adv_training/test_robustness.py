@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from adv_training.methods import build_method
 from adv_training.registry import Method
 from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
 from adv_training.synthetic import synthetic_dataset
+from adv_training.trained_model import load_model
 from adv_training.training import Training
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
@@ -282,7 +284,7 @@ def test_a_run_on_data_of_one_s_own_cannot_be_read_back(run: Path, tmp_path: Pat
 
 
 def test_another_epsilon_holds_for_the_learned_attacker_too(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[float] = []
     real = robustness.attack
@@ -295,6 +297,33 @@ def test_another_epsilon_holds_for_the_learned_attacker_too(
     monkeypatch.setattr(robustness, "attack", watched)
     evaluate_run(EvaluateConfig(run, attacks=("learned",), eval_size=60, eps=32.0))
     assert 16 / 255 < max(seen) <= 32 / 255 + 1e-6
+    # The library, too, and without touching the method that it is given.
+    model = load_model(run)
+    batch = data.test.batch(slice(0, 60))
+    own = model.attack(batch.x, batch.y)
+    for eps in (32 / 255, 2 / 255):
+        seen.clear()
+        evaluate_robustness(
+            model.classifier, data.test[:60], eps, attacks=["learned"], method=model.method
+        )
+        assert 0.5 * eps < max(seen) <= eps + 1e-6
+    assert torch.equal(model.attack(batch.x, batch.y), own)
+
+
+def test_a_run_without_its_checkpoint_is_evaluated_by_its_model(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "seed0", ignore=shutil.ignore_patterns("checkpoint*"))
+    for which in ("best", "last"):
+        config = EvaluateConfig(
+            run, attacks=("standing", "learned"), which=which, eval_size=60, device="cpu"
+        )
+        assert evaluate_run(dataclasses.replace(config, run=copy)) == evaluate_run(config)
+
+
+def test_the_ensemble_is_refused_where_it_has_too_few_classes() -> None:
+    pytest.importorskip("pyautoattack")
+    images = Images(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
+    with pytest.raises(InputError, match="autoattack needs 4 classes or more, not 2"):
+        evaluate_robustness(Linear(), images, EPS, attacks=["autoattack"])
 
 
 def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(

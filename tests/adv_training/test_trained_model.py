@@ -141,3 +141,12 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, learned: Traini
     with pytest.raises(InputError, match="not finite"):
         load_model(tmp_path)
     assert isinstance(load_model(tmp_path, which="last"), TrainedModel)
+
+
+def test_a_run_that_ends_with_no_attack_on_other_images_says_so(
+    tmp_path: Path, data: Dataset
+) -> None:
+    model = load_model(finished(tmp_path, data, "free", epochs=1).folder.path)
+    batch = data.test.batch(slice(0, 32))
+    with pytest.raises(InputError, match="a run of free ends with no attack"):
+        model.attack(batch.x, batch.y)

@@ -25,7 +25,7 @@ from adv_training.training import Training
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
-from l2l_gail.runs import find_runs
+from l2l_gail.runs import RunFolder, find_runs
 from l2l_gail.stopping import Interrupted
 from tests.adv_training.support import start, tiny_settings
 
@@ -219,6 +219,36 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, data: Dataset) -> None:
     first = start(tmp_path, settings, data).run()
     again = start(tmp_path, settings, data, resume=True).run()
     assert {k: v for k, v in again.items() if k != "versions"} == first
+
+
+def test_a_finished_run_is_not_trained_over_where_its_checkpoint_is_gone(
+    tmp_path: Path, data: Dataset
+) -> None:
+    settings = tiny_settings("standard", epochs=1)
+    run = start(tmp_path, settings, data)
+    first = run.run()
+    for file in run.folder.path.glob("checkpoint*"):
+        file.unlink()
+    files = {path: path.read_bytes() for path in run.folder.path.iterdir() if path.is_file()}
+    again = start(tmp_path, settings, data, resume=True).run()
+    assert {k: v for k, v in again.items() if k != "versions"} == first
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_run_goes_on_with_its_own_images_only(tmp_path: Path, data: Dataset) -> None:
+    settings = tiny_settings("standard", epochs=1)
+    start(tmp_path, settings, data).run()
+    train = Images(255 - data.train.pixels, data.train.labels)
+    other = dataclasses.replace(data, train=train)
+    assert other.digest != data.digest == dataclasses.replace(data).digest
+    with pytest.raises(InputError, match="begun with other --data: "):
+        start(tmp_path, settings, other, resume=True)
+
+
+def test_a_folder_of_another_seed_is_refused(tmp_path: Path, data: Dataset) -> None:
+    folder = RunFolder.create(tmp_path, "synthetic", "pgd", 1)
+    with pytest.raises(InputError, match="the folder of seed 1, and the settings say seed 0"):
+        Training(tiny_settings("pgd"), data, folder)
 
 
 def test_resuming_under_other_settings_is_refused(tmp_path: Path, data: Dataset) -> None:

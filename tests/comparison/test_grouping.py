@@ -16,12 +16,14 @@ from l2l_gail.comparison import (
     section_tables,
 )
 from l2l_gail.comparison.distributions import learning_rate_groups
+from l2l_gail.comparison.grouping import sound
 from l2l_gail.errors import InputError
 from l2l_gail.runs import find_runs
 from tests.comparison.support import (
     age,
     cifar_run,
     gail_run,
+    log,
     methods_of,
     sections_of,
     table_cells,
@@ -128,6 +130,25 @@ def test_lacking_seeds_are_named(tmp_path: Path) -> None:
     gail_run(tmp_path, "l2l_gail", 1, 1000)
     notes = section_notes(sections_of(tmp_path)["Hopper-v5"])
     assert "**Not the same seeds**: l2l_gail lacks 0, 2." in notes
+
+
+def test_a_run_in_the_folder_of_another_seed_is_left_out(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000)
+    (run,) = [run for run in find_runs(tmp_path) if run.folder.seed == 1]
+    run.folder.write_summary(**run.summary | {"seed": 0})
+    notes: list[str] = []
+    assert [run.folder.seed for run in sound(find_runs(tmp_path), notes)] == [0]
+    assert "is the folder of seed 1, and its run had seed 0" in notes[0]
+
+
+def test_a_run_that_was_cut_within_an_evaluation_is_shown_up_to_it(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    cut = unfinished_run(tmp_path, "gail", 1, [])
+    log(cut, {"eval/return_mean": [10.0, 20.0, 30.0], "eval/length_mean": [100.0, 100.0]})
+    (one,) = sections_of(tmp_path)["Hopper-v5"].methods[0].unfinished
+    assert one.run.summary["curve"]["return_mean"] == [10.0, 20.0]
+    assert len(one.run.summary["curve"]["steps"]) == 2
 
 
 def test_a_run_that_goes_on_is_shown_and_counts_in_no_number(tmp_path: Path) -> None:

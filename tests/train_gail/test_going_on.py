@@ -57,6 +57,22 @@ def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: P
     assert [event.step for event in read.Scalars("disc/loss")] == [32, 64, 96]
 
 
+def test_a_finished_run_is_not_trained_over_where_its_checkpoint_is_gone(
+    short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*short, "--method", "gail"]
+    train_gail.main(flags)
+    (run,) = find_runs(tmp_path / "runs")
+    for file in run.folder.path.glob("checkpoint*"):
+        file.unlink()
+    files = {path: path.read_bytes() for path in run.folder.path.iterdir() if path.is_file()}
+    train_gail.main([*flags, "--resume"])
+    assert "is finished already" in capsys.readouterr().err
+    with pytest.raises(InputError, match="finished after 64 steps and its checkpoint is gone"):
+        train_gail.main([*flags, "--resume", "--total-timesteps", "96"])
+    assert {path: path.read_bytes() for path in files} == files
+
+
 def interrupted_after_an_evaluation(
     monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> Interrupted:
