@@ -51,6 +51,7 @@ from l2l_gail.gail import (
     measure_references,
     policy_for,
 )
+from l2l_gail.gail.fit import is_altered
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
@@ -270,8 +271,9 @@ def references(config: Config, seed: int, demos: Demonstrations) -> dict[str, fl
     kwargs = config.task.kwargs
     with closing(envs.make_vec(config.task.env, config.n_envs, seed, kwargs, device="cpu")) as env:
         model = make_model(config, "gail", seed, env, demos)
+        altered = is_altered(demos, env, kwargs)
     play = partial(true_return(config, demos).evaluate, seeds=EVALUATION_SEEDS)
-    return measure_references(model, demos, play, altered=bool(kwargs))
+    return measure_references(model, demos, play, altered=altered)
 
 
 def true_return(config: Config, demos: Demonstrations) -> TrueReturnCallback:

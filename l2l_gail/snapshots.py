@@ -57,6 +57,8 @@ class SnapshotCallback(BaseCallback):
     def _on_training_start(self) -> None:
         if self.num_timesteps == 0:
             self._keep("first")
+        if self.num_timesteps < self.middle:  # of a training that was to be shorter
+            _snapshot(self.folder, "middle").unlink(missing_ok=True)
 
     def _on_rollout_start(self) -> None:
         middle = _snapshot(self.folder, "middle")

@@ -86,6 +86,17 @@ def test_keeping_policies_changes_nothing(tmp_path: Path, trained: tuple[GAIL, P
         assert np.array_equal(value.numpy(), other.policy.state_dict()[name].numpy()), name
 
 
+def test_the_middle_of_a_shorter_training_does_not_stay(tmp_path: Path) -> None:
+    model, folder = model_of_hopper(tmp_path)
+    for steps, begun, kept in ((512, 256, True), (2048, 512, False), (2048, 1024, True)):
+        callback = SnapshotCallback(folder.path, steps)
+        callback.model = model
+        callback.num_timesteps = begun
+        callback._on_training_start()
+        callback._on_rollout_start()
+        assert has_policy(folder.path, "middle") is kept
+
+
 @pytest.mark.parametrize("part", ["network", "activation", "features"])
 def test_a_policy_that_is_no_plain_perceptron_is_not_kept(tmp_path: Path, part: str) -> None:
     model, folder = model_of_hopper(tmp_path)

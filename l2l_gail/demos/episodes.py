@@ -13,6 +13,7 @@ import numpy as np
 
 from l2l_gail.demos.checks import check_together
 from l2l_gail.demos.columns import flat
+from l2l_gail.demos.fit import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations, arrays_of, map_arrays
 
@@ -132,6 +133,8 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise InputError("no demonstrations to concatenate; give at least one")
     for name in ("env_id", "env_kwargs"):
         known = [record[name] for record in records if record[name] is not None]
+        if name == "env_id":
+            known = [bare_id(each) for each in known]
         if any(value != known[0] for value in known):
             raise InputError(
                 f"demonstrations of different environments ({name} {known[0]!r} and "
@@ -151,6 +154,9 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in STEP_ARRAYS
     }
     scalars = {name: _common([record[name] for record in records]) for name in SCALARS}
+    ids = [record["env_id"] for record in records]
+    if None not in ids:
+        scalars["env_id"] = max(ids, key=len)  # one that names its module can be made anywhere
     lengths = np.concatenate([record["episode_lengths"] for record in records])
     return joined | _table(lengths) | scalars
 

@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations
 
 __all__ = [
+    "arguments_of",
     "bare_id",
     "check_fit",
     "plain_kwargs",
@@ -67,6 +69,19 @@ def plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
     except (TypeError, ValueError):
         return None
     return plain
+
+
+def arguments_of(spec: EnvSpec) -> dict[str, Any] | None:
+    """What an environment was made with, plain; its time limit, too, if it is not the usual one.
+
+    None where the arguments are not plain.
+    """
+    arguments = plain_kwargs(spec.kwargs)
+    registered = gymnasium.registry.get(spec.id)
+    if arguments is None or registered is None:
+        return arguments
+    usual = spec.max_episode_steps == registered.max_episode_steps
+    return arguments if usual else {**arguments, "max_episode_steps": spec.max_episode_steps}
 
 
 def check_fit(

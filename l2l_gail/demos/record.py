@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from l2l_gail.demos.demonstrations import Demonstrations
-from l2l_gail.demos.fit import plain_kwargs
+from l2l_gail.demos.fit import arguments_of
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict, applied_actions
 from l2l_gail.gym_env import check_time_limit, make_env
@@ -97,7 +97,7 @@ def record_episodes(
         episode_starts=np.cumsum([0, *lengths[:-1]]),
         episode_lengths=np.asarray(lengths),
         env_id=env_id,
-        env_kwargs=None if env.spec is None else plain_kwargs(env.spec.kwargs),
+        env_kwargs=None if env.spec is None else arguments_of(env.spec),
         random_return=random_return,
         expert_return=expert_return,
     )

@@ -17,6 +17,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail.behaviour_cloning import Cloning, check_clonable, cloning_optimizer
 from l2l_gail.gail.fit import (
     check_env,
+    check_wrappers,
     fit_statistics,
     observation_statistics,
     read_demonstrations,
@@ -124,6 +125,7 @@ class BC(SealedModel, BaseAlgorithm):
 
     def _check_fit(self) -> None:
         """Refuse an environment that the demonstrations do not fit."""
+        check_wrappers(self.env)
         if self.demonstrations is not None and self.env is not None:
             check_env(self.demonstrations, self.env, self.observation_space, self.action_space)
 
@@ -131,7 +133,7 @@ class BC(SealedModel, BaseAlgorithm):
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "BC",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -141,18 +143,21 @@ class BC(SealedModel, BaseAlgorithm):
         Args:
             total_timesteps: Gradient steps.
             callback: As in ``PPO.learn``.
-            log_interval: Pieces of 50 gradient steps between two points in the log.
+            log_interval: Pieces of 50 gradient steps between two points in the log; ``None`` for no
+                points.
             tb_log_name: As in ``PPO.learn``.
             reset_num_timesteps: As in ``PPO.learn``; false goes on where the last call has ended,
                 batches and optimizer included, and the rate falls to 0 over all steps.
             progress_bar: Show one.
 
         Raises:
-            InputError: The model was loaded without demonstrations.
+            InputError: The model was loaded without demonstrations or environment.
         """
-        if self.demonstrations is None:
+        self._check_fit()
+        if self.demonstrations is None or self.env is None:
+            lacks = "demonstrations" if self.demonstrations is None else "an environment"
             raise InputError(
-                "this model was loaded without demonstrations; to fit it, load it with "
+                f"this model was loaded without {lacks}; to fit it, load it with "
                 "BC.load(path, env=env, demonstrations=demonstrations)"
             )
         total, calls = self._setup_learn(
@@ -176,7 +181,7 @@ class BC(SealedModel, BaseAlgorithm):
                     break
                 calls.on_rollout_end()
                 bar.update(self.num_timesteps - before)
-                if self._n_updates % log_interval == 0:
+                if log_interval is not None and self._n_updates % log_interval == 0:
                     self.logger.dump(self.num_timesteps)
         calls.on_training_end()
         return self

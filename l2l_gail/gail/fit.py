@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 from gymnasium.wrappers import NormalizeObservation
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos.fit import unfamiliar
+from l2l_gail.demos.fit import arguments_of, unfamiliar
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
@@ -33,6 +34,7 @@ __all__ = [
     "demonstrated_tensors",
     "env_spec",
     "fit_statistics",
+    "is_altered",
     "observation_statistics",
     "read_demonstrations",
     "warn_of_observations",
@@ -56,6 +58,20 @@ def env_spec(env: VecEnv | None) -> EnvSpec | None:
     return spec if isinstance(spec, EnvSpec) else None
 
 
+def is_altered(demonstrations: Demonstrations, env: VecEnv, given: Mapping[str, Any]) -> bool:
+    """Whether an environment has other arguments than that of the demonstrations.
+
+    Args:
+        demonstrations: If they do not say theirs, any that are given count as others.
+        env: The environment.
+        given: Its arguments, as they were given.
+    """
+    spec = env_spec(env)
+    ours = None if spec is None else arguments_of(spec)
+    theirs = demonstrations.env_kwargs
+    return bool(given) if ours is None or theirs is None else ours != theirs
+
+
 def check_env(
     demonstrations: Demonstrations,
     env: VecEnv | None,
@@ -72,7 +88,7 @@ def check_env(
         None if spec is None else spec.id,
         observation_space,
         action_space,
-        None if spec is None else spec.kwargs,
+        None if spec is None else arguments_of(spec),
     )
 
 
@@ -140,6 +156,13 @@ def check_wrappers(env: VecEnv | None) -> None:
     Raises:
         InputError: In one line.
     """
+    normalize = None if env is None else unwrap_vec_normalize(env)
+    if normalize is not None and normalize.norm_obs:
+        raise InputError(
+            "the environment's VecNormalize normalises observations, but they are compared "
+            "with the demonstrations' raw ones, and the model normalises both alike itself: "
+            "pass norm_obs=False"
+        )
     try:
         wrapped = env is not None and any(env.env_is_wrapped(NormalizeObservation))
     except (AttributeError, NotImplementedError):  # no Gymnasium environments inside

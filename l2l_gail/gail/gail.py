@@ -168,6 +168,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         self._first_rollouts: FirstRollouts | None = None
+        self.is_cloned = False
         if _init_setup_model:
             if demonstrations is None:
                 raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
@@ -229,12 +230,6 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
 
     def _check_fit(self) -> None:
         """Refuse an environment that the model or the demonstrations do not fit."""
-        if self._vec_normalize_env is not None and self._vec_normalize_env.norm_obs:
-            raise InputError(
-                "the environment's VecNormalize normalises observations, but they are compared "
-                "with the demonstrations' raw ones, and the model normalises both alike itself: "
-                "pass norm_obs=False"
-            )
         check_wrappers(self.env)
         if self.demonstrations is not None:
             check_demonstrated(
@@ -251,17 +246,19 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         **kwargs: Any,
     ) -> tuple[int, BaseCallback]:
         self._check_fit()
-        if self.demonstrations is None:
+        if self.demonstrations is None or self.env is None:
+            lacks = "demonstrations" if self.demonstrations is None else "an environment"
             raise InputError(
-                "this model was loaded without demonstrations; to train it on, load it with "
+                f"this model was loaded without {lacks}; to train it on, load it with "
                 f"{type(self).__name__}.load(path, env=env, demonstrations=demonstrations)"
             )
         self._expert_inputs = self.expert_inputs()
-        if self.warm_start_steps and self.num_timesteps == 0:
+        if self.warm_start_steps and not (self.is_cloned or self.num_timesteps):
             behaviour_cloning(
                 self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
             self._begin_average()  # at what was cloned
+            self.is_cloned = True
         resets = reset_num_timesteps or self._last_obs is None
         prepared = super()._setup_learn(
             total_timesteps, with_health(callback), reset_num_timesteps, *args, **kwargs
@@ -334,7 +331,12 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
 
     def train(self) -> None:
         """Take PPO's epochs on the rollout, and steer the next ones' learning rate."""
-        super().train()
+        try:
+            super().train()
+        except ValueError:  # torch's distributions refuse what is not finite
+            if all(bool(weight.isfinite().all()) for weight in self.policy.parameters()):
+                raise
+            return  # the health callback, which looks next, says it in one line
         if self.average is not None:
             self.average.follow(self.policy)
         if self.steering is not None:

@@ -21,8 +21,8 @@ def measure_references(
         model: A fresh model, whose policy is cloned from the demonstrations and spoilt by it.
         demos: The demonstrations.
         evaluate: Plays a policy's evaluation episodes.
-        altered: Whether the environment has arguments of its own, so that what was measured with
-            the demonstrations does not hold for it.
+        altered: Whether the environment is, or may be, another than that of the demonstrations, so
+            that what was measured with them does not hold for it.
 
     Returns:
         ``random_return``; ``expert_return``, where it or the demonstrations' rewards are known; and
@@ -32,7 +32,7 @@ def measure_references(
     expert, random = (None, None) if altered else (demos.expert_return, demos.random_return)
     if random is None:
         random = evaluate(random_policy(model.action_space, seed)).mean_return
-    if expert is None and demos.rews is not None:
+    if expert is None and demos.rews is not None and not (altered and demos.env_kwargs is not None):
         expert = float(demos.returns.mean())
     found = {} if expert is None else {"expert_return": expert}
     if demos.acts is not None:

@@ -97,6 +97,8 @@ class TrainingRun:
         self.model.set_parameters(state["parameters"], device=self.model.device)
         self.model.num_timesteps = state["steps"]
         self.model._n_updates = state["policy_epochs"]
+        if isinstance(self.model, GAIL):
+            self.model.is_cloned = state.get("is_cloned", False)
         self.evaluation.curve = state["curve"]
         self.wall_s, self.cpu_s = state["wall_s"], state["cpu_s"]
         self.logged = state.get("not_yet_written", [])
@@ -214,6 +216,7 @@ class TrainingRun:
             "parameters": self.model.get_parameters(),
             "steps": self.model.num_timesteps,
             "policy_epochs": self.model._n_updates,
+            "is_cloned": getattr(self.model, "is_cloned", False),
             "curve": self.evaluation.curve,
             "wall_s": self.wall_s,
             "cpu_s": self.cpu_s,

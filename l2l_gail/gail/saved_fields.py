@@ -177,7 +177,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("policy_pace", "policy_divergence", "policy_average"), _is_rate),
     **dict.fromkeys(("seed",), _or_none(_is_count)),
     **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
-    **dict.fromkeys(("use_sde", "normalize_advantage"), _is_switch),
+    **dict.fromkeys(("use_sde", "normalize_advantage", "is_cloned"), _is_switch),
     "policy_kwargs": lambda value: isinstance(value, dict),
     "tensorboard_log": _or_none(lambda value: isinstance(value, str)),
     "policy_class": lambda value: isinstance(value, type),

@@ -275,3 +275,10 @@ class TestSubsampling:
     def test_no_distance_is_refused(self) -> None:
         with pytest.raises(InputError, match="give 1 or more"):
             Demonstrations.from_episodes([episode(7)]).subsample(0)
+
+
+def test_an_id_that_names_its_module_is_the_same_environment() -> None:
+    one, other = (
+        Demonstrations(**make_arrays(3), env_id=each) for each in ("Box-v0", "mine:Box-v0")
+    )
+    assert Demonstrations.concatenate([one, other]).env_id == "mine:Box-v0"

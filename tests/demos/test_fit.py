@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,9 +18,11 @@ from gymnasium.spaces import Box
 import envs
 from l2l_gail.demos import Demonstrations, Endings
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.fit import reordered, time_step_ratio
+from l2l_gail.demos.fit import arguments_of, reordered, time_step_ratio
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
+from l2l_gail.gail import GAIL
+from l2l_gail.gail.fit import is_altered
 from tests.demos.test_demos import ACT_DIM, OBS_DIM, make_arrays, refusal, write
 
 OBSERVATIONS = Box(-np.inf, np.inf, (OBS_DIM,))
@@ -228,3 +232,24 @@ def test_entries_in_another_order_are_told_by_which_is_the_velocity_of_which() -
     twins = [1, 0, 3, 2, 4]  # each position still beside its own velocity
     assert reordered((now[:, twins], after[:, twins]), moving(0.1)) == []
     assert reordered((now[:20, ::-1], after[:20, ::-1]), moving(0.1)) == []
+
+
+def test_a_time_limit_of_one_s_own_is_an_argument() -> None:
+    def spec_of(**kwargs: Any) -> Any:
+        return gymnasium.make("Hopper-v5", **kwargs).spec
+
+    assert arguments_of(spec_of()) == {}
+    assert arguments_of(spec_of(max_episode_steps=20)) == {"max_episode_steps": 20}
+    assert arguments_of(spec_of(max_episode_steps=1000, frame_skip=2)) == {"frame_skip": 2}
+    demos = record_episodes(
+        lambda obs: np.zeros((len(obs), 3), np.float32), "Hopper-v5", [0], {"max_episode_steps": 3}
+    )
+    assert demos.env_kwargs == {"max_episode_steps": 3}
+    with pytest.warns(UserWarning, match="max_episode_steps 3 there and not given here"):
+        GAIL("MlpPolicy", envs.make("Hopper-v5", num_envs=2, device="cpu"), demos)
+    # What was measured with the demonstrations holds where they were recorded, and nowhere else.
+    for kwargs, altered in (({}, True), ({"max_episode_steps": 3}, False)):
+        env = envs.make_vec("Hopper-v5", 2, 0, kwargs, device="cpu")
+        assert is_altered(demos, env, kwargs) is altered
+        unknown = dataclasses.replace(demos, env_kwargs=None)
+        assert is_altered(unknown, env, kwargs) is bool(kwargs)

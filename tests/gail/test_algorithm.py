@@ -234,6 +234,23 @@ def test_observation_statistics_are_the_demonstrations() -> None:
         assert torch.equal(value, statistics.state_dict()[name])
 
 
+def test_a_warm_start_happens_once(tmp_path: Path) -> None:
+    model = make(warm_start_steps=20).learn(0)
+    before = weights_of(model)
+    model.save(tmp_path / "model")
+    loaded = GAIL.load(tmp_path / "model", env=walk_envs(), demonstrations=walk_demos())
+    for each in (model, loaded):
+        after = weights_of(each.learn(0))
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_policy_that_leaves_the_finite_numbers_within_an_update_is_said_in_one_line() -> None:
+    model = make(learning_rate=1e6, policy_pace=0.0)
+    with pytest.raises(InputError, match="the policy's .* is not finite") as caught:
+        model.learn(40 * ROLLOUT)
+    assert "\n" not in str(caught.value)
+
+
 def test_behaviour_cloning_finds_the_experts_action_and_can_warm_start() -> None:
     model = make()
     untouched = {k: v.clone() for k, v in model.policy.state_dict().items() if "value" in k}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from l2l_gail.demos import Demonstrations
@@ -147,3 +148,26 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
 def test_a_policy_that_there_is_not_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"no policy 'MlpLstmPolicy': give .*recurrent"):
         BC("MlpLstmPolicy", walk_envs(), walk_demos())
+
+
+def test_wrappers_that_normalise_observations_are_refused_as_for_gail() -> None:
+    with pytest.raises(InputError, match="pass norm_obs=False"):
+        BC("MlpPolicy", VecNormalize(walk_envs()), walk_demos())
+    model = make_bc()
+    model.set_env(VecNormalize(walk_envs()))
+    with pytest.raises(InputError, match="pass norm_obs=False"):
+        model.learn(50)
+    BC("MlpPolicy", VecNormalize(walk_envs(), norm_obs=False), walk_demos())
+
+
+def test_a_model_loaded_without_an_environment_says_what_it_lacks(tmp_path: Path) -> None:
+    make_bc().save(tmp_path / "bc")
+    make().save(tmp_path / "gail")
+    for cls, name in ((BC, "bc"), (GAIL, "gail")):
+        model = cls.load(tmp_path / name, demonstrations=walk_demos())
+        with pytest.raises(InputError, match="loaded without an environment"):
+            model.learn(64)
+
+
+def test_nothing_is_logged_without_an_interval() -> None:
+    assert make_bc().learn(50, log_interval=None).num_timesteps == 50
