@@ -246,7 +246,7 @@ def test_a_warm_start_happens_once(tmp_path: Path) -> None:
 
 def test_a_policy_that_leaves_the_finite_numbers_within_an_update_is_said_in_one_line() -> None:
     model = make(learning_rate=1e6, policy_pace=0.0)
-    with pytest.raises(InputError, match="the policy's .* is not finite") as caught:
+    with pytest.raises(InputError, match=r"the policy's .* is not finite") as caught:
         model.learn(40 * ROLLOUT)
     assert "\n" not in str(caught.value)
 
