@@ -89,8 +89,8 @@ def evaluate_robustness(
         eps: Radius of the ball.
         attacks: Names of :data:`ATTACKS`.
         method: Whose learned rule is one of the attacks (``learned``), and the start of
-            ``fine_tuned``, in the ball of ``eps``; without one that starts from a fresh attacker
-            (:func:`fine_tune`).
+            ``fine_tuned``, in the ball of ``eps`` if the rule has a ``set_radius``; without one
+            that starts from a fresh attacker (:func:`fine_tune`).
         train: Images that ``fine_tuned`` learns on; none of those that are judged.
         seed: Seed of starts and attacks.
         square_queries: Forward passes that Square may spend on each image.
@@ -115,7 +115,7 @@ def evaluate_robustness(
         if part is not None:
             _check_labels(classifier, part)
     game = ImageGame(classifier, eps)
-    if method is not None and method.learns:
+    if method is not None and hasattr(method.rule, "set_radius"):  # a rule of one's own may not
         method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
         set_radius(method.rule, eps)
     tuned = None
