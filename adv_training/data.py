@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.files import digest_of
 
 from .layers import Statistics
 
@@ -237,12 +237,14 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all pixels and labels, in hexadecimal."""
-        found = hashlib.sha256()
-        for part in (self.train, self.held_out, self.test):
-            for tensor in (part.pixels, part.labels):
-                found.update(repr(tuple(tensor.shape)).encode())
-                found.update(tensor.cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
+        parts = {"train": self.train, "held_out": self.held_out, "test": self.test}
+        return digest_of(
+            {
+                f"{name} {what}": getattr(part, what).cpu().numpy()
+                for name, part in parts.items()
+                for what in ("pixels", "labels")
+            }
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

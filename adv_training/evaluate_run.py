@@ -14,7 +14,7 @@ import torch
 import tyro
 from torch import nn
 
-from l2l_gail.checkpoints import load_checkpoint, previous_checkpoint
+from l2l_gail.checkpoints import checkpoint_exists, load_checkpoint
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
@@ -177,7 +177,7 @@ def _players(config: EvaluateConfig, settings: Settings, data: Dataset) -> tuple
     """The classifier and what perturbs its images, from the run's checkpoint or its model."""
     device = data.train.pixels.device
     path = config.run / "checkpoint.pt"
-    if not any(os.path.exists(each) for each in (path, previous_checkpoint(path))):
+    if not checkpoint_exists(path):
         model = load_model(config.run, which=config.which, device=device)
         return model.classifier, model.method
     checkpoint = load_checkpoint(path)

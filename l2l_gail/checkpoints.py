@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from l2l_gail.files import atomic_write, check_seal, open_regular, read_tensors
 from l2l_gail.files.tensors import dump_tensors
 from l2l_gail.files.writing import keep_a_copy
 
-__all__ = ["OTHER_VERSION", "load_checkpoint", "previous_checkpoint", "save_checkpoint"]
+__all__ = [
+    "OTHER_VERSION",
+    "checkpoint_exists",
+    "load_checkpoint",
+    "previous_checkpoint",
+    "save_checkpoint",
+]
 
 _FORMAT = "l2l_gail.checkpoint"
 _VERSION = 1
@@ -69,6 +76,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             raise error from None
         warnings.warn(f"{error}; going on from the one before it, {previous}", stacklevel=2)
         return state
+
+
+def checkpoint_exists(path: str | Path) -> bool:
+    """Whether there is a checkpoint at ``path``, be it the one before the last."""
+    return any(os.path.exists(each) for each in (path, previous_checkpoint(path)))
 
 
 def previous_checkpoint(path: str | Path) -> Path:

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from l2l_gail.checkpoints import previous_checkpoint
+from l2l_gail.checkpoints import checkpoint_exists
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, home_expanded, read_json
 from l2l_gail.files.json_text import to_json
@@ -223,8 +223,7 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to go on from, be it the one before the last."""
-        paths = (self.checkpoint, previous_checkpoint(self.checkpoint))
-        return any(os.path.exists(path) for path in paths)
+        return checkpoint_exists(self.checkpoint)
 
     @property
     def summary(self) -> Path:

@@ -8,7 +8,6 @@ libraries are in :mod:`l2l_gail.demos.foreign`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from l2l_gail.demos.own_file import time_limit, write_record
 from l2l_gail.demos.sound import sound_arrays
 from l2l_gail.demos.sources import read_source
 from l2l_gail.errors import InputError
+from l2l_gail.files import digest_of
 from l2l_gail.observations import Observations, arrays_of, map_arrays
 
 __all__ = ["Demonstrations"]
@@ -357,13 +357,8 @@ class Demonstrations:
 
         The same for the same content, whatever file it came from and how that was packed.
         """
-        digest = hashlib.sha256()
         columns = {name: getattr(self, name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)}
-        for name, value in flat(columns).items():
-            array = np.ascontiguousarray(value)
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(array.tobytes())
-        return digest.hexdigest()
+        return digest_of(flat(columns))
 
     @property
     def n_episodes(self) -> int:

@@ -1,6 +1,7 @@
 """Files of this library: written whole, sealed with a checksum, and read as if written by a foe."""
 
 from l2l_gail.files.archive import open_archive, read_member
+from l2l_gail.files.digest import digest_of
 from l2l_gail.files.fitting import fitting
 from l2l_gail.files.regular import check_folder, home_expanded, open_regular, read_json, read_text
 from l2l_gail.files.seal import check_seal, seal
@@ -11,6 +12,7 @@ __all__ = [
     "atomic_write",
     "check_folder",
     "check_seal",
+    "digest_of",
     "fitting",
     "home_expanded",
     "load_tensors",

@@ -123,10 +123,10 @@ def _listing(spec: Spec, rows: Sequence[Row]) -> str:
     counts = ", ".join(
         f"{list(states.values()).count(state)} {state}" for state in ("new", "begun", "finished")
     )
-    notes = [f"{len(rows)} rows: {counts}"]
+    notes = []
     if spec.dropped:
-        more = f"{spec.dropped} more are the same runs: settings that change nothing there"
-        notes.insert(0, more)
+        notes.append(f"{spec.dropped} more are the same runs: settings that change nothing there")
+    notes.append(f"{len(rows)} rows: {counts}")
     return "\n".join([format_table(header, table), "", *notes])
 
 
