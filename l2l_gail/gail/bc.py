@@ -18,6 +18,7 @@ from l2l_gail.gail.behaviour_cloning import Cloning, check_clonable, cloning_opt
 from l2l_gail.gail.fit import (
     check_env,
     check_wrappers,
+    demonstrations_to_train_on,
     fit_statistics,
     observation_statistics,
     read_demonstrations,
@@ -154,18 +155,13 @@ class BC(SealedModel, BaseAlgorithm):
             InputError: The model was loaded without demonstrations or environment.
         """
         self._check_fit()
-        if self.demonstrations is None or self.env is None:
-            lacks = "demonstrations" if self.demonstrations is None else "an environment"
-            raise InputError(
-                f"this model was loaded without {lacks}; to fit it, load it with "
-                "BC.load(path, env=env, demonstrations=demonstrations)"
-            )
+        demonstrations = demonstrations_to_train_on(self, "to fit it")
         total, calls = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, False
         )
         fit = Cloning(
             self.policy,
-            self.demonstrations,
+            demonstrations,
             batch_size=self.batch_size,
             learning_rate=float(self.lr_schedule(1.0)),
             seed=self.seed or 0,

@@ -13,6 +13,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 from gymnasium.wrappers import NormalizeObservation
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ __all__ = [
     "check_wrappers",
     "demonstrated_rows",
     "demonstrated_tensors",
+    "demonstrations_to_train_on",
     "env_spec",
     "fit_statistics",
     "is_altered",
@@ -129,6 +131,26 @@ def fit_statistics(mean: np.ndarray, std: np.ndarray, *networks: nn.Module) -> N
         for module in network.modules():
             if isinstance(module, ObservationStatistics):
                 module.set(mean, std)
+
+
+def demonstrations_to_train_on(model: BaseAlgorithm, purpose: str) -> Demonstrations:
+    """Return a model's demonstrations.
+
+    Args:
+        model: It may have been loaded to act only.
+        purpose: What they are wanted for, as in "to fit it".
+
+    Raises:
+        InputError: It has none, or no environment.
+    """
+    demonstrations: Demonstrations | None = model.demonstrations  # type: ignore[attr-defined]
+    if demonstrations is None or model.env is None:
+        lacks = "demonstrations" if demonstrations is None else "an environment"
+        raise InputError(
+            f"this model was loaded without {lacks}; {purpose}, load it with "
+            f"{type(model).__name__}.load(path, env=env, demonstrations=demonstrations)"
+        )
+    return demonstrations
 
 
 def demonstrated_rows(

@@ -29,6 +29,7 @@ from l2l_gail.gail.fit import (
     check_env,
     check_wrappers,
     demonstrated_rows,
+    demonstrations_to_train_on,
     fit_statistics,
     observation_statistics,
     read_demonstrations,
@@ -246,16 +247,11 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         **kwargs: Any,
     ) -> tuple[int, BaseCallback]:
         self._check_fit()
-        if self.demonstrations is None or self.env is None:
-            lacks = "demonstrations" if self.demonstrations is None else "an environment"
-            raise InputError(
-                f"this model was loaded without {lacks}; to train it on, load it with "
-                f"{type(self).__name__}.load(path, env=env, demonstrations=demonstrations)"
-            )
+        demonstrations = demonstrations_to_train_on(self, "to train it on")
         self._expert_inputs = self.expert_inputs()
         if self.warm_start_steps and not (self.is_cloned or self.num_timesteps):
             behaviour_cloning(
-                self.policy, self.demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
+                self.policy, demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
             )
             self._begin_average()  # at what was cloned
             self.is_cloned = True
@@ -266,10 +262,10 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         if resets or self._first_rollouts is None:
             done = self.num_timesteps // (self.n_steps * self.n_envs)
             spaces = (self.observation_space, self.action_space)
-            self._first_rollouts = FirstRollouts(self.demonstrations, *spaces, done)
+            self._first_rollouts = FirstRollouts(demonstrations, *spaces, done)
         if resets:
             warn_of_observations(
-                self.demonstrations, self._last_obs, ObservationParts(self.observation_space)
+                demonstrations, self._last_obs, ObservationParts(self.observation_space)
             )
         return prepared
 
