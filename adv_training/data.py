@@ -210,7 +210,8 @@ class Dataset:
 
         Raises:
             InputError: If a size asks for more images than there are, or leaves none to train on,
-                or the images are no uint8 of one shape with labels from 0 to ``classes - 1``.
+                or the images are no uint8 of one shape with labels from 0 to ``classes - 1``, or
+                the training images are sorted by class and would lose one.
         """
         train_size = len(train) if train_size is None else train_size
         eval_size = len(test) if eval_size is None else eval_size
@@ -224,7 +225,7 @@ class Dataset:
         if not 1 <= eval_size <= len(test):
             raise InputError(f"--eval-size {eval_size} must be 1 to {len(test)}")
         learn = train_size - held_out
-        return cls(
+        data = cls(
             name,
             train[:learn],
             train[learn:train_size],
@@ -233,6 +234,14 @@ class Dataset:
             augmented,
             statistics or ((), ()),
         )
+        labels = train.labels[:train_size]
+        lost = set(labels[learn:].tolist()) - set(labels[:learn].tolist())
+        if lost and bool((labels.diff() >= 0).all()):
+            raise InputError(
+                f"the training images are sorted by class, and keeping the last {held_out} back "
+                f"leaves none of class {min(lost)}: shuffle images and labels before"
+            )
+        return data
 
     @cached_property
     def digest(self) -> str:

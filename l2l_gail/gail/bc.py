@@ -13,10 +13,10 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from tqdm import tqdm
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.errors import InputError
 from l2l_gail.gail.behaviour_cloning import Cloning, check_clonable, cloning_optimizer
 from l2l_gail.gail.fit import (
     check_env,
+    check_given,
     check_wrappers,
     demonstrations_to_train_on,
     fit_statistics,
@@ -104,8 +104,7 @@ class BC(SealedModel, BaseAlgorithm):
         self.demonstrations = read_demonstrations(demonstrations)
         self.batch_size = batch_size
         if _init_setup_model:
-            if self.demonstrations is None:
-                raise InputError("BC needs demonstrations to imitate")
+            check_given(self)
             self._setup_model()
 
     def _setup_model(self) -> None:
@@ -152,7 +151,8 @@ class BC(SealedModel, BaseAlgorithm):
             progress_bar: Show one.
 
         Raises:
-            InputError: The model was loaded without demonstrations or environment.
+            InputError: The model was loaded without demonstrations or environment; or the policy
+                has become infinite, as with a learning rate that is too high.
         """
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to fit it")
@@ -186,12 +186,12 @@ class BC(SealedModel, BaseAlgorithm):
         """Take the gradient steps between two calls of the callbacks; False if one says stop."""
         steps = range(self.num_timesteps, min(self.num_timesteps + _PIECE, total))
         self.policy.set_training_mode(True)
-        losses = [fit.step(step / total) for step in steps]
+        errors = fit.steps(steps, total)
         self.policy.set_training_mode(False)
         self.num_timesteps += len(steps)
         self._n_updates += 1
         self._update_current_progress_remaining(self.num_timesteps, total)
-        self.logger.record("bc/loss", torch.stack(losses).mean().item())
+        self.logger.record("bc/loss", errors.mean().item())
         callback.update_locals(locals())
         return callback.on_step()
 

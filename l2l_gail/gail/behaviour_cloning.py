@@ -54,14 +54,14 @@ def behaviour_cloning(
         entry, or the mean negative log-likelihood of an action in nats.
 
     Raises:
-        InputError: If the policy is neither, or the demonstrations have no actions.
+        InputError: If the policy is neither, or the demonstrations have no actions; or the policy
+            is no longer finite, as with a learning rate that is too high.
     """
     fit = Cloning(
         policy, demonstrations, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
     policy.set_training_mode(True)
-    for step in range(steps):
-        fit.step(step / steps)
+    fit.steps(range(steps), steps)
     policy.set_training_mode(False)
     return fit.error()
 
@@ -103,15 +103,29 @@ class Cloning:
         self.optimizer = optimizer or cloning_optimizer(policy, learning_rate)
         self._rng = np.random.default_rng(seed)
 
-    def step(self, progress: float) -> Tensor:
-        """Take one gradient step.
+    def steps(self, steps: range, total: int) -> Tensor:
+        """Take gradient steps.
 
         Args:
-            progress: Share of the fit that is done, from 0 to 1.
+            steps: Their numbers, the first of the fit being 0.
+            total: Steps of the whole fit.
 
         Returns:
-            The batch's error before the step, as of :func:`behaviour_cloning`, a detached scalar.
+            The batches' errors before each step, ``(len(steps),)``, detached; each as that of
+            :func:`behaviour_cloning`.
+
+        Raises:
+            InputError: The policy is not finite after them.
         """
+        try:
+            errors = [self._step(step / total) for step in steps]
+        except ValueError:  # torch's distributions refuse what is not finite
+            self._check_finite(steps)
+            raise
+        self._check_finite(steps)
+        return torch.stack(errors) if errors else torch.zeros(0)
+
+    def _step(self, progress: float) -> Tensor:
         self.optimizer.param_groups[0]["lr"] = self.learning_rate * (1 - progress)
         rows = torch.as_tensor(self._draw(), device=self.policy.device)
         loss = self._error(rows)
@@ -119,6 +133,13 @@ class Cloning:
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def _check_finite(self, steps: range) -> None:
+        if not all(bool(weight.isfinite().all()) for weight in self.policy.parameters()):
+            raise InputError(
+                f"behaviour cloning: the policy is no longer finite by gradient step {steps.stop}: "
+                f"lower the learning rate, {self.learning_rate:g}"
+            )
 
     def skip(self, steps: int) -> None:
         """Leave out the batches of steps that an earlier sitting has taken."""

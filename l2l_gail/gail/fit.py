@@ -30,6 +30,7 @@ from l2l_gail.ppo.observations import Observations, as_tensors, network_input
 __all__ = [
     "check_demonstrated",
     "check_env",
+    "check_given",
     "check_wrappers",
     "demonstrated_rows",
     "demonstrated_tensors",
@@ -131,6 +132,19 @@ def fit_statistics(mean: np.ndarray, std: np.ndarray, *networks: nn.Module) -> N
         for module in network.modules():
             if isinstance(module, ObservationStatistics):
                 module.set(mean, std)
+
+
+def check_given(model: BaseAlgorithm) -> None:
+    """Refuse to make a model out of less than it learns from.
+
+    Raises:
+        InputError: It has no demonstrations, or no environment.
+    """
+    name = type(model).__name__
+    if model.demonstrations is None:  # type: ignore[attr-defined]
+        raise InputError(f"{name} needs demonstrations to imitate")
+    if model.env is None:
+        raise InputError(f"{name} needs an environment to imitate them in: give one, or its id")
 
 
 def demonstrations_to_train_on(model: BaseAlgorithm, purpose: str) -> Demonstrations:

@@ -17,7 +17,6 @@ from l2l_gail.checks import check_rate, check_share
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
-from l2l_gail.errors import InputError
 from l2l_gail.gail.acting import ActsByAverage
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DECAY_WITHOUT_PENALTY, DiscriminatorConfig, RuleTraining
@@ -27,6 +26,7 @@ from l2l_gail.gail.first_rollouts import FirstRollouts
 from l2l_gail.gail.fit import (
     check_demonstrated,
     check_env,
+    check_given,
     check_wrappers,
     demonstrated_rows,
     demonstrations_to_train_on,
@@ -125,6 +125,12 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
 
     policy_aliases: ClassVar[dict[str, Any]] = {**POLICIES}
     _attributes: ClassVar[dict[str, str]] = {"discriminator": "discriminator_config"}
+    _optional_parts: ClassVar[tuple[str, ...]] = (
+        "credit_assignment",
+        "pace",
+        "steering",
+        "average",
+    )
     values_one_by_one: ClassVar[bool] = False  # no training of SB3's has these rewards
 
     def __init__(
@@ -159,24 +165,23 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         self.discriminator_network = discriminator_network
         self.credit = credit
         self.credit_assignment: CreditAssignment | None = None
-        check_rate("policy_pace", policy_pace)
         self.policy_pace = policy_pace
-        check_rate("policy_divergence", policy_divergence)
         self.policy_divergence = policy_divergence
         self.steering: PolicySteering | None = None
-        check_share("policy_average", policy_average)
         self.policy_average = policy_average
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
         self._first_rollouts: FirstRollouts | None = None
         self.is_cloned = False
         if _init_setup_model:
-            if demonstrations is None:
-                raise InputError(f"{type(self).__name__} needs demonstrations to imitate")
+            check_given(self)
             self._setup_model()
 
     @own_defaults
     def _setup_model(self) -> None:
+        check_rate("policy_pace", self.policy_pace)
+        check_rate("policy_divergence", self.policy_divergence)
+        check_share("policy_average", self.policy_average)
         check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
         check_judged(self.discriminator_config.judges, self.observation_space)
         if self.demonstrations is not None:
@@ -406,15 +411,17 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
     def _excluded_save_params(self) -> list[str]:
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
-        tensors += ["credit_assignment", "pace", "steering", "average"]
+        tensors += self._optional_parts
         of_a_training = ["demonstrations", "_expert_inputs", "_first_rollouts"]
         return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         names, variables = super()._get_torch_save_params()
         names = [*names, "discriminator", "discriminator_updates"]
-        if self.policy_pace or self.credit_assignment is not None:
-            names.append("pace")
-        wished = ("credit_assignment", "steering", "average")
-        names += [name for name in wished if getattr(self, name) is not None]
-        return names, variables
+        used = {name: getattr(self, name) is not None for name in self._optional_parts}
+        used["pace"] = bool(self.policy_pace) or used["credit_assignment"]
+        return [*names, *(name for name, is_used in used.items() if is_used)], variables
+
+    def _begin_afresh(self, parts: list[str]) -> None:
+        if "average" in parts:
+            self._begin_average()  # at the policy that was loaded

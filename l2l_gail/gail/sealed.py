@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,6 +17,7 @@ from l2l_gail.gail.saved_fields import check_weights
 from l2l_gail.gail.saving import archive_for_sb3, saved_file, write_model
 from l2l_gail.gail.spaces import check_trainable
 from l2l_gail.ppo import TensorEnv, TensorPPO
+from l2l_gail.saved_models import read_model_parts
 
 __all__ = ["SealedModel"]
 
@@ -25,6 +27,8 @@ class SealedModel:
 
     _attributes: ClassVar[dict[str, str]] = {}
     """Constructor arguments whose attributes have another name."""
+    _optional_parts: ClassVar[tuple[str, ...]] = ()
+    """Parts with a state that settings switch on and off, which ``load`` may replace."""
 
     @classmethod
     def _plain(cls, file: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -71,7 +75,9 @@ class SealedModel:
             *args: As in ``PPO.load``.
             trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
                 policy class, a schedule or a callable of your own needs it; nothing else does.
-            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved.
+            **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved. A part
+                that a setting switches on begins afresh, the state of one that is switched off is
+                left out.
 
         Raises:
             InputError: The file is missing, damaged or no model of this class, or needs unpickling.
@@ -86,7 +92,51 @@ class SealedModel:
                 given, kwargs = objects | given, added | kwargs
             with fitting(file):
                 archive = archive_for_sb3(file)
-                return super().load(archive, env, device, given, *args, **kwargs)  # type: ignore[misc]
+                model = super().load(  # type: ignore[misc]
+                    archive, env, device, given, *args, _parts_may_differ=True, **kwargs
+                )
+        del model._parts_may_differ
+        return model
+
+    def set_parameters(
+        self,
+        load_path_or_dict: Any,
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Take over weights and states, as ``PPO.set_parameters``, without unpickling anything.
+
+        Args:
+            load_path_or_dict: What ``get_parameters`` returned, or a file that ``save`` wrote.
+            exact_match: Whether all of the model's parts, and no others, have to be there.
+            device: As in ``PPO.set_parameters``.
+
+        Raises:
+            InputError: The file is missing or damaged, or its parts do not fit.
+            ValueError: The parts of a dictionary do not fit, as with ``PPO``.
+        """
+        if not isinstance(load_path_or_dict, Mapping):
+            with saved_file(load_path_or_dict) as file:
+                _, given = read_model_parts(file)
+                given.pop("pytorch_variables", None)
+                with fitting(file, "load it with load()"):
+                    self.set_parameters(given, exact_match, device)
+            return
+        given = dict(load_path_or_dict)
+        mine = self.get_parameters()  # type: ignore[attr-defined]
+        begun: list[str] = []
+        if self.__dict__.get("_parts_may_differ"):
+            for name in self._optional_parts:
+                if name not in mine:
+                    given.pop(name, None)
+                elif name not in given:
+                    given[name] = mine[name]
+                    begun.append(name)
+        super().set_parameters(given, exact_match, device)  # type: ignore[misc]
+        self._begin_afresh(begun)
+
+    def _begin_afresh(self, parts: list[str]) -> None:
+        """Begin the parts that a saved model did not have, now that the others are as saved."""
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model, as ``PPO.save``, with a checksum.

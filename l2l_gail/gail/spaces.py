@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -75,8 +76,19 @@ def check_trainable(env: Any) -> None:
     """Refuse an environment, or a vector of them, in whose spaces nothing can be learned.
 
     Raises:
-        InputError: See :func:`~l2l_gail.gym_env.check_spaces`; or an action space without bounds.
+        InputError: See :func:`~l2l_gail.gym_env.check_spaces`; or an action space without bounds;
+            or what is given is no environment, or a vector of Gymnasium's.
     """
+    if isinstance(env, VectorEnv):
+        raise InputError(
+            f"the environment is Gymnasium's {type(env).__name__}: give a VecEnv of "
+            "stable-baselines3's (make_vec_env(id, n_envs)), or one of envs.make(id, n)"
+        )
+    if not hasattr(env, "observation_space") and not hasattr(env, "single_observation_space"):
+        raise InputError(
+            f"the environment, of type {type(env).__name__}, has no observation_space: give a "
+            "Gymnasium environment, a VecEnv, or a registered id"
+        )
     observation_space, action_space = (
         getattr(env, f"single_{name}", None) or getattr(env, name)
         for name in ("observation_space", "action_space")

@@ -142,6 +142,16 @@ def test_images_that_are_none_are_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_images_sorted_by_class_are_refused_where_one_would_be_lost() -> None:
+    images = odd_images(40)
+    order = images.labels.argsort()
+    sorted_by_class = Images(images.pixels[order], images.labels[order])
+    with pytest.raises(InputError, match=r"sorted by class.*leaves none of class 3: shuffle"):
+        Dataset.split("mine", sorted_by_class, odd_images(12), held_out=10, classes=4)
+    data = Dataset.split("mine", sorted_by_class, odd_images(12), held_out=5, classes=4)
+    assert set(data.train.labels.tolist()) == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 33), (5, 9, 20)])
 def test_images_of_one_s_own_need_no_more_than_pixels_and_labels(shape: tuple[int, ...]) -> None:
     def images(count: int) -> Images:

@@ -298,6 +298,12 @@ def test_without_a_penalty_the_rule_bounds_the_discriminator(
 def test_what_does_not_fit_is_refused_before_training() -> None:
     with pytest.raises(InputError, match="needs demonstrations"):
         GAIL("MlpPolicy", walk_envs())
+    with pytest.raises(InputError, match="GAIL needs an environment"):
+        GAIL("MlpPolicy", None, walk_demos())
+    with pytest.raises(InputError, match="Gymnasium's CartPoleVectorEnv: give a VecEnv"):
+        GAIL("MlpPolicy", gymnasium.make_vec("CartPole-v1", 2), walk_demos())
+    with pytest.raises(InputError, match="of type int, has no observation_space"):
+        GAIL("MlpPolicy", 3, walk_demos())
     with pytest.raises(InputError, match="action"):
         GAIL("MlpPolicy", walk_envs(), walk_demos(act_dim=2))
     with pytest.raises(InputError, match="Hopper-v5"):

@@ -121,8 +121,21 @@ def test_another_algorithms_archive_is_refused_in_one_line(tmp_path: Path) -> No
 def test_it_needs_demonstrations_that_fit() -> None:
     with pytest.raises(InputError, match="BC needs demonstrations"):
         BC("MlpPolicy", walk_envs())
+    with pytest.raises(InputError, match="BC needs an environment"):
+        BC("MlpPolicy", None, walk_demos())
     with pytest.raises(InputError, match="Hopper"):
         make_bc(Demonstrations.load("Hopper-v5"))
+
+
+def test_a_rate_that_is_too_high_is_said_in_one_line() -> None:
+    for learn in (
+        lambda: make_bc(learning_rate=1e30).learn(60),
+        lambda: behaviour_cloning(make_bc().policy, walk_demos(), steps=9, learning_rate=1e30),
+    ):
+        with pytest.raises(
+            InputError, match=r"no longer finite .*: lower the learning rate, 1e\+30"
+        ):
+            learn()
 
 
 def test_ppo_reads_a_saved_model_as_its_policy_and_trains_it_on(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Loading with other settings than were saved, and taking over weights alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from l2l_gail.errors import InputError
+from l2l_gail.gail import BC, GAIL, L2LGAIL, LearnedCredit
+from tests.gail.support import walk_demos, walk_envs
+from tests.gail.tensor_support import ROLLOUT, TensorWalk, make, weights
+
+OBS = np.array([[0.3, 6.0], [-1.0, -7.0], [2.5, 28.0]], np.float32)
+OFF: dict[str, Any] = {"credit": None, "policy_pace": 0.0, "policy_average": 0.0}
+ON: list[dict[str, Any]] = [
+    {"credit": LearnedCredit()},
+    {"policy_pace": 0.5},
+    {"policy_divergence": 0.02},
+    {"policy_average": 0.9},
+]
+
+
+def saved(path: Path, cls: type[GAIL] = GAIL, **settings: Any) -> GAIL:
+    model = make(cls, TensorWalk(), **settings)
+    model.learn(2 * ROLLOUT)
+    model.save(path)
+    return model
+
+
+def loaded(path: Path, cls: type[GAIL] = GAIL, **settings: Any) -> GAIL:
+    return cls.load(path, TensorWalk(), demonstrations=walk_demos(), **settings)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("setting", ON, ids=lambda setting: next(iter(setting)))
+def test_a_part_may_be_switched_on_or_off_at_loading(
+    tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    path = tmp_path / "model.zip"
+    (name,) = setting
+    off = {**OFF, "policy_divergence": 0.0}
+    for before, after in ((off, off | setting), (off | setting, off)):
+        model = saved(path, **before)
+        other = loaded(path, **after)
+        assert getattr(other, name) == after[name]
+        assert same(weights(model), weights(other))  # all that both have is as it was
+        other.learn(ROLLOUT)
+        other.save(path)
+        again = loaded(path)
+        assert getattr(again, name) == after[name]
+        assert np.array_equal(again.predict(OBS, deterministic=True)[0], _acts(other))
+
+
+def _acts(model: GAIL) -> np.ndarray:
+    return model.predict(OBS, deterministic=True)[0]
+
+
+def test_an_average_that_is_switched_on_begins_at_the_policy_that_was_loaded(
+    tmp_path: Path,
+) -> None:
+    model = saved(tmp_path / "model.zip", policy_average=0.0)
+    other = loaded(tmp_path / "model.zip", policy_average=0.9)
+    assert other.average is not None
+    assert other.average.steps == 0
+    assert same(other.average.model.state_dict(), model.policy.state_dict())
+
+
+def test_a_model_that_lacks_a_part_without_saying_so_is_refused(tmp_path: Path) -> None:
+    model = make(L2LGAIL, TensorWalk(), credit=LearnedCredit())
+    parameters = model.get_parameters()
+    for name in ("credit_assignment", "average", "discriminator"):
+        fewer = {key: value for key, value in parameters.items() if key != name}
+        with pytest.raises(ValueError, match=name):
+            model.set_parameters(fewer)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"policy_pace": -1.0}, {"policy_divergence": -1.0}, {"policy_average": 1.5}]
+)
+def test_a_setting_that_cannot_be_is_refused_at_loading_too(
+    tmp_path: Path, setting: dict[str, float]
+) -> None:
+    saved(tmp_path / "model.zip")
+    with pytest.raises(InputError, match=next(iter(setting))):
+        loaded(tmp_path / "model.zip", **setting)
+
+
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+def test_weights_are_taken_over_from_a_file(tmp_path: Path, cls: type[GAIL]) -> None:
+    model = saved(tmp_path / "model.zip", cls)
+    other = make(cls, TensorWalk(), seed=1)
+    assert not same(weights(model), weights(other))
+    other.set_parameters(tmp_path / "model.zip")
+    assert same(weights(model), weights(other))
+    assert np.array_equal(_acts(model), _acts(other))
+
+
+def test_weights_of_bc_are_taken_over_from_a_file(tmp_path: Path) -> None:
+    envs = walk_envs()
+    model = BC("MlpPolicy", envs, walk_demos(), seed=0, device="cpu").learn(20)
+    model.save(tmp_path / "bc.zip")
+    other = BC("MlpPolicy", envs, walk_demos(), seed=1, device="cpu")
+    other.set_parameters(tmp_path / "bc.zip")
+    assert same(model.policy.state_dict(), other.policy.state_dict())
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    saved(tmp_path / "model.zip")
+    with pytest.raises(InputError, match=r"model\.zip does not fit .*load it with load\(\)"):
+        make(L2LGAIL, TensorWalk(), credit=LearnedCredit()).set_parameters(tmp_path / "model.zip")
+    with pytest.raises(InputError, match="no model at"):
+        make(GAIL, TensorWalk()).set_parameters(tmp_path / "nothing.zip")
