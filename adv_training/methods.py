@@ -182,7 +182,7 @@ def naive_l2l(settings: Settings) -> Method:
 )
 def grad_l2l(settings: Settings) -> Method:
     """A network trained along sees image and gradient and writes the perturbation."""
-    noise = settings.attacker_noise
+    noise = settings.start_noise
     start = Start(noise, confined=False) if noise else CLEAN
     return Method(_attacker(settings), settings.l2l_steps, start, **_seen(settings))
 

@@ -90,5 +90,6 @@ def plan_of(
         settings=tag | settings.own() | asked | counted,
         defaults=dict.fromkeys([*tag, *asked]) | usual.own() | counted,
         name=name,
-        before={"attacker": "slim", "attacker_every": 1},  # in 0.1.0, which had no other
+        # In 0.1.0, which had no other.
+        before={"attacker": "slim", "attacker_every": 1, "attacker_noise": 0.0},
     )

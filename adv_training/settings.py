@@ -93,7 +93,8 @@ class Settings:
         attacker_channels: Width of the learned attacker; its shape's own by default.
         attacker_every: The learned attacker is trained at every n-th step of the classifier.
         attacker_noise: Half-width, in epsilon, of the uniform noise that grad_l2l starts from in
-            training; noise and perturbation may leave the ball together, as in n_fgsm. 0: none.
+            training; noise and perturbation may leave the ball together, as in n_fgsm. 0: none; by
+            default 1 for one step of the attacker memory, else 0.
         classes: Classes of the images, for the attacker class_start; by default those of the data
             that are known by name, else 10.
         ramp: Fraction of the training over which eps grows linearly from 0; 0: whole at once.
@@ -128,7 +129,7 @@ class Settings:
     attacker: str = DEFAULT_ATTACKER
     attacker_channels: int | None = None
     attacker_every: int = 2
-    attacker_noise: float = 0.0
+    attacker_noise: float | None = None
     classes: int | None = None
     ramp: float = 0.0
     ema: float = 0.0
@@ -163,10 +164,9 @@ class Settings:
         if not 0 < self.momentum < 1:  # Nesterov's form needs some
             raise InputError(f"--momentum {self.momentum} must be above 0 and below 1")
         for name in _NOT_NEGATIVE:
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(
-                    f"{_flag(name)} {getattr(self, name)} must be 0 or more and finite"
-                )
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise InputError(f"{_flag(name)} {value} must be 0 or more and finite")
         check_eps(self.eps)
         for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
             if getattr(self, name) not in choices:
@@ -197,6 +197,13 @@ class Settings:
     def radius(self) -> float:
         """Radius of the perturbation in pixels' units, [0, 1]."""
         return self.eps / 255.0
+
+    @property
+    def start_noise(self) -> float:
+        """Half-width of the noise that grad_l2l starts from in training, in epsilon."""
+        if self.attacker_noise is not None:
+            return self.attacker_noise
+        return 1.0 if self.attacker == "memory" and self.l2l_steps == 1 else 0.0
 
     @property
     def number_of_classes(self) -> int:

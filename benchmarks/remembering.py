@@ -109,7 +109,7 @@ def gains(game: ImageGame, images: Images, attacked: Any) -> Tensor:
 def judge(model: nn.Module, data: Dataset, settings: Settings, config: Config) -> dict[str, Any]:
     """Return the gains of all attacks on one classifier."""
     images = data.train[: config.images]
-    ours = Settings("grad_l2l", data.name, eps=settings.eps, attacker="memory")
+    ours = Settings("grad_l2l", data.name, eps=settings.eps, attacker="memory", attacker_noise=0.0)
     method = build_method(ours)
     classifier = copy.deepcopy(model).eval().requires_grad_(False)
     game = build_game(classifier, method, ours, images=images)

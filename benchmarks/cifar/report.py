@@ -48,7 +48,7 @@ DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "
 RESAMPLES = 2_000
 BLOCK = re.compile(r"(<!-- begin images (\S+) -->\n).*?(<!-- end images \2 -->)", re.DOTALL)
 REFERENCE = "pgd_2"
-OURS = ("l2l_memory", "l2l_noise")
+OURS = ("l2l_noise", "l2l_memory")
 BESIDES = (("start_l2l", "pgd_10"),)
 TITLES = {
     "fgsm": "FGSM, clean start",
@@ -57,8 +57,8 @@ TITLES = {
     "pgd_2": "PGD-2",
     "pgd_4": "PGD-4",
     "pgd_10": "PGD-10",
-    "l2l_memory": "**L2L**",
-    "l2l_noise": "L2L, from noise",
+    "l2l_noise": "**L2L**",
+    "l2l_memory": "L2L, no noise",
     "l2l": "L2L, class start",
     "l2l_residual": "L2L, residual",
     "l2l_2step": "L2L, 2 steps",

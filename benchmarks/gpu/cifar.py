@@ -44,7 +44,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "PGD-10": {"method": "pgd", "pgd_steps": 10},
     "TRADES-10": {"method": "trades", "pgd_steps": 10},
     "L2L": {"method": "grad_l2l", "attacker": "class_start"},
-    "L2L, memory": {"method": "grad_l2l", "attacker": "memory"},
+    "L2L, memory": {"method": "grad_l2l", "attacker": "memory", "attacker_noise": 0.0},
     "L2L, fused": {"method": "grad_l2l", "attacker": "class_start", "order": "fused"},
     "L2L, residual": {"method": "grad_l2l", "attacker": "residual"},
     "L2L, two steps": {"method": "grad_l2l", "attacker": "class_start", "l2l_steps": 2},

@@ -118,7 +118,9 @@ def test_the_table_of_methods() -> None:
     assert isinstance(rule("pgd").rule, SignDescent)
     learned = rule("grad_l2l", l2l_steps=3)
     assert (type(learned.rule), learned.remembers, learned.labelled) == (MemoryStart, True, False)
-    assert learned.start == CLEAN
+    assert rule("grad_l2l").start == Start(1.0, confined=False)  # one step, with a memory
+    assert rule("grad_l2l", attacker_noise=0.0).start == learned.start == CLEAN
+    assert rule("grad_l2l", attacker="class_start").start == CLEAN
     assert rule("grad_l2l", attacker_noise=1.5).start == Start(1.5, confined=False)
     by_class = rule("grad_l2l", attacker="class_start")
     assert (type(by_class.rule), by_class.labelled) == (ClassStart, True)
