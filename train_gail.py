@@ -302,7 +302,7 @@ def plan_of(config: Config, method: str, seed: int, demos: Demonstrations) -> Pl
         values_by_flag(usual) | usual.task.settings(demos) | {"device": "cpu"},  # as it was found
         name=config.runs.name,
         unused=unused,
-        before={"policy_pace": 0.0, "policy_average": 0.0},
+        before={"policy_pace": 0.0, "policy_divergence": 0.0, "policy_average": 0.0},
     )
 
 

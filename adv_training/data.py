@@ -234,12 +234,12 @@ class Dataset:
             augmented,
             statistics or ((), ()),
         )
-        labels = train.labels[:train_size]
-        lost = set(labels[learn:].tolist()) - set(labels[:learn].tolist())
-        if lost and bool((labels.diff() >= 0).all()):
+        lost = set(train.labels.tolist()) - set(train.labels[:learn].tolist())
+        steps = train.labels.diff()
+        if lost and bool((steps >= 0).all() or (steps <= 0).all()):
             raise InputError(
-                f"the training images are sorted by class, and keeping the last {held_out} back "
-                f"leaves none of class {min(lost)}: shuffle images and labels before"
+                f"the training images are sorted by class, and the first {learn}, which are those "
+                f"to train on, have none of class {min(lost)}: shuffle images and labels before"
             )
         return data
 

@@ -84,11 +84,14 @@ def plan_of(
     if started_from is not None:
         usual = preset(started_from, settings.method, settings.data)
         tag = {"preset": started_from}
+    own, defaults = settings.own(), usual.own()
+    if own.get("attacker_noise", 0.0) is None:  # what it is by default depends on the attacker
+        own["attacker_noise"] = defaults["attacker_noise"] = settings.start_noise
     return Plan(
         settings.method,
         settings.seed,
-        settings=tag | settings.own() | asked | counted,
-        defaults=dict.fromkeys([*tag, *asked]) | usual.own() | counted,
+        settings=tag | own | asked | counted,
+        defaults=dict.fromkeys([*tag, *asked]) | defaults | counted,
         name=name,
         # In 0.1.0, which had no other.
         before={"attacker": "slim", "attacker_every": 1, "attacker_noise": 0.0},

@@ -194,6 +194,7 @@ def _gail(
         n_epochs=int(COMMON["n_epochs"]),
         learning_rate=COMMON["lr"],
         policy_pace=0.0,
+        policy_divergence=0.0,
         policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": 1e-5}},
         seed=seed,
         device="cpu",

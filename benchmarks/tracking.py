@@ -147,6 +147,7 @@ def record(
         discriminator=DiscriminatorConfig(batch_size=256),
         n_steps=N_STEPS,
         policy_pace=0.0,
+        policy_divergence=0.0,
         batch_size=256,
         learning_rate=policy_lr,
         policy_kwargs={"log_std_init": -0.5, "optimizer_kwargs": {"fused": True, "eps": 1e-5}},

@@ -11,15 +11,15 @@ from l2l_gail.errors import InputError
 __all__ = ["check_choice", "check_counts", "check_rate", "check_share"]
 
 
-def check_rate(name: str, value: float) -> None:
+def check_rate(name: str, value: float | None) -> None:
     """Refuse a number that is negative or not finite."""
-    if not 0 <= value < math.inf:
+    if value is None or not 0 <= value < math.inf:
         raise InputError(f"{name} must be 0 or more and finite, not {value}")
 
 
-def check_share(name: str, value: float) -> None:
+def check_share(name: str, value: float | None) -> None:
     """Refuse a number that is not from 0 to below 1."""
-    if not 0 <= value < 1:
+    if value is None or not 0 <= value < 1:
         raise InputError(f"{name} must be from 0 to below 1, not {value}")
 
 

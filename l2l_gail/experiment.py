@@ -174,12 +174,20 @@ class Plan:
 
     def differences(self, record: Mapping[str, Any] | None) -> list[str]:
         """Return the flags in which a run with this record, if it has one, was begun otherwise."""
+        return list(dict.fromkeys(_flag(key) for key in self._changed(record)))
+
+    def as_begun(self, record: Mapping[str, Any] | None) -> str:
+        """Return those flags with the values that the run was begun with, where they have some."""
+        changed = self._changed(record)
+        return " ".join(_given(key, value) for key, value in changed.items() if "." not in key)
+
+    def _changed(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         if record is None:
-            return []
+            return {}
         now, usual = _plain(self.settings), _plain({**self.defaults, **self.before})
         record = _plain(record)
-        keys = [key for key in now if record.get(key, usual.get(key)) != now[key]]
-        return list(dict.fromkeys("--" + key.split(".")[0].replace("_", "-") for key in keys))
+        begun = {key: record.get(key, usual.get(key)) for key in now}
+        return {key: value for key, value in begun.items() if value != now[key]}
 
 
 def titles(plans: Sequence[Plan]) -> list[str]:
@@ -215,8 +223,10 @@ def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
         InputError: A run would lie among runs with other settings, or would be gone on with under
             other settings than it was begun with.
     """
-    for label in dict.fromkeys(plan.label for plan in plans):
-        plan = next(plan for plan in plans if plan.label == label)
+    labels: dict[str, Plan] = {}
+    for plan in plans:
+        labels.setdefault(_label(flags, group, plan), plan)
+    for label, plan in labels.items():
         own = RunFolder.group_path(flags.out, group, label)
         folders = run_folders(own)
         for folder in folders:
@@ -242,7 +252,9 @@ def open_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> list[Run
     """
     check_folders(flags, group, plans)
     return [
-        RunFolder.create(flags.out, group, plan.label, plan.seed, resume=flags.resume)
+        RunFolder.create(
+            flags.out, group, _label(flags, group, plan), plan.seed, resume=flags.resume
+        )
         for plan in plans
     ]
 
@@ -258,11 +270,12 @@ def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
     Raises:
         InputError: Naming the flags that differ.
     """
-    changed = plan.differences(_record_of(folder))
+    record = _record_of(folder)
+    changed = plan.differences(record)
     if changed and resume:
         raise InputError(
-            f"{folder} was begun with other {', '.join(changed)}: give the same to resume it, or "
-            "leave --resume out for a run of its own"
+            f"{folder} was begun with other {', '.join(changed)}: give the same"
+            f"{_in_brackets(plan, record)} to resume it, or leave --resume out for a run of its own"
         )
     if changed:
         raise InputError(
@@ -271,17 +284,45 @@ def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
         )
 
 
+def _label(flags: RunFlags, group: str, plan: Plan) -> str:
+    """The name of a run's group: its label, or that of the same runs under other defaults.
+
+    A default that has changed, or become a setting, since a run was begun changes its label.
+    """
+    own = RunFolder.group_path(flags.out, group, plan.label)
+    if flags.resume and plan.name is None and not run_folders(own):
+        for other in _kin(own, plan):
+            is_given = any("=" not in part for part in other.name.split("+")[1:])
+            records = [_record_of(folder) for folder in run_folders(other)]
+            begun_alike = not any(r is None or plan.differences(r) for r in records)
+            if records and begun_alike and not is_given:
+                return other.name
+    return plan.label
+
+
 def _check_kin(own: Path, plan: Plan) -> None:
     """Refuse to begin a run where one of the same method with other settings is likely meant."""
-    kin = re.compile(re.escape(plan.method) + r"(?:[+-].*)?")
-    siblings = list(os.scandir(own.parent)) if os.path.isdir(own.parent) else []
-    for other in sorted(Path(entry.path) for entry in siblings if kin.fullmatch(entry.name)):
+    for other in _kin(own, plan):
         for folder in run_folders(other):
-            changed = plan.differences(_record_of(folder)) or ["--name"]
+            record = _record_of(folder)
+            changed = plan.differences(record) or ["--name"]
             raise InputError(
                 f"nothing to resume in {own}; {folder} was begun with other {', '.join(changed)}: "
-                "give the same, or leave --resume out for a run of its own"
+                f"give the same{_in_brackets(plan, record)}, or leave --resume out for a run of "
+                "its own"
             )
+
+
+def _kin(own: Path, plan: Plan) -> list[Path]:
+    """The groups of the same method beside a group's folder."""
+    kin = re.compile(re.escape(plan.method) + r"(?:[+-].*)?")
+    siblings = list(os.scandir(own.parent)) if os.path.isdir(own.parent) else []
+    return sorted(Path(entry.path) for entry in siblings if kin.fullmatch(entry.name))
+
+
+def _in_brackets(plan: Plan, record: Mapping[str, Any] | None) -> str:
+    flags = plan.as_begun(record)
+    return f" ({flags})" if flags else ""
 
 
 def _record_of(folder: Path) -> dict[str, Any] | None:
@@ -292,6 +333,18 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are read back from JSON."""
     return json.loads(json.dumps(dict(settings), default=str))
+
+
+def _flag(key: str) -> str:
+    """The flag of a setting, or of what a flag stands for."""
+    return "--" + key.split(".")[0].replace("_", "-")
+
+
+def _given(key: str, value: Any) -> str:
+    """A flag as it is given."""
+    if isinstance(value, bool):
+        return _flag(key) if value else "--no-" + _flag(key).removeprefix("--")
+    return " ".join([_flag(key), *map(str, value if isinstance(value, list) else [value])])
 
 
 def _text(value: Any) -> str:

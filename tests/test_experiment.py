@@ -106,6 +106,33 @@ def test_a_resumed_run_needs_the_settings_that_it_began_with(tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "Hopper-v5").iterdir()] == ["gail+rate=0.2"]
 
 
+def test_a_run_that_was_begun_under_another_default_goes_on_where_it_lies(tmp_path: Path) -> None:
+    (first,) = begin(RunFlags(out=tmp_path), plan())
+    now = DEFAULTS | {"rate": 0.5}  # today's default
+    resuming = RunFlags(out=tmp_path, resume=True)
+    with pytest.raises(InputError, match=r"other --rate: give the same \(--rate 0\.1\) to resume"):
+        begin(resuming, Plan("gail", 0, now, now))
+    as_begun = Plan("gail", 0, DEFAULTS, now)
+    assert as_begun.label == "gail+rate=0.1"
+    assert begin(resuming, as_begun) == [first]
+    (second,) = begin(resuming, dataclasses.replace(as_begun, seed=1))
+    assert second.path == first.path.with_name("seed1")
+    assert begin(RunFlags(out=tmp_path), as_begun)[0].path.parent.name == "gail+rate=0.1"
+
+
+def test_a_group_that_was_given_a_name_is_resumed_by_it_alone(tmp_path: Path) -> None:
+    begin(RunFlags(out=tmp_path, name="mine"), plan(name="mine"))
+    with pytest.raises(InputError, match="begun with other --name: give the same, or leave"):
+        begin(RunFlags(out=tmp_path, resume=True), plan())
+
+
+def test_flags_are_said_as_they_were_given(tmp_path: Path) -> None:
+    record = {"sizes": [8, 9], "fades": False, "order": "fused", "data.sha": "b", "deep": True}
+    now = {"sizes": [1], "fades": True, "order": "fused", "data.sha": "a", "deep": False}
+    told = Plan("gail", 0, now, now).as_begun(record)
+    assert told == "--sizes 8 9 --no-fades --deep"
+
+
 def test_a_method_whose_name_begins_with_another_s_is_no_kin_of_it(tmp_path: Path) -> None:
     begin(RunFlags(out=tmp_path), Plan("fgsm_rs", 0, DEFAULTS, DEFAULTS, "mine"))
     resuming = RunFlags(out=tmp_path, resume=True)

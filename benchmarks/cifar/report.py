@@ -100,6 +100,9 @@ class Grid:
                 self.records[record["setting"], record["method"]][run] = record
             if not self.records:
                 raise InputError(f"no records in {folder}: run benchmarks/cifar/grid.py first")
+        if len(folders) > 1:  # what the first one lacks stands where its configuration has it
+            place = places(folders[0])
+            self.records = dict(sorted(self.records.items(), key=lambda item: place(*item[0])))
 
     def settings(self) -> list[str]:
         """Return the settings, in order."""
@@ -135,15 +138,16 @@ class Grid:
 def in_order(folder: Path) -> list[dict[str, Any]]:
     """Return a folder's records in the order of its configuration."""
     records = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    place = places(folder)
+    return sorted(records, key=lambda r: (*place(r["setting"], r["method"]), r["seed"]))
+
+
+def places(folder: Path) -> Callable[[str, str], tuple[int, int]]:
+    """Return where a folder's configuration has a setting and a method; alike if it has none."""
     file = CONFIGS / f"{folder.name}.toml"
-    if not file.exists():
-        return records
-    grid = read_configuration(file)
+    grid = read_configuration(file) if file.exists() else {"methods": {}}
     place = {name: i for i, name in enumerate([*grid.get("settings", {}), *grid["methods"]])}
-    return sorted(
-        records,
-        key=lambda r: (place.get(r["setting"], 0), place.get(r["method"], 99), r["seed"]),
-    )
+    return lambda setting, method: (place.get(setting, 0), place.get(method, 99))
 
 
 @cache  # drawn once for all tables of one size

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -140,7 +141,10 @@ def cells(grid: Grid) -> str:
 
 
 def flatness(grid: Grid) -> str:
-    """Each method over all settings that all methods have, relative to the best in each cell."""
+    """Each method over all settings that all methods have, beside the best of each and of all.
+
+    The others of a method are not what it is without the correction of the policy's rate.
+    """
     rows = []
     for env in grid.names(0):
         everyone = grid.names(2)
@@ -168,6 +172,8 @@ def flatness(grid: Grid) -> str:
         best_draws = np.max(list(draws.values()), axis=0)
         for method in everyone:
             share, share_draws = means[method] / best, draws[method] / best_draws
+            rivals = [values for other, values in means.items() if kind(other) != kind(method)]
+            of_all = means[method] / np.max(rivals or [means[method]])
             rows.append(
                 [
                     env,
@@ -176,6 +182,8 @@ def flatness(grid: Grid) -> str:
                     with_interval(means[method].mean(), draws[method].mean(0), 0),
                     with_interval(share.mean(), share_draws.mean(0), 2),
                     f"{share.min():.2f} ({shared[int(share.argmin())]})",
+                    f"{of_all.mean():.2f}",
+                    f"{of_all.min():.2f} ({shared[int(of_all.argmin())]})",
                 ]
             )
     header = [
@@ -185,8 +193,15 @@ def flatness(grid: Grid) -> str:
         "mean A",
         "mean share of the best",
         "worst share",
+        "mean of the others' best cell",
+        "worst",
     ]
     return markdown(header, rows)
+
+
+def kind(method: str) -> str:
+    """Return what a method is, whether its policy's rate is corrected or not."""
+    return method.removesuffix("_uncorrected")
 
 
 def margins(grid: Grid) -> str:
@@ -210,6 +225,33 @@ def margins(grid: Grid) -> str:
             rows.append([env, method, str(len(settings)), gap, ", ".join(above) or "none"])
     head = ["environment", "method", "settings", f"mean A less that of {reference}"]
     return markdown([*head, f"above {reference} in"], rows)
+
+
+def corrected(grid: Grid) -> str:
+    """A with the policy's rate corrected and as it is: by rate, and the mean of the other forms."""
+    rows = []
+    for env in grid.names(0):
+        for method in (m for m in grid.names(2) if kind(m) != m):
+            rates = {s: [s] for s in grid.names(1) if s.startswith("policy_")}
+            others = [s for s in grid.names(1) if s not in rates]
+            for name, settings in {**rates, f"the {len(others)} others": others}.items():
+                means, draws = zip(
+                    *(mean_over(grid, env, settings, m) for m in (kind(method), method)),
+                    strict=True,
+                )
+                gap = with_interval(means[0] - means[1], draws[0] - draws[1], 0)
+                rows.append([env, kind(method), name, *(f"{mean:.0f}" for mean in means), gap])
+    return markdown(["environment", "method", "setting", "corrected", "as it is", "gain"], rows)
+
+
+def mean_over(
+    grid: Grid, env: str, settings: list[str], method: str
+) -> tuple[float, NDArray[np.float64]]:
+    """Return a method's mean A over settings and its resamples."""
+    values = [grid.values((env, setting, method), return_in_training) for setting in settings]
+    seed = 1000 * (kind(method) != method)
+    draws = [resampled_means(each, seed + i) for i, each in enumerate(values)]
+    return float(np.mean([each.mean() for each in values])), np.mean(draws, axis=0)
 
 
 def differences(grid: Grid) -> str:
@@ -310,6 +352,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "cells": cells,
     "flatness": flatness,
     "margins": margins,
+    "corrected": corrected,
     "differences": differences,
     "averaging": averaging,
     "nearest": nearest,

@@ -117,9 +117,10 @@ class MethodFlags:
     policy_pace: float = 0.5
     """The policy's learning rate falls as this power of how well the discriminator tells it from
     the expert; 0: not at all."""
-    policy_divergence: float = 0.0
-    """In place of that, steer the rate until an update moves the policy by this divergence, in
-    nats: 0.03 suits a rate that nobody has chosen; 0: not steered."""
+    policy_divergence: float = 0.005
+    """Correct the policy's learning rate where an update moves the policy by another divergence
+    than this, in nats for each entry of a continuous action, give or take a factor of 1.6; it
+    rises only while the discriminator's margin is above half of its largest; 0: never."""
     policy_average: float = 0.9
     """Decay, by the rollout, of the average of the policy's weights that is measured, played and
     saved to act by; 0: the policy as it is."""
@@ -183,7 +184,7 @@ class MethodFlags:
             discriminator = dataclasses.replace(discriminator, reward="constant")
         kwargs: dict[str, Any] = {"rule": rule, "rule_training": training}
         kwargs["policy_pace"] = 0.0 if method == "no_demos" else self.policy_pace
-        kwargs["policy_divergence"] = self.policy_divergence
+        kwargs["policy_divergence"] = 0.0 if method == "no_demos" else self.policy_divergence
         kwargs["policy_average"] = self.policy_average
         kwargs["discriminator"] = discriminator
         if method == "l2l_gail" and self.learned != "rule":
@@ -205,8 +206,8 @@ class MethodFlags:
             names |= {"matched_effort"}
         if method not in ("gail", "l2l_gail"):
             names |= {"reward"}
-        if method == "no_demos" or self.policy_divergence:
-            names |= {"policy_pace"}
+        if method == "no_demos":
+            names |= {"policy_pace", "policy_divergence"}
         if not _learns(self.rule(method)):
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
         if self.matched_effort and "matched_effort" not in names:

@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_rate, check_share
+from l2l_gail.checks import check_share
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
@@ -38,7 +38,7 @@ from l2l_gail.gail.fit import (
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
-from l2l_gail.gail.pace import PolicyPace
+from l2l_gail.gail.policy_rate import PacesPolicy
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields
 from l2l_gail.gail.sealed import SealedModel
@@ -49,7 +49,6 @@ from l2l_gail.gail.spaces import (
     laid_out,
     named_policy,
 )
-from l2l_gail.gail.steering import PolicySteering
 from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import (
@@ -66,7 +65,7 @@ from l2l_gail.ppo.rollout import environment_actions
 __all__ = ["GAIL"]
 
 
-class GAIL(SealedModel, ActsByAverage, TensorPPO):
+class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
@@ -107,9 +106,12 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         policy_pace: The policy's learning rate falls with this power of how well the discriminator
             tells it from the expert, see :class:`~l2l_gail.gail.pace.PolicyPace`; 0 for PPO's rate
             as it is.
-        policy_divergence: The KL divergence from the old policy to the new one, in nats, to which
-            the policy's learning rate is steered in place of the pace, PPO's being where it starts,
-            see :class:`~l2l_gail.gail.steering.PolicySteering`; 0 for no steering.
+        policy_divergence: The KL divergence from the old policy to the new one, in nats for each
+            entry of a continuous action, from which an update may be off by a factor of 1.6 before
+            the policy's learning rate is corrected, see
+            :class:`~l2l_gail.gail.steering.PolicySteering`; it is raised only while the margin is
+            above half of its largest. 0 for no correction, and there is none of a schedule, beside
+            ``target_kl``, or of a policy over classes.
         policy_average: Decay, from one rollout to the next, of the average of the policy's weights
             that :attr:`acting_policy` has, by which ``predict`` acts; 0 for the policy as it is.
             The training itself does not change by it.
@@ -145,7 +147,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         discriminator_network: nn.Module | None = None,
         credit: LearnedCredit | None = None,
         policy_pace: float = 0.5,
-        policy_divergence: float = 0.0,
+        policy_divergence: float = 0.005,
         policy_average: float = 0.9,
         warm_start_steps: int = 0,
         _init_setup_model: bool = True,
@@ -167,7 +169,6 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         self.credit_assignment: CreditAssignment | None = None
         self.policy_pace = policy_pace
         self.policy_divergence = policy_divergence
-        self.steering: PolicySteering | None = None
         self.policy_average = policy_average
         self.warm_start_steps = warm_start_steps
         self._expert_inputs: Tensor | None = None
@@ -179,8 +180,6 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
 
     @own_defaults
     def _setup_model(self) -> None:
-        check_rate("policy_pace", self.policy_pace)
-        check_rate("policy_divergence", self.policy_divergence)
         check_share("policy_average", self.policy_average)
         check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
         check_judged(self.discriminator_config.judges, self.observation_space)
@@ -207,9 +206,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
             holdout_fraction,
             seed=self.seed if self.seed is not None else int(np.random.randint(2**31)),
         )
-        self.pace = PolicyPace(self.policy_pace)
-        if self.policy_divergence:
-            self.steering = PolicySteering(self.policy_divergence)
+        self._begin_rate()
         self._begin_average()
         if self.credit is not None:
             self.credit_assignment = CreditAssignment(self.credit).to(self.device)
@@ -287,7 +284,9 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         mean, std = torch.stack([rewards.mean(), rewards.std(correction=0)]).tolist()
         log |= {"gail/reward_mean": mean, "gail/reward_std": std}
         self.pace.observe(log["disc/logit_expert"] - log["disc/logit_policy"])
-        log["gail/policy_pace"] = self._rate_factor
+        log["gail/policy_pace"] = self.pace.factor
+        if self.steering is not None:
+            log["gail/policy_correction"] = float(self.steering.factor)
         for tag, value in log.items():
             self.logger.record(tag, value)
         return rewards.view(buffer.rewards.shape[::-1]).T
@@ -340,19 +339,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
             return  # the health callback, which looks next, says it in one line
         if self.average is not None:
             self.average.follow(self.policy)
-        if self.steering is not None:
-            self.steering.observe(self.logger.name_to_value["train/approx_kl"])
-
-    @property
-    def _rate_factor(self) -> float:
-        """What PPO's learning rate is multiplied by."""
-        return self.pace.factor if self.steering is None else float(self.steering.factor)
-
-    def _update_learning_rate(self, optimizers: Any) -> None:
-        super()._update_learning_rate(optimizers)
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] *= self._rate_factor
-        self.logger.record("train/learning_rate", self.policy.optimizer.param_groups[0]["lr"])
+        self._observe_update()
 
     @torch.no_grad()
     def _rewards(self, obs: Observations, acts: Tensor) -> Tensor:
@@ -419,7 +406,7 @@ class GAIL(SealedModel, ActsByAverage, TensorPPO):
         names, variables = super()._get_torch_save_params()
         names = [*names, "discriminator", "discriminator_updates"]
         used = {name: getattr(self, name) is not None for name in self._optional_parts}
-        used["pace"] = bool(self.policy_pace) or used["credit_assignment"]
+        used["pace"] = bool(self.policy_pace) or used["credit_assignment"] or used["steering"]
         return [*names, *(name for name, is_used in used.items() if is_used)], variables
 
     def _begin_afresh(self, parts: list[str]) -> None:

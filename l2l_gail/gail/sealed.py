@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -122,17 +122,17 @@ class SealedModel:
                 with fitting(file, "load it with load()"):
                     self.set_parameters(given, exact_match, device)
             return
-        given = dict(load_path_or_dict)
+        parts = dict(load_path_or_dict)
         mine = self.get_parameters()  # type: ignore[attr-defined]
         begun: list[str] = []
-        if self.__dict__.get("_parts_may_differ"):
-            for name in self._optional_parts:
-                if name not in mine:
-                    given.pop(name, None)
-                elif name not in given:
-                    given[name] = mine[name]
-                    begun.append(name)
-        super().set_parameters(given, exact_match, device)  # type: ignore[misc]
+        if "_parts_may_differ" in self.__dict__:
+            left_out = {name for name in self._optional_parts if name not in mine}
+            parts = {name: part for name, part in parts.items() if name not in left_out}
+            begun = [name for name in self._optional_parts if name in mine and name not in parts]
+            parts |= {name: mine[name] for name in begun}
+        else:
+            _check_parts(parts, mine, exact_match)
+        super().set_parameters(parts, exact_match, device)  # type: ignore[misc]
         self._begin_afresh(begun)
 
     def _begin_afresh(self, parts: list[str]) -> None:
@@ -150,3 +150,12 @@ class SealedModel:
         archive = io.BytesIO()
         super().save(archive, *args, **kwargs)  # type: ignore[misc]
         write_model(path, archive.getvalue())
+
+
+def _check_parts(given: Collection[str], mine: Collection[str], exact_match: bool) -> None:
+    """Refuse parts that a model does not have, or too few, before any of them is replaced."""
+    if unknown := [name for name in given if name not in mine]:
+        raise ValueError(f"the parts do not fit: this model has no {', '.join(unknown)}")
+    lacking = [name for name in mine if name not in given]
+    if lacking and exact_match:
+        raise ValueError(f"the parts do not fit: they lack {', '.join(lacking)}")

@@ -146,8 +146,13 @@ def test_images_sorted_by_class_are_refused_where_one_would_be_lost() -> None:
     images = odd_images(40)
     order = images.labels.argsort()
     sorted_by_class = Images(images.pixels[order], images.labels[order])
-    with pytest.raises(InputError, match=r"sorted by class.*leaves none of class 3: shuffle"):
-        Dataset.split("mine", sorted_by_class, odd_images(12), held_out=10, classes=4)
+    sizes = {"held_out": 10}, {"held_out": 2, "train_size": 20}
+    for size in sizes:
+        with pytest.raises(InputError, match=r"sorted by class.* have none of class [23]: shuffle"):
+            Dataset.split("mine", sorted_by_class, odd_images(12), classes=4, **size)
+    falling = Images(sorted_by_class.pixels.flip(0), sorted_by_class.labels.flip(0))
+    with pytest.raises(InputError, match=r"have none of class 0: shuffle"):
+        Dataset.split("mine", falling, odd_images(12), held_out=10, classes=4)
     data = Dataset.split("mine", sorted_by_class, odd_images(12), held_out=5, classes=4)
     assert set(data.train.labels.tolist()) == {0, 1, 2, 3}
 

@@ -78,8 +78,22 @@ def test_a_model_that_lacks_a_part_without_saying_so_is_refused(tmp_path: Path) 
     parameters = model.get_parameters()
     for name in ("credit_assignment", "average", "discriminator"):
         fewer = {key: value for key, value in parameters.items() if key != name}
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=f"they lack {name}"):
             model.set_parameters(fewer)
+        model.set_parameters(fewer, exact_match=False)
+
+
+@pytest.mark.parametrize("exact_match", [True, False])
+def test_a_part_that_a_model_does_not_have_is_refused_before_any_is_replaced(
+    exact_match: bool,
+) -> None:
+    model, other = (make(GAIL, TensorWalk(), policy_average=share) for share in (0.0, 0.9))
+    for parameter in other.policy.parameters():
+        parameter.data.fill_(7.0)
+    before = {name: value.clone() for name, value in weights(model).items()}
+    with pytest.raises(ValueError, match="this model has no average"):
+        model.set_parameters(other.get_parameters(), exact_match)
+    assert same(before, weights(model))
 
 
 @pytest.mark.parametrize(

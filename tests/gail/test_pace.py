@@ -84,9 +84,9 @@ def test_the_rate_of_a_training_is_ppos_times_the_pace_and_a_loaded_model_goes_o
     assert loaded.pace.factor == model.pace.factor
 
 
-def test_without_a_pace_the_rate_is_ppos() -> None:
-    model = make(learning_rate=1e-2, policy_pace=0.0)
-    model.learn(3 * ROLLOUT)
+def test_without_a_pace_and_a_correction_the_rate_is_ppos() -> None:
+    model = make(learning_rate=1e-2, policy_pace=0.0, policy_divergence=0.0)
+    model.learn(8 * ROLLOUT)
     assert model.policy.optimizer.param_groups[0]["lr"] == 1e-2
 
 

@@ -21,6 +21,7 @@ def process_of(title: str) -> int | None:
     return next((p.pid for p in multiprocessing.active_children() if p.name == title), None)
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_worker_is_killed_equals_runs_by_hand(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,6 +159,7 @@ def test_a_signal_saves_and_the_run_goes_on_bit_for_bit(
     assert len(list(cut.glob("events.out.tfevents.*"))) == 1
 
 
+@pytest.mark.slow
 def test_several_seeds_in_processes_are_what_they_are_alone(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
