@@ -156,6 +156,7 @@ def test_the_script_goes_through_the_core(tmp_path: Path, monkeypatch: pytest.Mo
     ]
 
 
+@pytest.mark.slow
 def test_two_methods_side_by_side_and_resumed(tmp_path: Path) -> None:
     args = [*SHORT, "--out", str(tmp_path / "runs"), "--workers", "2", "--threads", "1"]
     done = script(*args, cwd=tmp_path)
