@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 from torch.nn import functional as F
 
+from l2l_gail.core import all_finite
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.ppo.observations import as_tensors, map_tensors, network_input
@@ -135,7 +136,7 @@ class Cloning:
         return loss.detach()
 
     def _check_finite(self, steps: range) -> None:
-        if not all(bool(weight.isfinite().all()) for weight in self.policy.parameters()):
+        if not all_finite(dict(self.policy.named_parameters())):
             raise InputError(
                 f"behaviour cloning: the policy is no longer finite by gradient step {steps.stop}: "
                 f"lower the learning rate, {self.learning_rate:g}"

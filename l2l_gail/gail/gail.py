@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
 from l2l_gail.checks import check_share
-from l2l_gail.core import MatrixRule, Muon, UpdateRule, build_rule, rule_name
+from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.gail.acting import ActsByAverage
@@ -334,7 +334,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
         try:
             super().train()
         except ValueError:  # torch's distributions refuse what is not finite
-            if all(bool(weight.isfinite().all()) for weight in self.policy.parameters()):
+            if all_finite(dict(self.policy.named_parameters())):
                 raise
             return  # the health callback, which looks next, says it in one line
         if self.average is not None:
