@@ -200,10 +200,10 @@ def test_wrong_flags_are_said_before_anything_starts(flags: str, word: str) -> N
 
 
 def test_other_settings_are_refused_before_any_method_is_trained(tmp_path: Path) -> None:
-    train_cifar.main([*TINY, "--method", "standard", "--out", str(tmp_path)])
+    train_cifar.main([*SHORT, "--method", "standard", "--out", str(tmp_path)])
     with pytest.raises(InputError, match="begun with other --lr: "):
-        train_cifar.main([*TINY, "--out", str(tmp_path), "--resume", "--lr", "0.07"])
-    assert not list(tmp_path.glob("synthetic/pgd*/*/summary.json"))
+        train_cifar.main([*SHORT, "--out", str(tmp_path), "--resume", "--lr", "0.07"])
+    assert [p.parent.parent.name for p in tmp_path.rglob("summary.json")] == ["standard+tiny"]
 
 
 def test_several_seeds_make_one_table_of_means(

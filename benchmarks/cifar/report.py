@@ -66,7 +66,7 @@ TITLES = {
 }
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.uint16]
+Counts = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Key = tuple[str, str]
 Run = tuple[str, int]  # folder and seed
@@ -154,7 +154,7 @@ def places(folder: Path) -> Callable[[str, str], tuple[int, int]]:
 def resamples(rows: int, columns: int, seed: int) -> tuple[Counts, Indices]:
     """Return how often each resample has each image, and which rows: ``(resamples, ...)``."""
     generator = np.random.default_rng(seed)
-    images = np.empty((RESAMPLES, columns), np.uint16)
+    images = np.empty((RESAMPLES, columns), np.float32)  # multiplied as they are
     runs = np.empty((RESAMPLES, rows), np.int64)
     for i in range(RESAMPLES):
         images[i] = np.bincount(generator.integers(columns, size=columns), minlength=columns)
@@ -170,7 +170,9 @@ def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
         seed: Of the bootstrap.
     """
     images, runs = resamples(*values.shape, seed)
-    each = images.astype(np.float64) @ values.T / values.shape[1]
+    # Counts times percent are whole numbers, below 2 ** 24: their sums are exact in float32.
+    totals = images @ values.T.astype(np.float32)
+    each = totals.astype(np.float64) / values.shape[1]
     means = np.take_along_axis(each, runs, axis=1).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

@@ -142,8 +142,12 @@ def test_what_differs_is_a_group_of_its_own(short: list[str], tmp_path: Path) ->
 
 @pytest.mark.usefixtures("hardly_cloned")
 def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
-    """Ant's 27-wide observations, with another model file at the same time."""
-    kwargs = {"include_cfrc_ext_in_observation": False, "xml_file": "ant.xml"}
+    """Ant's 27-wide observations, another model file, and heights that end episodes early."""
+    kwargs = {
+        "include_cfrc_ext_in_observation": False,
+        "xml_file": "ant.xml",
+        "healthy_z_range": [0.7, 1.0],
+    }
     env = gymnasium.make("Ant-v5", **kwargs)
     assert isinstance(env.action_space, gymnasium.spaces.Box)
     demos = record_episodes(random_policy(env.action_space, 0), "Ant-v5", [0, 1], kwargs)
@@ -159,6 +163,7 @@ def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
     )
     (run,) = find_runs(tmp_path / "runs")
     assert np.isfinite(run.summary["eval_returns"]).all()
+    assert max(run.summary["eval_lengths"]) < 1_000
 
 
 def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
@@ -166,13 +171,13 @@ def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
 ) -> None:
     cloning = [*short, "--method", "bc", "--policy-hidden-sizes", "16"]
     cloning = [flag for flag in cloning if flag not in ("--eval-every", "32")]
-    train_gail.main([*cloning, "--bc-steps", "5000"])
-    assert "5,000 steps a run" in capsys.readouterr().out
+    train_gail.main([*cloning, "--bc-steps", "1000"])
+    assert "1,000 steps a run" in capsys.readouterr().out
     (run,) = find_runs(tmp_path / "runs")
     assert [key for key in KEYS if key not in run.summary] == []
     assert (run.summary["method"], run.summary["steps"]) == ("bc+short", 0)
-    assert run.summary["gradient_steps"] == 5000
-    assert run.summary["curve_by_gradient_steps"]["steps"] == list(range(500, 5001, 500))
+    assert run.summary["gradient_steps"] == 1_000
+    assert run.summary["curve_by_gradient_steps"]["steps"] == list(range(100, 1_001, 100))
     # The reference of the other methods' tables is this run, policy and episodes alike.
     assert np.mean(run.summary["eval_returns"]) == run.summary["bc_return"]
     assert "updates" not in run.folder.read_config()
@@ -180,7 +185,7 @@ def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
         assert (run.folder.path / name).is_file()
     own = {tag for tag in scalar_tags(run.folder.path) if not tag.startswith("time/")}
     assert own == {*BC_TAGS, *(tag for tag in TAGS if tag.startswith("eval/"))}
-    train_gail.main([*cloning, "--bc-steps", "5000", "--resume"])
+    train_gail.main([*cloning, "--bc-steps", "1000", "--resume"])
     assert "is finished already" in capsys.readouterr().err
 
 
