@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,10 +94,27 @@ class Images:
     Attributes:
         pixels: uint8, shape ``(N, C, H, W)``.
         labels: int64, shape ``(N,)``.
+
+    Raises:
+        InputError: They are of another type or shape.
     """
 
     pixels: Tensor
     labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Check types and shapes; the range of the labels is the data set's."""
+        pixels, labels = self.pixels, self.labels
+        if pixels.dtype != torch.uint8 or pixels.dim() != 4:
+            raise InputError(
+                "the images must be uint8 of shape (N, C, H, W), not "
+                f"{str(pixels.dtype).removeprefix('torch.')} of shape {tuple(pixels.shape)}"
+            )
+        if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+            raise InputError(
+                f"the labels must be int64 of shape ({len(pixels)},), not "
+                f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}"
+            )
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -163,7 +181,8 @@ class Dataset:
             the training images if they are not given.
 
     Raises:
-        InputError: If the images are no uint8 of one shape with labels from 0 to ``classes - 1``.
+        InputError: If a part has no images, or images of another shape or with labels outside 0 to
+            ``classes - 1``, or the statistics are none of that many channels.
     """
 
     name: str
@@ -176,9 +195,20 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check the images, and measure what was not given."""
-        _check(self.train, self.test, self.classes)
-        if not self.statistics[0]:
+        parts = {"training": self.train, "held-out": self.held_out, "test": self.test}
+        for part, images in parts.items():
+            _check(part, images, self.train.pixels.shape[1:], self.classes)
+        if len(self.statistics[0]) == 0:
             object.__setattr__(self, "statistics", statistics_of(self.train))
+        mean, std = ([float(value) for value in values] for values in self.statistics)
+        channels = self.train.pixels.shape[1]
+        possible = all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)
+        if not len(mean) == len(std) == channels or not possible:
+            raise InputError(
+                f"the statistics must be {channels} finite means and {channels} deviations above "
+                f"0, one for each channel, not {mean} and {std}"
+            )
+        object.__setattr__(self, "statistics", (tuple(mean), tuple(std)))
 
     @classmethod
     def split(
@@ -282,28 +312,19 @@ def statistics_of(images: Images) -> Statistics:
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _check(train: Images, test: Images, classes: int) -> None:
-    for part, images in (("training", train), ("test", test)):
-        pixels, labels = images.pixels, images.labels
-        if pixels.dtype != torch.uint8 or pixels.dim() != 4:
-            raise InputError(
-                f"the {part} images must be uint8 of shape (N, C, H, W), not "
-                f"{str(pixels.dtype).removeprefix('torch.')} of shape {tuple(pixels.shape)}"
-            )
-        if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
-            raise InputError(
-                f"the {part} labels must be int64 of shape ({len(pixels)},), not "
-                f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}"
-            )
-        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-            raise InputError(
-                f"the {part} labels run from {int(labels.min())} to {int(labels.max())}; with "
-                f"{classes} classes they must lie in 0 to {classes - 1}"
-            )
-    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+def _check(part: str, images: Images, shape: torch.Size, classes: int) -> None:
+    labels = images.labels
+    if not len(labels):
+        raise InputError(f"there are no {part} images; give at least one")
+    if not 0 <= labels.min() <= labels.max() < classes:
         raise InputError(
-            f"training images have shape {tuple(train.pixels.shape[1:])} and test images "
-            f"{tuple(test.pixels.shape[1:])}; they must be alike"
+            f"the {part} labels run from {int(labels.min())} to {int(labels.max())}; with "
+            f"{classes} classes they must lie in 0 to {classes - 1}"
+        )
+    if images.pixels.shape[1:] != shape:
+        raise InputError(
+            f"training images have shape {tuple(shape)} and {part} images "
+            f"{tuple(images.pixels.shape[1:])}; they must be alike"
         )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,11 @@ import torch
 import tyro
 from torch import nn
 
-from l2l_gail.checkpoints import checkpoint_exists, load_checkpoint
+from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
-from l2l_gail.files import read_json
+from l2l_gail.files import fitting, read_json
 from l2l_gail.runs import atomic_write, check_seed
 
 from .autoattack import AUTOATTACKS
@@ -29,7 +30,7 @@ from .registry import Method
 from .robustness import ATTACKS, RobustnessReport, evaluate_robustness
 from .settings import Settings, check_eps
 from .step import classifier_for
-from .trained_model import Which, load_model
+from .trained_model import MODEL_FILE, Which, load_model
 
 __all__ = ["EvaluateConfig", "evaluate_main", "evaluate_run"]
 
@@ -110,7 +111,8 @@ def evaluate_run(
         folder,
         name=settings.data,
         train_size=sizes[0] + sizes[1],
-        eval_size=min(config.eval_size, sizes[2]) if folder is None else config.eval_size,
+        # The generated images are others in a set of another size.
+        eval_size=sizes[2] if folder is None else config.eval_size,
         check_md5=False,
     ).to(device)
     if data.name != settings.data:
@@ -123,7 +125,7 @@ def evaluate_run(
         )
     return evaluate_robustness(
         classifier,
-        data.test,
+        data.test[: config.eval_size],
         settings.radius if config.eps is None else config.eps / 255,
         attacks=config.attacks,
         method=method if method.learns else None,
@@ -169,24 +171,29 @@ def _settings_of(run: Path) -> tuple[Settings, list[int]]:
         raise InputError(f"{run} is no run of train_cifar.py")
     names = {field.name for field in dataclasses.fields(Settings)}
     known.setdefault("attacker", "slim")  # what there was before there was a choice
-    sizes = [summary[f"{part}_images"] for part in ("train", "held_out", "eval")]
-    return Settings(**{name: value for name, value in known.items() if name in names}), sizes
+    with fitting(run / "summary.json", "train again"):
+        sizes = [index(summary[f"{part}_images"]) for part in ("train", "held_out", "eval")]
+        return Settings(**{name: value for name, value in known.items() if name in names}), sizes
 
 
 def _players(config: EvaluateConfig, settings: Settings, data: Dataset) -> tuple[nn.Module, Method]:
-    """The classifier and what perturbs its images, from the run's checkpoint or its model."""
+    """The classifier and what perturbs its images, from the run's model.
+
+    Version 0.1.0 left none; then from the checkpoint, and from no earlier one in its place.
+    """
     device = data.train.pixels.device
     path = config.run / "checkpoint.pt"
-    if not checkpoint_exists(path):
+    if os.path.lexists(config.run / MODEL_FILE) or not os.path.lexists(path):
         model = load_model(config.run, which=config.which, device=device)
         return model.classifier, model.method
-    checkpoint = load_checkpoint(path)
-    classifier = classifier_for(settings, data).to(device)
-    classifier.load_state_dict(_weights(checkpoint, config.which))
-    method = build_method(settings)
-    if method.learns:
-        method.rule.load_state_dict(checkpoint["trainer"]["rule"])
-        method.rule.to(device)
+    checkpoint = load_checkpoint(path, or_previous=False)
+    with fitting(path, "train again"):
+        classifier = classifier_for(settings, data).to(device)
+        classifier.load_state_dict(_weights(checkpoint, config.which))
+        method = build_method(settings)
+        if method.learns:
+            method.rule.load_state_dict(checkpoint["trainer"]["rule"])
+            method.rule.to(device)
     return classifier, method
 
 

@@ -12,6 +12,7 @@ import torch
 
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
+from l2l_gail.files import home_expanded
 
 from .cifar_files import CIFAR100_MD5, FOLDER, FOLDER_100, find_folder, read_cifar10, read_cifar100
 from .data import Dataset, Images
@@ -80,12 +81,13 @@ def locate(
     if data == "synthetic":
         return None
     source = _CIFAR100 if data == "cifar100" else _CIFAR10
+    data_dir = None if data_dir is None else home_expanded(data_dir)
     if data_dir is not None and not os.path.isdir(data_dir):
         raise InputError(
             f"--data-dir {data_dir} is no folder; give one that exists, or leave it out to "
             f"download {source.title} to data/ where there is a network"
         )
-    root = Path(data_dir or os.environ.get(DATA_VARIABLE) or "data")
+    root = home_expanded(data_dir or os.environ.get(DATA_VARIABLE) or "data")
     folder = source.find(root)
     if folder is not None:
         return folder
@@ -110,7 +112,7 @@ def locate(
 
 @own_defaults
 def load_dataset(
-    folder: Path | None,
+    folder: str | Path | None,
     *,
     name: str | None = None,
     train_size: int | None = None,
@@ -141,6 +143,7 @@ def load_dataset(
             eval_size=eval_size or _SYNTHETIC_TEST,
             held_out=_held_out(train_size),
         )
+    folder = home_expanded(folder)
     hundred = name == "cifar100"
     if name not in ("cifar10", "cifar100"):
         hundred = find_folder(folder) is None and _find_cifar100(folder) is not None

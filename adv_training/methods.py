@@ -114,6 +114,7 @@ def free(settings: Settings) -> Method:
     return Method(
         FreePerturbation(shape, settings.radius),
         replays=settings.free_replays,
+        of_batch=True,
         meta_optimizer=lambda rule: SignDescentOptimizer(rule, rule.parameters()),
     )
 

@@ -29,8 +29,9 @@ class Method:
         attack_loss: What the perturbation raises.
         sees: What the network ``rule.net`` of a learned rule sees, in images: 1 for the image
             alone, 2 with the gradient, 3 with a start as well. Its cost is counted by it.
-        replays: Training steps on each batch in a row. With more than one, what the rule learns is
-            the perturbation of the batch at hand, and no attacker of other images.
+        replays: Training steps on each batch in a row.
+        of_batch: Whether what the rule learns is the perturbation of the batch at hand, and no
+            attacker of other images.
         labelled: Whether the rule sees the labels, among the variables at its start.
         remembers: Whether the rule starts from the image's last perturbation, which the training
             then keeps of each.
@@ -44,6 +45,7 @@ class Method:
     attack_loss: ImageLoss = cross_entropy
     sees: int = 2
     replays: int = 1
+    of_batch: bool = False
     labelled: bool = False
     remembers: bool = False
     game: Callable[..., ImageGame] = ImageGame
@@ -52,7 +54,7 @@ class Method:
     @property
     def learns(self) -> bool:
         """Whether the rule is an attacker with parameters."""
-        return self.replays == 1 and any(True for _ in self.rule.parameters())
+        return not self.of_batch and any(True for _ in self.rule.parameters())
 
 
 Builder = Callable[[Any], Method]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -145,7 +146,8 @@ class Settings:
             InputError: One line that names the flag and what it must be.
         """
         find_method(self.method)
-        object.__setattr__(self, "shape", tuple(self.shape))  # a list, where it comes from JSON
+        # A list, where it comes from JSON.
+        object.__setattr__(self, "shape", tuple(_whole("shape", side) for side in self.shape))
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise InputError(f"--shape {self.shape} must be channels, height and width")
         if self.model not in MODELS:
@@ -154,6 +156,10 @@ class Settings:
             raise InputError(
                 f"--width {self.width} is for --model preact_resnet18; {self.model} has one width"
             )
+        for name in (*_AT_LEAST_ONE, "seed", "attacker_channels", "classes"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _whole(name, value))
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
@@ -232,6 +238,13 @@ class Settings:
         """Return the settings as plain values."""
         found = dataclasses.asdict(self)
         return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{_flag(name)} {value!r} must be a whole number") from None
 
 
 def _flag(name: str) -> str:

@@ -147,7 +147,7 @@ def build_trainer(
         method.rule,
         meta_optimizer=meta,
         leader_optimizer=leader,
-        order="fused" if method.replays > 1 else settings.order,
+        order="fused" if method.of_batch else settings.order,
         meta_every=settings.attacker_every if method.learns else 1,
         combine=processes.mean,
     )

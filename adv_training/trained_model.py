@@ -62,8 +62,13 @@ class TrainedModel:
         A learned attacker starts at the image and stays in the ball: noise is for training.
         """
         start = CLEAN if self.method.learns else self.method.start
-        loss = self.method.attack_loss
-        return ImageGame(self.classifier, self.settings.radius, start=start, attack_loss=loss)
+        return self.method.game(
+            self.classifier,
+            self.settings.radius,
+            start=start,
+            attack_loss=self.method.attack_loss,
+            **({"labelled": True} if self.method.labelled else {}),
+        )
 
     def attack(self, x: Tensor, y: Tensor) -> Tensor:
         """Return images as the run's own attack perturbs them to mislead the classifier.
@@ -81,7 +86,7 @@ class TrainedModel:
         Raises:
             InputError: The method perturbs the batch at hand of a training, as ``free`` does.
         """
-        if self.method.replays > 1:
+        if self.method.of_batch:
             raise InputError(
                 f"a run of {self.settings.method} ends with no attack on other images; attack "
                 "its classifier with adv_training.evaluate_robustness"

@@ -59,9 +59,10 @@ class Training:
         processes: Those that share each batch; all of them make a ``Training`` and run it.
 
     Raises:
-        InputError: If the batch is larger than the training set, the folder is another seed's, the
-            checkpoint was written under other settings or with other data, or passes are to be
-            replayed that are compiled or shared by several processes.
+        InputError: If the batch is larger than the training set, the folder is another seed's, or
+            holds a run and ``resume`` is not given, the checkpoint was written under other settings
+            or with other data, or passes are to be replayed that are compiled or shared by several
+            processes.
     """
 
     @own_defaults
@@ -287,6 +288,11 @@ class Training:
         if resume and self.folder.only_result_left("epochs", self.settings.epochs):
             self.epoch = self.settings.epochs
             return None
+        if self.folder.finished or self.folder.has_checkpoint:
+            raise InputError(
+                f"{self.folder.path} holds a run already: give resume=True to go on with it, or "
+                "RunFolder.create(...) for a folder of its own"
+            )
         self.folder.write_config(plan.record)
         return None
 

@@ -51,13 +51,13 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     atomic_write(path, content, make_folder=False)
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, *, or_previous: bool = True) -> dict[str, Any]:
     """Read a checkpoint written by :func:`save_checkpoint`; nothing in it is executed.
-
-    Where the file is damaged or gone, the one saved before it is read, with a warning.
 
     Args:
         path: The file.
+        or_previous: Where the file is damaged or gone, read the one saved before it, with a
+            warning.
 
     Returns:
         The saved state, with every tensor on the CPU.
@@ -70,6 +70,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         return _load_checkpoint(path)
     except InputError as error:
+        if not or_previous:
+            raise
         try:
             state = _load_checkpoint(previous)
         except InputError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from adv_training.data import Dataset, Images, draw_view, statistics_of
+from adv_training.layers import Statistics
 from adv_training.methods import build_method
 from adv_training.synthetic import synthetic_dataset, synthetic_images
 from l2l_gail.errors import InputError
@@ -34,7 +37,7 @@ def test_the_incomplete_last_batch_is_dropped() -> None:
 
 
 def test_batches_are_floats_in_the_unit_interval() -> None:
-    batch = Images(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2))
+    batch = Images(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1), torch.arange(2))
     assert batch.batch(slice(None)).x.flatten().tolist() == [0.0, 1.0]
 
 
@@ -140,6 +143,44 @@ def test_images_that_are_none_are_said_in_one_line(
     with pytest.raises(InputError, match=said) as caught:
         Dataset.split("mine", odd_images(), Images(pixels, labels), held_out=10, classes=4)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["train", "held_out", "test"])
+def test_every_part_of_a_data_set_is_checked(part: str) -> None:
+    whole = Dataset.split("mine", odd_images(), odd_images(12), held_out=10, classes=4)
+    good = getattr(whole, part)
+    wrong = {
+        "there are no .* images": good[:0],
+        "labels run from 0 to 9": Images(
+            good.pixels, torch.where(good.labels == 3, 9, good.labels)
+        ),
+        "must be alike": Images(good.pixels[..., 1:], good.labels),
+    }
+    for said, images in wrong.items():
+        with pytest.raises(InputError, match=said):
+            dataclasses.replace(whole, **{part: images}, statistics=((0.5,), (0.5,)))
+
+
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
+        ((0.5,), (0.0,)),
+        ((0.5,), (-1.0,)),
+        ((float("nan"),), (0.2,)),
+        ((0.5,), ()),
+    ],
+)
+def test_statistics_of_no_such_images_are_refused(statistics: Statistics) -> None:
+    with pytest.raises(InputError, match="statistics must be 1 finite means and 1 deviations"):
+        Dataset.split(
+            "mine", odd_images(), odd_images(12), held_out=10, classes=4, statistics=statistics
+        )
+    tensors = torch.tensor([0.5]), torch.tensor([0.25])
+    data = Dataset.split(
+        "mine", odd_images(), odd_images(12), held_out=10, classes=4, statistics=tensors
+    )
+    assert data.statistics == ((0.5,), (0.25,))
 
 
 def test_images_sorted_by_class_are_refused_where_one_would_be_lost() -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adv_training.data import ImageBatch
+from adv_training.data import Dataset, ImageBatch
 from adv_training.methods import build_method
 from adv_training.other_games import TradesGame
 from adv_training.registry import Method
 from adv_training.settings import Settings
 from adv_training.step import build_game, build_trainer, train_step
 from l2l_gail.core import L2LTrainer
-from tests.adv_training.support import EPS, generator, tiny_batch, tiny_game, tiny_settings
+from tests.adv_training.support import EPS, generator, start, tiny_batch, tiny_game, tiny_settings
 
 
 def player(settings: Settings) -> tuple[L2LTrainer, Method, nn.Module]:
@@ -171,3 +172,9 @@ def test_follower_and_start_stay_in_ball_and_box(name: str) -> None:
         assert (x - batch.x).abs().max() <= EPS + 1e-6
         assert 0 <= x.min() <= x.max() <= 1
     assert (seen[-1] - batch.x).abs().max() > EPS / 4
+
+
+def test_one_replay_trains_and_is_no_attacker(tmp_path: Path, data: Dataset) -> None:
+    run = start(tmp_path, tiny_settings("free", free_replays=1, epochs=1), data)
+    assert not run.method.learns
+    assert 0 <= run.run()["clean"] <= 1

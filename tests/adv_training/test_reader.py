@@ -324,6 +324,12 @@ def test_cifar100_is_found_beside_cifar10_and_has_a_hundred_classes(
 ) -> None:
     found = locate("cifar100", cifar100, has_network=lambda: False)
     assert found == cifar100 / cifar_files.FOLDER_100
+    monkeypatch.setenv("HOME", str(cifar100.parent))
+    at_home = f"~/{cifar100.name}"
+    assert locate("cifar100", at_home, has_network=lambda: False) == found
+    monkeypatch.setenv("L2L_GAIL_DATA", at_home)
+    assert locate("cifar100", None, has_network=lambda: False) == found
+    assert load_dataset(f"{at_home}/{found.name}", check_md5=False).name == "cifar100"
     assert locate("cifar10", cifar100, has_network=lambda: False) == (cifar100 / cifar_files.FOLDER)
     data = load_dataset(found, check_md5=False)
     assert (data.name, data.classes, data.shape) == ("cifar100", 100, (3, 32, 32))

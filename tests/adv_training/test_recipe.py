@@ -15,6 +15,7 @@ from adv_training import training
 from adv_training.data import Dataset
 from adv_training.presets import PRESETS, preset
 from adv_training.schedule import learning_rate, one_cycle
+from adv_training.settings import Settings
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from tests.adv_training.support import start, tiny_batch, tiny_game, tiny_settings
@@ -97,3 +98,28 @@ def test_presets_are_the_published_ones() -> None:
     assert (fastat.model, fastat.epochs, fastat.ema) == ("resnet18", 100, 0.9995)
     with pytest.raises(InputError, match="unknown preset 'slow'; known: paper, fastat"):
         preset("slow", "pgd", "cifar10")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 1.5},
+        {"epochs": float("nan")},
+        {"batch_size": 60.0},
+        {"pgd_steps": "2"},
+        {"attacker_every": 1.5},
+        {"seed": 0.5},
+        {"classes": 9.5},
+        {"shape": (3, 32.5, 32)},
+    ],
+)
+def test_numbers_that_are_no_whole_ones_are_refused(changes: dict[str, Any]) -> None:
+    ((name, _),) = changes.items()
+    with pytest.raises(InputError, match=f"--{name.replace('_', '-')} .* must be a whole number"):
+        Settings("pgd", "synthetic", **changes)
+
+
+def test_whole_numbers_of_numpy_are_such() -> None:
+    settings = Settings("pgd", "synthetic", epochs=np.int64(3), seed=np.int32(1))  # type: ignore[arg-type]
+    assert settings == Settings("pgd", "synthetic", epochs=3, seed=1)
+    assert type(settings.epochs) is int

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,17 +11,13 @@ from adv_training import robustness
 from adv_training.autoattack import autoattack_survivors
 from adv_training.data import Dataset, ImageBatch, Images
 from adv_training.evaluate import attack_gain
-from adv_training.evaluate_run import EvaluateConfig, evaluate_main, evaluate_run
 from adv_training.game import ImageGame
 from adv_training.layers import Normalise
 from adv_training.methods import build_method
 from adv_training.registry import Method
 from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
 from adv_training.synthetic import synthetic_dataset
-from adv_training.trained_model import load_model
-from adv_training.training import Training
 from l2l_gail.errors import InputError
-from l2l_gail.runs import RunFolder
 from tests.adv_training.support import EPS, Linear, generator, tiny_game, tiny_settings
 
 
@@ -244,109 +235,11 @@ def test_labels_that_the_classifier_has_no_output_for_are_one_line(
         assert "\n" not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    data = synthetic_dataset(train_size=200, eval_size=60, held_out=40)
-    settings = tiny_settings("grad_l2l", ema=0.9)
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "synthetic", "grad_l2l", 0)
-    Training(settings, data, folder).run()
-    return folder.path
-
-
-def test_a_run_is_evaluated_from_its_folder(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "report.json"
-    attacks = ["pgd20", "standing", "learned", "fine_tuned"]
-    argv = [str(run), "--which", "last", "--eval-size", "60", "--json", str(path)]
-    evaluate_main([*argv, "--attacks", *attacks])
-    text = capsys.readouterr().out
-    told = json.loads(path.read_text())
-    assert list(told["accuracy"]) == attacks
-    summary = json.loads((run / "summary.json").read_text())
-    assert told["clean"] == summary["clean"]  # on the same 60 images, of the averaged weights
-    assert told["accuracy"]["standing"] == summary["robust"]
-    assert told["robust"] <= min(told["accuracy"].values())
-    assert "all attacks" in text
-    with pytest.raises(InputError, match="exists; give a new file"):
-        evaluate_main([*argv, "--attacks", "pgd20"])
-
-
-def test_a_run_on_data_of_one_s_own_cannot_be_read_back(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "mine" / "grad_l2l" / "seed0")
-    summary = json.loads((copy / "summary.json").read_text())
-    summary["settings"]["data"] = "mine"
-    (copy / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(InputError, match="trained on mine, which cannot be read") as caught:
-        evaluate_run(EvaluateConfig(copy))
-    assert "\n" not in str(caught.value)
-
-
-def test_another_epsilon_holds_for_the_learned_attacker_too(
-    run: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[float] = []
-    real = robustness.attack
-
-    def watched(game: ImageGame, method: Method, batch: ImageBatch, **options: bool) -> Tensor:
-        x = real(game, method, batch, **options)
-        seen.append(float((x - batch.x).abs().max()))
-        return x
-
-    monkeypatch.setattr(robustness, "attack", watched)
-    evaluate_run(EvaluateConfig(run, attacks=("learned",), eval_size=60, eps=32.0))
-    assert 16 / 255 < max(seen) <= 32 / 255 + 1e-6
-    # The library, too, and without touching the method that it is given.
-    model = load_model(run)
-    batch = data.test.batch(slice(0, 60))
-    own = model.attack(batch.x, batch.y)
-    for eps in (32 / 255, 2 / 255):
-        seen.clear()
-        evaluate_robustness(
-            model.classifier, data.test[:60], eps, attacks=["learned"], method=model.method
-        )
-        assert 0.5 * eps < max(seen) <= eps + 1e-6
-    assert torch.equal(model.attack(batch.x, batch.y), own)
-
-
-def test_a_run_without_its_checkpoint_is_evaluated_by_its_model(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "seed0", ignore=shutil.ignore_patterns("checkpoint*"))
-    for which in ("best", "last"):
-        config = EvaluateConfig(
-            run, attacks=("standing", "learned"), which=which, eval_size=60, device="cpu"
-        )
-        assert evaluate_run(dataclasses.replace(config, run=copy)) == evaluate_run(config)
-
-
 def test_the_ensemble_is_refused_where_it_has_too_few_classes() -> None:
     pytest.importorskip("pyautoattack")
     images = Images(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
     with pytest.raises(InputError, match="autoattack needs 4 classes or more, not 2"):
         evaluate_robustness(Linear(), images, EPS, attacks=["autoattack"])
-
-
-def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(
-    run: Path, tmp_path: Path
-) -> None:
-    for argv, said in (
-        ([str(tmp_path)], "no finished run"),
-        ([str(run), "--attacks", "pdg"], "unknown attack 'pdg'"),
-        ([str(run), "--eval-size", "3"], "--eval-size 3"),
-        ([str(run), "--eps", "0"], "--eps 0"),
-    ):
-        with pytest.raises(InputError, match=said) as caught:
-            evaluate_main(argv)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_missing_library_is_said_before_any_attack(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyautoattack", None)
-    with pytest.raises(InputError, match=r"pip install \"l2l_gail\[eval\]\"") as caught:
-        evaluate_run(EvaluateConfig(run, attacks=("pgd20", "apgd_t"), eval_size=60))
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["apgd_ce", "apgd_t", "square"])

@@ -150,3 +150,14 @@ def test_a_run_that_ends_with_no_attack_on_other_images_says_so(
     batch = data.test.batch(slice(0, 32))
     with pytest.raises(InputError, match="a run of free ends with no attack"):
         model.attack(batch.x, batch.y)
+
+
+def test_the_attack_of_trades_knows_no_labels(tmp_path: Path, data: Dataset) -> None:
+    model = load_model(finished(tmp_path, data, "trades", epochs=1).folder.path)
+    batch = data.test.batch(slice(0, 8))
+    perturbed = []
+    for labels in (batch.y, (batch.y + 1) % 10):
+        torch.manual_seed(0)
+        perturbed.append(model.attack(batch.x, labels))
+    assert torch.equal(*perturbed)
+    assert not torch.equal(perturbed[0], batch.x)

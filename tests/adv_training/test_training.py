@@ -245,6 +245,15 @@ def test_a_run_goes_on_with_its_own_images_only(tmp_path: Path, data: Dataset) -
         start(tmp_path, settings, other, resume=True)
 
 
+def test_a_run_that_is_there_is_not_begun_over(tmp_path: Path, data: Dataset) -> None:
+    run = start(tmp_path, tiny_settings("standard", epochs=1), data)
+    run.run()
+    before = {path: path.read_bytes() for path in run.folder.path.iterdir()}
+    with pytest.raises(InputError, match=r"seed0 holds a run already: give resume=True"):
+        Training(tiny_settings("standard", epochs=1, lr=0.01), data, run.folder)
+    assert {path: path.read_bytes() for path in run.folder.path.iterdir()} == before
+
+
 def test_a_folder_of_another_seed_is_refused(tmp_path: Path, data: Dataset) -> None:
     folder = RunFolder.create(tmp_path, "synthetic", "pgd", 1)
     with pytest.raises(InputError, match="the folder of seed 1, and the settings say seed 0"):
