@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from l2l_gail.comparison.boards import PALETTE, Board
 from l2l_gail.comparison.estimates import Estimate
 from l2l_gail.comparison.figures import add_legend_below, new_chart
+from l2l_gail.comparison.labels import as_drawn
 from l2l_gail.comparison.results import MethodResult, Section
 from l2l_gail.stats import Floats
 
@@ -70,7 +71,7 @@ def _draw_profile(board: Board, note: str, scores: Mapping[str, Floats]) -> Figu
         shares = np.mean(drawn[:, :, None] > thresholds, axis=1)  # (resamples, K)
         low, high = np.quantile(shares, [0.025, 0.975], axis=0)
         colour = board.colours[name]
-        label = f"{name} ({len(values)} seeds)"
+        label = as_drawn(f"{name} ({len(values)} seeds)")
         axes.plot(thresholds, profile(values, thresholds), color=colour, linewidth=2, label=label)
         axes.fill_between(thresholds, low, high, color=colour, alpha=0.15, linewidth=0)
     what = "normalised return" if board.section.kind == "gail" else "PGD-20 accuracy"
@@ -121,7 +122,7 @@ def draw_learning_rates(section: Section) -> Figure | None:
             for method in rates.values()
         ]
         x = np.array(list(rates))
-        axes.plot(x, [point.value for point in points], "o-", color=colour, label=name)
+        axes.plot(x, [point.value for point in points], "o-", color=colour, label=as_drawn(name))
         known = np.array([point.interval is not None for point in points])
         ends = [point.interval or (np.nan, np.nan) for point in points]
         if known.any():

@@ -18,6 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from l2l_gail.comparison.boards import Board
 from l2l_gail.comparison.estimates import Curve, Estimate
+from l2l_gail.comparison.labels import as_drawn
 from l2l_gail.comparison.reading import TRACED_OVER, TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import SCORES, Score, estimate_of
@@ -53,7 +54,7 @@ def draw_figure(boards: Sequence[Board]) -> Figure:
     for board, row in zip(boards, grid, strict=True):
         for axes, (name, label) in zip(row, _PANELS[board.section.kind].items(), strict=True):
             _draw_panel(axes, board, name)
-            axes.set_title(board.title)
+            axes.set_title(as_drawn(board.title))
             axes.set_ylabel(label)
         if board.section.kind == "gail":
             _draw_references(row[0], board)
@@ -123,7 +124,7 @@ def _draw_score(
         axes.plot(estimate.value, row, "o", color=colour, markersize=8)
         if estimate.interval is not None:
             axes.plot(estimate.interval, [row, row], color=colour, linewidth=5, alpha=0.4)
-    labels = [textwrap.fill(method.method, 22) for method, _ in rows]
+    labels = [textwrap.fill(as_drawn(method.method), 22) for method, _ in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize="medium" if len(rows) < 9 else "small")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
@@ -145,7 +146,7 @@ def new_chart(
     figure = Figure(figsize=(_WIDTH, height))
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    figure.suptitle(f"{title}\n{place}", fontsize="medium")
+    figure.suptitle(f"{title}\n{as_drawn(place)}", fontsize="medium")
     _place(figure, height, left, bottom=0.52)
     tidy(axes)
     return figure, axes
@@ -203,7 +204,7 @@ def draw_curve(axes: Axes, curve: Curve, colour: str, label: str, scale: float =
         linewidth=2,
         marker=marker,
         markersize=4,
-        label=label,
+        label=as_drawn(label),
     )
     if curve.interval is not None:
         low, high = scale * curve.interval

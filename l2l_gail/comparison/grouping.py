@@ -7,10 +7,11 @@ them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from l2l_gail.comparison.reading import Unfinished, settings_of
+from l2l_gail.comparison.reading import Unfinished, digest_of_data, settings_of
 from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section, as_floats, check_curves
 from l2l_gail.errors import InputError, printable
 from l2l_gail.runs import Run
@@ -29,7 +30,7 @@ _REQUIRED: dict[Kind, tuple[str, ...]] = {
 
 _OPTIONAL = (
     *("expert_return", "bc_return", "discriminator_gradients"),
-    *("state_w1", "nearest_returns", "robust"),
+    *("state_w1", "nearest_returns", "robust", "train_images"),
 )
 
 
@@ -62,6 +63,8 @@ def _check(run: Run) -> None:
     for key in (*_REQUIRED[kind], *_OPTIONAL):
         if key in _REQUIRED[kind] or run.summary.get(key) is not None:
             as_floats(run, key, run.summary[key])
+    if kind == "cifar" and not run.summary["epochs"]:
+        raise InputError(f"{run.folder.summary}: 'epochs' is 0: run that seed again")
     check_curves(run, kind)
     # Else one training, in folders of several seeds, is several seeds and has an interval of 0.
     if (seed := run.summary.get("seed", run.folder.seed)) != run.folder.seed:
@@ -85,12 +88,13 @@ def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[
         InputError: A summary is of neither game, or lacks a key; or a seed of a method is there
             twice with equal settings, which would count as two seeds.
     """
+    data = _DataSets(run for run in (*runs, *(one.run for one in unfinished)))
     sections: dict[tuple[bool, str], dict[_Identity, _Members]] = {}
     seen: dict[tuple[str, _Identity, int], Run] = {}
     for run in runs:
         kind = _kind_of(run)
         length = as_floats(run, X_KEY[kind], run.summary.get(X_KEY[kind])).mean()
-        identity = _Identity.of(run, int(length))
+        identity = _Identity.of(run, int(length), data)
         twin = seen.setdefault((run.folder.group, identity, run.folder.seed), run)
         if twin is not run:
             raise InputError(
@@ -100,7 +104,7 @@ def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[
         section = sections.setdefault((kind != "gail", run.folder.group), {})
         section.setdefault(identity, _Members()).finished.append(run)
     for one in unfinished:
-        identity = _Identity.of(one.run, None)
+        identity = _Identity.of(one.run, None, data)
         place = ("env" not in one.run.summary, one.run.folder.group)
         section = sections.setdefault(place, {})
         alike = [other for other in section if other.is_like(identity)]
@@ -127,12 +131,32 @@ class _Identity:
     length: int | None
 
     @classmethod
-    def of(cls, run: Run, length: int | None) -> _Identity:
-        settings = json.dumps(settings_of(run), sort_keys=True, default=str)
-        return cls(run.folder.method, settings, length)
+    def of(cls, run: Run, length: int | None, data: _DataSets) -> _Identity:
+        settings = settings_of(run) | data.told_apart(run)
+        text = json.dumps(settings, sort_keys=True, default=str)
+        return cls(run.folder.method, text, length)
 
     def is_like(self, other: _Identity) -> bool:
         return (self.base, self.settings) == (other.base, other.settings)
+
+
+class _DataSets:
+    """Which images runs of one folder were trained on, where they are not the same.
+
+    Version 0.1.0 did not record it: its runs are taken to be of the others' images.
+    """
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._found: dict[Path, set[str]] = {}
+        for run in runs:
+            if digest := digest_of_data(run):
+                self._found.setdefault(run.folder.path.parent, set()).add(digest)
+
+    def told_apart(self, run: Run) -> dict[str, str]:
+        """Return a setting that names a run's images, nothing if there are no others."""
+        if len(self._found.get(run.folder.path.parent, ())) < 2:
+            return {}
+        return {"images": digest_of_data(run)[:8] or "not recorded"}
 
 
 @dataclass

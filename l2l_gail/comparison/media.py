@@ -18,6 +18,7 @@ from PIL import Image
 from l2l_gail.comparison.boards import Board
 from l2l_gail.comparison.digest import Picture
 from l2l_gail.comparison.figures import new_figure
+from l2l_gail.comparison.labels import as_drawn
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.demos.npz import read_arrays
 from l2l_gail.errors import InputError, printable
@@ -183,16 +184,16 @@ def _draw_adversarial(path: Path, name: str) -> bytes:
             axes.set_xticks([])
             axes.set_yticks([])
         truth = classes[labels[place]]
-        grid[0][place].set_title(_plain(f"is: {truth}"), fontsize="medium")
+        grid[0][place].set_title(as_drawn(f"is: {truth}"), fontsize="medium")
         for row, seen in ((0, before[place]), (2, after[place])):
             colour = "#2e7d32" if seen == labels[place] else "#c62828"
             grid[row][place].set_xlabel(
-                _plain(f"seen: {classes[seen]}"), color=colour, fontsize="medium"
+                as_drawn(f"seen: {classes[seen]}"), color=colour, fontsize="medium"
             )
     for row, label in enumerate(("clean", "perturbation x10", "perturbed")):
         grid[row][0].set_ylabel(label)
     title = textwrap.fill(f"{name}: test images, clean and attacked", 12 * len(clean) + 4)
-    figure.suptitle(_plain(title), fontsize="medium")
+    figure.suptitle(as_drawn(title), fontsize="medium")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=160)
     return file.getvalue()
@@ -217,8 +218,3 @@ def _are_classes(array: np.ndarray | None, number: int, classes: list[str]) -> b
         and array.shape == (number,)
         and bool(((array >= 0) & (array < len(classes))).all())
     )
-
-
-def _plain(text: str) -> str:
-    """A text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")

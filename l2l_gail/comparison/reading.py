@@ -26,7 +26,16 @@ from l2l_gail.files import read_json
 from l2l_gail.runs import Run, RunFolder, walk_runs
 from l2l_gail.stats import Floats
 
-__all__ = ["GOING_S", "Found", "Unfinished", "find", "run_files", "settings_of", "traces_of"]
+__all__ = [
+    "GOING_S",
+    "Found",
+    "Unfinished",
+    "digest_of_data",
+    "find",
+    "run_files",
+    "settings_of",
+    "traces_of",
+]
 
 GOING_S = 600.0
 """Seconds without a write after which an unfinished run counts as broken off."""
@@ -166,12 +175,25 @@ def settings_of(run: Run) -> dict[str, Any]:
     Raises:
         InputError: They are damaged.
     """
+    return {key: value for key, value in _recorded(run) if key not in _NOT_SETTINGS}
+
+
+def digest_of_data(run: Run) -> str:
+    """The SHA-256 of the images that a run was trained on; empty where it recorded none.
+
+    Raises:
+        InputError: Its settings are damaged.
+    """
+    return str(dict(_recorded(run)).get("data.sha256", ""))
+
+
+def _recorded(run: Run) -> Iterator[tuple[str, Any]]:
     config = run.summary.get("config") or run.summary.get("settings") or {}
     if os.path.lexists(run.folder.path / "config.json"):
         config = run.folder.read_config()
     if not isinstance(config, dict):
         raise InputError(f"{run.folder.summary}: its settings are no object: run that seed again")
-    return {key: value for key, value in _flatten(config) if key not in _NOT_SETTINGS}
+    return _flatten(config)
 
 
 def traces_of(run: Run, kind: str) -> dict[str, tuple[Floats, Floats]]:

@@ -194,7 +194,7 @@ class MethodResult:
         if not self.finished or self.takes_no_steps:
             return None
         if self.kind == "cifar":
-            if not all("train_images" in run.summary for run in self.runs):
+            if any(run.summary.get("train_images") is None for run in self.runs):
                 return None
             passes = self.numbers("forward_equivalents") * self.numbers("train_images")
             return float(passes.mean())

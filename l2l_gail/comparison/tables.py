@@ -53,7 +53,8 @@ class Table:
     def as_markdown(self) -> str:
         """A Markdown table, without the title."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
-        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        escaped = ([cell.replace("|", r"\|") for cell in cells] for cells in lines)
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 
 def format_estimate(estimate: Estimate, digits: int, *, scale: float = 1.0) -> str:

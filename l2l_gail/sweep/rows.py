@@ -101,8 +101,10 @@ def state_of(row: Row, out: Path) -> State:
     if not found.finished:
         return "begun"
     way_out = "move the folder of that run away"
-    steps = read_json(found.summary, way_out=way_out).get("steps", 0) if row.steps else 0
-    return "finished" if isinstance(steps, int) and steps >= row.steps else "begun"
+    steps = read_json(found.summary, way_out=way_out).get("steps", 0)
+    # Behaviour cloning takes no steps, however many were asked of the other methods.
+    is_whole = isinstance(steps, int) and (steps >= row.steps or steps == 0)
+    return "finished" if is_whole else "begun"
 
 
 def run_row(row: Row, tell: Tell) -> None:

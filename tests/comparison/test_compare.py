@@ -50,6 +50,22 @@ def test_names_of_runs_are_shown_as_they_are(tmp_path: Path) -> None:
     assert "<b>&)" not in page
 
 
+@pytest.mark.parametrize("name", ["$\\frac$", "_mine", "a|b"])
+def test_names_that_mean_something_elsewhere_are_letters(tmp_path: Path, name: str) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000, config={"note": name})
+    gail_run(tmp_path, "gail", 2, 1000, config={"note": "$plain$"})
+    folder = tmp_path / "Hopper-v5" / "gail"
+    folder.rename(folder.with_name(name))
+    compare(tmp_path)
+    page = (tmp_path / "comparison" / "summary.md").read_text()
+    assert f"| {name} (note={name})".replace("|b", r"\|b") in page
+    boards = [b for section in collect(find_runs(tmp_path)) for b in boards_of(section)]
+    (legend,) = [axes.get_legend() for axes in draw_figure(boards).axes if axes.get_legend()]
+    drawn = [text.get_text().strip().replace(r"\$", "$") for text in legend.get_texts()]
+    assert any(text.startswith(f"{name} (note={name})") for text in drawn)
+
+
 def test_figure_draws_each_method_by_its_own_axis(compared: Path) -> None:
     boards = [b for section in collect(find_runs(compared)) for b in boards_of(section)]
     figure = draw_figure(boards)

@@ -124,6 +124,31 @@ def test_images_are_grouped_by_their_settings_too(tmp_path: Path) -> None:
     assert set(methods_of(tmp_path, "cifar10")) == {"pgd (lr=0.2)", "pgd (lr=0.1)"}
 
 
+def test_runs_on_other_images_are_methods_of_their_own(tmp_path: Path) -> None:
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.3, **{"data.sha256": "a0990a01ff"})
+    cifar_run(tmp_path, "mine", "pgd", 1, 0.4, **{"data.sha256": "a0990a01ff"})
+    cifar_run(tmp_path, "mine", "pgd", 2, 0.4)  # of a version that did not record it
+    assert set(methods_of(tmp_path, "mine")) == {"pgd"}
+    cifar_run(tmp_path, "mine", "pgd", 3, 0.4, **{"data.sha256": "47a9c0f4ff"})
+    assert methods_of(tmp_path, "mine") == {
+        "pgd (images=a0990a01)": 2,
+        "pgd (images=not recorded)": 1,
+        "pgd (images=47a9c0f4)": 1,
+    }
+
+
+@pytest.mark.parametrize("changes", [{"train_images": "x"}, {"train_images": []}, {"epochs": 0}])
+def test_a_run_of_images_that_is_not_sound_leaves_the_others_compared(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    cifar_run(tmp_path, "cifar10", "pgd", 0, 0.3)
+    bad = cifar_run(tmp_path, "cifar10", "pgd", 1, 0.4)
+    bad.write_summary(**(bad.read_summary() | changes))
+    notes: list[str] = []
+    assert len(sound(find_runs(tmp_path), notes)) == 1
+    assert len(notes) == 1
+
+
 def test_lacking_seeds_are_named(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         gail_run(tmp_path, "gail", seed, 1000)

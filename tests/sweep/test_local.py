@@ -130,6 +130,23 @@ def test_a_longer_gail_run_goes_on_and_one_of_full_length_is_left_alone(
     assert trained == [1000, 1150]
 
 
+def test_a_method_that_takes_no_steps_is_finished_with_its_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(row: Row, tell: Tell) -> None:
+        (folder,) = (tmp_path / "runs/Hopper-v5").rglob("seed0")
+        (folder / "summary.json").write_text('{"steps": 0, "gradient_steps": 5000}')
+
+    monkeypatch.setattr("l2l_gail.sweep.__main__.run_local", lambda rows, **_: Done(rows, train))
+    RunFolder.create(tmp_path / "runs", "Hopper-v5", "bc", 0)
+    spec = write_spec(tmp_path, GAIL.replace("STEPS", "1000").replace('"gail"', '"bc"'))
+    said = []
+    for _ in range(2):
+        main([str(spec)])
+        said.append(capsys.readouterr().out.splitlines()[0])
+    assert said == ["1 rows, 0 finished already", "1 rows, 1 finished already"]
+
+
 GAIL = """
 out = "{out}"
 [train_gail]
