@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules import activation
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import check_seal, load_tensors, open_archive, open_regular, read_member
@@ -51,13 +52,15 @@ _GENERATORS = (
     ("gymnasium.utils.seeding", "RandomNumberGenerator"),
 )
 
-_ACTIVATIONS = ("ELU", "GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh")
 _HARMLESS: dict[tuple[str, str], type] = {
-    **{("torch.nn.modules.activation", name): getattr(torch.nn, name) for name in _ACTIVATIONS},
-    ("torch.optim.adam", "Adam"): torch.optim.Adam,
-    ("torch.optim.rmsprop", "RMSprop"): torch.optim.RMSprop,
-    ("torch.optim.sgd", "SGD"): torch.optim.SGD,
+    (kind.__module__, kind.__name__): kind
+    for kind in (
+        *(getattr(activation, name) for name in activation.__all__),
+        *(kind for kind in vars(torch.optim).values() if isinstance(kind, type)),
+    )
+    if issubclass(kind, (torch.nn.Module, torch.optim.Optimizer))
 }
+"""torch's own activations and optimizers, which a model names as classes."""
 
 
 @dataclass(frozen=True)

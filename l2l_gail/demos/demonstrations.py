@@ -315,8 +315,9 @@ class Demonstrations:
         """Every so many-th step of each episode, as Ho & Ermon 2016 do with 20 (arXiv 1606.03476).
 
         Neighbours in time are nearly copies: fewer steps of more episodes show more.
-        ``rews`` of a step kept is the sum until the next one, so returns stay as they are, and
-        the last step kept carries the mark of how the episode ended.
+        ``rews`` of a step kept is the sum until the next one, so returns stay as they are. The
+        step into a terminal state is kept as well, as no other shows it, unless that state is not
+        known; the last step kept carries the mark of an end at the time limit.
 
         Args:
             every: Distance between two kept steps, from 1 on.

@@ -170,10 +170,12 @@ def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str
         offsets: The first kept step of each episode, ``(E,)``.
     """
     starts, lengths = record["episode_starts"], record["episode_lengths"]
+    ends = starts + lengths - 1
+    is_terminal = record["terminals"][ends]
     next_obs = record["next_obs"]
     if next_obs is None:  # told by the step after, which is there only before the thinning
         next_obs = map_arrays(lambda x: np.concatenate([x[1:], x[-1:]]), record["obs"])
-        usable = lengths - 1
+        usable, is_terminal = lengths - 1, np.zeros_like(is_terminal)
         if (usable < 1).any():
             raise InputError(
                 f"episode {int(np.argmax(usable < 1))} has one step and no next observation: leave "
@@ -185,6 +187,11 @@ def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str
         np.arange(start + min(offset, length - 1), start + length, every)
         for start, length, offset in zip(starts, usable, offsets, strict=True)
     ]
+    # No other step leads to the terminal state, nor may one be marked as if it did.
+    kept = [
+        np.union1d(steps, end) if terminal else steps
+        for steps, end, terminal in zip(kept, ends, is_terminal, strict=True)
+    ]
     rows, counts = np.concatenate(kept), np.array([len(each) for each in kept])
     thinned = {**record, **_rows({**record, "next_obs": next_obs}, rows), **_table(counts)}
     first, last = thinned["episode_starts"], thinned["episode_starts"] + counts - 1
@@ -193,10 +200,9 @@ def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str
         begins = rows.copy()
         begins[first] = starts
         thinned["rews"] = np.add.reduceat(record["rews"].astype(np.float64), begins)
-    ends = starts + lengths - 1
-    for name in ("terminals", "truncated"):
+    for name, ended in (("terminals", is_terminal), ("truncated", record["truncated"][ends])):
         thinned[name] = np.zeros(len(rows), dtype=bool)
-        thinned[name][last] = record[name][ends]
+        thinned[name][last] = ended
     return thinned
 
 
@@ -224,6 +230,9 @@ def _arrays_of(episode: Any, time_limit: int) -> dict[str, Any]:
     if "terminal" in given:
         kind = "truncated" if steps == time_limit else "terminals"
         arrays[kind] = _flags("terminal", given["terminal"], steps)
+    if arrays["terminals"].dtype == arrays["truncated"].dtype == bool:
+        # A terminal state that is reached in the last step of the time limit is one all the same.
+        arrays["truncated"] = arrays["truncated"] & ~arrays["terminals"]
     return arrays
 
 

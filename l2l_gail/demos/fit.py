@@ -11,6 +11,8 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.wrappers import RescaleAction
+from stable_baselines3.common.preprocessing import is_image_space
 
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations
@@ -72,16 +74,22 @@ def plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def arguments_of(spec: EnvSpec) -> dict[str, Any] | None:
-    """What an environment was made with, plain; its time limit, too, if it is not the usual one.
+    """What an environment was made with, plain.
 
-    None where the arguments are not plain.
+    Its time limit, too, if it is not the usual one, and a ``RescaleAction`` around it, within which
+    the same numbers are other actions. None where the arguments are not plain.
     """
     arguments = plain_kwargs(spec.kwargs)
     registered = gymnasium.registry.get(spec.id)
     if arguments is None or registered is None:
         return arguments
-    usual = spec.max_episode_steps == registered.max_episode_steps
-    return arguments if usual else {**arguments, "max_episode_steps": spec.max_episode_steps}
+    if spec.max_episode_steps != registered.max_episode_steps:
+        arguments["max_episode_steps"] = spec.max_episode_steps
+    for wrapper in spec.additional_wrappers[len(registered.additional_wrappers) :]:
+        if wrapper.name == RescaleAction.class_name():
+            bounds = (wrapper.kwargs or {}).items()
+            arguments[wrapper.name] = {name: np.asarray(x).tolist() for name, x in bounds}
+    return arguments
 
 
 def check_fit(
@@ -132,7 +140,7 @@ def _check_observations(obs: Observations, name: str, space: gymnasium.Space[Any
 
 
 def _check_values(what: str, array: np.ndarray, name: str, space: gymnasium.Space[Any]) -> None:
-    """Refuse another shape; and classes that the space does not have."""
+    """Refuse another shape; classes that the space does not have; and pixels that are none."""
     one_number = isinstance(space, Discrete) and array.shape[1:] == (1,)
     if space.shape != array.shape[1:] and not one_number:
         ours = f"width {array.shape[1]}" if array.ndim == 2 else f"shape {array.shape[1:]}"
@@ -152,6 +160,17 @@ def _check_values(what: str, array: np.ndarray, name: str, space: gymnasium.Spac
             f"the demonstrations have {what} that are none of {space}, the space of {name}: give "
             "whole numbers from 0, demonstrations of the same environment and arguments"
         )
+    if is_image_space(space) and array.dtype != np.uint8 and not _are_pixels(array):
+        raise InputError(
+            f"the demonstrations have {what} of which some are no pixels as {name} has them, whole "
+            "numbers from 0 to 255: multiply them by 255 if they are from 0 to 1"
+        )
+
+
+def _are_pixels(array: np.ndarray) -> bool:
+    whole = ((array >= 0) & (array <= 255) & (array == np.round(array))).all()
+    # Of black and white from 0 to 1 all are whole numbers, too.
+    return bool(whole) and (array.dtype.kind in "iu" or array.max(initial=0) != 1)
 
 
 def _warn_of_arguments(demos: Recorded, name: str, env_kwargs: Mapping[str, Any] | None) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gymnasium.spaces import Box, Discrete, Space
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.cli import format_table, parse
 from l2l_gail.demos.demonstrations import Demonstrations
@@ -31,12 +32,16 @@ from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.demos.scripted import scripted_policy
-from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize
+from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize, playing
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
 from l2l_gail.files import home_expanded
+from l2l_gail.gail import AIRL, BC, GAIL
+from l2l_gail.gail.saving import kind_of_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.runs import atomic_write, versions
+from l2l_gail.saved_models import acts as is_policy
+from l2l_gail.saved_models import read_model_parts
 from l2l_gail.stopping import Interrupted
 
 __all__ = ["RecordConfig", "main", "record"]
@@ -69,8 +74,8 @@ class RecordConfig:
     """record this function instead of training one: module:function, from one observation to one
     action"""
     model: Path | None = None
-    """record this policy instead of training one: a .zip of Stable-Baselines3, a .policy.npz, or a
-    .partial.pt, whose best policy so far is taken"""
+    """record this policy instead of training one: a .zip of this library or of Stable-Baselines3, a
+    .policy.npz, or a .partial.pt, whose best policy so far is taken"""
     algo: Algorithm = "auto"
     """class that loads the model, with --trust-pickle only"""
     trust_pickle: bool = False
@@ -268,6 +273,13 @@ def _policy(
         return MlpPolicy.load(config.model), None
     if config.model.suffix == ".pt":
         return partial_policy(config.model), None
+    own = _own_model(config.model)
+    if own is not None:
+        if config.vecnormalize is not None:
+            raise InputError(
+                f"{config.model} normalises observations itself: leave --vecnormalize out"
+            )
+        return playing(own, config.model, observation_space, action_space), None
     statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
     if statistics is not None and statistics.mean.shape != observation_space.shape:
         raise InputError(
@@ -289,6 +301,16 @@ def _policy(
             obs_clip=statistics.clip,
         )
     return policy, None
+
+
+def _own_model(path: Path) -> BaseAlgorithm | None:
+    """Return a model that this library saved, of whatever class; None if it is none."""
+    try:
+        kind = kind_of_model(read_model_parts(path, is_policy)[0])
+    except InputError:  # said by who reads it next
+        return None
+    classes: dict[str, type[GAIL | BC]] = {"GAIL": GAIL, "AIRL": AIRL, "BC": BC}
+    return None if kind is None else classes[kind].load(path, device="cpu")
 
 
 def _train(

@@ -22,7 +22,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
 
-__all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize"]
+__all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize", "playing"]
 
 Algorithm = Literal["auto", "ppo", "a2c", "sac", "td3", "ddpg", "dqn"]
 
@@ -69,6 +69,23 @@ def load_sb3_model(
             "give its class with --algo"
         ) from error
 
+    return playing(model, path, observation_space, action_space)
+
+
+def playing(
+    model: BaseAlgorithm, path: Path, observation_space: Space, action_space: Space
+) -> Predict:
+    """Return a loaded model's deterministic policy.
+
+    Args:
+        model: The model.
+        path: Where it was.
+        observation_space: Of the environment it is to play in.
+        action_space: Likewise.
+
+    Raises:
+        InputError: It is of other spaces.
+    """
     for saved, space in (
         (model.observation_space, observation_space),
         (model.action_space, action_space),

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from gymnasium import spaces
@@ -210,6 +210,8 @@ class AIRL(GAIL):
 
     discriminator: AIRLDiscriminator
 
+    _kind: ClassVar[str] = "AIRL"
+
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
@@ -264,6 +266,11 @@ class AIRL(GAIL):
         }
         return logits + terminated * self.discriminator.end_value, log
 
+    @property
+    def judges_next_states(self) -> bool:
+        """True: the discriminator's logit holds ``h(s')``."""
+        return True
+
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as discriminator inputs ``(m, in_dim)``, env by env."""
         obs, next_obs = (
@@ -282,6 +289,8 @@ class AIRL(GAIL):
         self, obs: Observations, acts: Tensor, next_obs: Observations, terminated: Tensor
     ) -> Tensor:
         applied = acts.reshape(len(acts), *(self.action_space.shape or ()))
+        if isinstance(self.action_space, spaces.MultiBinary):
+            applied = applied.float()  # recorded bits are whole numbers, which no density takes
         if isinstance(self.action_space, spaces.Box):
             applied = applied.flatten(1).clamp(self.discriminator.low, self.discriminator.high)
         distribution = self.policy.get_distribution(obs)

@@ -69,6 +69,7 @@ class BC(SealedModel, BaseAlgorithm):
     """
 
     policy: ActorCriticPolicy
+    _kind: ClassVar[str] = "BC"
     policy_aliases: ClassVar[dict[str, Any]] = {**POLICIES}
 
     def __init__(

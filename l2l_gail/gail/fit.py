@@ -31,6 +31,7 @@ __all__ = [
     "check_demonstrated",
     "check_env",
     "check_given",
+    "check_kind",
     "check_wrappers",
     "demonstrated_rows",
     "demonstrated_tensors",
@@ -113,9 +114,30 @@ def check_demonstrated(demonstrations: Demonstrations, judges: str, warm_start_s
         )
 
 
-def read_demonstrations(source: Demonstrations | str | Path | None) -> Demonstrations | None:
-    """Return demonstrations that are given as they are, or by their path or embedded name."""
-    return Demonstrations.load(source) if isinstance(source, (str, Path)) else source
+def read_demonstrations(source: Any) -> Demonstrations | None:
+    """Return demonstrations that are given as they are, by their path or name, or by episodes.
+
+    Raises:
+        InputError: They are none of these, or cannot be read.
+    """
+    if isinstance(source, (str, Path)):
+        return Demonstrations.load(source)
+    if isinstance(source, (list, tuple)):  # as imitation has them
+        return Demonstrations.from_episodes(source)
+    check_kind("demonstrations", source, Demonstrations, "or a path, a name, a list of episodes")
+    given: Demonstrations | None = source
+    return given
+
+
+def check_kind(name: str, given: Any, kind: type, hint: str = "") -> None:
+    """Refuse an argument that is not None and not of its class.
+
+    Raises:
+        InputError: It says the class, and the hint.
+    """
+    if given is not None and not isinstance(given, kind):
+        also = f", {hint}" if hint else ""
+        raise InputError(f"{name} is {given!r:.60}: give a {kind.__name__}{also}")
 
 
 def observation_statistics(

@@ -20,13 +20,15 @@ from l2l_gail.devices import own_defaults
 from l2l_gail.gail.acting import ActsByAverage
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning, check_clonable
 from l2l_gail.gail.config import DECAY_WITHOUT_PENALTY, DiscriminatorConfig, RuleTraining
-from l2l_gail.gail.credit import CreditAssignment, LearnedCredit, action_surprise
+from l2l_gail.gail.credit import CreditAssignment, LearnedCredit
+from l2l_gail.gail.crediting import AssignsCredit
 from l2l_gail.gail.discriminator import Discriminator, make_discriminator
 from l2l_gail.gail.first_rollouts import FirstRollouts
 from l2l_gail.gail.fit import (
     check_demonstrated,
     check_env,
     check_given,
+    check_kind,
     check_wrappers,
     demonstrated_rows,
     demonstrations_to_train_on,
@@ -65,7 +67,7 @@ from l2l_gail.ppo.rollout import environment_actions
 __all__ = ["GAIL"]
 
 
-class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
+class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
@@ -126,6 +128,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
     """
 
     policy_aliases: ClassVar[dict[str, Any]] = {**POLICIES}
+    _kind: ClassVar[str] = "GAIL"
     _attributes: ClassVar[dict[str, str]] = {"discriminator": "discriminator_config"}
     _optional_parts: ClassVar[tuple[str, ...]] = (
         "credit_assignment",
@@ -158,6 +161,10 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
         usual: dict[str, Any] = {**rollout_defaults(n_envs, ppo_kwargs.get("n_steps"))}
         usual["learning_rate"] = PPOConfig.policy_learning_rate
         policy, ppo_kwargs["policy_kwargs"] = named_policy(policy, ppo_kwargs.get("policy_kwargs"))
+        check_kind("rule", rule, UpdateRule, "such as l2l_gail.core.Adam(1e-2)")
+        check_kind("rule_training", rule_training, RuleTraining)
+        check_kind("discriminator", discriminator, DiscriminatorConfig)
+        check_kind("credit", credit, LearnedCredit)
         super().__init__(policy, env, _init_setup_model=False, **usual | ppo_kwargs)
         self.demonstrations = read_demonstrations(demonstrations)
         self.rule: UpdateRule | None = rule
@@ -271,6 +278,11 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
             )
         return prepared
 
+    @property
+    def judges_next_states(self) -> bool:
+        """Whether rewards depend on the states that steps reach, terminal ones among them."""
+        return self.discriminator_config.judges == "state_transition"
+
     def expert_inputs(self) -> Tensor:
         """Return the demonstrations as the discriminator's ``rows``, ``(n, in_dim)``."""
         assert self.demonstrations is not None
@@ -298,37 +310,6 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
         logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
         return reward_of_logits(logits, self.discriminator_config.reward), log
 
-    def rollout_advantages(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return advantages ``(T, N)``: PPO's own, or mixed by the learned credit."""
-        if self.credit_assignment is None:
-            return super().rollout_advantages(buffer)
-        surprise = self._action_surprise(buffer)
-        advantages, log = self.credit_assignment.advantages(
-            self.policy, buffer, surprise, self.pace.share
-        )
-        for tag, value in log.items():
-            self.logger.record(tag, value)
-        return advantages
-
-    def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return the rewards less their means over actions, ``(T, N)``.
-
-        Those of the actions taken are the rollout's own, so that a subclass whose
-        ``rollout_rewards`` are others than the discriminator's has to answer here, too. Zeros where
-        the discriminator does not see the action: no other one has a reward then.
-        """
-        if self.discriminator.judges != "state_action":
-            return torch.zeros_like(buffer.values)
-        assert self.credit_assignment is not None
-        surprise = action_surprise(
-            self.policy,
-            network_input(map_tensors(buffer.by_env, buffer.observations)),
-            buffer.by_env(buffer.step_rewards),
-            self._rewards,
-            self.credit_assignment.settings.action_samples,
-        )
-        return surprise.view(buffer.rewards.shape[::-1]).T
-
     def train(self) -> None:
         """Take PPO's epochs on the rollout, and steer the next ones' learning rate."""
         try:
@@ -340,12 +321,6 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, TensorPPO):
         if self.average is not None:
             self.average.follow(self.policy)
         self._observe_update()
-
-    @torch.no_grad()
-    def _rewards(self, obs: Observations, acts: Tensor) -> Tensor:
-        """Return the learned rewards ``(n,)`` of actions as the policy drew them."""
-        logits = self.discriminator.logits_of_rows(self._rows(obs, acts))
-        return reward_of_logits(logits, self.discriminator_config.reward)
 
     def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as rows of the discriminator ``(N * T, in_dim)``, env by env."""

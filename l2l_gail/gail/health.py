@@ -15,6 +15,8 @@ from torch import Tensor
 from l2l_gail.core import named_tensors
 from l2l_gail.core.guards import spoiled
 from l2l_gail.errors import InputError
+from l2l_gail.ppo import TensorRolloutBuffer
+from l2l_gail.ppo.observations import map_tensors
 
 __all__ = ["HealthCallback", "with_health"]
 
@@ -69,15 +71,23 @@ class HealthCallback(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         buffer = getattr(self.model, "rollout_buffer", None)
-        observations = getattr(buffer, "observations", None)
-        for part in observations.values() if isinstance(observations, dict) else (observations,):
-            if isinstance(part, Tensor) and not bool(part.isfinite().all()):
-                raise self._failure("observation of the environment", "environment")
+        if isinstance(buffer, TensorRolloutBuffer):
+            reached = self._reached(buffer)
+            for part in (*_tensors(buffer.observations), *_tensors(reached)):
+                if not bool(part.isfinite().all()):
+                    raise self._failure("observation of the environment", "environment")
         self._check_discriminator()
         self._check_updates()
         rewards = getattr(buffer, "rewards", None)
         if rewards is not None and not bool(torch.as_tensor(rewards).isfinite().all()):
             raise self._failure("learned reward", "discriminator")
+
+    def _reached(self, buffer: TensorRolloutBuffer) -> Any:
+        """The states at ends of episodes that anything is computed from, ``(n, ...)``."""
+        used = buffer.dones
+        if not getattr(self.model, "judges_next_states", False):
+            used = used & buffer.time_limits  # whose value counts; a terminal state's does not
+        return map_tensors(lambda states: states[used], buffer.final_obs)
 
     def _on_training_end(self) -> None:
         self._check_policy()
@@ -150,6 +160,10 @@ def with_health(callback: MaybeCallback) -> list[BaseCallback]:
     return (
         found if any(isinstance(c, HealthCallback) for c in found) else [HealthCallback(), *found]
     )
+
+
+def _tensors(observations: Any) -> list[Tensor]:
+    return list(observations.values()) if isinstance(observations, dict) else [observations]
 
 
 def _not_finite(tensors: Iterator[tuple[str, Tensor]]) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,12 +19,13 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.saving import saved_file
-from l2l_gail.gail.spaces import policy_for
+from l2l_gail.gail.saving import kind_of_model, saved_file
+from l2l_gail.gail.spaces import channels_first, policy_for
 from l2l_gail.gym_env import make_env
 from l2l_gail.observations import map_arrays
-from l2l_gail.ppo import TensorEnv
-from l2l_gail.ppo.observations import as_tensors, network_input
+from l2l_gail.ppo import ObservationParts, TensorEnv
+from l2l_gail.ppo.observations import as_tensors, leading, network_input
+from l2l_gail.saved_models import acts as is_policy
 from l2l_gail.saved_models import read_model_parts
 
 __all__ = ["LearnedReward", "RewardTraining"]
@@ -108,8 +111,8 @@ class LearnedReward:
             InputError: The file is missing, damaged or no such model.
         """
         with saved_file(path) as file:
-            is_airl = "state_only_reward" in read_model_parts(file, _is_policy)[0]
-            algorithm = AIRL if is_airl else GAIL
+            kind = kind_of_model(read_model_parts(file, is_policy)[0])
+            algorithm = AIRL if kind == "AIRL" else GAIL
             model = algorithm.load(file, device=device, demonstrations=demonstrations)
         return cls(model, shaped=shaped)
 
@@ -136,15 +139,15 @@ class LearnedReward:
             obs: Raw observations, ``(B, *obs_shape)``, arrays or tensors, or a dict of such.
             acts: Actions in the environment's own unit, ``(B, *act_shape)``; clipped here.
             next_obs: Observations after the actions, before any reset; needed by a shaped reward
-                and by a discriminator that judges them.
+                and by a discriminator that judges them. Images may have their channels last.
             terminated: Whether the episode terminated there, and not by a time limit, ``(B,)``;
                 AIRL's reward then holds what the end is worth, and nothing for it without this.
 
         Raises:
-            InputError: ``next_obs`` or ``terminated`` is needed and missing.
+            InputError: ``next_obs`` or ``terminated`` is needed and missing, or something has
+                another shape.
         """
-        states, actions = self._tensors(obs), self._tensors(acts)
-        reached = None if next_obs is None else self._tensors(next_obs)
+        states, actions, reached = self._transitions(obs, acts, next_obs)
         if reached is None and self._looks_ahead:
             raise InputError("this reward is of whole transitions: give it next_obs")
         discriminator = self.model.discriminator
@@ -199,15 +202,47 @@ class LearnedReward:
             self._expert_inputs = self.model.expert_inputs()
         if next_obs is None and self._looks_ahead:
             raise InputError("this reward is of whole transitions: give it next_obs")
-        reached = None if next_obs is None else self._tensors(next_obs)
         with torch.no_grad():
-            rows = self.model.discriminator.rows(self._tensors(obs), self._tensors(acts), reached)
+            rows = self.model.discriminator.rows(*self._transitions(obs, acts, next_obs))
         _, self.log = self.model.discriminator_updates.update(self._expert_inputs, rows)
         return self.log
 
-    def _tensors(self, arrays: Any) -> Any:
-        """Return arrays as networks take them: float32, or whole numbers."""
-        return network_input(as_tensors(arrays, self.model.device))
+    def _transitions(self, obs: Any, acts: Any, next_obs: Any) -> tuple[Any, Any, Any]:
+        """Return transitions as networks take them: float32 or whole numbers, channels first."""
+        states = self._observations("obs", obs)
+        actions = as_tensors(acts, self.model.device)
+        assert isinstance(actions, Tensor)
+        n, shape = len(leading(states)), self.model.action_space.shape or ()
+        # SB3's buffers keep actions flat.
+        if actions.ndim == 0 or len(actions) != n or actions.numel() != n * math.prod(shape):
+            raise _wrong_shape("acts", actions, shape, n)
+        reached = None if next_obs is None else self._observations("next_obs", next_obs)
+        if reached is not None and len(leading(reached)) != n:
+            raise InputError(f"obs has {n} rows, next_obs {len(leading(reached))}: give as many")
+        return states, network_input(actions), reached
+
+    def _observations(self, name: str, given: Any) -> Any:
+        parts = ObservationParts(self.model.observation_space)
+        keys = sorted(given) if isinstance(given, Mapping) else [""]
+        if keys != sorted(parts.spaces):
+            raise InputError(f"{name} must have the parts of {self.model.observation_space}")
+        given = dict(given) if isinstance(given, Mapping) else given
+        tensors = channels_first(as_tensors(given, self.model.device), parts)
+        for key, space in parts.spaces.items():
+            part, shape = parts.of(tensors, key), space.shape or ()
+            one_number = not shape and tuple(part.shape[1:]) == (1,)
+            if part.ndim == 0 or not (tuple(part.shape[1:]) == shape or one_number):
+                raise _wrong_shape(f"{name}[{key!r}]" if key else name, part, shape)
+        return network_input(tensors)
+
+
+def _wrong_shape(
+    name: str, given: Tensor, shape: tuple[int, ...], rows: int | None = None
+) -> InputError:
+    wanted = ", ".join(map(str, ("B" if rows is None else rows, *shape))) + "," * (not shape)
+    return InputError(
+        f"{name} has shape {tuple(given.shape)}, ({wanted}) is needed: one row for each transition"
+    )
 
 
 class RewardTraining:
@@ -258,7 +293,3 @@ def _by_env(*steps: np.ndarray) -> np.ndarray:
     """Stack ``T`` steps ``(N, ...)`` to ``(N * T, ...)``, one environment after the other."""
     stacked = np.stack(steps, axis=1)
     return stacked.reshape(-1, *stacked.shape[2:])
-
-
-def _is_policy(name: str) -> bool:
-    return name == "policy"

@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail.learned_reward import LearnedReward, RewardTraining
+from l2l_gail.gail.spaces import is_like
 from l2l_gail.observations import map_arrays
 
 __all__ = ["LearnedRewardWrapper", "RelabellingReplayBuffer", "VecLearnedReward"]
@@ -86,8 +87,8 @@ class VecLearnedReward(VecEnvWrapper):
     measuring the true return.
 
     Args:
-        venv: Environments of the reward's spaces; not one that normalises observations. Images have
-            their channels first here, as ``VecTransposeImage`` puts them.
+        venv: Environments of the reward's spaces; not one that normalises observations. Images may
+            have their channels first or last.
         reward: What it pays.
         update_every: Transitions between two updates of the reward on those taken here; 0 leaves it
             as it is.
@@ -157,14 +158,15 @@ class RelabellingReplayBuffer(ReplayBuffer):
 
     Saving the buffer leaves the reward out, which has a ``save`` of its own: set
     ``model.replay_buffer.reward`` after loading one. SB3's ``save`` of the algorithm pickles it
-    along, unless it is told ``exclude=["replay_buffer_kwargs"]``.
+    along, unless it is told ``exclude=["replay_buffer_kwargs"]``; what is loaded then acts at once,
+    and trains on once ``model.replay_buffer.reward`` is set.
 
     Args:
         buffer_size: As in ``ReplayBuffer``.
         observation_space: Anything but a ``Dict``.
         action_space: Any.
         *args: As in ``ReplayBuffer``.
-        reward: Pays for the samples.
+        reward: Pays for the samples; None until it is set, which drawing samples needs.
         **kwargs: As in ``ReplayBuffer``.
     """
 
@@ -176,7 +178,7 @@ class RelabellingReplayBuffer(ReplayBuffer):
         observation_space: spaces.Space[Any],
         action_space: spaces.Space[Any],
         *args: Any,
-        reward: LearnedReward,
+        reward: LearnedReward | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(observation_space, spaces.Dict):
@@ -191,7 +193,10 @@ class RelabellingReplayBuffer(ReplayBuffer):
         self, batch_inds: np.ndarray, env: VecNormalize | None = None
     ) -> ReplayBufferSamples:
         if self.reward is None:
-            raise InputError("the buffer was loaded without its reward: set its reward first")
+            raise InputError(
+                "the replay buffer has no reward, which is not saved with it: set "
+                "model.replay_buffer.reward first"
+            )
         raw = super()._get_samples(batch_inds, None)  # the reward looks at raw observations
         rewards = self.reward(
             raw.observations, self._applied(raw.actions), raw.next_observations, raw.dones
@@ -226,7 +231,7 @@ def _check_spaces(reward: LearnedReward, *found: spaces.Space[Any]) -> None:
                 "give a reward for this environment"
             )
         of_box = isinstance(mine, spaces.Box)
-        if mine.shape != other.shape if of_box else mine != other:
+        if not is_like(mine, other):
             mine_is, other_is = (each.shape if of_box else each for each in (mine, other))
             raise InputError(
                 f"the reward is of {name}s of {'shape ' if of_box else ''}{mine_is}, the "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, flatdim
 from torch import Tensor
@@ -145,15 +146,16 @@ def _named(state: Any) -> list[tuple[str, Tensor]]:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < _LARGEST
+    return isinstance(value, (int, np.integer)) and bool(0 <= value < _LARGEST)
 
 
 def _is_positive(value: Any) -> bool:
-    return type(value) is int and 0 < value < _LARGEST
+    return _is_count(value) and value > 0 and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < _LARGEST and math.isfinite(value)
+    is_one = isinstance(value, (int, float, np.integer, np.floating))
+    return is_one and bool(abs(value) < _LARGEST) and math.isfinite(value)
 
 
 def _is_rate(value: Any) -> bool:
@@ -161,7 +163,7 @@ def _is_rate(value: Any) -> bool:
 
 
 def _is_switch(value: Any) -> bool:
-    return isinstance(value, bool)
+    return isinstance(value, (bool, int, np.bool_)) and bool(value in (0, 1))
 
 
 def _or_none(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -173,13 +175,12 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("num_timesteps", "_n_updates", "_episode_num", "verbose"), _is_count),
     **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _is_count),
     **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _is_number),
-    **dict.fromkeys(("learning_rate", "clip_range", "lr_schedule"), _is_number),
+    **dict.fromkeys(("learning_rate", "clip_range"), _is_number),
     **dict.fromkeys(("policy_pace", "policy_divergence", "policy_average"), _is_rate),
     **dict.fromkeys(("seed",), _or_none(_is_count)),
     **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
     **dict.fromkeys(("use_sde", "normalize_advantage", "is_cloned"), _is_switch),
     "policy_kwargs": lambda value: isinstance(value, dict),
-    "tensorboard_log": _or_none(lambda value: isinstance(value, str)),
     "policy_class": lambda value: isinstance(value, type),
     "rollout_buffer_kwargs": lambda value: isinstance(value, dict),
     "rule_spec": _or_none(lambda value: isinstance(value, dict)),

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import (
@@ -34,12 +34,17 @@ from l2l_gail.ppo import (
 )
 from l2l_gail.saved_models import SavedModel, read_model, with_own_tensors
 
-__all__ = ["archive_for_sb3", "plain_attributes", "plain_fields", "saved_file", "write_model"]
+__all__ = [
+    *("NOT_READ", "archive_for_sb3", "kind_of_model", "plain_attributes", "plain_fields"),
+    *("saved_file", "write_model"),
+]
 
 _OWN = ("discriminator", "discriminator_updates")
 """Tensors that a model of GAIL has beside those of PPO."""
 _HIDDEN = (*_OWN, "credit_assignment", "pace", "steering", "average", "optimizer")
 """What SB3's load of a model of PPO is to pass over."""
+NOT_READ = ("_last_obs", "_last_episode_starts", "tensorboard_log", "lr_schedule")
+"""What a training begins with, a file need not hold and nothing takes from it."""
 _OFF = {"credit": None, "policy_pace": 0.0, "policy_divergence": 0.0, "policy_average": 0.0}
 """What an older version did not have, switched off."""
 
@@ -176,9 +181,10 @@ def _read_plain(
     path: Path, given: Mapping[str, Any], model_class: type, parts: Set[str]
 ) -> SavedModel:
     saved = read_model(path, _KNOWN)
+    _check_kind(path, saved, model_class, given)
     check_saved(path, saved, model_class, given)
     for name, reason in saved.pickled.items():
-        if name not in given:
+        if name not in given and name not in NOT_READ:
             raise InputError(
                 f"{path}: only unpickling would rebuild {name} ({reason}), and that runs code in "
                 "the file; if you trust it, load it with trust_pickle=True"
@@ -197,10 +203,37 @@ def _read_plain(
     return saved
 
 
+def kind_of_model(fields: Mapping[str, Any]) -> Literal["AIRL", "GAIL", "BC"] | None:
+    """Return the class whose ``load`` reads a saved model; None where it is none of this library.
+
+    Args:
+        fields: Attributes that the archive holds, by name.
+    """
+    if "state_only_reward" in fields:
+        return "AIRL"
+    if "discriminator_config" in fields:
+        return "GAIL"
+    # All algorithms of SB3 discount.
+    return "BC" if "batch_size" in fields and "gamma" not in fields else None
+
+
+def _check_kind(path: Path, saved: SavedModel, model_class: type, given: Mapping[str, Any]) -> None:
+    """Refuse a model of another class, and one whose discriminator is another network."""
+    kind = kind_of_model(saved.fields | saved.pickled)
+    if kind not in (None, model_class._kind):  # type: ignore[attr-defined]
+        raise InputError(f"{path} holds a model of {kind}: load it with {kind}.load")
+    is_own = any(name.startswith("network.") for name in saved.parameters.get("discriminator", {}))
+    if is_own != (given.get("discriminator_network") is not None) and kind == "GAIL":
+        verb = "give" if is_own else "leave out"
+        raise InputError(
+            f"{path}: its discriminator is {'a' if is_own else 'no'} network of your own: {verb} "
+            "discriminator_network=..."
+        )
+
+
 def _attributes(saved: SavedModel) -> dict[str, Any]:
     own = {name: saved.fields.get(name) for name in saved.described}
-    own["tensorboard_log"] = None  # a file does not say where to write
-    own["_last_obs"] = own["_last_episode_starts"] = None
+    own |= dict.fromkeys(NOT_READ)
     for name in ("ep_info_buffer", "ep_success_buffer"):
         window = int(saved.fields.get("_stats_window_size", 100))
         own[name] = deque(own.get(name) or (), maxlen=window)

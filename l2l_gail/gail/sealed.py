@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from l2l_gail.files import fitting
 from l2l_gail.gail.fit import read_demonstrations
 from l2l_gail.gail.saved_fields import check_weights
-from l2l_gail.gail.saving import archive_for_sb3, saved_file, write_model
+from l2l_gail.gail.saving import NOT_READ, archive_for_sb3, saved_file, write_model
 from l2l_gail.gail.spaces import check_trainable
+from l2l_gail.gym_env import make_env
 from l2l_gail.ppo import TensorEnv, TensorPPO
 from l2l_gail.saved_models import read_model_parts
 
@@ -25,6 +26,8 @@ __all__ = ["SealedModel"]
 class SealedModel:
     """Inherited from before an algorithm: spaces are checked, models sealed, and read as data."""
 
+    _kind: ClassVar[str]
+    """Whose models it reads; see :func:`~l2l_gail.gail.saving.kind_of_model`."""
     _attributes: ClassVar[dict[str, str]] = {}
     """Constructor arguments whose attributes have another name."""
     _optional_parts: ClassVar[tuple[str, ...]] = ()
@@ -45,9 +48,11 @@ class SealedModel:
 
     @staticmethod
     def _wrap_env(
-        env: GymEnv | TensorEnv, verbose: int = 0, monitor_wrapper: bool = True
+        env: GymEnv | TensorEnv | str, verbose: int = 0, monitor_wrapper: bool = True
     ) -> VecEnv:
-        """Return the environment as a ``VecEnv``, of spaces that can be learned in."""
+        """Return the environment, or that of an id, as a ``VecEnv`` that can be learned in."""
+        if isinstance(env, str):
+            env = make_env(env)
         check_trainable(env)
         return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
 
@@ -55,7 +60,7 @@ class SealedModel:
     def load(
         cls,
         path: Any,
-        env: GymEnv | TensorEnv | None = None,
+        env: GymEnv | TensorEnv | str | None = None,
         device: torch.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
         *args: Any,
@@ -150,6 +155,9 @@ class SealedModel:
         archive = io.BytesIO()
         super().save(archive, *args, **kwargs)  # type: ignore[misc]
         write_model(path, archive.getvalue())
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), *NOT_READ]  # type: ignore[misc]
 
 
 def _check_parts(given: Collection[str], mine: Collection[str], exact_match: bool) -> None:

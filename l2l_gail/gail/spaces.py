@@ -16,6 +16,7 @@ from stable_baselines3.common.policies import (
 )
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+from torch import Tensor
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
@@ -29,10 +30,12 @@ from l2l_gail.ppo import (
 
 __all__ = [
     "POLICIES",
+    "channels_first",
     "check_judged",
     "check_policy",
     "check_trainable",
     "continuous_entries",
+    "is_like",
     "laid_out",
     "named_policy",
     "policy_for",
@@ -151,30 +154,58 @@ def laid_out(demonstrations: Demonstrations, space: spaces.Space) -> Demonstrati
     stable-baselines3 puts channels first, where the environment they were recorded in may have
     them last.
     """
-    parts = ObservationParts(space)
-    keys = [key for key in parts.images if _channels_last(demonstrations.obs, key, parts)]
-    if not keys:
+    parts, after = ObservationParts(space), demonstrations.next_obs
+    obs = channels_first(demonstrations.obs, parts)
+    if obs is demonstrations.obs:
         return demonstrations
-
-    def turned(observations: Any) -> Any:
-        if isinstance(observations, dict):
-            first = {key: np.moveaxis(observations[key], -1, 1) for key in keys}
-            return {**observations, **first}
-        return np.moveaxis(observations, -1, 1)
-
-    after = demonstrations.next_obs
     return dataclasses.replace(
-        demonstrations,
-        obs=turned(demonstrations.obs),
-        next_obs=None if after is None else turned(after),
+        demonstrations, obs=obs, next_obs=None if after is None else channels_first(after, parts)
     )
+
+
+def channels_first(observations: Any, parts: ObservationParts) -> Any:
+    """Return observations, arrays or tensors, with their images' channels where a space has them.
+
+    Args:
+        observations: ``(B, *shape)``, or a dict of such; returned itself if nothing is to be moved.
+        parts: Of the space.
+    """
+    keys = [key for key in parts.images if _channels_last(observations, key, parts)]
+    if not keys:
+        return observations
+    if not isinstance(observations, dict):
+        return _moved(observations)
+    return {**observations, **{key: _moved(observations[key]) for key in keys}}
+
+
+def is_like(space: spaces.Space, other: spaces.Space) -> bool:
+    """Whether what is learned in one space fits another, of images wherever their channels are."""
+    if isinstance(space, spaces.Dict):
+        return (
+            isinstance(other, spaces.Dict)
+            and space.spaces.keys() == other.spaces.keys()
+            and all(is_like(part, other.spaces[key]) for key, part in space.spaces.items())
+        )
+    if not isinstance(space, spaces.Box) or not isinstance(other, spaces.Box):
+        return bool(space == other)
+    if space.shape == other.shape:
+        return True
+    return is_image_space(space) and is_image_space(other) and _turned(other.shape) == space.shape
+
+
+def _moved(images: Any) -> Any:
+    return images.movedim(-1, 1) if isinstance(images, Tensor) else np.moveaxis(images, -1, 1)
+
+
+def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[-1], *shape[:-1])
 
 
 def _channels_last(observations: Any, key: str, parts: ObservationParts) -> bool:
     if isinstance(observations, dict) != bool(key) or (key and key not in observations):
         return False  # another space altogether, which is refused elsewhere
-    shape, (channels, *size) = parts.of(observations, key).shape[1:], parts.spaces[key].shape or ()
-    return bool(shape == (*size, channels) != (channels, *size))
+    shape, own = tuple(parts.of(observations, key).shape[1:]), parts.spaces[key].shape or ()
+    return len(shape) == len(own) and shape != own and _turned(shape) == own
 
 
 def continuous_entries(observations: Any, parts: ObservationParts) -> np.ndarray:

@@ -242,6 +242,21 @@ class TestSubsampling:
         assert kept.truncated.tolist() == [False, False, False, True]
         np.testing.assert_array_equal(kept.rews, [1 + 2 + 3, 4 + 5 + 6, 7, 1 + 2 + 3])
 
+    def test_the_step_into_a_terminal_state_is_kept_and_no_other_is_marked_as_that(self) -> None:
+        whole = Demonstrations.from_episodes(
+            [episode(6) | {"terminals": True}, episode(6, 1) | {"truncated": True}]
+        )
+        kept = whole.subsample(4)
+        np.testing.assert_array_equal(kept.obs[:, 0], [0, 8, 10, 100, 108])
+        assert kept.terminals.tolist() == [False, False, True, False, False]
+        np.testing.assert_array_equal(kept.next_obs[kept.terminals], whole.next_obs[[5]])
+        np.testing.assert_array_equal(kept.rews[:3], [1 + 2 + 3 + 4, 5, 6])
+        # Where the state after the last step is not known, no step that is left leads to it.
+        unknown = dataclasses.replace(whole, next_obs=None).subsample(4)
+        np.testing.assert_array_equal(unknown.obs[:, 0], [0, 8, 100, 108])
+        assert not unknown.terminals.any()
+        assert unknown.truncated.tolist() == [False, False, False, True]
+
     @given(every=st.integers(1, 9), seed=st.none() | st.integers(0, 99), n=st.integers(1, 20))
     def test_returns_and_endings_stay(self, every: int, seed: int | None, n: int) -> None:
         whole = Demonstrations.from_episodes([episode(n) | {"terminals": True}, episode(5, 1)])
@@ -250,7 +265,9 @@ class TestSubsampling:
         assert kept.endings == whole.endings
         rows = [int(np.flatnonzero((whole.obs == row).all(axis=1))[0]) for row in kept.obs]
         np.testing.assert_array_equal(kept.next_obs, whole.next_obs[rows])
-        distances = {b - a for a, b in itertools.pairwise(rows) if (a < n) == (b < n)}
+        distances = {
+            b - a for a, b in itertools.pairwise(rows) if (a < n) == (b < n) and b != n - 1
+        }
         assert distances <= {every}
         if seed is None:
             assert rows[0] == 0

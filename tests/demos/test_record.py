@@ -33,6 +33,7 @@ from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return
 from l2l_gail.files import save_tensors
+from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.stopping import Interrupted
 from tests.demos.support import Doubling, save_model, small_policy
 
@@ -157,6 +158,18 @@ def test_expert_model_has_the_recipe() -> None:
     shapes = [tuple(p.shape) for p in model.policy.mlp_extractor.policy_net.parameters()]
     assert shapes == [(64, 11), (64,), (64, 64), (64,)]
     assert isinstance(model.policy.mlp_extractor.policy_net[1], torch.nn.Tanh)
+
+
+@pytest.mark.parametrize("cls", [GAIL, AIRL, BC])
+def test_a_model_of_this_library_is_recorded_as_it_acts(cls: Any, tmp_path: Path) -> None:
+    kwargs = {} if cls is BC else {"n_steps": 64}
+    model = cls("MlpPolicy", "Hopper-v5", "Hopper-v5", seed=0, device="cpu", **kwargs)
+    model.learn(100).save(tmp_path / "model")
+    out, command = tmp_path / "out.npz", ["record", "--env", "Hopper-v5", "--episodes", "1"]
+    main([*command, "--model", str(tmp_path / "model.zip"), "--out", str(out)])
+    demos = Demonstrations.load(out)
+    acts = model.predict(demos.obs, deterministic=True)[0]
+    np.testing.assert_allclose(demos.acts, acts, atol=1e-4)
 
 
 def test_plain_policy_acts_as_the_model_in_its_environment() -> None:

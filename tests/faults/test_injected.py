@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from l2l_gail.callbacks import CheckpointCallback
 from l2l_gail.checkpoints import load_checkpoint, previous_checkpoint, save_checkpoint
 from l2l_gail.core import CoordinateMLP
 from l2l_gail.errors import InputError
-from l2l_gail.gail import L2LGAIL, DiscriminatorConfig, HealthCallback, RuleTraining
+from l2l_gail.gail import AIRL, GAIL, L2LGAIL, DiscriminatorConfig, HealthCallback, RuleTraining
 from tests.gail.support import Walk, walk_demos, walk_envs
 
 STEPS = 64  # of a rollout
@@ -172,6 +173,43 @@ def test_a_fault_of_the_environment_is_named_as_that(
         lambda model: monkeypatch.setattr(Walk, "step", step), 2 * STEPS, tmp_path / "c.pt"
     )
     assert f"the {what} of the environment is not finite" in said
+
+
+@pytest.mark.parametrize(
+    ("cls", "judges", "terminal", "said"),
+    [
+        (GAIL, "state_action", False, True),  # the value of a state at a time limit counts
+        (AIRL, "state_action", False, True),
+        (GAIL, "state_action", True, False),  # nothing looks at a terminal state
+        (AIRL, "state_action", True, True),
+        (GAIL, "state_transition", True, True),
+    ],
+)
+def test_a_last_state_that_is_not_finite_is_named_where_it_counts(
+    cls: type[GAIL], judges: str, terminal: bool, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Walk.step
+
+    def step(self: Walk, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        obs, reward, _, _, info = real(self, action)
+        self.taken = getattr(self, "taken", 0) + 1
+        if self.taken % 5:
+            return obs, reward, False, False, info
+        return np.full_like(obs, np.nan), reward, terminal, not terminal, info
+
+    monkeypatch.setattr(Walk, "step", step)
+    model = cls(
+        "MlpPolicy",
+        walk_envs(),
+        walk_demos(),
+        discriminator=DiscriminatorConfig(judges=judges),
+        n_steps=16,
+        batch_size=16,
+        device="cpu",
+    )
+    expected = pytest.raises(InputError, match="the observation of the environment is not finite")
+    with expected if said else nullcontext():
+        model.learn(64)
 
 
 @pytest.mark.parametrize("callback", [None, lambda *args: True])

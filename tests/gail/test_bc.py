@@ -111,10 +111,10 @@ def test_a_loaded_model_acts_without_demonstrations_and_says_that_it_cannot_lear
 
 def test_another_algorithms_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     make(GAIL).save(tmp_path / "gail.zip")
-    with pytest.raises(InputError, match="lacks optimizer: it is no whole model of BC"):
+    with pytest.raises(InputError, match=r"a model of GAIL: load it with GAIL\.load"):
         BC.load(tmp_path / "gail.zip")
     make_bc().save(tmp_path / "bc.zip")
-    with pytest.raises(InputError, match="has a policy and no discriminator"):
+    with pytest.raises(InputError, match=r"a model of BC: load it with BC\.load"):
         GAIL.load(tmp_path / "bc.zip")
 
 

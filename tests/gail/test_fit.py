@@ -15,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import envs
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.gail import AIRL, GAIL, L2LGAIL
+from l2l_gail.gail import AIRL, BC, GAIL, L2LGAIL
 from tests.gail.models import (
     ROLLOUT,
     make,
@@ -129,6 +129,46 @@ def test_other_arguments_of_the_environment_are_warned_of() -> None:
     demos = demos_like_walk(env_kwargs={"gravity": 3.0})
     with pytest.warns(UserWarning, match="gravity 3.0 there and not given here"):
         GAIL("MlpPolicy", walk_envs(), demos, n_steps=16, batch_size=16)
+
+
+def test_actions_that_are_rescaled_here_alone_are_warned_of() -> None:
+    def rescaled(env: gymnasium.Env) -> gymnasium.Env:
+        return gymnasium.wrappers.RescaleAction(env, -2.0, np.float32(2.0))
+
+    env = make_vec_env(ENV_ID, 2, wrapper_class=rescaled)
+    said = "RescaleAction not given there and {'max_action': 2.0, 'min_action': -2.0} here"
+    with pytest.warns(UserWarning, match=said):
+        GAIL("MlpPolicy", env, demos_like_walk(env_kwargs={}), n_steps=16, batch_size=16)
+
+
+@pytest.mark.parametrize("cls", [GAIL, BC])
+def test_demonstrations_are_taken_as_a_list_of_episodes(cls: type[GAIL | BC]) -> None:
+    whole = walk_demos()
+    episodes = [
+        {name: getattr(part, name) for name in ("obs", "acts", "next_obs")}
+        for part in (whole[:1], whole[1:])
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they do not say of which environment they are
+        model = cls("MlpPolicy", walk_envs(), episodes, device="cpu")
+    np.testing.assert_array_equal(model.demonstrations.acts, whole.acts)
+    with pytest.raises(InputError, match=r"demonstrations is 3: give a Demonstrations, or a path"):
+        cls("MlpPolicy", walk_envs(), 3, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rule": "adam"},
+        {"rule": torch.optim.Adam},
+        {"discriminator": {"batch_size": 16}},
+        {"rule_training": 0.5},
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_in_one_line(given: dict[str, Any]) -> None:
+    ((name, _),) = given.items()
+    with pytest.raises(InputError, match=f"^{name} is .*: give a "):
+        GAIL("MlpPolicy", walk_envs(), walk_demos(), device="cpu", **given)
 
 
 def test_observations_in_the_middle_of_an_episode_are_not_held_against_a_wrapper() -> None:

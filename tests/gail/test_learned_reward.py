@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C, SAC
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import envs
@@ -26,6 +27,7 @@ from l2l_gail.gail import (
 )
 from tests.gail.models import ROLLOUT, SMALL, make, more
 from tests.gail.support import ENV_ID, TIME_LIMIT, Walk, walk_demos, walk_envs
+from tests.gail.worlds import recorded
 
 CUT_ID = "tests/CutWalk-v0"
 
@@ -307,6 +309,9 @@ def test_sac_and_its_buffer_are_saved_without_the_reward(tmp_path: Path) -> None
     model.save(tmp_path / "sac", exclude=["replay_buffer_kwargs"])
     model.save_replay_buffer(tmp_path / "buffer")
     reward.save(tmp_path / "reward")
+    seen = np.zeros((1, 2), np.float32)
+    acting = SAC.load(tmp_path / "sac", device="cpu").predict(seen, deterministic=True)[0]
+    np.testing.assert_array_equal(acting, model.predict(seen, deterministic=True)[0])
     again = SAC.load(
         tmp_path / "sac",
         replay_buffer_kwargs={"reward": reward},
@@ -314,7 +319,7 @@ def test_sac_and_its_buffer_are_saved_without_the_reward(tmp_path: Path) -> None
         device="cpu",
     )
     again.load_replay_buffer(tmp_path / "buffer")
-    with pytest.raises(InputError, match="loaded without its reward"):
+    with pytest.raises(InputError, match="has no reward, which is not saved with it"):
         again.replay_buffer.sample(4)
     again.replay_buffer.reward = LearnedReward.load(
         tmp_path / "reward.zip", walk_demos(), device="cpu"
@@ -369,6 +374,40 @@ def test_a_reward_of_states_alone_looks_at_the_next_one() -> None:
         np.testing.assert_allclose(paid, softplus(logits), rtol=1e-5)
     env.step(actions)
     assert reward.model.discriminator_updates.trainer.steps == SMALL.updates_per_rollout
+
+
+def test_images_may_have_their_channels_first_or_last() -> None:
+    demos, env = recorded("tests/Dot-v0", 1), gymnasium.make("tests/Dot-v0")
+    reward = LearnedReward.for_env(env, demos, seed=0, device="cpu")
+    last, first = demos.obs[:5], np.moveaxis(demos.obs[:5], -1, 1)
+    assert last.shape[-1] == first.shape[1] == 1
+    np.testing.assert_array_equal(reward(last, demos.acts[:5]), reward(first, demos.acts[:5]))
+    paid = LearnedRewardWrapper(env, reward)
+    obs, _ = paid.reset(seed=0)
+    assert paid.step(1)[1] == reward(obs[None], np.array([1]))[0]
+    venv = VecLearnedReward(make_vec_env("tests/Dot-v0", 2, seed=0), reward, update_every=0)
+    seen = venv.reset()
+    rewards = venv.step(np.array([0, 3]))[1]
+    np.testing.assert_allclose(rewards, reward(seen, np.array([0, 3])), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        ({"obs": (4, 3)}, r"obs has shape \(4, 3\), \(B, 2\) is needed"),
+        ({"obs": (2,), "acts": (1,), "next_obs": (2,)}, r"obs has shape \(2,\)"),
+        ({"acts": (3, 1)}, r"acts has shape \(3, 1\), \(4, 1\) is needed"),
+        ({"next_obs": (5, 2)}, "obs has 4 rows, next_obs 5"),
+    ],
+)
+def test_arrays_of_other_shapes_are_refused_in_one_line(
+    shapes: dict[str, tuple[int, ...]], said: str
+) -> None:
+    whole = {"obs": (4, 2), "acts": (4, 1), "next_obs": (4, 2)} | shapes
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in whole.items()}
+    for call in (new_reward(), new_reward().update):
+        with pytest.raises(InputError, match=said):
+            call(**arrays)
 
 
 def test_any_form_of_the_reward_is_paid() -> None:

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import CheckpointCallback
 
 from l2l_gail.core import CoordinateMLP, MatrixRule
 from l2l_gail.errors import InputError
-from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
+from l2l_gail.gail import AIRL, BC, GAIL, L2LGAIL, DiscriminatorConfig, RuleTraining
 from l2l_gail.ppo import NormalizedPolicy, TensorPPO
 from tests.demos.support import members_of, write_members
 from tests.gail.support import walk_demos, walk_envs
 from tests.gail.tensor_support import OwnPolicy, TensorWalk, make
+from tests.gail.worlds import envs_of, recorded
 
 DATA = Path(__file__).parent / "data"
 OBSERVATIONS = np.linspace(-1, 1, 22, dtype=np.float32).reshape(2, 11)
@@ -157,6 +159,75 @@ def test_common_settings_need_no_unpickling(tmp_path: Path) -> None:
     assert again.clip_range_vf(1.0) == 0.1
     assert [e["r"] for e in again.ep_info_buffer] == [e["r"] for e in model.ep_info_buffer]
     again.learn(60, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"verbose": False, "normalize_advantage": 1},
+        {"n_epochs": np.int64(2), "gamma": np.float32(0.5)},
+        {"tensorboard_log": Path("logs")},
+        {"policy_kwargs": {"activation_fn": torch.nn.Mish, "optimizer_class": torch.optim.AdamW}},
+    ],
+)
+def test_settings_in_other_forms_of_the_same_are_read(
+    tmp_path: Path, kwargs: dict[str, Any]
+) -> None:
+    model = make(GAIL, TensorWalk(), **kwargs)
+    model.save(tmp_path / "model")
+    again = GAIL.load(tmp_path / "model", device="cpu")
+    assert again.tensorboard_log is None
+    for name in kwargs.keys() - {"tensorboard_log"}:
+        assert getattr(again, name) == getattr(model, name)
+
+
+def test_a_schedule_that_is_replaced_needs_no_unpickling(tmp_path: Path) -> None:
+    make(GAIL, TensorWalk(), learning_rate=lambda left: 1e-3 * left).save(tmp_path / "model")
+    again = GAIL.load(tmp_path / "model", device="cpu", learning_rate=2e-3)
+    assert again.lr_schedule(0.5) == 2e-3
+
+
+@pytest.mark.parametrize("cls", [GAIL, BC])
+def test_a_model_of_dicts_is_read_whenever_it_was_saved(
+    tmp_path: Path, cls: type[GAIL | BC]
+) -> None:
+    kwargs = {"n_steps": 16, "batch_size": 16} if cls is GAIL else {}
+    env, demos = envs_of("tests/Corners-v0", 2), recorded("tests/Corners-v0", 1)
+    model = cls("MultiInputPolicy", env, demos, seed=0, device="cpu", **kwargs)
+    steps, every = (32, 5) if cls is GAIL else (100, 1)
+    model.learn(steps, callback=CheckpointCallback(every, str(tmp_path)))
+    saved = sorted(tmp_path.glob("*.zip"))
+    assert saved
+    for path in saved:
+        assert cls.load(path, device="cpu").num_timesteps > 0
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "said"),
+    [
+        (GAIL, AIRL, "a model of GAIL: load it with GAIL.load"),
+        (AIRL, L2LGAIL, "a model of AIRL: load it with AIRL.load"),
+        (GAIL, BC, "a model of GAIL: load it with GAIL.load"),
+        (BC, GAIL, "a model of BC: load it with BC.load"),
+    ],
+)
+def test_a_model_of_another_class_is_named(
+    tmp_path: Path, writer: Any, reader: Any, said: str
+) -> None:
+    writer("MlpPolicy", walk_envs(), walk_demos(), device="cpu").save(tmp_path / "model")
+    with pytest.raises(InputError, match=said):
+        reader.load(tmp_path / "model", device="cpu")
+
+
+def test_a_discriminator_of_ones_own_is_to_be_given_again(tmp_path: Path) -> None:
+    own = torch.nn.Linear(3, 1)
+    make(GAIL, TensorWalk(), discriminator_network=own).save(tmp_path / "own")
+    make(GAIL, TensorWalk()).save(tmp_path / "usual")
+    with pytest.raises(InputError, match=r"a network of your own: give discriminator_network="):
+        GAIL.load(tmp_path / "own", device="cpu")
+    GAIL.load(tmp_path / "own", device="cpu", discriminator_network=own)
+    with pytest.raises(InputError, match=r"no network of your own: leave out discriminator_net"):
+        GAIL.load(tmp_path / "usual", device="cpu", discriminator_network=own)
 
 
 @pytest.mark.parametrize(

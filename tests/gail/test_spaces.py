@@ -23,6 +23,8 @@ from l2l_gail.core import Adam, MatrixRule, build_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
+    AIRL,
+    BC,
     GAIL,
     L2LGAIL,
     DiscriminatorConfig,
@@ -65,10 +67,12 @@ def demos_of(observation: str, action: str, n_steps: int = 20) -> Demonstrations
     )
 
 
-@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 @pytest.mark.parametrize(
-    ("observation", "action"),
-    [*((name, "discrete") for name in SPACES), *(("box", name) for name in ACTIONS)],
+    ("cls", "observation", "action"),
+    [
+        *((cls, name, "discrete") for cls in (GAIL, L2LGAIL) for name in SPACES),
+        *((cls, "box", name) for cls in (GAIL, L2LGAIL, AIRL) for name in ACTIONS),
+    ],
 )
 def test_any_space_trains_and_is_saved_and_loaded(
     cls: type[GAIL], observation: str, action: str, tmp_path: Path
@@ -311,6 +315,17 @@ def test_policies_that_do_not_fit_the_observations_name_the_one_that_does() -> N
         assert f"give {right}" in refused(policy, env)
     small = OfSpaces(spaces.Box(0, 255, (3, 16, 16), np.uint8), spaces.Discrete(2))
     assert "36 x 36 pixels" in refused("CnnPolicy", small)
+
+
+@pytest.mark.parametrize("cls", [GAIL, BC])
+def test_pictures_that_are_no_pixels_from_0_to_255_are_refused(cls: type[GAIL | BC]) -> None:
+    demos = recorded("tests/Dot-v0", 1)
+    whole = dataclasses.replace(demos, obs=demos.obs.astype(np.int64))
+    cls("CnnPolicy", envs_of("tests/Dot-v0", 2), whole, device="cpu")
+    for pixels in (demos.obs / np.float32(255), whole.obs + 1, -whole.obs, whole.obs * 0.5):
+        other = dataclasses.replace(demos, obs=pixels)
+        with pytest.raises(InputError, match=r"no pixels as .* multiply them by 255"):
+            cls("CnnPolicy", envs_of("tests/Dot-v0", 2), other, device="cpu")
 
 
 def test_demonstrations_of_other_observations_or_classes_are_refused() -> None:
