@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 import mujoco
+import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
@@ -17,7 +18,7 @@ from l2l_gail.gym_env import check_env_id, make_env
 
 from .tasks import TASKS, Task
 
-__all__ = ["Definition", "define"]
+__all__ = ["Definition", "define", "plain_arguments"]
 
 _OF_PICTURES = frozenset(
     {
@@ -67,13 +68,24 @@ class Definition:
     @property
     def arguments(self) -> dict[str, Any]:
         """What makes two environments of one id differ, cameras aside."""
-        registered = gymnasium.registry[self.env_id].kwargs
+        registered = plain_arguments(gymnasium.registry[self.env_id].kwargs)
         given = {
             name: value
-            for name, value in _arguments_of_task(self.spec).items()
+            for name, value in plain_arguments(_arguments_of_task(self.spec)).items()
             if name not in registered or registered[name] != value
         }
         return {**given, "max_episode_steps": self.max_episode_steps}
+
+
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as a file keeps them: numbers of numpy as Python's, tuples as lists."""
+    return {name: _plain(value) for name, value in arguments.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
@@ -52,8 +53,10 @@ def register_task(
         raise InputError(f"{env_id}: {task.__name__} lacks {missing}")
     if not dataclasses.is_dataclass(task) or "__dataclass_fields__" not in vars(task):
         raise InputError(f"{env_id}: decorate {task.__name__} with @dataclass(frozen=True)")
-    if type(max_episode_steps) is not int or max_episode_steps < 1:
-        raise InputError(f"{env_id}: max_episode_steps is at least 1, not {max_episode_steps}")
+    given, is_whole = max_episode_steps, isinstance(max_episode_steps, (int, np.integer))
+    max_episode_steps = int(given) if is_whole and not isinstance(given, bool) else 0
+    if max_episode_steps < 1:
+        raise InputError(f"{env_id}: max_episode_steps is at least 1, not {given}")
     if env_id in gymnasium.registry and (env_id in GYMNASIUM_TASKS or env_id not in TASKS):
         raise InputError(f"{env_id} is registered already, and not by you: take another id")
     path = home_expanded(xml_file)

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from l2l_gail.checks import check_counts
+from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, MakeBatch, Predict, evaluate_policy_return
+from l2l_gail.gym_env import check_env_id
 from l2l_gail.progress import Message, Tell
 from l2l_gail.state_distance import StateDistance
 from l2l_gail.stopping import Interrupted, Stop
@@ -49,6 +52,10 @@ class TrueReturnCallback(BaseCallback):
         state_distance: StateDistance | None = None,
     ) -> None:
         super().__init__()
+        check_counts(every=every)
+        check_env_id(env_id)
+        if not len(seeds):
+            raise InputError("seeds must be one at least: an episode each is measured")
         self.env_id = env_id
         self.seeds = seeds
         self.every = every

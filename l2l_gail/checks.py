@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 from l2l_gail.errors import InputError
 
@@ -23,11 +25,11 @@ def check_share(name: str, value: float | None) -> None:
         raise InputError(f"{name} must be from 0 to below 1, not {value}")
 
 
-def check_counts(**counts: int) -> None:
+def check_counts(**counts: SupportsIndex) -> None:
     """Refuse numbers that are no whole ones from 1 on."""
     for name, count in counts.items():
-        if not isinstance(count, int) or count < 1:
-            raise InputError(f"{name} must be a whole number, not {count}")
+        if not isinstance(count, SupportsIndex) or operator.index(count) < 1:
+            raise InputError(f"{name} must be a whole number from 1 on, not {count}")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -114,6 +114,10 @@ class RunFolder:
         """
         check_seed(seed)
         parent = cls.group_path(out, group, method)
+        try:
+            str(parent).encode()
+        except UnicodeEncodeError:  # TensorBoard writes its names as UTF-8
+            raise InputError(f"--out {str(out)!r} is no text in UTF-8: give another one") from None
         group, method = parent.parent.name, parent.name
         try:
             parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from l2l_gail.errors import InputError
 
 from ..batched import BatchedEnv, Info, StepResult
-from ..definition import Definition
+from ..definition import Definition, plain_arguments
 from .draw import GeneratorDraw
 from .idle_work import without_idle_work
 from .mjbatch import MjBatch
@@ -168,13 +168,18 @@ class CpuEnv(BatchedEnv):
         """Restore a state returned by :meth:`state_dict`."""
         self._check_usable()
         physics, obs = state.get("physics"), state.get("obs", ())
+        if missing := [name for name in _STATE if name not in state and physics is not None]:
+            raise InputError(f"the saved state lacks {', '.join(missing)}: save it again")
         here = f"{self.num_envs} x {self.env_id} on the CPU"
         if state.get("env_id") != self.env_id or len(obs) != self.num_envs or physics is None:
             raise InputError(
                 f"the saved state is of {len(obs)} x {state.get('env_id')}"
                 f"{' on a GPU' * (physics is None)}, this is {here}"
             )
-        if state["kwargs"] != self._arguments or physics.shape != self._batch.state.shape:
+        if (
+            plain_arguments(state["kwargs"]) != self._arguments
+            or physics.shape != self._batch.state.shape
+        ):
             raise InputError(
                 f"the saved state is of {here} with other arguments: {state['kwargs']}, not "
                 f"{self._arguments}"
@@ -231,7 +236,7 @@ class CpuEnv(BatchedEnv):
         for name, value in self._task.reset_info(np, fields).items():
             if name not in self.reset_info:
                 self.reset_info[name] = torch.zeros(
-                    (self.num_envs, *value.shape[1:]), dtype=self.dtype
+                    (self.num_envs, *value.shape[1:]), dtype=self.dtype, device="cpu"
                 )
             self.reset_info[name].numpy()[ids] = value
         return self._task.observation(np, fields)
@@ -239,6 +244,10 @@ class CpuEnv(BatchedEnv):
     def _snapshot(self) -> np.ndarray | None:
         before = self._task.before(np, self._fields)
         return None if before is None else before.copy()
+
+
+_STATE = ("kwargs", "before", "length", "return", "generators", "reset_info")
+"""What a saved state holds beside what tells whose it is."""
 
 
 def _tensors(terms: dict[str, np.ndarray], apart_from: Sequence[np.ndarray]) -> Info:

@@ -16,6 +16,8 @@ from .draw import Draw
 __all__ = ["check_task"]
 
 _TRIED = 2  # environments: with one, a forgotten leading dimension would not show
+_BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
+"""What a step's info holds of every environment; in the order of ``l2l_gail.ppo.env``."""
 
 
 def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
@@ -43,6 +45,10 @@ def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
     _check(f"{name}.initial's positions", states[0], (_TRIED, model.nq), fields)
     _check(f"{name}.initial's velocities", states[1], (_TRIED, model.nv), fields)
     before = task.before(np, fields)
+    if before is not None and not _has_rows(before):
+        raise InputError(
+            f"{name}.before must return None or an array of {_ROWS}, not {_what(before)}"
+        )
     obs = task.observation(np, fields)
     width = np.shape(obs)[1] if np.ndim(obs) == 2 else -1
     _check(f"{name}.observation", obs, (_TRIED, max(width, 1)), fields)
@@ -53,30 +59,53 @@ def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
     reward, terminated, terms = outcome
     _check(f"{name}.transition's reward", reward, (_TRIED,), fields, ("float64", "float32"))
     _check(f"{name}.transition's terminated", terminated, (_TRIED,), fields, ("bool",))
-    for where, entries in (("transition", terms), ("reset_info", task.reset_info(np, fields))):
+    told: tuple[tuple[str, Any], ...] = (
+        ("transition", terms),
+        ("reset_info", task.reset_info(np, fields)),
+    )
+    for where, entries in told:
+        if not isinstance(entries, dict):
+            what = "terms" if where == "transition" else "entries"
+            raise InputError(f"{name}.{where} must return a dict of {what}, not {_what(entries)}")
         for key, value in entries.items():
-            if not isinstance(value, np.ndarray) or value.shape[:1] != (_TRIED,):
+            if key in _BOOKKEEPING:
                 raise InputError(
-                    f"{name}.{where}'s {key!r} must be an array with a row for each environment, "
-                    f"shape (B, ...), not {_what(value)}"
+                    f"{name}.{where}'s {key!r} is the name of what every step tells: take another"
+                )
+            if not _has_rows(value):
+                raise InputError(
+                    f"{name}.{where}'s {key!r} must be an array of {_ROWS}, not {_what(value)}"
                 )
     return int(obs.shape[1])
+
+
+_ROWS = "shape (B, ...), with a row for each environment"
+_NO_FLOATS = "which is no array of floats, and of which no batch can be made"
 
 
 class _Fields(SimpleNamespace):
     """The fields that a task may read, of equal environments at the model's defaults."""
 
     def __init__(self, task: Task, data: mujoco.MjData) -> None:
-        self._name = type(task).__name__
+        self._name, self._data = type(task).__name__, data
         for name in ("qpos", "qvel", "ctrl", *task.derived):
             if not hasattr(data, name):
                 raise InputError(f"{self._name}.derived has {name!r}, which is no field of MjData")
-            setattr(self, name, np.stack([np.asarray(getattr(data, name))] * _TRIED))
+            value = self._floats(name)
+            if value is None:
+                raise InputError(f"{self._name}.derived has {name!r}, {_NO_FLOATS}")
+            setattr(self, name, np.stack([value] * _TRIED))
 
     def __getattr__(self, name: str) -> Any:
-        raise InputError(
-            f"{self._name} reads {name!r} of the simulation: list it in its property 'derived'"
-        )
+        advice = "list it in its property 'derived'"
+        if hasattr(self._data, name) and self._floats(name) is None:
+            advice = f"leave it, {_NO_FLOATS}"
+        raise InputError(f"{self._name} reads {name!r} of the simulation: {advice}")
+
+    def _floats(self, name: str) -> np.ndarray | None:
+        value = getattr(self._data, name)
+        is_floats = isinstance(value, np.ndarray) and value.dtype == np.float64 and value.ndim
+        return value if is_floats else None
 
 
 def _check(
@@ -96,6 +125,10 @@ def _check(
             f"{what} looks into the simulation's memory, which the next step overwrites: return a "
             "new array, 1.0 * x for instance"
         )
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.shape[:1] == (_TRIED,)
 
 
 def _what(value: Any) -> str:

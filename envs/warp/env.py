@@ -18,7 +18,7 @@ from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
 
 from ..batched import BatchedEnv, Info, StepResult
-from ..definition import Definition
+from ..definition import Definition, plain_arguments
 from .draw import TensorDraw
 from .step import TensorStep
 
@@ -258,7 +258,7 @@ class WarpEnv(BatchedEnv):
                 f"the saved state is of {count} x {state['env_id']}, {place}; this is {here} on a "
                 "GPU"
             )
-        if state["kwargs"] != self._arguments:
+        if plain_arguments(state["kwargs"]) != self._arguments:
             raise InputError(
                 f"the saved state is of {here} with other arguments: {state['kwargs']}, not "
                 f"{self._arguments}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from l2l_gail.files import read_tensors, save_tensors
 __all__ = ["load_rule", "load_rule_meta", "rule_from_dict", "rule_to_dict", "save_rule"]
 
 _FORMAT = 1
+_SMALL = 256
+"""Up to this size of all numbers of its configuration a rule is built at once."""
 _CLASS_NAMES = {
     "Adam": "adam",
     "CoordinateMLP": "coordinate_mlp",
@@ -41,13 +44,15 @@ def rule_to_dict(rule: UpdateRule, meta: dict[str, Any] | None = None) -> dict[s
         InputError: For a rule that :func:`rule_from_dict` could not build: its class is not
             registered, or its ``config`` is not plain or not what the constructor takes.
     """
-    return {
+    saved = {
         "format": _FORMAT,
         "rule": rule_name(rule),
         "config": plain_config(rule),
         "state_dict": rule.state_dict(),
         "meta": meta or {},
     }
+    rule_from_dict(saved)  # says now what could not be read later
+    return saved
 
 
 def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
@@ -74,11 +79,13 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
         )
     try:
         # First without memory: a configuration can ask for any width, and must fit the weights.
-        with torch.device("meta"):
-            build_rule(name, **config).load_state_dict(weights, assign=True)
+        if any(number > _SMALL for number in _numbers(config)):
+            with torch.device("meta"):
+                build_rule(name, **config).load_state_dict(weights, assign=True)
         rule = build_rule(name, **config)
         for tensor in weights.values():
-            rule.to(tensor.dtype)  # a rule that worked in float64 still does
+            if tensor.is_floating_point():
+                rule.to(tensor.dtype)  # a rule that worked in float64 still does
         rule.load_state_dict(weights)
     except (
         TypeError,
@@ -93,16 +100,23 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
     return rule
 
 
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in nested lists and dicts, and the lengths of these."""
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        yield len(value)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(part)
+
+
 def _is_config(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 def _are_weights(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(name, str)
-        and isinstance(tensor, Tensor)
-        and tensor.is_floating_point()
-        and bool(tensor.isfinite().all())
+        isinstance(name, str) and isinstance(tensor, Tensor) and bool(tensor.isfinite().all())
         for name, tensor in value.items()
     )
 

@@ -76,13 +76,13 @@ class EvolutionStrategy:
         self.sigma = sigma
         self.persistent = persistent
         self.skipped = 0
-        self._stream = torch.Generator().manual_seed(seed)
+        self._stream = torch.Generator("cpu").manual_seed(seed)
         size = sum(p.numel() for p in self.parameters)
-        self._sums = torch.zeros(pairs, size)  # xi
+        self._sums = torch.zeros(pairs, size, device="cpu")  # xi
 
     def ask(self) -> list[UpdateRule]:
         """Return ``2 pairs`` candidates, copies of the rule: ``+`` and ``-`` of a pair in turn."""
-        epsilon = self.sigma * torch.randn(self._sums.shape, generator=self._stream)
+        epsilon = self.sigma * torch.randn(self._sums.shape, generator=self._stream, device="cpu")
         self._sums = self._sums + epsilon if self.persistent else epsilon
         start = nn.utils.parameters_to_vector(self.parameters).detach()
         candidates = []

@@ -30,8 +30,8 @@ from torch.func import functional_call
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
-from l2l_gail.core.unroll import Trajectory
+from l2l_gail.core.types import State, Vars, all_finite, detach, mapped, named_tensors
+from l2l_gail.core.unroll import Trajectory, check_answer, versions_of
 from l2l_gail.errors import InputError
 
 __all__ = ["MAX_SCALARS", "ForwardMode"]
@@ -104,8 +104,9 @@ class ForwardMode:
             moved: list[tuple[Vars, State]] = []
             for scalar, (of_follower, of_state) in zip(self.scalars, tangents, strict=True):
                 oracle.rewind()
+                versions = versions_of(follower)
                 with torch.no_grad(), forward_ad.dual_level():
-                    after, state_after = functional_call(
+                    answer = functional_call(
                         self.rule,
                         self._dual_parameters(scalar),
                         (
@@ -114,6 +115,8 @@ class ForwardMode:
                             _dual(state, of_state, self.decay),
                         ),
                     )
+                    check_answer(self.rule, answer, follower, versions)
+                    after, state_after = answer
                     after = game.project(after, batch)
                     moved.append((_tangents_of(after), _tangents_of(state_after)))
                     follower_after, new_state = _primal(after), _primal(state_after)
@@ -141,7 +144,7 @@ class ForwardMode:
         point = {name: tensor.detach().requires_grad_() for name, tensor in follower.items()}
         with torch.enable_grad():
             value = loss(point)
-            slopes = torch.autograd.grad(value, list(point.values()))
+            slopes = torch.autograd.grad(value, list(point.values()), materialize_grads=True)
         gradients = {
             name: torch.zeros_like(p) for name, p in self.rule.named_parameters() if p.requires_grad
         }
@@ -210,15 +213,20 @@ class _TangentOracle(Oracle):
 
 def _dual(tree: Any, tangents: Any, decay: float) -> Any:
     """Return ``tree`` with ``decay`` times the tangents on those of its tensors that have one."""
-    if isinstance(tree, dict):
-        return {key: _dual(value, tangents.get(key, {}), decay) for key, value in tree.items()}
+    if isinstance(tree, (dict, list, tuple)):
+        return mapped(lambda key, value: _dual(value, tangents.get(key, {}), decay), tree)
     if isinstance(tree, Tensor) and isinstance(tangents, Tensor):
         return forward_ad.make_dual(tree, decay * tangents)
     return tree
 
 
 def _tangents_of(tree: Any) -> Any:
-    """Return the tangents of a tree's tensors, as a tree of those that have one."""
+    """Return the tangents of a tree's tensors, as dicts of those that have one.
+
+    Of a list or a tuple the keys are the places.
+    """
+    if isinstance(tree, (list, tuple)):
+        tree = dict(enumerate(tree))
     if isinstance(tree, dict):
         found = {key: _tangents_of(value) for key, value in tree.items()}
         return {key: value for key, value in found.items() if value is not None and value != {}}
@@ -226,6 +234,6 @@ def _tangents_of(tree: Any) -> Any:
 
 
 def _primal(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _primal(value) for key, value in tree.items()}
+    if isinstance(tree, (dict, list, tuple)):
+        return mapped(lambda _, value: _primal(value), tree)
     return forward_ad.unpack_dual(tree).primal if isinstance(tree, Tensor) else tree

@@ -144,6 +144,10 @@ class MatrixRule(ResidualRule):
         decay: float | None = None,
         seed: int = 0,
     ) -> None:
+        if learn_momentum and not 0.0 < betas[0] < 1.0:
+            raise InputError(
+                f"a momentum that is learned starts between 0 and 1, not at {betas[0]}"
+            )
         if not (learn_step or learn_momentum or learn_network):
             raise InputError("nothing to learn: step, momentum and network are all off; use Muon")
         if decay is not None:

@@ -58,7 +58,10 @@ class Oracle:
     def gradient(self, point: Vars) -> Vars:
         """Return the gradient at a point whose tensors require gradients; not counted."""
         gradients = torch.autograd.grad(
-            self._loss(point), list(point.values()), create_graph=self.second_order
+            self._loss(point),
+            list(point.values()),
+            create_graph=self.second_order,
+            materialize_grads=True,  # zeros for what the loss does not use
         )
         return dict(zip(point, gradients, strict=True))
 

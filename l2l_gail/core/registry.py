@@ -190,7 +190,7 @@ def rule_name(rule: UpdateRule | type[UpdateRule]) -> str:
     """
     cls = rule if isinstance(rule, type) else type(rule)
     for name, known in _RULES.items():
-        if known is cls:
+        if known is cls or _origin(known) == _origin(cls):  # of a notebook's cell that ran twice
             return name
     raise InputError(
         f"{cls.__name__} is not a registered rule; one that is built from plain values can be, "
@@ -206,9 +206,10 @@ def plain_config(rule: UpdateRule) -> dict[str, Any]:
             number, a string, or lists and dicts of them), or the constructor does not take it.
     """
     name = rule_name(rule)
+    config: dict[str, Any] = {}
     for key, value in rule.config.items():
         try:
-            plain = json.loads(json.dumps(value))
+            config[key] = plain = json.loads(json.dumps(value))
         except (TypeError, ValueError):
             plain = NotImplemented
         if plain != value:
@@ -223,7 +224,7 @@ def plain_config(rule: UpdateRule) -> dict[str, Any]:
             f"{name}: its config does not build it ({error}); hand every argument of the "
             "constructor to UpdateRule.__init__"
         ) from error
-    return rule.config
+    return config
 
 
 def _find(name: str) -> Callable[..., UpdateRule]:

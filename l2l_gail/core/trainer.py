@@ -25,7 +25,7 @@ from l2l_gail.core.types import (
     named_tensors,
     shapes_of,
 )
-from l2l_gail.core.unroll import Trajectory, unroll
+from l2l_gail.core.unroll import Trajectory, check_kept, unroll
 from l2l_gail.errors import InputError
 
 __all__ = ["L2LTrainer", "MetaMode", "Order"]
@@ -263,6 +263,7 @@ class L2LTrainer:
         with torch.set_grad_enabled(learn):
             return unroll(self.rule, self.game, *start, batches, **options)
 
+    @torch.enable_grad()
     def _learn(
         self,
         course: Trajectory,
@@ -277,7 +278,8 @@ class L2LTrainer:
         if leads:
             statistics = Statistics(self.game.leader_statistics())
             loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
-            of_both = self.combine(torch.autograd.grad(loss, leader + phi))
+            found = torch.autograd.grad(loss, leader + phi, materialize_grads=True)
+            of_both = self.combine(found)
             if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
                 _descend(self.leader_optimizer, leader, of_both[: len(leader)])
                 self.culprit = None
@@ -302,7 +304,7 @@ class L2LTrainer:
     ) -> tuple[Tensor, Sequence[Tensor]]:
         if self._forward is None:
             loss = self._meta_loss(course, meta_batches)
-            return loss, self.combine(torch.autograd.grad(loss, phi))
+            return loss, self.combine(torch.autograd.grad(loss, phi, materialize_grads=True))
         last = meta_batches[-1]
         return self._forward.meta_gradient(
             lambda follower: self.game.meta_loss(follower, last), course.followers[-1], phi
@@ -326,6 +328,8 @@ class L2LTrainer:
 
     def _commit(self, course: Trajectory) -> None:
         follower, state = detach(course.followers[-1]), detach(course.state)
+        if self.persistent and self.follower is not None:
+            check_kept(self.rule, self.follower, follower)
         everything = {**follower, **dict(named_tensors(state, "state"))}
         if all_finite(everything) or (all_finite(follower) and not spoiled(self.state, state)):
             self.follower, self.state = follower, state
@@ -415,7 +419,7 @@ class L2LTrainer:
 
 def _parameters(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
     assert optimizer is not None
-    return [p for group in optimizer.param_groups for p in group["params"]]
+    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
 def _descend(

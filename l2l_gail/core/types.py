@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ __all__ = [
     "copy_tree",
     "detach",
     "has_tangent",
+    "mapped",
     "named_tensors",
     "shapes_of",
 ]
@@ -30,18 +31,23 @@ State: TypeAlias = dict[str, Any]
 Tree = TypeVar("Tree")
 
 
+def mapped(function: Callable[[Any, Any], Any], tree: Any) -> Any:
+    """Return a dict, list or tuple rebuilt of ``function(key, part)``; the key may be the place."""
+    if isinstance(tree, Mapping):
+        return {key: function(key, part) for key, part in tree.items()}
+    rebuild = getattr(tree, "_make", type(tree))  # a named tuple stays one
+    return rebuild([function(place, part) for place, part in enumerate(tree)])
+
+
 def detach(tree: Tree) -> Tree:
-    """Return ``tree`` with every tensor cut from its graph; dicts and tuples are rebuilt.
+    """Return ``tree`` with every tensor cut from its graph; dicts, lists and tuples are rebuilt.
 
     This is the commit of a step: after it nothing of the step's graph is alive.
     """
     if isinstance(tree, Tensor):
         return tree.detach()  # type: ignore[return-value]
-    if isinstance(tree, Mapping):
-        return {key: detach(value) for key, value in tree.items()}  # type: ignore[return-value]
-    if isinstance(tree, tuple):
-        rebuild = getattr(tree, "_make", tuple)  # a named tuple stays one
-        return rebuild(detach(value) for value in tree)  # type: ignore[return-value]
+    if isinstance(tree, (Mapping, list, tuple)):
+        return mapped(lambda _, part: detach(part), tree)
     return tree
 
 
@@ -49,10 +55,8 @@ def copy_tree(tree: Tree, device: torch.device) -> Tree:
     """Return ``tree`` with a copy of every tensor on a device, cut from its graph."""
     if isinstance(tree, Tensor):
         return tree.detach().clone().to(device)  # type: ignore[return-value]
-    if isinstance(tree, dict):
-        return {key: copy_tree(value, device) for key, value in tree.items()}  # type: ignore[return-value]
-    if isinstance(tree, list | tuple):
-        return type(tree)(copy_tree(value, device) for value in tree)
+    if isinstance(tree, (Mapping, list, tuple)):
+        return mapped(lambda _, part: copy_tree(part, device), tree)
     return tree
 
 

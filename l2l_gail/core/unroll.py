@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars
+from l2l_gail.errors import InputError
 
-__all__ = ["Trajectory", "unroll"]
+__all__ = ["Trajectory", "check_answer", "check_kept", "unroll", "versions_of"]
 
 
 @dataclass
@@ -67,10 +68,60 @@ def unroll(
             lambda v, batch=batch: game.follower_loss(v, batch),  # type: ignore[misc]
             second_order=second_order,
         )
-        follower, state = rule(follower, oracle, state)
+        versions = versions_of(follower)
+        answer = rule(follower, oracle, state)
+        check_answer(rule, answer, follower, versions)
+        follower, state = answer
         follower = game.project(follower, batch)
         queries += oracle.queries
         oracle = None
         followers.append(follower)
         seen.append(game.leader_response(follower, batch))
     return Trajectory(followers, seen, state, queries)
+
+
+def versions_of(variables: Vars) -> list[int]:
+    """Return how often each variable has been written to."""
+    return [0 if tensor.is_inference() else tensor._version for tensor in variables.values()]
+
+
+def check_answer(rule: UpdateRule, answer: Any, follower: Vars, versions: list[int]) -> None:
+    """Refuse what no rule may return, before it is taken for the follower.
+
+    What a rule was only told, such as labels beside an image, it may leave out.
+
+    Args:
+        rule: The rule that was asked.
+        answer: What it returned.
+        follower: What it was given.
+        versions: :func:`versions_of` the follower before.
+
+    Raises:
+        InputError: It is no pair, a variable is new or of another shape, or those that the rule was
+            given have been written to.
+    """
+    name = type(rule).__name__
+    if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], Mapping):
+        raise InputError(
+            f"{name} must return the moved variables and its state, two dicts, not a "
+            f"{type(answer).__name__}"
+        )
+    for key, tensor in answer[0].items():
+        if key not in follower:
+            raise InputError(f"{name} was given no variable {key!r}, and returns one")
+        if tensor.shape != follower[key].shape:
+            was, now = tuple(follower[key].shape), tuple(tensor.shape)
+            raise InputError(f"{name} returns {key!r} in shape {now}, given it in {was}")
+    if versions_of(follower) != versions:
+        raise InputError(f"{name} writes into the variables that it is given: return new tensors")
+
+
+def check_kept(rule: UpdateRule, before: Vars, after: Vars) -> None:
+    """Refuse a follower that lives on without one of its variables.
+
+    Raises:
+        InputError: A rule has left it out.
+    """
+    if lost := [key for key in before if key not in after]:
+        name = type(rule).__name__
+        raise InputError(f"{name} must return every variable: it left out {lost[0]!r}")

@@ -112,14 +112,17 @@ class Discriminator(nn.Module, ABC):
         return gradient
 
     def weights(self) -> Vars:
-        """Return a detached copy of the module's own weights, by name."""
-        return {name: p.detach().clone() for name, p in self.named_parameters()}
+        """Return a detached copy of the weights that are to be trained, by name.
+
+        Others, which require no gradient, stay where they are.
+        """
+        return {n: p.detach().clone() for n, p in self.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def adopt(self, weights: Vars) -> None:
         """Copy weights that a rule has moved into the module."""
-        for name, parameter in self.named_parameters():
-            parameter.copy_(weights[name])
+        for name, weight in weights.items():
+            self.get_parameter(name).copy_(weight)
 
     def rows(
         self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None

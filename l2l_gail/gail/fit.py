@@ -18,6 +18,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
+from l2l_gail.core import UpdateRule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.fit import arguments_of, unfamiliar
 from l2l_gail.errors import InputError
@@ -43,6 +44,7 @@ __all__ = [
     "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
+    "warn_of_rule",
     "warn_of_units",
 ]
 
@@ -242,6 +244,14 @@ def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:
             "(--reward logit), which may be of either sign",
             stacklevel=_STACK,
         )
+
+
+def warn_of_rule(rule: UpdateRule) -> None:
+    """Warn of a rule with which a model can be trained, and cannot be saved."""
+    try:
+        rule_name(rule)
+    except InputError as error:
+        warnings.warn(f"a model with this rule cannot be saved: {error}", stacklevel=_STACK)
 
 
 def warn_of_units(mean: np.ndarray, std: np.ndarray, policy: BasePolicy) -> None:

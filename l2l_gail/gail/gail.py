@@ -37,6 +37,7 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
+    warn_of_rule,
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
@@ -203,6 +204,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
             warn_of_units(mean, std, self.policy)
             fit_statistics(mean, std, self.policy, self.discriminator)
         self.rule = self._make_rule().to(self.device)
+        warn_of_rule(self.rule)
         trainer, holdout_fraction = make_trainer(
             self.discriminator, self.discriminator_config, self.rule, self.rule_training
         )
@@ -336,7 +338,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
     ) -> Tensor:
         """Return the discriminator's rows ``(n, in_dim)`` of actions as the policy drew them."""
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
-            acts = environment_actions(self.policy)(acts)
+            acts = environment_actions(self.policy)(acts).float()
         return self.discriminator.rows(obs, acts, next_obs)
 
     @own_defaults

@@ -91,7 +91,9 @@ class DiscriminatorUpdates:
         self.holdout_fraction = holdout_fraction
         self._stream = torch.Generator().manual_seed(seed)
         self._meta_stream = torch.Generator().manual_seed(seed + 1_000_003)
-        trainer.begin(discriminator.weights())
+        if not (weights := discriminator.weights()):
+            raise InputError("the discriminator has no weight that requires a gradient")
+        trainer.begin(weights)
 
     def update(
         self, expert_inputs: Tensor, policy_inputs: Tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
@@ -120,8 +121,11 @@ def environment_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]
     space = policy.action_space
     if not isinstance(space, spaces.Box):
         return lambda actions: actions
+    # Bounds that float32 rounds would let actions leave the space, so that they become what numpy
+    # makes of both, in SB3 as well.
+    wide = np.result_type(np.float32, space.dtype) == np.float64
     low, high = (
-        torch.as_tensor(bound, dtype=torch.float32, device=policy.device)
+        torch.as_tensor(bound, device=policy.device).to(torch.float64 if wide else torch.float32)
         for bound in (space.low, space.high)
     )
     if policy.squash_output:  # from [-1, 1]

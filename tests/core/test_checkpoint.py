@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -22,6 +23,8 @@ from l2l_gail.core import (
     Prodigy,
     UpdateRule,
     load_rule,
+    register_rule,
+    registry,
     rule_from_dict,
     rule_to_dict,
     save_rule,
@@ -59,6 +62,34 @@ def test_file_is_small_and_names_no_code(rule: UpdateRule, tmp_path: Path) -> No
     assert b"l2l_gail" not in path.read_bytes()
     saved = torch.load(path, weights_only=True)
     assert saved["meta"] == {"seed": 0, "games": "bilinear", "licence": "MIT"}
+
+
+def test_rule_with_whole_numbers_or_a_value_read_at_its_making_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(UpdateRule):
+        def __init__(self, lr: float) -> None:
+            super().__init__(lr=lr)
+            self.register_buffer("mask", torch.arange(3))
+            self.log_lr = torch.tensor(lr).log().item()
+
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+    register_rule("counting")(Counting)
+    save_rule(tmp_path / "rule.pt", Counting(np.float64(0.1)))
+    again = load_rule(tmp_path / "rule.pt")
+    assert torch.equal(again.mask, torch.arange(3))
+    assert again.log_lr == Counting(0.1).log_lr
+    assert type(again.config["lr"]) is float
+
+
+def test_rule_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    broken = MatrixRule()
+    with torch.no_grad():
+        broken.log_step.fill_(math.nan)
+    for rule in (broken, Muon(0.1, half_life=math.inf)):
+        with pytest.raises(InputError):
+            save_rule(tmp_path / "rule.pt", rule)
+    assert not list(tmp_path.iterdir())
 
 
 def test_saving_again_replaces_the_file(tmp_path: Path) -> None:

@@ -192,3 +192,15 @@ def test_what_cannot_be_is_refused(rule: UpdateRule, options: Any, message: str)
 def test_losses_of_other_candidates_are_refused() -> None:
     with pytest.raises(ValueError, match="8 candidates were asked for, not 3"):
         strategy(Point(0.0)).tell([1.0, 2.0, 3.0])
+
+
+def test_torchs_default_device_changes_no_candidate() -> None:
+    rule = nn.Linear(2, 3)
+
+    def first() -> Tensor:
+        strategy = EvolutionStrategy(rule, torch.optim.SGD(rule.parameters(), 0.1), pairs=2)
+        return next(iter(strategy.ask()[0].parameters())).detach()
+
+    here = first()
+    with torch.device("meta"):
+        assert torch.equal(first(), here)

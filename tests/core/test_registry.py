@@ -246,3 +246,17 @@ def test_learned_rule_from_a_word_learns() -> None:
     assert isinstance(parse_rule("coordinate_mlp:lr=1e-3"), CoordinateMLP)
     assert parse_rule("coordinate_mlp:lr=1e-3").meta_parameter_groups(1e-3)
     assert not parse_rule("adam:lr=1e-3").meta_parameter_groups(1e-3)
+
+
+def test_rule_made_before_its_class_was_defined_again_is_saved(tmp_path: Path) -> None:
+    def defined() -> type[UpdateRule]:  # as by a notebook's cell
+        @register_rule("of_a_cell")
+        class OfACell(SGD):
+            pass
+
+        return OfACell
+
+    former = defined()(0.1)
+    assert defined() is not type(former)
+    save_rule(tmp_path / "rule.pt", former)
+    assert load_rule(tmp_path / "rule.pt").config == former.config

@@ -212,7 +212,35 @@ def shrunk(**changes: Any) -> type[Puck]:
         ),
         (
             {"reset_info": lambda self, xp, f: {"height": 3.0}},
-            r"reset_info's 'height' must be an array with a row for each environment",
+            r"reset_info's 'height' must be an array of shape \(B, ...\), with a row for each",
+        ),
+        (
+            {"reset_info": lambda self, xp, f: None},
+            "Changed.reset_info must return a dict of entries, not NoneType",
+        ),
+        (
+            {"reset_info": lambda self, xp, f: {"episode_length": 1.0 * f.qpos[:, 0]}},
+            "reset_info's 'episode_length' is the name of what every step tells: take another",
+        ),
+        (
+            {"before": lambda self, xp, f: f.qpos[0, :1]},
+            r"Changed.before must return None or an array of shape \(B, ...\).*, not \(1,\)",
+        ),
+        (
+            {"before": lambda self, xp, f: (f.qpos, f.qvel)},
+            r"Changed.before must return None or an array of shape \(B, ...\).*, not tuple",
+        ),
+        (
+            {"observation": lambda self, xp, f: f.contact},
+            "Changed reads 'contact' of the simulation: leave it, which is no array of floats",
+        ),
+        (
+            {"derived": property(lambda self: ("contact",))},
+            "Changed.derived has 'contact', which is no array of floats",
+        ),
+        (
+            {"derived": property(lambda self: ("time",))},
+            "Changed.derived has 'time', which is no array of floats",
         ),
         (
             {"initial": lambda self, xp, draw: (draw.uniform(0, 1, 3), draw.uniform(0, 1, 2))},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 from l2l_gail.core import Vars
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
+    GAIL,
     LOSSES,
     DiscriminatorConfig,
     DiscriminatorGame,
@@ -23,6 +25,7 @@ from l2l_gail.gail import (
     reward_of_logits,
 )
 from l2l_gail.gail.game import bernoulli_entropy
+from tests.gail import models
 
 OBS = spaces.Box(-np.inf, np.inf, (5,), np.float64)
 ACTS = spaces.Box(np.array([-1.0, -2.0], np.float32), np.array([1.0, 0.5], np.float32))
@@ -258,3 +261,27 @@ def test_wrong_settings_are_refused_in_one_line(settings: dict[str, object], wor
 def test_a_training_that_no_rule_could_use_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(settings))):
         RuleTraining(**settings)  # type: ignore[arg-type]
+
+
+def test_weights_that_require_no_gradient_stay(tmp_path: Path) -> None:
+    class Encoded(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = torch.nn.Linear(3, 8).requires_grad_(False)
+            self.head, self.unused = torch.nn.Linear(8, 1), torch.nn.Linear(2, 2)
+
+        def forward(self, obs: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.tanh(self.encoder(torch.cat([obs, acts], 1))))
+
+    model = models.make(GAIL, discriminator_network=Encoded())
+    before = {name: w.clone() for name, w in model.discriminator.state_dict().items()}
+    model.learn(models.ROLLOUT)
+    after = model.discriminator.state_dict()
+    moved = [name for name, w in before.items() if not torch.equal(w, after[name])]
+    assert moved
+    assert all(".head." in name for name in moved)
+    model.save(tmp_path / "model")
+    again = GAIL.load(tmp_path / "model", device="cpu", discriminator_network=Encoded())
+    assert torch.equal(again.discriminator.state_dict()[moved[0]], after[moved[0]])
+    with pytest.raises(InputError, match="no weight that requires a gradient"):
+        models.make(GAIL, discriminator_network=Encoded().requires_grad_(False))

@@ -39,6 +39,7 @@ SPACES: dict[str, spaces.Space] = {
 ACTIONS: dict[str, spaces.Space] = {
     "box": spaces.Box(-0.3, 0.5, (2,), np.float32),
     "matrix": spaces.Box(-0.3, 0.5, (2, 2), np.float32),
+    "float64": spaces.Box(-0.1, 0.1, (2,), np.float64),  # float32 has no 0.1
     "discrete": spaces.Discrete(3),
     "multi-discrete": spaces.MultiDiscrete([2, 3]),
     "multi-binary": spaces.MultiBinary(2),

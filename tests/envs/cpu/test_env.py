@@ -312,3 +312,32 @@ def test_actions_of_other_real_types_are_taken_as_float32(dtype: torch.dtype) ->
     assert same_bits(env.step(actions.to(dtype))[0], other.step(actions)[0])
     with pytest.raises(InputError, match="actions must be real numbers, not complex64"):
         env.step(actions.to(torch.complex64))
+
+
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "HalfCheetah-v5"])
+def test_torchs_default_device_changes_nothing(env_id: str) -> None:
+    found = []
+    for device in ("cpu", "meta"):
+        with torch.device(device), envs.make(env_id, 2, "cpu", 0) as env:
+            found.append(
+                [env.reset()[0], *env.step(np.zeros((2, env.single_action_space.shape[0])))[:4]]
+            )
+    assert same(*found)
+
+
+def test_a_state_of_arguments_in_numbers_of_numpy_is_plain(tmp_path: Path) -> None:
+    kwargs = {"ctrl_cost_weight": np.float64(0.1), "healthy_z_range": (np.float32(0.5), 2.0)}
+    with envs.make("Hopper-v5", 2, "cpu", 0, **kwargs) as env:
+        env.reset()
+        torch.save(env.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    with envs.make(
+        "Hopper-v5", 2, "cpu", 0, ctrl_cost_weight=0.1, healthy_z_range=[0.5, 2.0]
+    ) as env:
+        assert torch.equal(env.load_state_dict(state), state["obs"])
+        before = env.step(np.zeros((2, 3), np.float32))[0]
+        env.load_state_dict(state)
+        del state["generators"]
+        with pytest.raises(InputError, match="the saved state lacks generators"):
+            env.load_state_dict(state)
+        assert torch.equal(env.step(np.zeros((2, 3), np.float32))[0], before)

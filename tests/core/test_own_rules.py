@@ -1,0 +1,171 @@
+"""Rules and games of others: plausible mistakes are one line, ordinary habits of torch work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from l2l_gail.core import SGD, Adam, Game, L2LTrainer, MatrixRule, Oracle, State, UpdateRule, Vars
+from l2l_gail.errors import InputError
+
+
+class Target(Game):
+    """Three variables and one number, drawn to 1."""
+
+    def init_follower(self, batch: Any) -> Vars:
+        return {"w": torch.zeros(2, 3), "b": torch.zeros(())}
+
+    def follower_loss(self, follower: Vars, batch: Any) -> Tensor:
+        return sum(((v - 1).square().sum() for v in follower.values()), torch.zeros(()))
+
+
+class Answers(UpdateRule):
+    """Returns what a function makes of variables, gradient and state."""
+
+    def __init__(self, answer: Callable[[Vars, Vars, State], Any]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> Any:
+        return self.answer(variables, oracle(variables), state)
+
+
+def moved(v: Vars, g: Vars) -> Vars:
+    return {name: v[name] - 0.1 * g[name] for name in v}
+
+
+def written(v: Vars, g: Vars) -> Vars:
+    for name in v:
+        v[name].sub_(0.1 * g[name])
+    return v
+
+
+PAIR = "must return the moved variables and its state, two dicts"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda v, g, s: None, PAIR),
+        (lambda v, g, s: moved(v, g), PAIR),
+        (lambda v, g, s: ({"w": v["w"]}, s), "must return every variable: it left out 'b'"),
+        (lambda v, g, s: ({}, s), "must return every variable: it left out 'w'"),
+        (lambda v, g, s: ({**v, "c": v["b"]}, s), "was given no variable 'c', and returns one"),
+        (lambda v, g, s: ({**v, "w": v["w"].T}, s), r"'w' in shape \(3, 2\), given it in \(2, 3\)"),
+        (lambda v, g, s: (written(v, g), s), "writes into the variables that it is given"),
+    ],
+)
+def test_what_no_rule_may_return_is_refused_in_one_line(
+    answer: Callable[[Vars, Vars, State], Any], said: str
+) -> None:
+    trainer = L2LTrainer(Target(), Answers(answer), persistent=True)
+    with pytest.raises(InputError, match=said) as caught:
+        trainer.step([None])
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_rule_was_only_told_it_may_leave_out() -> None:
+    trainer = L2LTrainer(Target(), Answers(lambda v, g, s: ({"w": v["w"] - g["w"]}, s)))
+    assert list(trainer.step([None])) == []
+
+
+class Momentum(UpdateRule):
+    """A learned momentum rule whose state may be in a container of any kind."""
+
+    def __init__(self, kind: type, idle: bool = False) -> None:
+        super().__init__()
+        self.kind = kind
+        self.log_lr = nn.Parameter(torch.tensor(-3.0))
+        self.idle = nn.Parameter(torch.zeros(())) if idle else None
+
+    def _held(self, moments: dict[str, Tensor]) -> Any:
+        return moments if self.kind is dict else self.kind(moments.values())
+
+    def init(self, variables: Vars) -> State:
+        return {"moments": self._held({n: torch.zeros_like(v) for n, v in variables.items()})}
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        held, gradient = state["moments"], oracle(variables)
+        former = held if self.kind is dict else dict(zip(variables, held, strict=True))
+        moments = {name: 0.9 * former[name] + gradient[name] for name in variables}
+        step = self.log_lr.exp()
+        after = {name: v - step * moments[name] for name, v in variables.items()}
+        return after, {"moments": self._held(moments)}
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward", "next"])
+def test_a_state_may_hold_lists_and_tuples(mode: Any) -> None:
+    courses = {}
+    for kind in (dict, list, tuple):
+        rule = Momentum(kind)
+        optimizer = torch.optim.SGD(rule.parameters(), 1e-3)
+        trainer = L2LTrainer(
+            Target(), rule, meta_optimizer=optimizer, persistent=True, meta_mode=mode
+        )
+        courses[kind] = [
+            float(trainer.step([None]).get("meta_gradient_norm", torch.zeros(()))) for _ in range(8)
+        ]
+        assert type(trainer.state["moments"]) is kind
+    assert courses[list] == courses[tuple] == courses[dict]
+    assert max(courses[dict]) > 0
+
+
+@pytest.mark.parametrize("no_grad", [False, True])
+def test_a_parameter_that_is_never_used_stays_and_the_others_learn(no_grad: bool) -> None:
+    rule = Momentum(dict, idle=True)
+    optimizer = torch.optim.SGD(rule.parameters(), 1e-3)
+    trainer = L2LTrainer(Target(), rule, meta_optimizer=optimizer, persistent=True)
+    with torch.set_grad_enabled(not no_grad):
+        for _ in range(3):
+            trainer.step([None])
+    assert float(rule.idle) == 0.0
+    assert float(rule.log_lr) != -3.0
+
+
+def test_parameters_that_require_no_gradient_are_passed_over_by_both_players() -> None:
+    rule = MatrixRule(0.1, learn_step=False, learn_network=True)
+    assert not all(p.requires_grad for p in rule.parameters())
+    optimizer = torch.optim.Adam(rule.parameters(), 1e-2)
+    L2LTrainer(Target(), rule, meta_optimizer=optimizer, persistent=True).step([None])
+
+    net = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 1))
+    net[0].requires_grad_(False)
+
+    class FineTuned(Game):
+        def init_follower(self, batch: Tensor) -> Vars:
+            return {"x": batch.clone()}
+
+        def follower_loss(self, follower: Vars, batch: Tensor) -> Tensor:
+            return -net(follower["x"]).square().mean()
+
+        def leader_loss(self, follower: Vars, batch: Tensor) -> Tensor:
+            return net(follower["x"]).square().mean()
+
+    before = [p.clone() for p in net.parameters()]
+    leader = torch.optim.SGD(net.parameters(), 0.1)
+    L2LTrainer(FineTuned(), SGD(0.1), leader_optimizer=leader).step([torch.ones(5, 1)])
+    stays = [torch.equal(p, was) for p, was in zip(net.parameters(), before, strict=True)]
+    assert stays == [True, True, False, False]
+
+
+def test_a_variable_that_the_loss_does_not_use_stays() -> None:
+    class Unused(Target):
+        def init_follower(self, batch: Any) -> Vars:
+            return super().init_follower(batch) | {"unused": torch.ones(3)}
+
+        def follower_loss(self, follower: Vars, batch: Any) -> Tensor:
+            return super().follower_loss({"w": follower["w"]}, batch)
+
+    trainer = L2LTrainer(Unused(), Adam(0.1), persistent=True)
+    trainer.step([None])
+    assert torch.equal(trainer.follower["unused"], torch.ones(3))
+    assert not torch.equal(trainer.follower["w"], torch.zeros(2, 3))
+
+
+def test_a_momentum_that_is_learned_starts_above_0() -> None:
+    with pytest.raises(InputError, match="starts between 0 and 1, not at 0"):
+        MatrixRule(learn_momentum=True, betas=(0.0, 0.99))
