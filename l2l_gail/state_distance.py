@@ -33,8 +33,8 @@ class StateDistance:
                 f"states of shape {expert_obs.shape} have no distance: (n, width) is needed"
             )
         self._statistics = ObservationStatistics(expert_obs.shape[1])
-        mean, std = (f(expert_obs, axis=0, dtype=np.float64) for f in (np.mean, np.std))
-        self._statistics.set(mean, std)
+        self._mean = expert_obs.mean(axis=0, dtype=np.float64)
+        self._statistics.set(np.zeros_like(self._mean), expert_obs.std(axis=0, dtype=np.float64))
         self._expert = self._in_units(expert_obs)
 
     def __call__(self, obs: np.ndarray) -> float:
@@ -42,8 +42,10 @@ class StateDistance:
         return float(wasserstein_1(self._in_units(obs), self._expert).mean())
 
     def _in_units(self, obs: np.ndarray) -> np.ndarray:
+        # First, as float32 rounds away what a large offset leaves.
+        shifted = torch.as_tensor(obs - self._mean, dtype=torch.float32)
         with torch.no_grad():
-            return self._statistics(torch.as_tensor(obs, dtype=torch.float32)).numpy()
+            return self._statistics(shifted).numpy()
 
 
 def wasserstein_1(a: np.ndarray, b: np.ndarray) -> np.ndarray:

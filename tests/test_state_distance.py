@@ -42,6 +42,11 @@ def test_states_are_in_units_of_the_expert() -> None:
     assert distance(expert + np.array([1e9, 0.0])) == pytest.approx(5, rel=0.05)  # clipped at 10
 
 
+def test_a_large_offset_hides_no_distance() -> None:
+    expert = np.random.default_rng(0).normal(size=(500, 2)) + 1.7e9
+    assert StateDistance(expert)(expert + 5.0) == pytest.approx(5.0, rel=0.05)
+
+
 def test_an_array_without_states_is_refused() -> None:
     for wrong in (np.zeros(3), np.zeros((0, 3)), np.zeros((2, 3, 4))):
         with pytest.raises(InputError, match="have no distance"):
