@@ -31,7 +31,7 @@ class Method:
             alone, 2 with the gradient, 3 with a start as well. Its cost is counted by it.
         replays: Training steps on each batch in a row.
         of_batch: Whether what the rule learns is the perturbation of the batch at hand, and no
-            attacker of other images.
+            attacker of other images; by default with more than one replay.
         labelled: Whether the rule sees the labels, among the variables at its start.
         remembers: Whether the rule starts from the image's last perturbation, which the training
             then keeps of each.
@@ -45,11 +45,16 @@ class Method:
     attack_loss: ImageLoss = cross_entropy
     sees: int = 2
     replays: int = 1
-    of_batch: bool = False
+    of_batch: bool | None = None
     labelled: bool = False
     remembers: bool = False
     game: Callable[..., ImageGame] = ImageGame
     meta_optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
+
+    def __post_init__(self) -> None:
+        """Settle what was left open."""
+        if self.of_batch is None:
+            object.__setattr__(self, "of_batch", self.replays > 1)
 
     @property
     def learns(self) -> bool:

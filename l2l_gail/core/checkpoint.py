@@ -42,11 +42,15 @@ def rule_to_dict(rule: UpdateRule, meta: dict[str, Any] | None = None) -> dict[s
 
     Raises:
         InputError: For a rule that :func:`rule_from_dict` could not build: its class is not
-            registered, or its ``config`` is not plain or not what the constructor takes.
+            registered, its ``config`` is not plain or not what the constructor takes, or a weight
+            is not finite.
     """
+    name = rule_name(rule)
+    if not _are_weights(rule.state_dict()):
+        raise InputError(f"{name}: a weight is not finite, so that the rule is not saved")
     saved = {
         "format": _FORMAT,
-        "rule": rule_name(rule),
+        "rule": name,
         "config": plain_config(rule),
         "state_dict": rule.state_dict(),
         "meta": meta or {},

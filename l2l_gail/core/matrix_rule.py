@@ -126,7 +126,8 @@ class MatrixRule(ResidualRule):
         seed: Seed of the network's initial weights, drawn without touching torch's global state.
 
     Raises:
-        InputError: If nothing is to be learned, or ``decay`` is negative or not finite.
+        InputError: If nothing is to be learned, a momentum that is learned does not start between 0
+            and 1, or ``decay`` is negative or not finite.
     """
 
     def __init__(

@@ -190,7 +190,9 @@ def rule_name(rule: UpdateRule | type[UpdateRule]) -> str:
     """
     cls = rule if isinstance(rule, type) else type(rule)
     for name, known in _RULES.items():
-        if known is cls or _origin(known) == _origin(cls):  # of a notebook's cell that ran twice
+        # Of a notebook's cell that ran twice; what a function makes may differ under one name.
+        again = _origin(known) == _origin(cls) and "<locals>" not in cls.__qualname__
+        if known is cls or again:
             return name
     raise InputError(
         f"{cls.__name__} is not a registered rule; one that is built from plain values can be, "

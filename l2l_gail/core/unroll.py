@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
@@ -101,12 +103,15 @@ def check_answer(rule: UpdateRule, answer: Any, follower: Vars, versions: list[i
             given have been written to.
     """
     name = type(rule).__name__
-    if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], Mapping):
+    is_pair = isinstance(answer, (tuple, list)) and len(answer) == 2
+    if not is_pair or not isinstance(answer[0], Mapping):
         raise InputError(
-            f"{name} must return the moved variables and its state, two dicts, not a "
+            f"{name} must return a pair, a dict of the moved variables and its state, not a "
             f"{type(answer).__name__}"
         )
     for key, tensor in answer[0].items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"{name} returns {key!r} as a {type(tensor).__name__}, not a tensor")
         if key not in follower:
             raise InputError(f"{name} was given no variable {key!r}, and returns one")
         if tensor.shape != follower[key].shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Mapping
@@ -86,10 +87,22 @@ def arguments_of(spec: EnvSpec) -> dict[str, Any] | None:
     if spec.max_episode_steps != registered.max_episode_steps:
         arguments["max_episode_steps"] = spec.max_episode_steps
     for wrapper in spec.additional_wrappers[len(registered.additional_wrappers) :]:
-        if wrapper.name == RescaleAction.class_name():
+        if wrapper.name == RescaleAction.class_name() and _rescales(spec, wrapper.kwargs or {}):
             bounds = (wrapper.kwargs or {}).items()
             arguments[wrapper.name] = {name: np.asarray(x).tolist() for name, x in bounds}
     return arguments
+
+
+def _rescales(spec: EnvSpec, bounds: Mapping[str, Any]) -> bool:
+    """Whether bounds that a wrapper gives actions are others than the environment's own."""
+    env = gymnasium.make(dataclasses.replace(spec, additional_wrappers=()))
+    space = env.action_space
+    env.close()
+    assert isinstance(space, Box)
+    given = (bounds.get("min_action", space.low), bounds.get("max_action", space.high))
+    return any(
+        (mine != own).any() for mine, own in zip(given, (space.low, space.high), strict=True)
+    )
 
 
 def check_fit(

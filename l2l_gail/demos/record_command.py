@@ -273,7 +273,7 @@ def _policy(
         return MlpPolicy.load(config.model), None
     if config.model.suffix == ".pt":
         return partial_policy(config.model), None
-    own = _own_model(config.model)
+    own = _own_model(config.model, config.trust_pickle)
     if own is not None:
         if config.vecnormalize is not None:
             raise InputError(
@@ -303,14 +303,27 @@ def _policy(
     return policy, None
 
 
-def _own_model(path: Path) -> BaseAlgorithm | None:
-    """Return a model that this library saved, of whatever class; None if it is none."""
+def _own_model(path: Path, trusted: bool) -> BaseAlgorithm | None:
+    """Return a model that this library saved, of whatever class; None if it is none.
+
+    Raises:
+        InputError: It needs more than the file to act as it did, which SB3's own ``load`` would
+            not notice: the policy that acts is the average of the one that it would read.
+    """
     try:
         kind = kind_of_model(read_model_parts(path, is_policy)[0])
     except InputError:  # said by who reads it next
         return None
     classes: dict[str, type[GAIL | BC]] = {"GAIL": GAIL, "AIRL": AIRL, "BC": BC}
-    return None if kind is None else classes[kind].load(path, device="cpu")
+    if kind is None:
+        return None
+    try:
+        return classes[kind].load(path, device="cpu", trust_pickle=trusted)
+    except InputError as error:
+        said = str(error).replace("load it with trust_pickle=True", "give --trust-pickle")
+        if "--trust-pickle" not in said:
+            said += "; to record it, load it in Python and give its predict to record_episodes"
+        raise InputError(said) from None
 
 
 def _train(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import GymEnv
-from torch import Tensor
+from torch import Tensor, nn
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
@@ -98,6 +98,7 @@ class LearnedReward:
         *,
         device: torch.device | str = "auto",
         shaped: bool = False,
+        discriminator_network: nn.Module | None = None,
     ) -> Self:
         """Return the reward in a saved model of ``GAIL``, ``L2LGAIL`` or ``AIRL``.
 
@@ -106,6 +107,7 @@ class LearnedReward:
             demonstrations: What to go on learning from; without them the reward stays as it is.
             device: Where it computes.
             shaped: As in the constructor.
+            discriminator_network: The module of your own that it was made with.
 
         Raises:
             InputError: The file is missing, damaged or no such model.
@@ -113,7 +115,10 @@ class LearnedReward:
         with saved_file(path) as file:
             kind = kind_of_model(read_model_parts(file, is_policy)[0])
             algorithm = AIRL if kind == "AIRL" else GAIL
-            model = algorithm.load(file, device=device, demonstrations=demonstrations)
+            given: dict[str, Any] = {"demonstrations": demonstrations}
+            if discriminator_network is not None:
+                given["discriminator_network"] = discriminator_network
+            model = algorithm.load(file, device=device, **given)
         return cls(model, shaped=shaped)
 
     def save(self, path: Any) -> None:

@@ -222,7 +222,8 @@ def _check_kind(path: Path, saved: SavedModel, model_class: type, given: Mapping
     kind = kind_of_model(saved.fields | saved.pickled)
     if kind not in (None, model_class._kind):  # type: ignore[attr-defined]
         raise InputError(f"{path} holds a model of {kind}: load it with {kind}.load")
-    is_own = any(name.startswith("network.") for name in saved.parameters.get("discriminator", {}))
+    held = saved.parameters.get("discriminator")
+    is_own = isinstance(held, Mapping) and any(str(name).startswith("network.") for name in held)
     if is_own != (given.get("discriminator_network") is not None) and kind == "GAIL":
         verb = "give" if is_own else "leave out"
         raise InputError(

@@ -86,8 +86,9 @@ def test_rule_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     broken = MatrixRule()
     with torch.no_grad():
         broken.log_step.fill_(math.nan)
-    for rule in (broken, Muon(0.1, half_life=math.inf)):
-        with pytest.raises(InputError):
+    endless = Muon(0.1, half_life=math.inf)
+    for rule, said in ((broken, "matrix_rule: a weight is not finite"), (endless, "half_life")):
+        with pytest.raises(InputError, match=said):
             save_rule(tmp_path / "rule.pt", rule)
     assert not list(tmp_path.iterdir())
 

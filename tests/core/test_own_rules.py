@@ -44,7 +44,7 @@ def written(v: Vars, g: Vars) -> Vars:
     return v
 
 
-PAIR = "must return the moved variables and its state, two dicts"
+PAIR = "must return a pair, a dict of the moved variables and its state, not a"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ PAIR = "must return the moved variables and its state, two dicts"
         (lambda v, g, s: moved(v, g), PAIR),
         (lambda v, g, s: ({"w": v["w"]}, s), "must return every variable: it left out 'b'"),
         (lambda v, g, s: ({}, s), "must return every variable: it left out 'w'"),
+        (lambda v, g, s: ({**v, "b": 3.0}, s), "returns 'b' as a float, not a tensor"),
         (lambda v, g, s: ({**v, "c": v["b"]}, s), "was given no variable 'c', and returns one"),
         (lambda v, g, s: ({**v, "w": v["w"].T}, s), r"'w' in shape \(3, 2\), given it in \(2, 3\)"),
         (lambda v, g, s: (written(v, g), s), "writes into the variables that it is given"),
@@ -115,7 +116,9 @@ def test_a_state_may_hold_lists_and_tuples(mode: Any) -> None:
 
 
 @pytest.mark.parametrize("no_grad", [False, True])
-def test_a_parameter_that_is_never_used_stays_and_the_others_learn(no_grad: bool) -> None:
+def test_a_parameter_that_is_never_used_has_a_gradient_of_zero_and_the_others_learn(
+    no_grad: bool,
+) -> None:
     rule = Momentum(dict, idle=True)
     optimizer = torch.optim.SGD(rule.parameters(), 1e-3)
     trainer = L2LTrainer(Target(), rule, meta_optimizer=optimizer, persistent=True)

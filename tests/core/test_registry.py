@@ -252,7 +252,7 @@ def test_rule_made_before_its_class_was_defined_again_is_saved(tmp_path: Path) -
     def defined() -> type[UpdateRule]:  # as by a notebook's cell
         @register_rule("of_a_cell")
         class OfACell(SGD):
-            pass
+            __qualname__ = "OfACell"
 
         return OfACell
 
@@ -260,3 +260,15 @@ def test_rule_made_before_its_class_was_defined_again_is_saved(tmp_path: Path) -
     assert defined() is not type(former)
     save_rule(tmp_path / "rule.pt", former)
     assert load_rule(tmp_path / "rule.pt").config == former.config
+
+
+def test_classes_that_a_function_makes_are_not_taken_for_each_other() -> None:
+    def made(sign: float) -> type[UpdateRule]:
+        class Signed(SGD):
+            direction = sign
+
+        return Signed
+
+    register_rule("down")(made(1.0))
+    with pytest.raises(InputError, match="Signed is not a registered rule"):
+        rule_name(made(-1.0))

@@ -172,6 +172,28 @@ def test_a_model_of_this_library_is_recorded_as_it_acts(cls: Any, tmp_path: Path
     np.testing.assert_allclose(demos.acts, acts, atol=1e-4)
 
 
+def test_what_a_model_of_this_library_needs_beside_its_file_is_said(tmp_path: Path) -> None:
+    command = ["record", "--env", "Hopper-v5", "--episodes", "1", "--out", str(tmp_path / "o.npz")]
+    kwargs = {"n_steps": 64, "device": "cpu", "seed": 0}
+    falling = GAIL(
+        "MlpPolicy", "Hopper-v5", "Hopper-v5", learning_rate=lambda x: x * 1e-3, **kwargs
+    )
+    falling.learn(64).save(tmp_path / "falling")
+    command += ["--model", str(tmp_path / "falling.zip")]
+    with pytest.raises(InputError, match=r"rebuild learning_rate .* give --trust-pickle"):
+        main(command)
+    main([*command, "--trust-pickle"])
+    demos = Demonstrations.load(tmp_path / "o.npz")
+    acts = falling.predict(demos.obs, deterministic=True)[0]
+    np.testing.assert_allclose(demos.acts, acts, atol=1e-4)
+
+    network = torch.nn.Linear(14, 1)
+    own = GAIL("MlpPolicy", "Hopper-v5", "Hopper-v5", discriminator_network=network, **kwargs)
+    own.save(tmp_path / "own")
+    with pytest.raises(InputError, match="load it in Python and give its predict to record_episo"):
+        main([*command[:-3], str(tmp_path / "p.npz"), "--model", str(tmp_path / "own.zip")])
+
+
 def test_plain_policy_acts_as_the_model_in_its_environment() -> None:
     model, venv = make_expert_model("Hopper-v5", TINY, seed=0)
     venv.obs_rms.mean, venv.obs_rms.var = np.linspace(-1, 1, 11), np.linspace(0.01, 9, 11)

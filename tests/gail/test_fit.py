@@ -140,6 +140,14 @@ def test_actions_that_are_rescaled_here_alone_are_warned_of() -> None:
     with pytest.warns(UserWarning, match=said):
         GAIL("MlpPolicy", env, demos_like_walk(env_kwargs={}), n_steps=16, batch_size=16)
 
+    def as_it_was(env: gymnasium.Env) -> gymnasium.Env:
+        return gymnasium.wrappers.RescaleAction(env, -0.5, 1.0)
+
+    env = make_vec_env(ENV_ID, 2, wrapper_class=as_it_was)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*RescaleAction")
+        GAIL("MlpPolicy", env, demos_like_walk(env_kwargs={}), n_steps=16, batch_size=16)
+
 
 @pytest.mark.parametrize("cls", [GAIL, BC])
 def test_demonstrations_are_taken_as_a_list_of_episodes(cls: type[GAIL | BC]) -> None:

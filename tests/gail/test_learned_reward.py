@@ -330,6 +330,16 @@ def test_sac_and_its_buffer_are_saved_without_the_reward(tmp_path: Path) -> None
     assert torch.equal(found.rewards, model.replay_buffer.sample(8).rewards)
 
 
+def test_a_reward_of_a_network_of_ones_own_is_loaded_with_it(tmp_path: Path) -> None:
+    network, demos = torch.nn.Bilinear(2, 1, 1), walk_demos()
+    reward = LearnedReward.for_env(ENV_ID, demos, device="cpu", discriminator_network=network)
+    reward.save(tmp_path / "reward.zip")
+    again = LearnedReward.load(
+        tmp_path / "reward.zip", device="cpu", discriminator_network=torch.nn.Bilinear(2, 1, 1)
+    )
+    np.testing.assert_array_equal(again(demos.obs, demos.acts), reward(demos.obs, demos.acts))
+
+
 def test_an_open_file_is_read_too() -> None:
     file = io.BytesIO()
     make(GAIL).save(file)

@@ -230,6 +230,19 @@ def test_a_discriminator_of_ones_own_is_to_be_given_again(tmp_path: Path) -> Non
         GAIL.load(tmp_path / "usual", device="cpu", discriminator_network=own)
 
 
+@pytest.mark.parametrize("content", [[1, 2], None, 5, {1: torch.zeros(2)}])
+def test_a_discriminator_that_is_none_is_one_line(tmp_path: Path, content: Any) -> None:
+    path, file = tmp_path / "model.zip", io.BytesIO()
+    make(GAIL, TensorWalk()).save(path)
+    members = members_of(path)
+    torch.save(content, file)
+    write_members(path, members | {"discriminator.pt": file.getvalue()})
+    assert "discriminator.pt" in members
+    with pytest.raises(InputError) as caught:
+        GAIL.load(path, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
