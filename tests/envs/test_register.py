@@ -23,9 +23,10 @@ import train_gail
 from envs.cpu.env import CpuEnv
 from envs.cpu.mjbatch import MjBatch
 from envs.definition import define
-from envs.tasks import GYMNASIUM_TASKS, NoisyStart
+from envs.tasks import GYMNASIUM_TASKS, NoisyStart, check
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
+from l2l_gail.ppo.env import BOOKKEEPING
 from tests.envs import own_task
 from tests.envs.own_task import MODEL, Puck
 from tests.envs.support import Originals, outcomes, random_actions, same, same_bits
@@ -263,6 +264,10 @@ def test_a_task_that_does_not_keep_to_its_form_is_one_line(
         with pytest.raises(InputError, match=message) as caught:
             make()
         assert "\n" not in str(caught.value)
+
+
+def test_names_that_every_step_takes_are_those_of_its_bookkeeping() -> None:
+    assert check._BOOKKEEPING == BOOKKEEPING
 
 
 @dataclass(frozen=True)
