@@ -190,6 +190,8 @@ def without_use(config: Config, plans: Sequence[Plan]) -> list[str]:
     if config.method == "bc":
         of_use.remove("total_timesteps")
     idle = set.intersection(*(set(plan.unused) for plan in plans)) - of_use
+    if config.rule.matched_effort and "matched_effort" not in idle:
+        idle -= {"learned"}  # it says that there is a rule whose effort is to be matched
     changed = [key for key in given if given[key] != usual[key]]
     return [f"--{key.replace('_', '-')}" for key in changed if key in idle]
 

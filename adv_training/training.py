@@ -161,6 +161,8 @@ class Training:
                             self._set_radius(settings.radius)
                         self.review.epoch(self.epoch, logbook, self.folder.path, self.tell)
                     self._save()
+                if asked := self.processes.largest(stop()):  # heard in the last review
+                    raise Interrupted(asked)
             spent = self._spent_now()
             if not logbook:
                 return {}

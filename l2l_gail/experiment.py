@@ -137,6 +137,8 @@ class Plan:
         name: Name of the run's group, if it is not to come from the settings.
         unused: Settings that do not decide the result; they are dropped.
         before: What a setting stood at before it was one, where that is not its default now.
+        without_use: Defaults of the settings that were dropped. A run that has noted another value
+            of one was begun where it did decide the result; filled in.
     """
 
     method: str
@@ -146,9 +148,12 @@ class Plan:
     name: str | None = None
     unused: Collection[str] = ()
     before: Mapping[str, Any] = field(default_factory=dict)
+    without_use: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Leave out what does not decide the result; the flags of :class:`RunFlags` never do."""
+        usual = {k: v for k, v in self.defaults.items() if k in self.unused}
+        object.__setattr__(self, "without_use", usual)
         left_out = {*self.unused, *values_by_flag(RunFlags())}
         for name in ("settings", "defaults"):
             kept = {k: v for k, v in getattr(self, name).items() if k not in left_out}
@@ -187,7 +192,9 @@ class Plan:
         now, usual = _plain(self.settings), _plain({**self.defaults, **self.before})
         record = _plain(record)
         begun = {key: record.get(key, usual.get(key)) for key in now}
-        return {key: value for key, value in begun.items() if value != now[key]}
+        changed = {key: value for key, value in begun.items() if value != now[key]}
+        idle = _plain(self.without_use).items()
+        return changed | {k: record[k] for k, v in idle if record.get(k, v) != v}
 
 
 def titles(plans: Sequence[Plan]) -> list[str]:

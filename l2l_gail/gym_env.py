@@ -148,6 +148,11 @@ def check_spaces(observation_space: Space, action_space: Space, name: str) -> No
                 f"{name}: observations have the key {key!r}: rename it, torch takes no dots there"
             )
     _check_space(action_space, f"{name}: the action space")
+    if isinstance(action_space, Box) and not np.issubdtype(action_space.dtype, np.floating):
+        raise InputError(
+            f"{name}: the action space {action_space} is of whole numbers, and policies give real "
+            "ones: wrap it as MultiDiscrete"
+        )
 
 
 def _check_space(space: Space, name: str) -> None:

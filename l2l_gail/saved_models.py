@@ -3,7 +3,7 @@
 A model is a zip archive of ``data``, a JSON object with one entry for each attribute, and of
 tensors. What JSON cannot hold is in ``data`` twice: as a pickle, which ``PPO.load`` runs, and in
 plain words. Here tensors are read as by :mod:`l2l_gail.files.tensors`, and a pickle as data:
-spaces, arrays, constant schedules, and classes of which the caller says that they are known. Any
+spaces, arrays, constant and linear schedules, and classes of which the caller says that they are known. Any
 other attribute is named, with the reason, and left to a reader that the user trusts the file to.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from stable_baselines3.common.utils import LinearSchedule
 from torch.nn.modules import activation
 
 from l2l_gail.errors import InputError
@@ -69,9 +70,11 @@ class SavedModel:
 
     Attributes:
         fields: The attributes that are plain data or could be made from it, by name. A deque is a
-            list here, a constant schedule a number.
+            list here, a constant schedule a number, a linear one ``LinearSchedule``.
         pickled: The other attributes, with the reason; only unpickling, which runs code in the
             file, would rebuild them.
+        refused: The attributes whose values their own class refuses today, with its words: they
+            name what was registered when the model was saved and is not now.
         described: What the archive says in plain words of every attribute that it pickles.
         parameters: What ``set_parameters`` takes: a ``state_dict`` for each network and optimizer.
         variables: Tensors that are attributes of the model themselves, by name.
@@ -79,6 +82,7 @@ class SavedModel:
 
     fields: dict[str, Any]
     pickled: dict[str, str]
+    refused: dict[str, str]
     described: dict[str, dict[str, Any]]
     parameters: dict[str, Any]
     variables: dict[str, Any]
@@ -104,6 +108,7 @@ def read_model(path: str | Path, known: Mapping[tuple[str, str], type] | None = 
     table = _table({**_HARMLESS, **(known or {})})
     fields: dict[str, Any] = {}
     pickled: dict[str, str] = {}
+    refused: dict[str, str] = {}
     described: dict[str, dict[str, Any]] = {}
     for name, value in data.items():
         if not isinstance(value, dict) or _PICKLE not in value:
@@ -114,11 +119,13 @@ def read_model(path: str | Path, known: Mapping[tuple[str, str], type] | None = 
             fields[name] = _unpickled(value[_PICKLE], table)
         except Refused as error:
             pickled[name] = str(error)
+        except InputError as error:
+            refused[name] = str(error)
         # Damaged content raises whatever its garbage happens to spell.
         except Exception as error:
             pickled[name] = f"it is damaged ({type(error).__name__})"
     variables = tensors.pop("pytorch_variables", None) or {}
-    return SavedModel(fields, pickled, described, tensors, variables)
+    return SavedModel(fields, pickled, refused, described, tensors, variables)
 
 
 def read_model_parts(
@@ -247,6 +254,7 @@ def _table(known: Mapping[tuple[str, str], type]) -> Table:
     schedules = {
         ("stable_baselines3.common.utils", "FloatSchedule"): _Class(_inner_schedule),
         ("stable_baselines3.common.utils", "ConstantSchedule"): _Class(_constant),
+        ("stable_baselines3.common.utils", "LinearSchedule"): _Class(_linear),
     }
     others: Table = {("collections", "deque"): _deque, **dict.fromkeys(_GENERATORS, _left_out)}
     return {**NUMPY_TABLE, **others, **spaces, **schedules, **classes}
@@ -263,10 +271,17 @@ def _constant(state: dict[str, Any]) -> float:
     return float(state["val"])
 
 
-def _inner_schedule(state: dict[str, Any]) -> float:
+def _linear(state: dict[str, Any]) -> LinearSchedule:
+    parts = [state[name] for name in ("start", "end", "end_fraction")]
+    if not all(isinstance(part, (int, float)) for part in parts):
+        raise Refused("a schedule that is not of numbers")
+    return LinearSchedule(*parts)
+
+
+def _inner_schedule(state: dict[str, Any]) -> float | LinearSchedule:
     value = state["value_schedule"]
-    if not isinstance(value, float):
-        raise Refused("a schedule that is not constant")
+    if not isinstance(value, (float, LinearSchedule)):
+        raise Refused("a schedule of another kind than constant or linear")
     return value
 
 

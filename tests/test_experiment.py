@@ -106,6 +106,21 @@ def test_a_resumed_run_needs_the_settings_that_it_began_with(tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "Hopper-v5").iterdir()] == ["gail+rate=0.2"]
 
 
+def test_a_setting_that_did_decide_a_run_is_not_left_out_in_going_on_with_it(
+    tmp_path: Path,
+) -> None:
+    matched = DEFAULTS | {"matched": True}
+    usual = DEFAULTS | {"matched": False}
+    (first,) = begin(RunFlags(out=tmp_path), Plan("gail", 0, matched, usual))
+    resuming = RunFlags(out=tmp_path, resume=True)
+    # Without another flag, given or not, it changes nothing and is dropped.
+    for given in (matched, usual):
+        without_use = Plan("gail", 0, given, usual, unused=("matched",))
+        with pytest.raises(InputError, match=r"begun with other --matched: .*\(--matched\)"):
+            begin(resuming, without_use)
+    assert begin(resuming, Plan("gail", 0, matched, usual)) == [first]
+
+
 def test_a_run_that_was_begun_under_another_default_goes_on_where_it_lies(tmp_path: Path) -> None:
     (first,) = begin(RunFlags(out=tmp_path), plan())
     now = DEFAULTS | {"rate": 0.5}  # today's default

@@ -172,6 +172,7 @@ def train_expert(
             selection.stop = stop
             if done < total_timesteps:
                 model.learn(total_timesteps - done, selection, reset_num_timesteps=done == 0)
+            selection.end_if_asked()
         selection.score()
         venv.close()
     finally:
@@ -291,6 +292,10 @@ class _Selection(BaseCallback):
         if self.num_timesteps - self._scored_at >= self._total / self.n_checkpoints:
             self.score()
             self._keep()
+        self.end_if_asked()
+
+    def end_if_asked(self) -> None:
+        """End the training on a signal, with all of it kept."""
         if self.stop():
             if not self.checkpoints:
                 self.score()
@@ -310,8 +315,8 @@ class _Selection(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        assert self._bar is not None
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def score(self) -> None:
         """Measure the current policy, and keep it if it is the best so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,7 @@ from l2l_gail.gail.fit import (
     observation_statistics,
     read_demonstrations,
 )
+from l2l_gail.gail.model_settings import check_settings, check_steps
 from l2l_gail.gail.saving import plain_attributes
 from l2l_gail.gail.sealed import SealedModel
 from l2l_gail.gail.spaces import (
@@ -109,6 +111,7 @@ class BC(SealedModel, BaseAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        check_settings(self)
         check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
         if self.demonstrations is not None:
             self.demonstrations = laid_out(self.demonstrations, self.observation_space)
@@ -155,10 +158,11 @@ class BC(SealedModel, BaseAlgorithm):
             InputError: The model was loaded without demonstrations or environment; or the policy
                 has become infinite, as with a learning rate that is too high.
         """
+        check_steps(total_timesteps)
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to fit it")
         total, calls = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, False
+            math.ceil(total_timesteps), callback, reset_num_timesteps, tb_log_name, False
         )
         fit = Cloning(
             self.policy,

@@ -54,7 +54,9 @@ class TaskFlags:
         """
         kwargs = self.kwargs
         check_env_id(self.env)
-        demos = Demonstrations.load(self.demos or self._embedded())
+        if self.demos == "":
+            raise InputError("--demos is empty: give a file, or leave it out for the embedded set")
+        demos = Demonstrations.load(self._embedded() if self.demos is None else self.demos)
         if self.demo_episodes is not None:
             demos = demos.head(self.demo_episodes)
         if self.demo_every != 1:

@@ -41,6 +41,8 @@ from l2l_gail.gail.fit import (
     warn_of_units,
 )
 from l2l_gail.gail.health import with_health
+from l2l_gail.gail.model_settings import check_settings, check_steps
+from l2l_gail.gail.own_parts import check_own_functions, check_own_network
 from l2l_gail.gail.policy_rate import PacesPolicy
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields
@@ -165,6 +167,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         check_kind("rule", rule, UpdateRule, "such as l2l_gail.core.Adam(1e-2)")
         check_kind("rule_training", rule_training, RuleTraining)
         check_kind("discriminator", discriminator, DiscriminatorConfig)
+        check_kind("discriminator_network", discriminator_network, nn.Module, "not its class")
         check_kind("credit", credit, LearnedCredit)
         super().__init__(policy, env, _init_setup_model=False, **usual | ppo_kwargs)
         self.demonstrations = read_demonstrations(demonstrations)
@@ -188,6 +191,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
 
     @own_defaults
     def _setup_model(self) -> None:
+        check_settings(self)
         check_share("policy_average", self.policy_average)
         check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
         check_judged(self.discriminator_config.judges, self.observation_space)
@@ -198,6 +202,8 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         if self.warm_start_steps:
             check_clonable(self.policy)
         self.discriminator = self._make_discriminator().to(self.device)
+        check_own_network(self.discriminator)
+        check_own_functions(self.discriminator_config, self.discriminator)
         if self.demonstrations is not None:
             warn_of_reward(self.demonstrations, self.discriminator_config.reward)
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
@@ -257,6 +263,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         *args: Any,
         **kwargs: Any,
     ) -> tuple[int, BaseCallback]:
+        check_steps(total_timesteps)
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to train it on")
         self._expert_inputs = self.expert_inputs()

@@ -30,7 +30,7 @@ from l2l_gail.ppo.observations import map_tensors
 from l2l_gail.progress import Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import SnapshotCallback
-from l2l_gail.stopping import signals_deferred
+from l2l_gail.stopping import Interrupted, signals_deferred
 
 __all__ = ["TrainingRun"]
 
@@ -158,6 +158,8 @@ class TrainingRun:
                     reset_num_timesteps=begun == 0,
                 )
                 save()
+                if stop():  # heard in the last rollout or its evaluation
+                    raise Interrupted(stop())
         finally:
             self.model.logger.close()
         self.model.save(self.folder.path / "model.zip")

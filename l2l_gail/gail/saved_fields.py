@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, flatdim
 from torch import Tensor
@@ -15,12 +13,12 @@ from torch import Tensor
 from l2l_gail.core import build_rule
 from l2l_gail.core.registry import builder_names
 from l2l_gail.errors import InputError
+from l2l_gail.gail.model_settings import SETTINGS
 from l2l_gail.saved_models import SavedModel
 
 __all__ = ["check_saved", "check_weights"]
 
 _WAY_OUT = "give a model that GAIL.save wrote"
-_LARGEST = 2**31
 
 
 def check_saved(
@@ -42,7 +40,7 @@ def check_saved(
         hidden = getattr(model_class, name, None)
         if not name.isidentifier() or callable(hidden) or isinstance(hidden, property):
             raise InputError(f"{path}: {name!r} is no attribute of a model; {_WAY_OUT}")
-        if name in _KINDS and name not in given and not _KINDS[name](value):
+        if name in SETTINGS and name not in given and not SETTINGS[name][0](value):
             raise InputError(
                 f"{path}: its {name!r} is {value!s:.40}, which it cannot be; {_WAY_OUT}"
             )
@@ -143,46 +141,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _named(state: Any) -> list[tuple[str, Tensor]]:
     items = state.items() if isinstance(state, Mapping) else ()
     return [(name, value) for name, value in items if isinstance(value, Tensor)]
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and bool(0 <= value < _LARGEST)
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_count(value) and value > 0 and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    is_one = isinstance(value, (int, float, np.integer, np.floating))
-    return is_one and bool(abs(value) < _LARGEST) and math.isfinite(value)
-
-
-def _is_rate(value: Any) -> bool:
-    return _is_number(value) and value >= 0
-
-
-def _is_switch(value: Any) -> bool:
-    return isinstance(value, (bool, int, np.bool_)) and bool(value in (0, 1))
-
-
-def _or_none(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or kind(value)
-
-
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("n_steps", "n_envs", "batch_size", "n_epochs"), _is_positive),
-    **dict.fromkeys(("num_timesteps", "_n_updates", "_episode_num", "verbose"), _is_count),
-    **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _is_count),
-    **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _is_number),
-    **dict.fromkeys(("learning_rate", "clip_range"), _is_number),
-    **dict.fromkeys(("policy_pace", "policy_divergence", "policy_average"), _is_rate),
-    **dict.fromkeys(("seed",), _or_none(_is_count)),
-    **dict.fromkeys(("target_kl", "clip_range_vf"), _or_none(_is_number)),
-    **dict.fromkeys(("use_sde", "normalize_advantage", "is_cloned"), _is_switch),
-    "policy_kwargs": lambda value: isinstance(value, dict),
-    "policy_class": lambda value: isinstance(value, type),
-    "rollout_buffer_kwargs": lambda value: isinstance(value, dict),
-    "rule_spec": _or_none(lambda value: isinstance(value, dict)),
-}
-"""What the plain attributes of a model of PPO must be."""

@@ -155,7 +155,9 @@ def plain_fields(
     parts = {"policy", "policy.optimizer", "discriminator", "discriminator_updates"}
     saved = _read_plain(path, given, model_class, parts)
     own = _attributes(saved)
-    own["discriminator_config"], added = _todays_settings(saved)
+    added: dict[str, Any] = {}
+    if "discriminator_config" not in saved.refused:  # else it is given anew
+        own["discriminator_config"], added = _todays_settings(saved)
     added |= {name: off for name, off in _OFF.items() if name not in saved.fields}
     return own, added
 
@@ -183,6 +185,12 @@ def _read_plain(
     saved = read_model(path, _KNOWN)
     _check_kind(path, saved, model_class, given)
     check_saved(path, saved, model_class, given)
+    for name, reason in saved.refused.items():
+        if name not in given:
+            raise InputError(
+                f"{path}: its {name} is refused here: {reason}. What was registered when it was "
+                "saved has to be registered before it is loaded"
+            )
     for name, reason in saved.pickled.items():
         if name not in given and name not in NOT_READ:
             raise InputError(
@@ -219,7 +227,7 @@ def kind_of_model(fields: Mapping[str, Any]) -> Literal["AIRL", "GAIL", "BC"] | 
 
 def _check_kind(path: Path, saved: SavedModel, model_class: type, given: Mapping[str, Any]) -> None:
     """Refuse a model of another class, and one whose discriminator is another network."""
-    kind = kind_of_model(saved.fields | saved.pickled)
+    kind = kind_of_model(saved.fields | saved.pickled | saved.refused)
     if kind not in (None, model_class._kind):  # type: ignore[attr-defined]
         raise InputError(f"{path} holds a model of {kind}: load it with {kind}.load")
     held = saved.parameters.get("discriminator")

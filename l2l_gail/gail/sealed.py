@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,8 +12,10 @@ import torch
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from l2l_gail.checks import check_choice
 from l2l_gail.files import fitting
 from l2l_gail.gail.fit import read_demonstrations
+from l2l_gail.gail.model_settings import SETTINGS
 from l2l_gail.gail.saved_fields import check_weights
 from l2l_gail.gail.saving import NOT_READ, archive_for_sb3, saved_file, write_model
 from l2l_gail.gail.spaces import check_trainable
@@ -21,6 +24,9 @@ from l2l_gail.ppo import TensorEnv, TensorPPO
 from l2l_gail.saved_models import read_model_parts
 
 __all__ = ["SealedModel"]
+
+_OF_LOAD = ("print_system_info", "force_reset")
+_NO_SETTING = {"self", "args", "kwargs", "ppo_kwargs"}
 
 
 class SealedModel:
@@ -85,8 +91,10 @@ class SealedModel:
                 left out.
 
         Raises:
-            InputError: The file is missing, damaged or no model of this class, or needs unpickling.
+            InputError: The file is missing, damaged or no model of this class, or needs unpickling;
+                or there is no such setting.
         """
+        cls._check_names(kwargs)
         kwargs = {cls._attributes.get(name, name): value for name, value in kwargs.items()}
         if "demonstrations" in kwargs:
             kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
@@ -102,6 +110,17 @@ class SealedModel:
                 )
         del model._parts_may_differ
         return model
+
+    @classmethod
+    def _check_names(cls, names: Iterable[str]) -> None:
+        """Refuse what neither the constructor takes nor a model keeps: SB3 would set it for good."""
+        makers = [kind.__init__ for kind in cls.__mro__ if "__init__" in vars(kind)]
+        known = {name for make in makers for name in inspect.signature(make).parameters}
+        known |= {*SETTINGS, *cls._attributes.values(), *_OF_LOAD}
+        for name in names:
+            if name not in known:
+                public = sorted(word for word in known - _NO_SETTING if not word.startswith("_"))
+                check_choice(f"{cls.__name__}.load: the setting", name, public)
 
     def set_parameters(
         self,

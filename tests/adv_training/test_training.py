@@ -131,6 +131,28 @@ def test_a_signal_in_the_middle_of_an_epoch_saves_and_the_run_goes_on_bit_for_bi
     assert points[0] == points[1]
 
 
+def test_a_signal_in_the_last_review_ends_the_run_before_it_is_judged(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings("pgd", epochs=1)
+    expected = start(tmp_path / "whole", settings, data).run()
+    judge = Review.epoch
+
+    def interrupted(review: Review, *args: Any) -> None:
+        judge(review, *args)
+        signal.raise_signal(signal.SIGTERM)
+
+    cut = start(tmp_path / "cut", settings, data)
+    with monkeypatch.context() as patch:
+        patch.setattr(Review, "epoch", interrupted)
+        with pytest.raises(Interrupted):
+            cut.run()
+    assert not cut.folder.finished
+    resumed = start(tmp_path / "cut", settings, data, resume=True)
+    assert resumed.epoch == 1
+    assert resumed.run()["curve"] == expected["curve"]
+
+
 def tensorboard_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder))
     events.Reload()

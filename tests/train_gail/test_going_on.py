@@ -90,6 +90,20 @@ def interrupted_after_an_evaluation(
     return caught.value
 
 
+def test_a_signal_in_the_last_evaluation_ends_the_job_with_all_of_it_kept(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*short, "--method", "gail", "--total-timesteps", "32"]  # one rollout, one evaluation
+    in_turn = [*flags, "--seeds", "0-1", "--workers", "1"]
+    stopped = interrupted_after_an_evaluation(monkeypatch, in_turn)
+    assert stopped.number == signal.SIGTERM
+    assert not find_runs(tmp_path / "runs")  # neither finished, the second not begun
+    train_gail.main([*flags, "--seed", "0", "--resume"])
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.summary["steps"] == 32
+    assert run.summary["curve"]["steps"] == [32]
+
+
 @pytest.mark.slow
 def test_interrupted_cloning_goes_on_bit_for_bit(
     short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

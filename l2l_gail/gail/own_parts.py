@@ -1,0 +1,113 @@
+"""Parts of GAIL that a user brings, tried on three made-up transitions before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from l2l_gail.errors import InputError
+from l2l_gail.gail.batch import TransitionBatch
+from l2l_gail.gail.config import DiscriminatorConfig
+from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator
+from l2l_gail.gail.losses import LOSSES
+from l2l_gail.gail.penalties import PENALTIES
+from l2l_gail.gail.rewards import REWARDS
+
+__all__ = ["check_own_functions", "check_own_network"]
+
+_ROWS = 3
+_OURS = frozenset((*LOSSES, *PENALTIES, *REWARDS))
+
+
+def check_own_network(discriminator: Discriminator) -> None:
+    """Refuse a network of one's own that gives no logits, or other ones at each call.
+
+    Raises:
+        InputError: It has batch statistics, dropout or a weight in two places, cannot be called as
+            it will be, or returns something else than a logit for each transition.
+    """
+    if not isinstance(discriminator, ModuleDiscriminator):
+        return
+    network = discriminator.network
+    for name, part in network.named_modules():
+        if isinstance(part, (_BatchNorm, _DropoutNd)):
+            raise InputError(
+                f"discriminator_network: {name or 'it'} is a {type(part).__name__}, with which two "
+                "looks at one transition differ: leave it out, or take LayerNorm"
+            )
+    once = dict(network.named_parameters())
+    twice = [n for n, _ in network.named_parameters(remove_duplicate=False) if n not in once]
+    if twice:
+        raise InputError(
+            f"discriminator_network has one weight in two places, {twice[0]} being the second: "
+            "call one module twice in its place"
+        )
+    parts = discriminator.features.split(_transitions(discriminator))
+    with _named("discriminator_network"), torch.no_grad():
+        looks = [network(*parts) for _ in range(2)]
+    for logits in looks:
+        _check("discriminator_network", logits, (_ROWS,), (_ROWS, 1))
+    if not torch.equal(*looks):
+        raise InputError("discriminator_network: two looks at one transition differ")
+
+
+def check_own_functions(config: DiscriminatorConfig, discriminator: Discriminator) -> None:
+    """Refuse a reward, loss or penalty of one's own that returns something else than it should.
+
+    Raises:
+        InputError: Naming the function, and what it has to return.
+    """
+    rows = _transitions(discriminator)
+    with torch.no_grad():
+        logits = discriminator.logits_expert_is_high(rows)
+    if config.reward not in _OURS:
+        with _named(f"the reward {config.reward!r}"):
+            reward = REWARDS[config.reward](logits)
+        _check(f"the reward {config.reward!r}", reward, (_ROWS,))
+    if config.loss not in _OURS:
+        with _named(f"the loss {config.loss!r}"):
+            loss = LOSSES[config.loss](logits, logits)
+        _check(f"the loss {config.loss!r}", loss, ())
+    for name in config.penalty:
+        if name not in _OURS:
+            weights = {n: w.requires_grad_() for n, w in discriminator.weights().items()}
+            with _named(f"the penalty {name!r}"):
+                penalty = PENALTIES[name](discriminator, weights, TransitionBatch(rows, rows, rows))
+            _check(f"the penalty {name!r}", penalty, ())
+
+
+def _transitions(discriminator: Discriminator) -> Tensor:
+    device = next(discriminator.parameters()).device
+    return torch.zeros(_ROWS, discriminator.in_dim, device=device)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Say in one line whose the mistake was."""
+    try:
+        yield
+    except InputError:
+        raise
+    # What a user's code may raise is anything.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{what} cannot be called: {type(error).__name__}: {reason}") from error
+
+
+def _check(what: str, found: Any, *shapes: tuple[int, ...]) -> None:
+    one = "a scalar" if shapes == ((),) else f"one number for each of {_ROWS} transitions"
+    if not isinstance(found, Tensor) or found.dtype != torch.float32 or found.shape not in shapes:
+        is_tensor = isinstance(found, Tensor)
+        given = (
+            f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else type(found).__name__
+        )
+        raise InputError(
+            f"{what} has to return {one} as a float32 tensor of shape "
+            f"{' or '.join(map(str, shapes))}, not {given}"
+        )
