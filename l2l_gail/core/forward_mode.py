@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
+from l2l_gail.checks import check_fraction
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
@@ -61,8 +62,7 @@ class ForwardMode:
     """
 
     def __init__(self, rule: UpdateRule, decay: float) -> None:
-        if not 0.0 <= decay <= 1.0:
-            raise InputError(f"meta_decay must be in [0, 1], not {decay}")
+        check_fraction("meta_decay", decay)
         self.rule = rule
         self.decay = decay
         self.scalars: list[Scalar] = [
