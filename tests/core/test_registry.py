@@ -19,6 +19,7 @@ from l2l_gail.core import (
     UpdateRule,
     Vars,
     build_rule,
+    builder_names,
     load_rule,
     parse_rule,
     register_rule,
@@ -84,6 +85,15 @@ def test_names_are_those_of_the_field() -> None:
         "sign_descent",
     } <= set(rule_names())
     assert rule_names() == sorted(rule_names())
+
+
+def test_every_name_that_builds_a_rule_is_listed() -> None:
+    assert "pretrained" in builder_names()
+    assert not set(builder_names()) & set(rule_names())
+    with pytest.raises(InputError) as caught:
+        build_rule("no such rule")
+    known = str(caught.value).partition("Known: ")[2].split(", ")
+    assert known == sorted([*rule_names(), *builder_names()])
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "optimistic_adam", "extragradient", "prodigy"])
