@@ -100,10 +100,11 @@ class EvolutionStrategy:
         Args:
             losses: The loss of each candidate of the last :meth:`ask`, lower being better; with
                 ``persistent``, that of its piece. A pair with a loss that is not finite is left
-                out and, if persistent, begins anew.
+                out, so that the mean is over the others, and begins anew if persistent.
 
         Returns:
-            The estimated gradient, shape ``(n,)`` over all learned parameters.
+            The estimated gradient, shape ``(n,)`` over all learned parameters; zeros, and no step
+            taken, where every pair is left out.
 
         Raises:
             InputError: If there are not two losses for each pair.
@@ -115,7 +116,8 @@ class EvolutionStrategy:
         good = difference.isfinite()
         self.skipped += int((~good).sum())
         weighted = difference[good, None] * self._sums[good] / (2 * self.sigma**2)
-        gradient = weighted.sum(0) / self.pairs
+        # Divided by all pairs, the step would be the shorter the more of them are left out.
+        gradient = weighted.sum(0) / max(len(weighted), 1)
         for pair in (~good).nonzero().flatten().tolist():
             self.begin(pair)
         if bool(good.any()):
