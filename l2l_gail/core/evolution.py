@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.core.descent import check_moves_rule
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
 
@@ -52,7 +53,8 @@ class EvolutionStrategy:
         skipped: Pairs that were left out because a loss was not finite.
 
     Raises:
-        InputError: If there is nothing to learn, or ``pairs`` or ``sigma`` is not positive.
+        InputError: If there is nothing to learn, ``pairs`` or ``sigma`` is not positive, or the
+            optimizer is none, or holds a parameter of something else.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class EvolutionStrategy:
             raise InputError(f"{type(rule).__name__} has nothing to learn")
         if pairs < 1 or not 0.0 < sigma < math.inf:
             raise InputError(f"pairs and sigma must be positive, not {pairs} and {sigma}")
+        check_moves_rule(rule, optimizer, "optimizer", optional=False)
         self.pairs = pairs
         self.sigma = sigma
         self.persistent = persistent

@@ -9,14 +9,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from l2l_gail.core.descent import descend, parameters_of
+from l2l_gail.core.descent import check_optimizers, descend, parameters_of
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Culprit, Game
 from l2l_gail.core.guards import RuleBackup, Statistics, leader_culprit, spoiled
 from l2l_gail.core.next_step import NextStep
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.trainer_options import MetaMode, Order, check_order, check_trained
+from l2l_gail.core.trainer_options import (
+    MetaMode,
+    Order,
+    check_numbers,
+    check_order,
+    check_players,
+    check_trained,
+)
 from l2l_gail.core.trainer_state import TrainerState
 from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
 from l2l_gail.core.unroll import Trajectory, check_kept, unroll
@@ -40,7 +47,7 @@ class L2LTrainer(TrainerState):
     Args:
         game: Losses and feasible set.
         rule: The update rule.
-        meta_optimizer: Optimizer of the rule's parameters; ``None`` leaves the rule as it is.
+        meta_optimizer: Of some or all of the rule's parameters; ``None`` leaves the rule as it is.
         leader_optimizer: Optimizer of the leader's parameters; ``None`` if trained elsewhere.
         order: ``"fused"`` gets the leader's and the rule's gradients from one backward pass, the
             rule receiving the negated one: it needs a zero-sum game and costs 5 leader forwards
@@ -52,7 +59,7 @@ class L2LTrainer(TrainerState):
         meta_every: Train the rule at every n-th step only.
         meta_on: Meta-loss at the ``"last"`` follower of the unroll, or the ``"mean"`` over all;
             the fused order knows the last only.
-        max_meta_norm: The meta-gradient is clipped to this norm.
+        max_meta_norm: The meta-gradient is clipped to this norm, above 0; infinite for no clipping.
         second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
         meta_mode: ``"reverse"`` differentiates this step's unroll; ``"forward"`` carries the
             derivatives of a persistent follower through all steps since it began, curvature
@@ -77,8 +84,9 @@ class L2LTrainer(TrainerState):
             the next step of an analytic game goes on.
 
     Raises:
-        InputError: If an option has another value than these, the fused order is asked for where
-            it would train the rule on something else than the game's meta-loss; forward or next
+        InputError: If an argument is of another kind or value than these; ``meta_optimizer`` holds
+            a parameter that is none of the rule's, or one that ``leader_optimizer`` holds too; the
+            fused order would train the rule on something else than the meta-loss; forward or next
             mode with a leader, a fresh follower each step or a mean over followers; the forward
             mode with a rule of many parameters; the next one in a game with a meta-loss or a
             feasible set of its own; or the rule's weights are not finite.
@@ -101,8 +109,9 @@ class L2LTrainer(TrainerState):
         meta_decay: float = 1.0,
         combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda gradients: gradients,
     ) -> None:
-        if meta_every < 1:
-            raise InputError(f"meta_every must be at least 1, not {meta_every}")
+        check_players(game, rule)
+        check_numbers(meta_every=meta_every, max_meta_norm=max_meta_norm, meta_decay=meta_decay)
+        check_optimizers(rule, meta_optimizer, leader_optimizer)
         both = meta_optimizer is not None and leader_optimizer is not None
         order = check_order(game, order, meta_on, both=both)
         alone = persistent and leader_optimizer is None
