@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from l2l_gail.core.batches import check_batches, check_meta_batches
 from l2l_gail.core.descent import check_optimizers, descend, parameters_of
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Culprit, Game
@@ -194,9 +195,13 @@ class L2LTrainer(TrainerState):
             ``leader_loss`` where the leader was; not yet moved to the CPU.
 
         Raises:
-            InputError: For meta-batches where one loss serves both, in the fused order and the next
-                mode, and for several batches in the latter.
+            InputError: For a batch in place of a list of them, or an empty list; for meta-batches
+                where one loss serves both, in the fused order and the next mode, and for several
+                batches in the latter; for more or fewer meta-batches than batches where the
+                meta-loss is a mean.
         """
+        check_batches(batches)
+        check_meta_batches(batches, meta_batches, self.meta_on)
         if self._next:
             return self._step_and_judge(self._next, batches, meta_batches)
         leads = self.leader_optimizer is not None
@@ -297,7 +302,8 @@ class L2LTrainer(TrainerState):
                 stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
             return stats
         if learn:
-            loss, gradients = self._meta_gradient(phi, course, meta_batches or course.batches)
+            judged_on = course.batches if meta_batches is None else meta_batches
+            loss, gradients = self._meta_gradient(phi, course, judged_on)
             norm = self._descend_clipped(phi, gradients)
             return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
         return {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from l2l_gail.core import (
     L2LTrainer,
     MatrixRule,
     Vars,
+    unroll,
 )
 from l2l_gail.errors import InputError
 
@@ -145,3 +147,65 @@ def test_infinite_norm_clips_nothing() -> None:
         ends.append(nn.utils.parameters_to_vector(one.rule.parameters()).detach())
     assert torch.equal(*ends)
     assert bool(ends[0].isfinite().all())
+
+
+# Batches.
+
+
+class Named(NamedTuple):
+    x: float
+    y: float
+
+
+@dataclass
+class Data:
+    x: float
+
+
+BATCHES = "batches is a list, one batch for each inner step: give \\[batch\\], not "
+
+
+@pytest.mark.parametrize(
+    ("batches", "what"),
+    [
+        (torch.ones(3, 4), "a Tensor"),
+        ({"y": torch.ones(3)}, "a dict"),
+        (Named(1.0, 2.0), "a Named"),
+        (Data(1.0), "a Data"),
+        ("images", "a str"),
+        (None, "a NoneType"),
+        (3.0, "a float"),
+        ([], "an empty one"),
+        ((), "an empty one"),
+    ],
+)
+def test_batch_in_place_of_a_list_is_refused(batches: Any, what: str) -> None:
+    one = trainer()
+    follower = {"w": torch.zeros(4)}
+    refused(lambda: one.step(batches), BATCHES + what)
+    refused(lambda: unroll(SGD(0.1), Distance(), follower, {}, batches), BATCHES + what)
+    assert one.steps == 0
+    assert one.follower is None
+    if batches is not None:
+        refused(lambda: one.step([1.0], batches), "meta_" + BATCHES + what)
+
+
+@pytest.mark.parametrize("batches", [[1.0, 2.0], (1.0, 2.0)])
+def test_lists_and_tuples_of_batches_are_played(batches: Any) -> None:
+    course = unroll(SGD(0.5), Distance(), {"w": torch.zeros(4)}, {}, batches)
+    assert course.batches == [1.0, 2.0]
+    trainer().step(batches)
+
+
+def test_mean_needs_as_many_meta_batches_as_batches() -> None:
+    one = trainer(meta_on="mean")
+    refused(lambda: one.step([1.0, 2.0], [3.0]), "give 2 meta_batches, not 1")
+    assert one.steps == 0
+    one.step([1.0, 2.0], [3.0, 4.0])
+    assert "meta_loss" in trainer().step([1.0, 2.0], [3.0])  # the last follower needs one
+
+
+def test_next_mode_refuses_a_batch_in_place_of_a_list_too() -> None:
+    one = trainer(MatrixRule(0.01), meta_mode="next")
+    batch: Any = torch.ones(1)
+    refused(lambda: one.step(batch), BATCHES + "a Tensor")
