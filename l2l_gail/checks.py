@@ -6,11 +6,25 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable
-from typing import SupportsIndex
+from numbers import Real
+from typing import Any, SupportsIndex
 
 from l2l_gail.errors import InputError
 
-__all__ = ["check_choice", "check_counts", "check_rate", "check_share"]
+__all__ = [
+    "check_choice",
+    "check_counts",
+    "check_fraction",
+    "check_kind",
+    "check_rate",
+    "check_share",
+    "is_real",
+]
+
+
+def is_real(value: Any) -> bool:
+    """Return whether a value is a real number of any kind: Python's, NumPy's, a fraction."""
+    return isinstance(value, Real)
 
 
 def check_rate(name: str, value: float | None) -> None:
@@ -23,6 +37,12 @@ def check_share(name: str, value: float | None) -> None:
     """Refuse a number that is not from 0 to below 1."""
     if value is None or not 0 <= value < 1:
         raise InputError(f"{name} must be from 0 to below 1, not {value}")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Refuse what is no number from 0 to 1, both included."""
+    if not is_real(value) or not 0 <= value <= 1:
+        raise InputError(f"{name} must be in [0, 1], not {value}")
 
 
 def check_counts(**counts: SupportsIndex) -> None:
@@ -39,3 +59,14 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
         hint = f"perhaps you meant {near[0]!r}" if near else f"there are: {', '.join(known)}"
         raise InputError(f"{name} {value!r} is unknown; {hint}")
+
+
+def check_kind(name: str, given: Any, kind: type, hint: str = "", *, optional: bool = True) -> None:
+    """Refuse an argument that is not of its class; ``None`` is no fault where it is optional.
+
+    Raises:
+        InputError: It says the class, and the hint.
+    """
+    if not isinstance(given, kind) and not (optional and given is None):
+        also = f", {hint}" if hint else ""
+        raise InputError(f"{name} is {given!r:.60}: give a {kind.__name__}{also}")

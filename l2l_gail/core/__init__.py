@@ -23,6 +23,7 @@ from l2l_gail.core.pretrained import load_pretrained
 from l2l_gail.core.prodigy import Prodigy
 from l2l_gail.core.registry import (
     build_rule,
+    builder_names,
     parse_rule,
     register_builder,
     register_rule,
@@ -64,6 +65,7 @@ __all__ = [
     "Vars",
     "all_finite",
     "build_rule",
+    "builder_names",
     "detach",
     "load_pretrained",
     "load_rule",

@@ -91,7 +91,7 @@ class CoordinateMLP(ResidualRule):
             "seed": seed,
         }
         super().__init__(config, sign_equivariant=sign_equivariant)
-        self.betas = (betas[0], betas[1])
+        self.betas = (self.config["betas"][0], self.config["betas"][1])
 
     def base(self) -> Adam:
         """Return the Adam that this rule starts as."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.core.descent import check_moves_rule
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
 
@@ -52,7 +53,8 @@ class EvolutionStrategy:
         skipped: Pairs that were left out because a loss was not finite.
 
     Raises:
-        InputError: If there is nothing to learn, or ``pairs`` or ``sigma`` is not positive.
+        InputError: If there is nothing to learn, ``pairs`` or ``sigma`` is not positive, or the
+            optimizer is none, or holds a parameter of something else.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class EvolutionStrategy:
             raise InputError(f"{type(rule).__name__} has nothing to learn")
         if pairs < 1 or not 0.0 < sigma < math.inf:
             raise InputError(f"pairs and sigma must be positive, not {pairs} and {sigma}")
+        check_moves_rule(rule, optimizer, "optimizer", optional=False)
         self.pairs = pairs
         self.sigma = sigma
         self.persistent = persistent
@@ -100,10 +103,11 @@ class EvolutionStrategy:
         Args:
             losses: The loss of each candidate of the last :meth:`ask`, lower being better; with
                 ``persistent``, that of its piece. A pair with a loss that is not finite is left
-                out and, if persistent, begins anew.
+                out, so that the mean is over the others, and begins anew if persistent.
 
         Returns:
-            The estimated gradient, shape ``(n,)`` over all learned parameters.
+            The estimated gradient, shape ``(n,)`` over all learned parameters; zeros, and no step
+            taken, where every pair is left out.
 
         Raises:
             InputError: If there are not two losses for each pair.
@@ -115,7 +119,8 @@ class EvolutionStrategy:
         good = difference.isfinite()
         self.skipped += int((~good).sum())
         weighted = difference[good, None] * self._sums[good] / (2 * self.sigma**2)
-        gradient = weighted.sum(0) / self.pairs
+        # Divided by all pairs, the step would be the shorter the more of them are left out.
+        gradient = weighted.sum(0) / max(len(weighted), 1)
         for pair in (~good).nonzero().flatten().tolist():
             self.begin(pair)
         if bool(good.any()):

@@ -27,8 +27,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
+from l2l_gail.checks import check_fraction
 from l2l_gail.core.game import Game
-from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.oracle import Oracle, leaf
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, all_finite, detach, mapped, named_tensors
 from l2l_gail.core.unroll import Trajectory, check_answer, versions_of
@@ -61,8 +62,7 @@ class ForwardMode:
     """
 
     def __init__(self, rule: UpdateRule, decay: float) -> None:
-        if not 0.0 <= decay <= 1.0:
-            raise InputError(f"meta_decay must be in [0, 1], not {decay}")
+        check_fraction("meta_decay", decay)
         self.rule = rule
         self.decay = decay
         self.scalars: list[Scalar] = [
@@ -141,7 +141,7 @@ class ForwardMode:
         Returns:
             The loss, 0-d and detached, and a gradient for each of ``parameters``.
         """
-        point = {name: tensor.detach().requires_grad_() for name, tensor in follower.items()}
+        point = {name: leaf(name, tensor) for name, tensor in follower.items()}
         with torch.enable_grad():
             value = loss(point)
             slopes = torch.autograd.grad(value, list(point.values()), materialize_grads=True)
@@ -188,7 +188,7 @@ class _TangentOracle(Oracle):
 
     def __call__(self, variables: Vars) -> Vars:
         if self._asked == len(self._answers):
-            point = {name: _primal(t).detach().requires_grad_() for name, t in variables.items()}
+            point = {name: leaf(name, _primal(t)) for name, t in variables.items()}
             with torch.enable_grad():
                 self._answers.append((point, self.gradient(point)))
             self.queries += 1

@@ -44,9 +44,9 @@ class GatedMomentum(UpdateRule):
         super().__init__(
             lr=lr, decays=list(decays), hidden=hidden, gate_scale=gate_scale, seed=seed
         )
-        self.lr = lr
-        self.decays = tuple(decays)
-        self.gate_scale = gate_scale
+        self.lr = self.config["lr"]
+        self.decays = tuple(self.config["decays"])
+        self.gate_scale = self.config["gate_scale"]
         n_basis = 2 + len(self.decays)
         first, head = (
             skip_init(nn.Linear, n_basis, hidden),

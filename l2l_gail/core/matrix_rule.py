@@ -76,12 +76,12 @@ class Muon(UpdateRule):
             raise InputError(f"half_life must be a positive number of steps, not {half_life}")
         if decay is not None:
             check_rate("decay", decay)
-        self.lr = lr
-        self.betas = (betas[0], betas[1])
-        self.eps = eps
-        self.half_life = half_life
-        self.final_lr = final_lr
-        self.decay = decay
+        self.lr = self.config["lr"]
+        self.betas = (self.config["betas"][0], self.config["betas"][1])
+        self.eps = self.config["eps"]
+        self.half_life = self.config["half_life"]
+        self.final_lr = self.config["final_lr"]
+        self.decay = self.config["decay"]
 
     def init(self, variables: Vars) -> State:
         """Return zero moments over the flat vector of all variables, shape ``(N,)`` each."""
@@ -168,8 +168,8 @@ class MatrixRule(ResidualRule):
         }
         super().__init__(config, sign_equivariant=True, layers=layers, network=learn_network)
         self.layers = layers
-        self.betas = (betas[0], betas[1])
-        self.decay = decay
+        self.betas = (self.config["betas"][0], self.config["betas"][1])
+        self.decay = self.config["decay"]
         self.logit_shift = nn.Parameter(torch.zeros(())) if learn_momentum else None
 
     def init(self, variables: Vars) -> State:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from l2l_gail.core.types import Vars
+from l2l_gail.errors import InputError
 
 __all__ = ["Oracle"]
 
@@ -37,6 +38,9 @@ class Oracle:
 
         Returns:
             Gradients of the same names, shapes and dtypes; they share no memory with anything.
+
+        Raises:
+            InputError: A variable is of whole numbers or bools.
         """
         self.queries += 1
         with torch.enable_grad():
@@ -44,15 +48,11 @@ class Oracle:
                 # A view, not the tensor: the gradient is a partial one, even where the batch is
                 # the answer of a leader who has seen these very variables.
                 point = {
-                    name: tensor.view_as(tensor)
-                    if tensor.requires_grad
-                    else tensor.detach().requires_grad_()
+                    name: tensor.view_as(tensor) if tensor.requires_grad else leaf(name, tensor)
                     for name, tensor in variables.items()
                 }
             else:
-                point = {
-                    name: tensor.detach().requires_grad_() for name, tensor in variables.items()
-                }
+                point = {name: leaf(name, tensor) for name, tensor in variables.items()}
             return self.gradient(point)
 
     def gradient(self, point: Vars) -> Vars:
@@ -85,6 +85,20 @@ class FieldOracle(Oracle):
         """Return the field at ``point``; not counted."""
         field = self._field(point)
         return field if self.second_order else {name: t.detach() for name, t in field.items()}
+
+
+def leaf(name: str, tensor: Tensor) -> Tensor:
+    """Return a variable as the leaf of a graph, in which a gradient can be asked for.
+
+    Raises:
+        InputError: It is of whole numbers or bools, and so has none.
+    """
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        raise InputError(
+            f"the variable {name!r} is of {tensor.dtype} and has no gradient: give the follower's "
+            "floating-point tensors alone, module.named_parameters() in place of state_dict()"
+        )
+    return tensor.detach().requires_grad_()
 
 
 def _no_loss(variables: Vars) -> Tensor:

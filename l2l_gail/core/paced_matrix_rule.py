@@ -75,14 +75,14 @@ class PacedMatrixRule(MatrixRule):
             seed=seed,
         )
         self.config = {
-            "lr": lr,
+            "lr": self.lr,
             "learn_pace": learn_pace,
             "learn_step": learn_step,
             "learn_momentum": learn_momentum,
-            "betas": list(betas),
-            "eps": eps,
-            "step_lr_ratio": step_lr_ratio,
-            "seed": seed,
+            "betas": list(self.betas),
+            "eps": self.eps,
+            "step_lr_ratio": self.step_lr_ratio,
+            "seed": self.config["seed"],
         }
         self.log_step.requires_grad_(learn_step)
         self.pace = nn.Parameter(torch.zeros(_KINDS, _FEATURES), requires_grad=learn_pace)

@@ -64,12 +64,12 @@ class Prodigy(UpdateRule):
             use_bias_correction=use_bias_correction,
             safeguard_warmup=safeguard_warmup,
         )
-        self.lr = lr
-        self.betas = (betas[0], betas[1])
-        self.beta3 = math.sqrt(betas[1]) if beta3 is None else beta3
-        self.eps = eps
-        self.d0 = d0
-        self.d_coef = d_coef
+        self.lr = self.config["lr"]
+        self.betas = (self.config["betas"][0], self.config["betas"][1])
+        self.beta3 = math.sqrt(self.betas[1]) if beta3 is None else self.config["beta3"]
+        self.eps = self.config["eps"]
+        self.d0 = self.config["d0"]
+        self.d_coef = self.config["d_coef"]
         self.use_bias_correction = use_bias_correction
         self.safeguard_warmup = safeguard_warmup
 

@@ -112,7 +112,7 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
     """Return a new rule by its registered name.
 
     Args:
-        name: One of :func:`rule_names`, or of a builder: ``"pretrained"``.
+        name: One of :func:`rule_names` or :func:`builder_names`.
         **config: The constructor's arguments, by keyword.
 
     Raises:
@@ -173,7 +173,11 @@ def parse_rule(text: str) -> UpdateRule:
 
 
 def rule_names() -> list[str]:
-    """Return the names of the registered classes, under which rules are saved, in order."""
+    """Return the names of the registered classes, under which rules are saved, in order.
+
+    ``build_rule`` and ``parse_rule`` know those of :func:`builder_names` besides, ``"pretrained"``
+    among them: functions that build a rule of one of these classes.
+    """
     return sorted(_RULES)
 
 

@@ -71,6 +71,7 @@ class ResidualRule(UpdateRule):
         network: bool = True,
     ) -> None:
         super().__init__(**config)
+        config = self.config  # numbers are Python's own in it
         self.lr = config["lr"]
         self.eps = config["eps"]
         self.step_lr_ratio = config["step_lr_ratio"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
 
+from l2l_gail.checks import is_real
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.types import State, Vars
 from l2l_gail.errors import InputError
 
-__all__ = ["UpdateRule"]
+__all__ = ["UpdateRule", "plain_numbers"]
 
 
 class UpdateRule(nn.Module):
@@ -27,7 +29,7 @@ class UpdateRule(nn.Module):
             weights, and builds the rule from them again.
 
     Attributes:
-        config: These arguments.
+        config: These arguments, numbers of any kind (NumPy's, a fraction) as Python's own.
 
     Raises:
         InputError: If ``lr`` is among them and is no finite number of at least 0, or ``betas``
@@ -39,14 +41,14 @@ class UpdateRule(nn.Module):
     def __init__(self, **config: Any) -> None:
         super().__init__()
         lr = config.get("lr", 0.0)
-        if not isinstance(lr, int | float) or not 0.0 <= lr < math.inf:
+        if not is_real(lr) or not 0.0 <= lr < math.inf:
             raise InputError(f"lr must be a finite number of at least 0, not {lr!r}")
         betas = config.get("betas", ())
         if isinstance(betas, list | tuple) and not all(
-            isinstance(b, int | float) and -1.0 < b < 1.0 for b in betas
+            is_real(b) and -1.0 < b < 1.0 for b in betas
         ):
             raise InputError(f"betas must be numbers between -1 and 1, not {betas!r}")
-        self.config = config
+        self.config = plain_numbers(config)
 
     def init(self, variables: Vars) -> State:
         """Return the state before the first step on variables of these names and shapes."""
@@ -84,3 +86,17 @@ class UpdateRule(nn.Module):
     def diagnostics(self, state: State) -> dict[str, Tensor]:
         """Return named 0-d tensors worth a line in a log; read from the state after a step."""
         return {}
+
+
+def plain_numbers(value: Any) -> Any:
+    """Return a value with its numbers as ``int`` and ``float``, those in lists and dicts included.
+
+    A checkpoint can carry these alone, and NumPy's ``float32`` would round what is computed of it.
+    """
+    if isinstance(value, list):
+        return [plain_numbers(part) for part in value]
+    if isinstance(value, dict):
+        return {key: plain_numbers(part) for key, part in value.items()}
+    if is_real(value) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.registry import register_rule
-from l2l_gail.core.rule import UpdateRule
+from l2l_gail.core.rule import UpdateRule, plain_numbers
 from l2l_gail.core.types import Layout, State, Vars, has_tangent
 
 __all__ = ["SGD", "Adam", "Extragradient", "Optimistic", "OptimisticAdam", "SignDescent"]
@@ -50,7 +50,7 @@ class SignDescent(UpdateRule):
 
     def __init__(self, lr: float) -> None:
         super().__init__(lr=lr)
-        self.lr = lr
+        self.lr = self.config["lr"]
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
         """Return ``x - lr sign(g)`` and the unchanged (empty) state."""
@@ -69,8 +69,8 @@ class SGD(UpdateRule):
 
     def __init__(self, lr: float, momentum: float = 0.0) -> None:
         super().__init__(lr=lr, momentum=momentum)
-        self.lr = lr
-        self.momentum = momentum
+        self.lr = self.config["lr"]
+        self.momentum = self.config["momentum"]
 
     def init(self, variables: Vars) -> State:
         """Return zero momentum buffers (none without momentum)."""
@@ -99,8 +99,8 @@ class Optimistic(UpdateRule):
 
     def __init__(self, lr: float, gain: float = 1.0) -> None:
         super().__init__(lr=lr, gain=gain)
-        self.lr = lr
-        self.gain = gain
+        self.lr = self.config["lr"]
+        self.gain = self.config["gain"]
 
     def init(self, variables: Vars) -> State:
         """Return an empty memory of the last gradient (the first step is a plain one)."""
@@ -124,7 +124,7 @@ class Extragradient(UpdateRule):
 
     def __init__(self, lr: float) -> None:
         super().__init__(lr=lr)
-        self.lr = lr
+        self.lr = self.config["lr"]
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
         """Return ``x - lr g(x - lr g(x))``; asks the oracle twice."""
@@ -146,9 +146,9 @@ class Adam(UpdateRule):
         self, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         super().__init__(lr=lr, betas=list(betas), eps=eps)
-        self.lr = lr
-        self.betas = (betas[0], betas[1])
-        self.eps = eps
+        self.lr = self.config["lr"]
+        self.betas = (self.config["betas"][0], self.config["betas"][1])
+        self.eps = self.config["eps"]
 
     def init(self, variables: Vars) -> State:
         """Return zero moments over the flat vector of all variables, shape ``(N,)`` each."""
@@ -182,8 +182,7 @@ class OptimisticAdam(Adam):
         gain: float = 1.0,
     ) -> None:
         super().__init__(lr, betas, eps)
-        self.config["gain"] = gain
-        self.gain = gain
+        self.config["gain"] = self.gain = plain_numbers(gain)
 
     def init(self, variables: Vars) -> State:
         """Return zero moments and a zero memory of the last direction."""

@@ -9,29 +9,31 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from l2l_gail.core.batches import check_batches, check_meta_batches
+from l2l_gail.core.descent import check_optimizers, descend, parameters_of
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Culprit, Game
 from l2l_gail.core.guards import RuleBackup, Statistics, leader_culprit, spoiled
 from l2l_gail.core.next_step import NextStep
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.trainer_options import MetaMode, Order, check_order, check_trained
-from l2l_gail.core.types import (
-    State,
-    Vars,
-    all_finite,
-    copy_tree,
-    detach,
-    named_tensors,
-    shapes_of,
+from l2l_gail.core.trainer_options import (
+    MetaMode,
+    Order,
+    check_numbers,
+    check_order,
+    check_players,
+    check_trained,
 )
+from l2l_gail.core.trainer_state import TrainerState
+from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
 from l2l_gail.core.unroll import Trajectory, check_kept, unroll
 from l2l_gail.errors import InputError
 
 __all__ = ["L2LTrainer", "MetaMode", "Order"]
 
 
-class L2LTrainer:
+class L2LTrainer(TrainerState):
     """Moves the follower with a rule and trains the rule, and the leader if it is given one.
 
     Algorithm 1 of Jiang et al. (AISTATS 2021, arXiv 1811.01213) and its variants. Two uses:
@@ -46,7 +48,7 @@ class L2LTrainer:
     Args:
         game: Losses and feasible set.
         rule: The update rule.
-        meta_optimizer: Optimizer of the rule's parameters; ``None`` leaves the rule as it is.
+        meta_optimizer: Of some or all of the rule's parameters; ``None`` leaves the rule as it is.
         leader_optimizer: Optimizer of the leader's parameters; ``None`` if trained elsewhere.
         order: ``"fused"`` gets the leader's and the rule's gradients from one backward pass, the
             rule receiving the negated one: it needs a zero-sum game and costs 5 leader forwards
@@ -58,7 +60,7 @@ class L2LTrainer:
         meta_every: Train the rule at every n-th step only.
         meta_on: Meta-loss at the ``"last"`` follower of the unroll, or the ``"mean"`` over all;
             the fused order knows the last only.
-        max_meta_norm: The meta-gradient is clipped to this norm.
+        max_meta_norm: The meta-gradient is clipped to this norm, above 0; infinite for no clipping.
         second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
         meta_mode: ``"reverse"`` differentiates this step's unroll; ``"forward"`` carries the
             derivatives of a persistent follower through all steps since it began, curvature
@@ -83,8 +85,9 @@ class L2LTrainer:
             the next step of an analytic game goes on.
 
     Raises:
-        InputError: If an option has another value than these, the fused order is asked for where
-            it would train the rule on something else than the game's meta-loss; forward or next
+        InputError: If an argument is of another kind or value than these; ``meta_optimizer`` holds
+            a parameter that is none of the rule's, or one that ``leader_optimizer`` holds too; the
+            fused order would train the rule on something else than the meta-loss; forward or next
             mode with a leader, a fresh follower each step or a mean over followers; the forward
             mode with a rule of many parameters; the next one in a game with a meta-loss or a
             feasible set of its own; or the rule's weights are not finite.
@@ -107,8 +110,9 @@ class L2LTrainer:
         meta_decay: float = 1.0,
         combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda gradients: gradients,
     ) -> None:
-        if meta_every < 1:
-            raise InputError(f"meta_every must be at least 1, not {meta_every}")
+        check_players(game, rule)
+        check_numbers(meta_every=meta_every, max_meta_norm=max_meta_norm, meta_decay=meta_decay)
+        check_optimizers(rule, meta_optimizer, leader_optimizer)
         both = meta_optimizer is not None and leader_optimizer is not None
         order = check_order(game, order, meta_on, both=both)
         alone = persistent and leader_optimizer is None
@@ -191,9 +195,13 @@ class L2LTrainer:
             ``leader_loss`` where the leader was; not yet moved to the CPU.
 
         Raises:
-            InputError: For meta-batches where one loss serves both, in the fused order and the next
-                mode, and for several batches in the latter.
+            InputError: For a batch in place of a list of them, or an empty list; for meta-batches
+                where one loss serves both, in the fused order and the next mode, and for several
+                batches in the latter; for more or fewer meta-batches than batches where the
+                meta-loss is a mean.
         """
+        check_batches(batches)
+        check_meta_batches(batches, meta_batches, self.meta_on)
         if self._next:
             return self._step_and_judge(self._next, batches, meta_batches)
         leads = self.leader_optimizer is not None
@@ -228,7 +236,7 @@ class L2LTrainer:
         stats: dict[str, Tensor] = {}
         start = self._start(batches[0])
         oracle = mode.ask(start[0], batches[0])
-        phi = _parameters(self.meta_optimizer)
+        phi = parameters_of(self.meta_optimizer)
         if learn and (gradients := mode.meta_gradient(oracle, phi)) is not None:
             norm = self._descend_clipped(phi, self.combine(gradients))
             stats = {"meta_loss": oracle.loss, "meta_gradient_norm": norm}
@@ -273,15 +281,15 @@ class L2LTrainer:
         meta_batches: Sequence[Any] | None = None,
     ) -> dict[str, Tensor]:
         """Step the leader, the rule, or (zero-sum, one backward pass) both."""
-        leader = _parameters(self.leader_optimizer) if leads else []
-        phi = _parameters(self.meta_optimizer) if learn else []
+        leader = parameters_of(self.leader_optimizer) if leads else []
+        phi = parameters_of(self.meta_optimizer) if learn else []
         if leads:
             statistics = Statistics(self.game.leader_statistics())
             loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
             found = torch.autograd.grad(loss, leader + phi, materialize_grads=True)
             of_both = self.combine(found)
             if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
-                _descend(self.leader_optimizer, leader, of_both[: len(leader)])
+                descend(self.leader_optimizer, leader, of_both[: len(leader)])
                 self.culprit = None
             else:
                 statistics.restore()
@@ -294,7 +302,8 @@ class L2LTrainer:
                 stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
             return stats
         if learn:
-            loss, gradients = self._meta_gradient(phi, course, meta_batches or course.batches)
+            judged_on = course.batches if meta_batches is None else meta_batches
+            loss, gradients = self._meta_gradient(phi, course, judged_on)
             norm = self._descend_clipped(phi, gradients)
             return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
         return {}
@@ -321,7 +330,7 @@ class L2LTrainer:
         norm = torch.nn.utils.get_total_norm(gradients)
         if norm.isfinite():
             scale = (self.max_meta_norm / (norm + 1e-12)).clamp(max=1.0)
-            _descend(self.meta_optimizer, phi, [g * scale for g in gradients])
+            descend(self.meta_optimizer, phi, [g * scale for g in gradients])
         else:
             self.skipped += 1
         return norm
@@ -368,69 +377,3 @@ class L2LTrainer:
             RuntimeWarning,
             stacklevel=4,
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything a resumed trainer needs: follower, rule, state, optimizers, counts."""
-        return {
-            "follower": self.follower,
-            "state": self.state,
-            "rule": self.rule.state_dict(),
-            "meta_optimizer": _optimizer_state(self.meta_optimizer),
-            "leader_optimizer": _optimizer_state(self.leader_optimizer),
-            "counts": [self.steps, self.skipped, self.rejected, self.refused, self.resets],
-            **({"given": self._backup.weights} if self.meta_optimizer else {}),
-            **({"tangents": self._forward.tangents} if self._forward else {}),
-            **({"course": self._next.state()} if self._next else {}),
-        }
-
-    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
-        """Take over a state of :meth:`state_dict`, as a copy on this trainer's device.
-
-        Raises:
-            ValueError: If it is of another follower, another rule, or has other optimizers.
-        """
-        follower, rule_state = state["follower"], state["state"]
-        if self.follower is not None:
-            if shapes_of(follower) != shapes_of(self.follower):
-                raise ValueError("the saved follower has other names or shapes than this one")
-            if rule_state.keys() != self.state.keys():
-                raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
-            device = next(iter(self.follower.values())).device
-            follower, rule_state = copy_tree(follower, device), copy_tree(rule_state, device)
-        self.follower, self.state = follower, rule_state
-        self.rule.load_state_dict(state["rule"], strict=strict)
-        for name in ("meta_optimizer", "leader_optimizer"):
-            optimizer, saved = getattr(self, name), state[name]
-            if (optimizer is None) != (saved is None):
-                raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
-            if optimizer is not None:
-                optimizer.load_state_dict(saved)
-        if "given" in state:  # not before version 0.2.0
-            self._backup.take_over(state["given"], self.rule)
-        counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
-        self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
-        if self._forward:
-            device = next(self.rule.parameters()).device
-            self._forward.tangents = copy_tree(state.get("tangents", []), device)
-        if self._next:
-            device = next(self.rule.parameters()).device
-            self._next.load(copy_tree(state.get("course"), device), follower)
-
-
-def _parameters(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
-    assert optimizer is not None
-    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-
-
-def _descend(
-    optimizer: torch.optim.Optimizer | None, parameters: list[Tensor], gradients: Sequence[Tensor]
-) -> None:
-    assert optimizer is not None
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
-def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> dict[str, Any] | None:
-    return None if optimizer is None else optimizer.state_dict()

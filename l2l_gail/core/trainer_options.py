@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from l2l_gail.checks import check_counts, check_fraction, check_kind, is_real
 from l2l_gail.core.game import Game
+from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
 
-__all__ = ["MetaMode", "Order", "check_order", "check_trained"]
+__all__ = ["MetaMode", "Order", "check_numbers", "check_order", "check_players", "check_trained"]
 
 Order = Literal["fused", "alternating"]
 MetaMode = Literal["reverse", "forward", "next"]
+
+
+def check_players(game: Any, rule: Any) -> None:
+    """Refuse what is no game or no rule: its class, its name or a ``torch`` optimizer, say.
+
+    Raises:
+        InputError: In one line.
+    """
+    check_kind("game", game, Game, "an instance", optional=False)
+    hint = "such as l2l_gail.core.Adam(1e-2), or build_rule('adam', lr=1e-2)"
+    check_kind("rule", rule, UpdateRule, hint, optional=False)
+
+
+def check_numbers(*, meta_every: int, max_meta_norm: float, meta_decay: float) -> None:
+    """Refuse numbers that would train the rule upwards, or not at all.
+
+    Raises:
+        InputError: In one line.
+    """
+    check_counts(meta_every=meta_every)
+    if not is_real(max_meta_norm) or not max_meta_norm > 0:
+        raise InputError(
+            f"max_meta_norm must be above 0, not {max_meta_norm}; float('inf') clips nothing"
+        )
+    check_fraction("meta_decay", meta_decay)
 
 
 def check_order(game: Game, order: Order | None, meta_on: str, *, both: bool) -> Order:

@@ -109,11 +109,12 @@ class Layout:
     tensors a network has, and splitting a tensor in two changes nothing.
 
     Args:
-        variables: The variables whose names and shapes define the layout.
+        variables: The variables whose names, shapes and dtypes define the layout.
     """
 
     def __init__(self, variables: Vars) -> None:
         self.shapes = {name: tensor.shape for name, tensor in variables.items()}
+        self.dtypes = [tensor.dtype for tensor in variables.values()]
         self.sizes = [tensor.numel() for tensor in variables.values()]
 
     def flatten(self, variables: Vars) -> Tensor:
@@ -123,14 +124,15 @@ class Layout:
             variables: Tensors of the layout's names and shapes.
 
         Returns:
-            Tensor of shape ``(N,)``, ``N`` the number of scalars.
+            Tensor of shape ``(N,)``, ``N`` the number of scalars, of the dtype that holds those of
+            all: float64 if one of them is.
         """
         return torch.cat([variables[name].reshape(-1) for name in self.shapes])
 
     def unflatten(self, vector: Tensor) -> Vars:
-        """Return the vector ``(N,)`` as named tensors (views of it)."""
-        pieces = vector.split(self.sizes)
-        return {
-            name: piece.view(shape)
-            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
-        }
+        """Return the vector ``(N,)`` as named tensors of the layout's shapes and dtypes.
+
+        They are views of it where they have its dtype.
+        """
+        parts = zip(self.shapes.items(), self.dtypes, vector.split(self.sizes), strict=True)
+        return {name: piece.view(shape).to(dtype) for (name, shape), dtype, piece in parts}

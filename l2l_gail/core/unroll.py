@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from l2l_gail.core.batches import check_batches
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
@@ -60,7 +61,11 @@ def unroll(
 
     Returns:
         The trajectory of ``len(batches)`` steps.
+
+    Raises:
+        InputError: If ``batches`` is a batch itself or empty, or the rule returns what no rule may.
     """
+    check_batches(batches)
     followers: list[Vars] = []
     seen: list[Any] = []
     queries = 0

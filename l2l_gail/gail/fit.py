@@ -18,6 +18,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_kind
 from l2l_gail.core import UpdateRule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.fit import arguments_of, unfamiliar
@@ -32,7 +33,6 @@ __all__ = [
     "check_demonstrated",
     "check_env",
     "check_given",
-    "check_kind",
     "check_wrappers",
     "demonstrated_rows",
     "demonstrated_tensors",
@@ -129,17 +129,6 @@ def read_demonstrations(source: Any) -> Demonstrations | None:
     check_kind("demonstrations", source, Demonstrations, "or a path, a name, a list of episodes")
     given: Demonstrations | None = source
     return given
-
-
-def check_kind(name: str, given: Any, kind: type, hint: str = "") -> None:
-    """Refuse an argument that is not None and not of its class.
-
-    Raises:
-        InputError: It says the class, and the hint.
-    """
-    if given is not None and not isinstance(given, kind):
-        also = f", {hint}" if hint else ""
-        raise InputError(f"{name} is {given!r:.60}: give a {kind.__name__}{also}")
 
 
 def observation_statistics(

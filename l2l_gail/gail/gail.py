@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_share
+from l2l_gail.checks import check_kind, check_share
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
@@ -28,7 +28,6 @@ from l2l_gail.gail.fit import (
     check_demonstrated,
     check_env,
     check_given,
-    check_kind,
     check_wrappers,
     demonstrated_rows,
     demonstrations_to_train_on,

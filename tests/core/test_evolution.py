@@ -118,7 +118,7 @@ def test_pair_with_a_loss_that_is_not_finite_is_left_out_and_counted() -> None:
     search.ask()
     past = search._sums.clone()
     gradient = search.tell([math.nan, 1.0, 2.0, 1.0])
-    torch.testing.assert_close(gradient, past[1] / (2 * 0.1**2) / 2)
+    torch.testing.assert_close(gradient, past[1] / (2 * 0.1**2))
     assert search.skipped == 1
     assert float(search._sums[0]) == 0
     moved = x_of(rule).clone()
@@ -126,6 +126,24 @@ def test_pair_with_a_loss_that_is_not_finite_is_left_out_and_counted() -> None:
     search.tell([math.inf, 1.0, 1.0, math.nan])
     assert search.skipped == 3
     assert torch.equal(x_of(rule), moved)
+
+
+def test_gradient_is_the_mean_over_the_pairs_that_are_left() -> None:
+    """Of a linear loss each pair gives ``(slope e) e / s^2``, whatever becomes of the others."""
+    slope = torch.tensor([3.0, -0.5])
+    rule = Point(1.0, -2.0)
+    search = strategy(rule, lr=0.1, pairs=4, sigma=0.2, seed=1)
+    candidates, before = search.ask(), x_of(rule).clone()
+    epsilon = torch.stack([x_of(c) - before for c in candidates[::2]])
+    losses = [float((slope * x_of(c)).sum()) for c in candidates]
+    losses[0], losses[5] = math.nan, math.inf
+    left = epsilon[[1, 3]]
+    expected = ((left @ slope)[:, None] * left / 0.2**2).mean(0)
+    gradient = search.tell(losses)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(x_of(rule), before - 0.1 * gradient)
+    assert search.skipped == 2
+    assert torch.equal(search.tell([math.nan] * 8), torch.zeros(2))
 
 
 def test_resumed_strategy_goes_on_bit_for_bit() -> None:

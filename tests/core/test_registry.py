@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +21,7 @@ from l2l_gail.core import (
     UpdateRule,
     Vars,
     build_rule,
+    builder_names,
     load_rule,
     parse_rule,
     register_rule,
@@ -84,6 +87,47 @@ def test_names_are_those_of_the_field() -> None:
         "sign_descent",
     } <= set(rule_names())
     assert rule_names() == sorted(rule_names())
+
+
+def test_every_name_that_builds_a_rule_is_listed() -> None:
+    assert "pretrained" in builder_names()
+    assert not set(builder_names()) & set(rule_names())
+    with pytest.raises(InputError) as caught:
+        build_rule("no such rule")
+    known = str(caught.value).partition("Known: ")[2].split(", ")
+    assert known == sorted([*rule_names(), *builder_names()])
+
+
+@pytest.mark.parametrize(
+    "kind", [np.float16, np.float32, np.float64, lambda x: Fraction(x).limit_denominator(1000)]
+)
+@pytest.mark.parametrize("like", every_rule(), ids=name_of)
+def test_numbers_of_any_kind_are_those_of_python(
+    like: UpdateRule, kind: Any, tmp_path: Path
+) -> None:
+    """The same rule to the bit, and one that can be saved."""
+    name = rule_name(like)
+    given = {
+        key: [*map(kind, value)] if isinstance(value, list) else kind(value)
+        for key, value in like.config.items()
+        if isinstance(value, float | list) and key != "eps"
+    }
+    rule = build_rule(name, **given)
+    plain = {k: [*map(float, v)] if isinstance(v, list) else float(v) for k, v in given.items()}
+    same = build_rule(name, **plain)
+    assert rule.config == same.config
+    assert {type(part) for part in rule.config.values()} <= {int, float, bool, list, type(None)}
+    variables, loss = problem(torch.float32)
+    for a, b in zip(run(rule, variables, loss, 3), run(same, variables, loss, 3), strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    save_rule(tmp_path / "rule.pt", rule)
+    assert load_rule(tmp_path / "rule.pt").config == rule.config
+
+
+@pytest.mark.parametrize("lr", [np.float32("nan"), np.float32("inf"), np.float32(-1), "1e-3", 1j])
+def test_what_is_no_learning_rate_stays_refused(lr: Any) -> None:
+    with pytest.raises(InputError, match="lr must be a finite number of at least 0"):
+        Adam(lr)
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "optimistic_adam", "extragradient", "prodigy"])

@@ -1,0 +1,97 @@
+"""What a trainer is made of between two programs, and how one goes on where another has stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from l2l_gail.core.forward_mode import ForwardMode
+from l2l_gail.core.guards import RuleBackup
+from l2l_gail.core.next_step import NextStep
+from l2l_gail.core.rule import UpdateRule
+from l2l_gail.core.types import State, Vars, copy_tree, shapes_of
+
+__all__ = ["TrainerState"]
+
+
+class TrainerState:
+    """The part of an :class:`~l2l_gail.core.trainer.L2LTrainer` that a checkpoint holds.
+
+    Attributes:
+        rule: The update rule.
+        meta_optimizer: Of the rule's parameters.
+        leader_optimizer: Of the leader's.
+        follower: The committed follower.
+        state: The rule's committed state.
+        steps: Steps taken.
+        skipped: Meta-updates that were skipped.
+        rejected: Persistent steps that were not committed.
+        refused: Leader's steps that were not taken.
+        resets: Times the rule was set back.
+    """
+
+    rule: UpdateRule
+    meta_optimizer: torch.optim.Optimizer | None
+    leader_optimizer: torch.optim.Optimizer | None
+    follower: Vars | None
+    state: State
+    steps: int
+    skipped: int
+    rejected: int
+    refused: int
+    resets: int
+    _backup: RuleBackup
+    _forward: ForwardMode | None
+    _next: NextStep | None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything a resumed trainer needs: follower, rule, state, optimizers, counts."""
+        return {
+            "follower": self.follower,
+            "state": self.state,
+            "rule": self.rule.state_dict(),
+            "meta_optimizer": _optimizer_state(self.meta_optimizer),
+            "leader_optimizer": _optimizer_state(self.leader_optimizer),
+            "counts": [self.steps, self.skipped, self.rejected, self.refused, self.resets],
+            **({"given": self._backup.weights} if self.meta_optimizer else {}),
+            **({"tangents": self._forward.tangents} if self._forward else {}),
+            **({"course": self._next.state()} if self._next else {}),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Take over a state of :meth:`state_dict`, as a copy on this trainer's device.
+
+        Raises:
+            ValueError: If it is of another follower, another rule, or has other optimizers.
+        """
+        follower, rule_state = state["follower"], state["state"]
+        if self.follower is not None:
+            if shapes_of(follower) != shapes_of(self.follower):
+                raise ValueError("the saved follower has other names or shapes than this one")
+            if rule_state.keys() != self.state.keys():
+                raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
+            device = next(iter(self.follower.values())).device
+            follower, rule_state = copy_tree(follower, device), copy_tree(rule_state, device)
+        self.follower, self.state = follower, rule_state
+        self.rule.load_state_dict(state["rule"], strict=strict)
+        for name in ("meta_optimizer", "leader_optimizer"):
+            optimizer, saved = getattr(self, name), state[name]
+            if (optimizer is None) != (saved is None):
+                raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
+            if optimizer is not None:
+                optimizer.load_state_dict(saved)
+        if "given" in state:  # not before version 0.2.0
+            self._backup.take_over(state["given"], self.rule)
+        counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three
+        self.steps, self.skipped, self.rejected, self.refused, self.resets = counts
+        if self._forward:
+            device = next(self.rule.parameters()).device
+            self._forward.tangents = copy_tree(state.get("tangents", []), device)
+        if self._next:
+            device = next(self.rule.parameters()).device
+            self._next.load(copy_tree(state.get("course"), device), follower)
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> dict[str, Any] | None:
+    return None if optimizer is None else optimizer.state_dict()
