@@ -3,8 +3,9 @@
 A model is a zip archive of ``data``, a JSON object with one entry for each attribute, and of
 tensors. What JSON cannot hold is in ``data`` twice: as a pickle, which ``PPO.load`` runs, and in
 plain words. Here tensors are read as by :mod:`l2l_gail.files.tensors`, and a pickle as data:
-spaces, arrays, constant and linear schedules, and classes of which the caller says that they are known. Any
-other attribute is named, with the reason, and left to a reader that the user trusts the file to.
+spaces, arrays, constant and linear schedules, and classes of which the caller says that they are
+known. Any other attribute is named, with the reason, and left to a reader that the user trusts the
+file to.
 """
 
 from __future__ import annotations

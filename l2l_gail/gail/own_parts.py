@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -102,12 +102,12 @@ def _named(what: str) -> Iterator[None]:
 
 def _check(what: str, found: Any, *shapes: tuple[int, ...]) -> None:
     one = "a scalar" if shapes == ((),) else f"one number for each of {_ROWS} transitions"
-    if not isinstance(found, Tensor) or found.dtype != torch.float32 or found.shape not in shapes:
-        is_tensor = isinstance(found, Tensor)
-        given = (
-            f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else type(found).__name__
-        )
-        raise InputError(
-            f"{what} has to return {one} as a float32 tensor of shape "
-            f"{' or '.join(map(str, shapes))}, not {given}"
-        )
+    given = type(found).__name__
+    if isinstance(found, Tensor):
+        if found.dtype == torch.float32 and found.shape in shapes:
+            return
+        given = f"{found.dtype} of shape {tuple(found.shape)}"
+    raise InputError(
+        f"{what} has to return {one} as a float32 tensor of shape "
+        f"{' or '.join(map(str, shapes))}, not {given}"
+    )

@@ -133,7 +133,7 @@ def test_a_model_names_what_is_no_longer_registered(
         patch.setitem(REWARDS, "mine", REWARDS["gail"])
         make(GAIL, TensorWalk(), discriminator=DiscriminatorConfig(reward="mine")).save(path)
         assert GAIL.load(path).discriminator_config.reward == "mine"
-    with pytest.raises(InputError, match="reward 'mine' is unknown.* has to be registered before"):
+    with pytest.raises(InputError, match=r"reward 'mine' is unknown.* has to be registered before"):
         GAIL.load(path)
     other = GAIL.load(path, discriminator=DiscriminatorConfig(reward="logit"))
     assert other.discriminator_config.reward == "logit"
