@@ -19,7 +19,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import fitting, home_expanded, read_tensors, save_tensors
 
 from .data import Dataset, ImageBatch
-from .evaluate import attack
+from .evaluate import attack, check_is_attack
 from .game import CLEAN, ImageGame
 from .methods import build_method
 from .models import build_classifier
@@ -86,11 +86,7 @@ class TrainedModel:
         Raises:
             InputError: The method perturbs the batch at hand of a training, as ``free`` does.
         """
-        if self.method.of_batch:
-            raise InputError(
-                f"a run of {self.settings.method} ends with no attack on other images; attack "
-                "its classifier with adv_training.evaluate_robustness"
-            )
+        check_is_attack(self.method, self.settings.method)
         return attack(self.game, self.method, ImageBatch(x, y))
 
 
