@@ -14,7 +14,7 @@ from l2l_gail.errors import InputError
 from .attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
 from .checks import check_filled
 from .data import ImageBatch, Images
-from .game import ImageGame, check_radius, in_mode
+from .game import CLEAN, ImageGame, check_radius, in_mode
 from .registry import Method
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "attack",
     "attack_gain",
     "check_is_attack",
+    "judging_game",
     "moved",
     "single_step_trap",
 ]
@@ -104,6 +105,29 @@ def accuracy(
         withstood += int(survives.sum())
         stood += int(standing_survivors(classifier, batch, eps, generator=other).sum())
     return Accuracy(right / len(images), withstood / len(images), stood / len(images))
+
+
+def judging_game(classifier: nn.Module, eps: float, method: Method) -> ImageGame:
+    """Return the game in which a method's own attack on a classifier is judged.
+
+    It has the losses that the method was trained with. A learned attacker starts at the image and
+    stays in the ball: noise is for training.
+
+    Args:
+        classifier: Images in [0, 1] to logits.
+        eps: Radius of the ball.
+        method: Whose game and start.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
+    """
+    return method.game(
+        classifier,
+        eps,
+        start=CLEAN if method.learns else method.start,
+        attack_loss=method.attack_loss,
+        **({"labelled": True} if method.labelled else {}),
+    )
 
 
 def check_is_attack(method: Method, name: str) -> None:

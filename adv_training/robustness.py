@@ -24,8 +24,8 @@ from .attacks import input_gradient, pgd_survivors, standing_survivors
 from .autoattack import AUTOATTACKS, autoattack_survivors, require_pyautoattack
 from .checks import check_filled, check_finite, check_judged
 from .data import ImageBatch, Images
-from .evaluate import attack
-from .game import ImageGame, check_radius, in_mode
+from .evaluate import attack, judging_game
+from .game import ImageGame, check_radius, in_mode, project
 from .image_losses import cross_entropy, margin
 from .registry import Method
 from .rules import set_radius
@@ -93,7 +93,9 @@ def evaluate_robustness(
         attacks: Names of :data:`ATTACKS`.
         method: Whose learned rule is one of the attacks (``learned``), and the start of
             ``fine_tuned``, in the ball of ``eps`` if the rule has a ``set_radius``; without one
-            that starts from a fresh attacker (:func:`fine_tune`).
+            that starts from a fresh attacker (:func:`fine_tune`). The rule plays in its method's
+            own game, with the loss it was trained to raise, but starts at the image and is held to
+            the ball: noise is for training.
         train: Images that ``fine_tuned`` learns on; none of those that are judged.
         seed: Seed of starts and attacks.
         square_queries: Forward passes that Square may spend on each image.
@@ -116,7 +118,7 @@ def evaluate_robustness(
         method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
         set_radius(method.rule, eps)
     learned = method if method and method.learns else None
-    game = ImageGame(classifier, eps)
+    game = judging_game(classifier, eps, learned) if learned else ImageGame(classifier, eps)
     tuned = None
     if "fine_tuned" in attacks:
         assert train is not None
@@ -138,7 +140,8 @@ def evaluate_robustness(
                 )
             player = learned if name == "learned" else tuned
             assert player is not None
-            perturbed = attack(game, player, batch)
+            # A game of one's own may have another feasible set than the ball that is reported.
+            perturbed = project(attack(game, player, batch), batch.x, eps)
             if not perturbed.isfinite().all():
                 raise InputError(
                     f"the attack {name!r} returns images that are NaN or infinite; look at the "
@@ -173,10 +176,11 @@ def fine_tune(
     """Return a learned attacker trained on against the classifier as it is now, which stands still.
 
     A learned attacker that was trained along has followed a moving target; an opponent who knows
-    the final classifier would go on from there.
+    the final classifier would go on from there. Whatever its gradients are of, it learns to raise
+    the cross-entropy. Parameters that require no gradient stay as they are, as in training.
 
     Args:
-        game: Classifier and epsilon.
+        game: Classifier and epsilon, and what the rule's gradients are of.
         method: Whose rule to start from, left as it is; ``None`` starts a fresh attacker:
             residual, or on images with an odd side, which that cannot halve, paper_two_layer, as
             narrow as the residual one.
@@ -199,7 +203,9 @@ def fine_tune(
         fresh = build_attacker(name, game.eps, channels=channels, seed=seed, shape=shape)
         method = Method(fresh.to(images.pixels.device))
     method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
-    parameters = list(method.rule.parameters())
+    parameters = [p for p in method.rule.parameters() if p.requires_grad]
+    if not parameters:
+        return method
     optimizer = torch.optim.Adam(parameters, lr=lr)
     generator = torch.Generator(images.pixels.device).manual_seed(seed)
     size, done = min(64, len(images)), 0
@@ -210,7 +216,9 @@ def fine_tune(
             x = attack(game, method, batch, differentiable=True)
             with in_mode(game.classifier, training=False):
                 loss = -cross_entropy(game.classifier(x), batch.y).mean()
-            gradients = torch.autograd.grad(loss, parameters)
+            if not loss.requires_grad:  # of a frozen classifier and a rule that uses none of them
+                return method
+            gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()

@@ -19,8 +19,8 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import fitting, home_expanded, read_tensors, save_tensors
 
 from .data import Dataset, ImageBatch
-from .evaluate import attack, check_is_attack
-from .game import CLEAN, ImageGame
+from .evaluate import attack, check_is_attack, judging_game
+from .game import ImageGame
 from .methods import build_method
 from .models import build_classifier
 from .registry import Method
@@ -61,14 +61,7 @@ class TrainedModel:
 
         A learned attacker starts at the image and stays in the ball: noise is for training.
         """
-        start = CLEAN if self.method.learns else self.method.start
-        return self.method.game(
-            self.classifier,
-            self.settings.radius,
-            start=start,
-            attack_loss=self.method.attack_loss,
-            **({"labelled": True} if self.method.labelled else {}),
-        )
+        return judging_game(self.classifier, self.settings.radius, self.method)
 
     def attack(self, x: Tensor, y: Tensor) -> Tensor:
         """Return images as the run's own attack perturbs them to mislead the classifier.
