@@ -121,8 +121,8 @@ def load_model(
 ) -> TrainedModel:
     """Load the classifier and the attacker of a finished run of ``train_cifar.py``.
 
-    The file is read without unpickling anything. A method that was registered from outside has to
-    be registered before its model is loaded.
+    The file is read without unpickling anything. A method or a classifier that was registered from
+    outside has to be registered before its model is loaded.
 
     Args:
         path: The run's folder, ``runs/cifar10/grad_l2l/seed0``, or its ``model.pt``.
