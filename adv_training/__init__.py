@@ -8,7 +8,7 @@ from .image_flags import ImageFlags
 from .image_losses import cross_entropy, margin
 from .load import load_dataset, locate
 from .methods import build_method, forward_equivalents
-from .models import build_classifier
+from .models import build_classifier, register_model
 from .plan import check_batch_size, check_images, plan_of
 from .presets import PRESETS, preset, preset_in
 from .processes import ALONE, Processes, is_launched, is_restarted, joined
@@ -69,6 +69,7 @@ __all__ = [
     "preset",
     "preset_in",
     "register_method",
+    "register_model",
     "results_table",
     "train_step",
 ]

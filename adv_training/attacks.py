@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from l2l_gail.devices import own_defaults
 
 from .data import ImageBatch
-from .game import in_mode, project
+from .game import check_radius, in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
 
 __all__ = ["fgsm", "input_gradient", "losses", "pgd", "pgd_survivors", "standing_survivors"]
@@ -39,7 +39,11 @@ def fgsm(
         batch: Clean images and labels.
         eps: Radius of the ball.
         loss: What the attack raises.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
     """
+    check_radius(eps)
     with in_mode(classifier, training=False):
         _, ascent = _look(classifier, batch.x, batch.y, loss)
     return project(batch.x + eps * ascent.sign(), batch.x, eps)
@@ -68,7 +72,11 @@ def pgd(
         step_size: Change of a pixel in one step.
         loss: What the attack raises.
         generator: Source of a random start inside the ball; without one it starts at the image.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
     """
+    check_radius(eps)
     x = batch.x if generator is None else _random_start(batch.x, eps, generator)
     with in_mode(classifier, training=False):
         for _ in range(steps):
@@ -105,7 +113,11 @@ def pgd_survivors(
         loss: What the attack raises.
         generator: Source of the random starts; each restart draws for the whole batch, so that the
             first starts of many are those of few.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
     """
+    check_radius(eps)
     with in_mode(classifier, training=False):
         with torch.no_grad():
             survives = classifier(batch.x).argmax(1) == batch.y
@@ -148,7 +160,11 @@ def standing_survivors(
         batch: Clean images and labels.
         eps: Radius of the ball.
         generator: Source of the random starts.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
     """
+    check_radius(eps)
     survives = torch.ones_like(batch.y, dtype=torch.bool)
     for loss in (margin, sharp_cross_entropy):
         alive = survives.nonzero().squeeze(1)

@@ -16,7 +16,7 @@ from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
 from .data import ImageBatch
-from .game import in_mode, project
+from .game import check_radius, in_mode, project
 
 __all__ = ["AUTOATTACKS", "autoattack_survivors", "require_pyautoattack"]
 
@@ -64,8 +64,9 @@ def autoattack_survivors(
         square_queries: Forward passes that Square may spend on each image.
 
     Raises:
-        InputError: If ``pyautoattack`` is not installed.
+        InputError: If ``pyautoattack`` is not installed, or ``eps`` is outside [0, 1].
     """
+    check_radius(eps)
     require_pyautoattack()
     needs_grad = [p.requires_grad for p in classifier.parameters()]
     with in_mode(classifier, training=False), torch.random.fork_rng(devices=_cuda(batch.x)):

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from l2l_gail.errors import InputError
@@ -21,6 +23,11 @@ from .layers import Statistics
 __all__ = ["Dataset", "ImageBatch", "Images", "View", "draw_view", "statistics_of"]
 
 _PAD = 4
+_WHOLE = {
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+}
+"""Types of labels."""
 
 
 class View(NamedTuple):
@@ -87,9 +94,15 @@ class ImageBatch(NamedTuple):
         return ImageBatch(self.x[part], self.y[part], indices, view)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Images:
     """A set of images that stays on the device as bytes (CIFAR-10: 184 MB).
+
+    Args:
+        pixels: uint8, shape ``(N, C, H, W)``, channels first: a tensor or a numpy array, whose
+            memory is shared where torch can read it.
+        labels: Whole numbers of any type, shape ``(N,)``: a tensor, a numpy array or a list; the
+            latter two are put where the pixels are.
 
     Attributes:
         pixels: uint8, shape ``(N, C, H, W)``.
@@ -102,19 +115,24 @@ class Images:
     pixels: Tensor
     labels: Tensor
 
-    def __post_init__(self) -> None:
-        """Check types and shapes; the range of the labels is the data set's."""
-        pixels, labels = self.pixels, self.labels
+    def __init__(self, pixels: Tensor | ArrayLike, labels: Tensor | ArrayLike) -> None:
+        # The range of the labels is the data set's.
+        pixels = _as_tensor("images", pixels)
+        labels = _as_tensor("labels", labels, pixels.device)
         if pixels.dtype != torch.uint8 or pixels.dim() != 4:
             raise InputError(
                 "the images must be uint8 of shape (N, C, H, W), not "
                 f"{str(pixels.dtype).removeprefix('torch.')} of shape {tuple(pixels.shape)}"
             )
+        if labels.dtype in _WHOLE:
+            labels = labels.long()
         if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
             raise InputError(
                 f"the labels must be int64 of shape ({len(pixels)},), not "
                 f"{str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}"
             )
+        object.__setattr__(self, "pixels", pixels)
+        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -310,6 +328,19 @@ def statistics_of(images: Images) -> Statistics:
     std = (share @ value.square() - mean.square()).clamp_min(0).sqrt()
     std = torch.where(std > 1e-6, std, 1.0)
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _as_tensor(what: str, values: Tensor | ArrayLike, device: torch.device | None = None) -> Tensor:
+    """Return a tensor as it is, and of anything else the numbers, on ``device``."""
+    if isinstance(values, Tensor):
+        return values
+    try:
+        # A copy only of what torch cannot look at or must not write to: reversed, read-only.
+        return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the {what} are no numbers in a tensor or numpy array of one shape ({error})"
+        ) from None
 
 
 def _check(part: str, images: Images, shape: torch.Size, classes: int) -> None:

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from l2l_gail.core import unroll
 from l2l_gail.devices import own_defaults
+from l2l_gail.errors import InputError
 
 from .attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
+from .checks import check_filled
 from .data import ImageBatch, Images
-from .game import ImageGame, in_mode
+from .game import CLEAN, ImageGame, check_radius, in_mode
 from .registry import Method
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "accuracy",
     "attack",
     "attack_gain",
+    "check_is_attack",
+    "judging_game",
     "moved",
     "single_step_trap",
 ]
@@ -78,7 +82,12 @@ def accuracy(
         steps: Steps of PGD on cross-entropy.
         step_size: Change of a pixel in one of them.
         restarts: Random starts; the worst counts.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1], or there are no images.
     """
+    check_radius(eps)
+    check_filled(images, "to judge on")
     generator, other = (torch.Generator(images.pixels.device).manual_seed(seed) for _ in "12")
     right = withstood = stood = 0
     for batch in images.batches(BATCH):
@@ -98,6 +107,46 @@ def accuracy(
     return Accuracy(right / len(images), withstood / len(images), stood / len(images))
 
 
+def judging_game(classifier: nn.Module, eps: float, method: Method) -> ImageGame:
+    """Return the game in which a method's own attack on a classifier is judged.
+
+    It has the losses that the method was trained with. A learned attacker starts at the image and
+    stays in the ball: noise is for training.
+
+    Args:
+        classifier: Images in [0, 1] to logits.
+        eps: Radius of the ball.
+        method: Whose game and start.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
+    """
+    return method.game(
+        classifier,
+        eps,
+        start=CLEAN if method.learns else method.start,
+        attack_loss=method.attack_loss,
+        **({"labelled": True} if method.labelled else {}),
+    )
+
+
+def check_is_attack(method: Method, name: str) -> None:
+    """Refuse a method that perturbs the batch at hand of a training.
+
+    Args:
+        method: The method.
+        name: What a message calls it.
+
+    Raises:
+        InputError: In one line.
+    """
+    if method.of_batch:
+        raise InputError(
+            f"a run of {name} ends with no attack on other images; attack its classifier with "
+            "adv_training.evaluate_robustness"
+        )
+
+
 @own_defaults
 def attack(
     game: ImageGame, method: Method, batch: ImageBatch, *, differentiable: bool = False
@@ -109,7 +158,13 @@ def attack(
         method: Whose rule, with its steps.
         batch: Clean images and labels.
         differentiable: Whether the result hangs on the rule's parameters; detached by default.
+
+    Raises:
+        InputError: If the method perturbs the batch at hand of a training, as ``free`` does, or
+            the game's epsilon is outside [0, 1].
     """
+    check_is_attack(method, type(method.rule).__name__)
+    check_radius(game.eps)
     start = game.init_follower(batch) | ({"labels": batch.y} if method.labelled else {})
     with torch.set_grad_enabled(differentiable):
         played = unroll(
@@ -124,7 +179,12 @@ def attack(
 
 @own_defaults
 def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
-    """Return the loss increase by FGSM and by the method's learned rule on the same classifier."""
+    """Return the loss increase by FGSM and by the method's learned rule on the same classifier.
+
+    Raises:
+        InputError: If the game's epsilon is outside [0, 1], or there are no images.
+    """
+    check_filled(images, "to judge on")
     by_fgsm = by_rule = 0.0
     for batch in images.batches(BATCH):
         clean = losses(game.classifier, batch.x, batch.y).sum()
@@ -152,7 +212,11 @@ def single_step_trap(
 
     A classifier that stands firm under the first and falls under the second has learned to make
     its gradient useless instead of becoming robust: catastrophic overfitting (Wong et al. 2020).
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
     """
+    check_radius(eps)
 
     def right(x: Tensor) -> float:
         with in_mode(classifier, training=False), torch.no_grad():

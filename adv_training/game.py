@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from l2l_gail.core import Game, Vars
 from l2l_gail.core.game import Culprit
+from l2l_gail.errors import InputError
 
 from .data import ImageBatch
 from .image_losses import ImageLoss, cross_entropy
@@ -20,7 +21,16 @@ from .memory import PerturbationMemory
 from .processes import ALONE, Processes
 from .weight_perturbation import worst_weights
 
-__all__ = ["CLEAN", "UNIFORM", "Classify", "ImageGame", "Start", "in_mode", "project"]
+__all__ = [
+    "CLEAN",
+    "UNIFORM",
+    "Classify",
+    "ImageGame",
+    "Start",
+    "check_radius",
+    "in_mode",
+    "project",
+]
 
 Classify = Callable[[Tensor], Tensor]
 """From images to logits."""
@@ -83,6 +93,9 @@ class ImageGame(Game):
         processes: Those that share each batch; a batch is then this one's part of it.
         memory: Where the perturbation that the classifier is trained on is kept, image by image;
             the follower's variables at its start then name the last one, ``"start"``.
+
+    Raises:
+        InputError: If ``eps`` is outside [0, 1].
     """
 
     zero_sum = True
@@ -108,6 +121,7 @@ class ImageGame(Game):
         labelled: bool = False,
         bf16: bool = False,
     ) -> None:
+        check_radius(eps)
         self.classifier = classifier
         self.eps = eps
         self.start = start
@@ -186,6 +200,22 @@ class ImageGame(Game):
         """Return the logits in float32, computed under autocast if the game says so."""
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             return classify(x).float()
+
+
+def check_radius(eps: float) -> None:
+    """Refuse what is no radius of a ball in [0, 1]: 8 is what others write for our 8/255.
+
+    Raises:
+        InputError: In one line.
+    """
+    try:
+        possible = bool(0 <= eps <= 1)  # not so for NaN
+    except (TypeError, ValueError, RuntimeError):  # no number, or several
+        possible = False
+    if not possible:
+        raise InputError(
+            f"eps is in units of [0, 1]: 8/255, not 8; give a number from 0 to 1, not {eps!r:.90}"
+        )
 
 
 def project(x: Tensor, clean: Tensor, eps: float) -> Tensor:

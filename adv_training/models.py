@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,14 @@ from l2l_gail.errors import InputError
 from .layers import CIFAR10_STATISTICS, Network, Normalise, Statistics, conv
 from .resnets import PreActResNet18, ResNet18, WideResNet28, WideResNet34
 
-__all__ = ["MODELS", "SmallCNN", "TinyCNN", "build_classifier"]
+__all__ = [
+    "MODELS",
+    "SmallCNN",
+    "TinyCNN",
+    "build_classifier",
+    "check_model",
+    "register_model",
+]
 
 
 class SmallCNN(Network):
@@ -68,7 +76,63 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "wrn28_10": WideResNet28,
     "wrn34_10": WideResNet34,
 }
-"""Classifiers by name, each made from the number of classes and the images' statistics."""
+"""Classifiers by name, each made from the number of classes and the images' statistics.
+
+:func:`register_model` adds to them.
+"""
+
+
+def register_model(name: str, build: Callable[[int, Statistics], nn.Module]) -> None:
+    """Enter a classifier of your own into the table, under ``name``.
+
+    ``Settings(model=name)`` then trains it, and :func:`~adv_training.trained_model.load_model`
+    loads it, in any program that has registered it.
+
+    Args:
+        name: What the settings call it.
+        build: Called as ``build(classes, statistics)``: the number of classes, an int, and mean and
+            deviation of each channel of the images, two sequences of floats in [0, 1]. A class
+            whose constructor takes both will do. It returns a fresh module from images
+            ``(B, C, H, W)``, float32 in [0, 1], to logits ``(B, classes)``, the normalisation being
+            part of it; initial weights come from torch's global generator, which has been seeded.
+            When a model is loaded it is also called on torch's meta device, where tensors have no
+            values.
+
+    Raises:
+        InputError: If the name is no text or taken, or ``build`` cannot be called with these two.
+    """
+    if not isinstance(name, str) or not name:
+        raise InputError(f"the name of a model is a text, not {name!r}")
+    if name in MODELS:
+        raise InputError(f"a model {name!r} is registered already; choose another name")
+    if not callable(build):
+        raise InputError(
+            f"the model {name!r} needs a class or function that makes it, build(classes, "
+            f"statistics), not {type(build).__name__}"
+        )
+    try:
+        inspect.signature(build).bind(10, CIFAR10_STATISTICS)
+    except TypeError as error:
+        raise InputError(
+            f"the model {name!r} is made by build(classes, statistics), and "
+            f"{getattr(build, '__name__', build)!s} cannot be called so: {error}"
+        ) from error
+    except ValueError:  # of some that are written in C nothing is known
+        pass
+    MODELS[name] = build
+
+
+def check_model(name: str) -> None:
+    """Refuse a name that is none of :data:`MODELS`.
+
+    Raises:
+        InputError: In one line.
+    """
+    if name not in MODELS:
+        raise InputError(
+            f"unknown model {name!r}; known: {', '.join(MODELS)}; one of your own is made known by "
+            "adv_training.register_model"
+        )
 
 
 def build_classifier(
@@ -89,12 +153,16 @@ def build_classifier(
         width: Factor on the width, for ``preact_resnet18``.
 
     Raises:
-        InputError: For an unknown name.
+        InputError: For an unknown name, or one whose builder returns no module.
     """
-    if name not in MODELS:
-        raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    check_model(name)
     options = {} if width == 1.0 else {"width": width}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MODELS[name](classes, statistics, **options)
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"what makes the model {name!r} must return a torch.nn.Module, not "
+            f"{type(model).__name__}"
+        )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

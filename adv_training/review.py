@@ -13,7 +13,16 @@ from l2l_gail.progress import Message, Tell
 
 from .attacks import pgd
 from .data import Dataset, Images
-from .evaluate import Accuracy, AttackGain, accuracy, attack, attack_gain, moved, single_step_trap
+from .evaluate import (
+    Accuracy,
+    AttackGain,
+    accuracy,
+    attack,
+    attack_gain,
+    judging_game,
+    moved,
+    single_step_trap,
+)
 from .game import ImageGame
 from .guards import Guard
 from .labelled import save_labelled
@@ -44,7 +53,7 @@ class Review:
 
     Attributes:
         game: What attacks on the judged classifier are played in, in float32 whatever the training
-            is in.
+            is in: a learned attacker's own game.
         epochs: Epochs judged.
         curve: By measure one figure for each of them.
         best: Of the best epoch, the later of two equal ones: ``epoch``, ``score`` and the weights,
@@ -65,7 +74,7 @@ class Review:
         self._method = method
         self._trained = trained
         self._evaluated = evaluated
-        self.game = ImageGame(evaluated, settings.radius)
+        self.game = self._new_game()
         self.epochs = 0
         self.curve: dict[str, list[float]] = {"epochs": [], "clean": [], "pgd20": [], "robust": []}
         self.best: dict[str, Any] = {}
@@ -134,7 +143,7 @@ class Review:
         """
         if self._trained.memory is None:
             return attack_gain(self.game, self._method, images)
-        game = ImageGame(self._evaluated, self._settings.radius)
+        game = self._new_game()
         game.memory = self._trained.memory
         return attack_gain(game, self._method, self._dataset.train[: len(images)])
 
@@ -208,6 +217,11 @@ class Review:
         self.best = state["best"]
         self.overfitted = state["overfitted"]
         self.epochs = int(self.curve["epochs"][-1]) if self.curve["epochs"] else 0
+
+    def _new_game(self) -> ImageGame:
+        if self._method.learns:
+            return judging_game(self._evaluated, self._settings.radius, self._method)
+        return ImageGame(self._evaluated, self._settings.radius)
 
     def _measure(self, images: Images) -> Accuracy:
         settings = self._settings

@@ -22,9 +22,10 @@ from l2l_gail.errors import InputError
 from .attackers import build_attacker
 from .attacks import input_gradient, pgd_survivors, standing_survivors
 from .autoattack import AUTOATTACKS, autoattack_survivors, require_pyautoattack
+from .checks import check_filled, check_finite, check_judged
 from .data import ImageBatch, Images
-from .evaluate import attack
-from .game import ImageGame, in_mode
+from .evaluate import attack, judging_game
+from .game import ImageGame, check_radius, in_mode, project
 from .image_losses import cross_entropy, margin
 from .registry import Method
 from .rules import set_radius
@@ -41,6 +42,7 @@ _SHARE = 0.01
 _GAP = 0.05
 _SMALL_STEP = 0.1 / 255
 _HALF = 0.5
+_TO_LEARN_ON = "for fine_tuned to learn on"
 
 
 @dataclass(frozen=True)
@@ -84,45 +86,43 @@ def evaluate_robustness(
     """Attack every image with every attack of the battery.
 
     Args:
-        classifier: Images in [0, 1] to logits; judged in evaluation mode and float32.
+        classifier: Images in [0, 1], float32 ``(B, C, H, W)``, to logits ``(B, classes)``, of two
+            classes or more; judged in evaluation mode and float32.
         images: What to judge on.
         eps: Radius of the ball.
         attacks: Names of :data:`ATTACKS`.
         method: Whose learned rule is one of the attacks (``learned``), and the start of
             ``fine_tuned``, in the ball of ``eps`` if the rule has a ``set_radius``; without one
-            that starts from a fresh attacker (:func:`fine_tune`).
+            that starts from a fresh attacker (:func:`fine_tune`). The rule plays in its method's
+            own game, with the loss it was trained to raise, but starts at the image and is held to
+            the ball: noise is for training.
         train: Images that ``fine_tuned`` learns on; none of those that are judged.
         seed: Seed of starts and attacks.
         square_queries: Forward passes that Square may spend on each image.
         tell: Takes a line after each attack.
 
     Raises:
-        InputError: If an attack needs a library that is not installed, or a label is none of the
-            classifier's outputs.
-        ValueError: For an unknown attack, ``learned`` without a method that learns, or
-            ``fine_tuned`` without ``train``.
+        InputError: If ``eps`` is outside [0, 1]; there is no image to judge or to learn on; the
+            classifier is no module, does not take the images, returns no finite logits of two
+            classes or more, or has no output for a label; an attack is unknown or needs a library
+            that is not installed; ``learned`` is without a method that learns, or ``fine_tuned``
+            without ``train``.
     """
-    for name in attacks:
-        if name not in ATTACKS:
-            raise ValueError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
-    if not set(AUTOATTACKS).isdisjoint(attacks):
-        require_pyautoattack()
-    if "learned" in attacks and not (method and method.learns):
-        raise ValueError("the attack 'learned' needs a method whose rule was trained")
-    if "fine_tuned" in attacks and train is None:
-        raise ValueError("the attack 'fine_tuned' needs images to learn on")
-    for part in (images, train) if "fine_tuned" in attacks else (images,):
-        if part is not None:
-            _check_labels(classifier, part)
-    game = ImageGame(classifier, eps)
+    check_radius(eps)
+    _check_attacks(attacks, method, train)
+    check_judged(classifier, images)
+    if "fine_tuned" in attacks and train is not None:
+        check_judged(classifier, train, _TO_LEARN_ON)
+    clean = _each(images, lambda batch: _right(classifier, batch.x, batch.y))
     if method is not None and hasattr(method.rule, "set_radius"):  # a rule of one's own may not
         method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
         set_radius(method.rule, eps)
+    learned = method if method and method.learns else None
+    game = judging_game(classifier, eps, learned) if learned else ImageGame(classifier, eps)
     tuned = None
     if "fine_tuned" in attacks:
         assert train is not None
-        tuned = fine_tune(game, method if method and method.learns else None, train, seed=seed)
-    clean = _each(images, lambda batch: _right(classifier, batch.x, batch.y))
+        tuned = fine_tune(game, learned, train, seed=seed)
     standing, accuracy = clean.clone(), {}
     for name in attacks:
         generator = torch.Generator(images.pixels.device).manual_seed(seed)
@@ -138,9 +138,16 @@ def evaluate_robustness(
                 return autoattack_survivors(
                     name, classifier, batch, eps, seed=seed, square_queries=square_queries
                 )
-            player = method if name == "learned" else tuned
+            player = learned if name == "learned" else tuned
             assert player is not None
-            return _right(classifier, attack(game, player, batch), batch.y)
+            # A game of one's own may have another feasible set than the ball that is reported.
+            perturbed = project(attack(game, player, batch), batch.x, eps)
+            if not perturbed.isfinite().all():
+                raise InputError(
+                    f"the attack {name!r} returns images that are NaN or infinite; look at the "
+                    "weights of the method's rule"
+                )
+            return _right(classifier, perturbed, batch.y)
 
         survives = _each(images, survive) & clean
         accuracy[name] = float(survives.double().mean())
@@ -169,10 +176,11 @@ def fine_tune(
     """Return a learned attacker trained on against the classifier as it is now, which stands still.
 
     A learned attacker that was trained along has followed a moving target; an opponent who knows
-    the final classifier would go on from there.
+    the final classifier would go on from there. Whatever its gradients are of, it learns to raise
+    the cross-entropy. Parameters that require no gradient stay as they are, as in training.
 
     Args:
-        game: Classifier and epsilon.
+        game: Classifier and epsilon, and what the rule's gradients are of.
         method: Whose rule to start from, left as it is; ``None`` starts a fresh attacker:
             residual, or on images with an odd side, which that cannot halve, paper_two_layer, as
             narrow as the residual one.
@@ -180,7 +188,12 @@ def fine_tune(
         steps: Batches of 64.
         lr: Learning rate (Adam), falling linearly to 0.
         seed: Seed of the order, and of a fresh attacker.
+
+    Raises:
+        InputError: If there are no images, the game's epsilon is outside [0, 1], or the method
+            perturbs the batch at hand of a training, as ``free`` does.
     """
+    check_filled(images, _TO_LEARN_ON)
     if method is None:
         colours, height, width = images.pixels.shape[1:]
         shape = colours, height, width
@@ -190,7 +203,9 @@ def fine_tune(
         fresh = build_attacker(name, game.eps, channels=channels, seed=seed, shape=shape)
         method = Method(fresh.to(images.pixels.device))
     method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
-    parameters = list(method.rule.parameters())
+    parameters = [p for p in method.rule.parameters() if p.requires_grad]
+    if not parameters:
+        return method
     optimizer = torch.optim.Adam(parameters, lr=lr)
     generator = torch.Generator(images.pixels.device).manual_seed(seed)
     size, done = min(64, len(images)), 0
@@ -201,7 +216,9 @@ def fine_tune(
             x = attack(game, method, batch, differentiable=True)
             with in_mode(game.classifier, training=False):
                 loss = -cross_entropy(game.classifier(x), batch.y).mean()
-            gradients = torch.autograd.grad(loss, parameters)
+            if not loss.requires_grad:  # of a frozen classifier and a rule that uses none of them
+                return method
+            gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
@@ -238,7 +255,12 @@ def masking_flags(
         images: What to check on.
         accuracy: Accuracy under attacks, by name, all on the same images.
         seed: Seed of the starts.
+
+    Raises:
+        InputError: If there are no images, the classifier is no module, does not take them, returns
+            no finite logits of two classes or more, or has no output for a label.
     """
+    check_judged(classifier, images)
     flags = []
     if {"standing", "apgd_t"} <= accuracy.keys():
         gap = accuracy["standing"] - accuracy["apgd_t"]
@@ -258,6 +280,7 @@ def masking_flags(
         flags.append(f"{share:.1%} of the images withstand eps = {_LARGE_EPS}")
     with in_mode(classifier, training=False), torch.no_grad():
         first, second = classifier(batch.x), classifier(batch.x)
+    check_finite(classifier, first)
     if not torch.allclose(first, second, rtol=1e-4, atol=1e-5):
         flags.append("the classifier is random: two looks at one image differ")
     gradient = input_gradient(classifier, batch, margin)
@@ -277,16 +300,19 @@ def masking_flags(
     return flags
 
 
-def _check_labels(classifier: nn.Module, images: Images) -> None:
-    """Refuse labels of which the classifier knows nothing; a GPU would stop at an assertion."""
-    with in_mode(classifier, training=False), torch.no_grad():
-        outputs = classifier(images.batch(slice(0, 1)).x).shape[1]
-    labels = images.labels
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < outputs:
-        raise InputError(
-            f"the labels run from {int(labels.min())} to {int(labels.max())} and the classifier "
-            f"has {outputs} outputs; give labels from 0 to {outputs - 1}"
-        )
+def _check_attacks(attacks: Sequence[str], method: Method | None, train: Images | None) -> None:
+    """Refuse attacks that there are not, or that lack what they need."""
+    if isinstance(attacks, str):
+        raise InputError(f"attacks is a list of names, [{attacks!r}], not {attacks!r} alone")
+    for name in attacks:
+        if name not in ATTACKS:
+            raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+    if not set(AUTOATTACKS).isdisjoint(attacks):
+        require_pyautoattack()
+    if "learned" in attacks and not (method and method.learns):
+        raise InputError("the attack 'learned' needs a method whose rule was trained")
+    if "fine_tuned" in attacks and train is None:
+        raise InputError("the attack 'fine_tuned' needs images to learn on, train=...")
 
 
 def _each(images: Images, survives: Callable[[ImageBatch], Tensor]) -> Tensor:
@@ -295,4 +321,6 @@ def _each(images: Images, survives: Callable[[ImageBatch], Tensor]) -> Tensor:
 
 def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     with in_mode(classifier, training=False), torch.no_grad():
-        return classifier(x).argmax(1) == y
+        logits = classifier(x)
+    check_finite(classifier, logits)
+    return logits.argmax(1) == y

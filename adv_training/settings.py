@@ -13,7 +13,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.runs import check_seed
 
 from .attackers import check_attacker
-from .models import MODELS
+from .models import check_model
 from .registry import find_method
 
 __all__ = ["DEFAULT_ATTACKER", "METHODS", "OPTIONS", "Order", "Schedule", "Settings"]
@@ -72,7 +72,7 @@ class Settings:
         epochs: Passes over the training images.
         batch_size: Images in a training step.
         model: The classifier: small_cnn, tiny_cnn, preact_resnet18, resnet18, wrn28_10 or
-            wrn34_10.
+            wrn34_10; in the library one of your own as well, see models.register_model.
         width: Factor on the classifier's width, for preact_resnet18.
         shape: Channels, height and width of the images; checked against the data.
         eps: Largest change of a pixel, in 1/255.
@@ -150,8 +150,7 @@ class Settings:
         object.__setattr__(self, "shape", tuple(_whole("shape", side) for side in self.shape))
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise InputError(f"--shape {self.shape} must be channels, height and width")
-        if self.model not in MODELS:
-            raise InputError(f"unknown model {self.model!r}; known: {', '.join(MODELS)}")
+        check_model(self.model)
         if self.width != 1.0 and self.model != "preact_resnet18":
             raise InputError(
                 f"--width {self.width} is for --model preact_resnet18; {self.model} has one width"

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from l2l_gail.core import L2LTrainer
 from l2l_gail.errors import InputError
 
+from .checks import check_logits
 from .data import Dataset, ImageBatch, Images
 from .game import ImageGame, in_mode
 from .memory import PerturbationMemory
@@ -36,7 +37,7 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
     """Return the classifier of the settings for a data set, its weights drawn from the seed.
 
     Raises:
-        InputError: The images are too small for it.
+        InputError: The images are too small for it, or it returns no logits of their classes.
     """
     classifier = build_classifier(
         settings.model,
@@ -47,12 +48,18 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
     )
     with in_mode(classifier, training=False), torch.no_grad():
         try:
-            classifier(torch.zeros(1, *settings.shape))
+            logits = classifier(torch.zeros(1, *settings.shape))
         except RuntimeError as error:
             raise InputError(
                 f"the model {settings.model} takes no images of {settings.shape} ({error}): give "
                 "larger ones, or another --model"
             ) from None
+    check_logits(logits, 1, f"the model {settings.model}")
+    if logits.shape[1] != dataset.classes:
+        raise InputError(
+            f"the model {settings.model} returns {logits.shape[1]} logits for each image, and "
+            f"{dataset.name} has {dataset.classes} classes; let it return as many"
+        )
     return classifier
 
 

@@ -19,8 +19,8 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import fitting, home_expanded, read_tensors, save_tensors
 
 from .data import Dataset, ImageBatch
-from .evaluate import attack
-from .game import CLEAN, ImageGame
+from .evaluate import attack, check_is_attack, judging_game
+from .game import ImageGame
 from .methods import build_method
 from .models import build_classifier
 from .registry import Method
@@ -61,14 +61,7 @@ class TrainedModel:
 
         A learned attacker starts at the image and stays in the ball: noise is for training.
         """
-        start = CLEAN if self.method.learns else self.method.start
-        return self.method.game(
-            self.classifier,
-            self.settings.radius,
-            start=start,
-            attack_loss=self.method.attack_loss,
-            **({"labelled": True} if self.method.labelled else {}),
-        )
+        return judging_game(self.classifier, self.settings.radius, self.method)
 
     def attack(self, x: Tensor, y: Tensor) -> Tensor:
         """Return images as the run's own attack perturbs them to mislead the classifier.
@@ -86,11 +79,7 @@ class TrainedModel:
         Raises:
             InputError: The method perturbs the batch at hand of a training, as ``free`` does.
         """
-        if self.method.of_batch:
-            raise InputError(
-                f"a run of {self.settings.method} ends with no attack on other images; attack "
-                "its classifier with adv_training.evaluate_robustness"
-            )
+        check_is_attack(self.method, self.settings.method)
         return attack(self.game, self.method, ImageBatch(x, y))
 
 
@@ -132,8 +121,8 @@ def load_model(
 ) -> TrainedModel:
     """Load the classifier and the attacker of a finished run of ``train_cifar.py``.
 
-    The file is read without unpickling anything. A method that was registered from outside has to
-    be registered before its model is loaded.
+    The file is read without unpickling anything. A method or a classifier that was registered from
+    outside has to be registered before its model is loaded.
 
     Args:
         path: The run's folder, ``runs/cifar10/grad_l2l/seed0``, or its ``model.pt``.

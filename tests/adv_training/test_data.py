@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,6 +143,50 @@ def test_images_that_are_none_are_said_in_one_line(
 ) -> None:
     with pytest.raises(InputError, match=said) as caught:
         Dataset.split("mine", odd_images(), Images(pixels, labels), held_out=10, classes=4)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [list, np.uint8, np.int32, np.int64, np.uint64])
+def test_arrays_and_lists_are_taken_as_tensors_are(kind: type) -> None:
+    known = odd_images(6)
+    labels = known.labels.tolist() if kind is list else known.labels.numpy().astype(kind)
+    images = Images(known.pixels.numpy(), labels)
+    assert torch.equal(images.pixels, known.pixels)
+    assert torch.equal(images.labels, known.labels)
+    assert (images.pixels.dtype, images.labels.dtype) == (torch.uint8, torch.int64)
+    assert torch.equal(images[2:4].batch(slice(None)).x, known[2:4].batch(slice(None)).x)
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_torch_cannot_look_at_are_copied() -> None:
+    pixels = odd_images(6, colours=3).pixels.numpy()
+    locked = pixels.copy()
+    locked.flags.writeable = False
+    labels = np.arange(6)
+    assert torch.equal(Images(locked, labels).pixels, torch.from_numpy(pixels))
+    channels_last = pixels.transpose(0, 2, 3, 1).copy()
+    flipped = channels_last[..., ::-1].transpose(0, 3, 1, 2)  # blue, green, red
+    assert torch.equal(Images(flipped, labels[::-1]).pixels, torch.from_numpy(pixels).flip(1))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "said"),
+    [
+        (np.zeros((2, 3, 4, 4), np.float32), [0, 1], r"uint8 of shape .*, not float32 of shape"),
+        (np.zeros((2, 4, 4), np.uint8), [0, 1], r"not uint8 of shape \(2, 4, 4\)"),
+        (np.zeros((2, 3, 4, 4), np.uint8), [0.0, 1.0], r"int64 of shape \(2,\), not float64"),
+        (np.zeros((2, 3, 4, 4), np.uint8), [True, False], r"int64 of shape \(2,\), not bool"),
+        (np.zeros((2, 3, 4, 4), np.uint8), [0, 1, 2], r"int64 of shape \(2,\), not int64 of shape"),
+        (np.zeros((2, 3, 4, 4), np.uint8), ["cat", "dog"], "the labels are no numbers"),
+        (np.zeros((2, 3, 4, 4), np.uint8), [[0], [1, 2]], "the labels are no numbers"),
+        (None, [0, 1], "the images are no numbers"),
+    ],
+)
+def test_arrays_that_are_no_images_are_said_in_one_line(
+    pixels: np.ndarray, labels: list, said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        Images(pixels, labels)
     assert "\n" not in str(caught.value)
 
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from adv_training import registry as methods
+from adv_training.models import MODELS
 from envs.tasks import TASKS
 from l2l_gail.core import registry as rules
 from l2l_gail.gail import LOSSES, PENALTIES, REWARDS
@@ -50,7 +51,7 @@ def tables() -> Iterator[None]:
     with ExitStack() as stack:
         for table in (
             *(rules._RULES, rules._BUILDERS, methods._TABLE),
-            *(TASKS, LOSSES, PENALTIES, REWARDS),
+            *(TASKS, MODELS, LOSSES, PENALTIES, REWARDS),
         ):
             stack.enter_context(restored(table))
         stack.enter_context(restored(gymnasium.registry))

@@ -1,0 +1,133 @@
+"""What a classifier and the images that it is judged on must be, looked at before any attack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l2l_gail.errors import InputError
+
+from .data import Images
+from .game import in_mode
+
+__all__ = ["check_filled", "check_finite", "check_judged", "check_logits"]
+
+_LOGITS = "logits, a tensor of shape (B, classes)"
+
+
+def check_filled(images: object, use: str) -> None:
+    """Refuse images that are none.
+
+    Args:
+        images: Should be :class:`~adv_training.data.Images`, one or more.
+        use: What they are for, after "images".
+
+    Raises:
+        InputError: They are something else, or none.
+    """
+    if not isinstance(images, Images):
+        kind = type(images).__name__
+        raise InputError(f"the images {use} must be adv_training.Images, not {kind}")
+    if not len(images):
+        raise InputError(f"there are no images {use}; give at least one")
+
+
+def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on") -> None:
+    """Let a classifier look at two images once, and refuse what no attack could be made on.
+
+    Args:
+        classifier: Images ``(B, C, H, W)``, float32 in [0, 1], to logits ``(B, classes)``.
+        images: The first two are looked at, the labels of all.
+        use: What the images are for, after "images".
+
+    Raises:
+        InputError: There are no images, the classifier is no module or does not take these, what
+            it returns are no finite logits with a gradient, or it has no output for a label.
+    """
+    check_filled(images, use)
+    if not isinstance(classifier, nn.Module):
+        raise InputError(
+            f"the classifier must be a torch.nn.Module, not {type(classifier).__name__}: make what "
+            "it does the forward of one"
+        )
+    x = images.batch(slice(0, 2)).x.requires_grad_()
+    with in_mode(classifier, training=False), torch.enable_grad():
+        try:
+            logits = classifier(x)
+        except RuntimeError as error:
+            raise InputError(_why_not(classifier, x, error)) from error
+    name = f"the classifier {type(classifier).__name__}"
+    check_logits(logits, len(x), name)
+    check_finite(classifier, logits)
+    if not logits.requires_grad:
+        raise InputError(
+            f"{name} cuts its logits off from the images, which have no gradient then (no_grad, "
+            "detach); leave that out, the attacks need one"
+        )
+    _check_labels(images.labels, logits.shape[1])
+
+
+def check_logits(logits: Any, count: int, name: str) -> None:
+    """Refuse what a classifier returns if it is no logits of so many images.
+
+    Args:
+        logits: What it returned.
+        count: Number of images.
+        name: Of the classifier, where a message begins.
+
+    Raises:
+        InputError: In one line that says what must be returned.
+    """
+    if not isinstance(logits, Tensor):
+        raise InputError(f"{name} returns a {type(logits).__name__}; let it return {_LOGITS}")
+    shape = tuple(logits.shape)
+    if shape in ((count,), (count, 1)):
+        raise InputError(
+            f"{name} returns one output for each image, and two logits are needed where there are "
+            "two classes; make them of one output z of shape (B, 1): "
+            "torch.cat([torch.zeros_like(z), z], 1)"
+        )
+    if len(shape) != 2 or shape[0] != count or not logits.is_floating_point():
+        kind = str(logits.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{name} returns {kind} of shape {shape} for {count} images; let it return {_LOGITS}"
+        )
+
+
+def check_finite(classifier: nn.Module, logits: Tensor) -> None:
+    """Refuse logits of which no robustness can be told: of a NaN every class is the largest.
+
+    Raises:
+        InputError: In one line that names the classifier.
+    """
+    if not logits.isfinite().all():
+        raise InputError(
+            f"the classifier {type(classifier).__name__} returns logits that are NaN or infinite; "
+            "look at its weights and at its normalisation"
+        )
+
+
+def _check_labels(labels: Tensor, outputs: int) -> None:
+    """Refuse labels of which the classifier knows nothing; a GPU would stop at an assertion."""
+    least, most = int(labels.min()), int(labels.max())
+    if not 0 <= least <= most < outputs:
+        raise InputError(
+            f"the labels run from {least} to {most} and the classifier has {outputs} outputs; give "
+            f"labels from 0 to {outputs - 1}"
+        )
+
+
+def _why_not(classifier: nn.Module, x: Tensor, error: RuntimeError) -> str:
+    """Return in one line why a classifier does not take images."""
+    name = f"the classifier {type(classifier).__name__}"
+    for parameter in classifier.parameters():
+        if parameter.device != x.device:
+            return f"{name} is on {parameter.device} and the images on {x.device}; move one of them"
+        if parameter.is_floating_point() and parameter.dtype != x.dtype:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            return f"{name} has weights of {kind}, and images are float32; give classifier.float()"
+    said = " ".join(str(error).split())
+    shape = tuple(x.shape[1:])
+    return f"{name} takes no images of shape {shape} ({said:.300}); give those it was made for"

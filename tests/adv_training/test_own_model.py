@@ -1,0 +1,91 @@
+"""A classifier of one's own: registered, trained, saved, loaded, and refused where it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adv_training import load_model, models, register_model
+from adv_training.data import Dataset
+from adv_training.layers import Normalise, Statistics
+from adv_training.models import build_classifier
+from l2l_gail.errors import InputError
+from tests.adv_training.support import start, tiny_settings
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
+
+
+class Own(nn.Module):
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            Normalise(statistics), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, classes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_it_trains_and_is_saved_and_loaded(tmp_path: Path, data: Dataset) -> None:
+    register_model("own", Own)
+    run = start(tmp_path, tiny_settings("grad_l2l", model="own", epochs=1), data)
+    run.run()
+    loaded = load_model(run.folder.path, which="last")
+    assert isinstance(loaded.classifier, Own)
+    x = data.test.batch(slice(0, 5)).x
+    with torch.no_grad():
+        assert torch.equal(loaded.classifier(x), run.evaluated.eval()(x))
+    del models.MODELS["own"]
+    with pytest.raises(InputError, match=r"unknown model 'own'; .* adv_training\.register_model"):
+        load_model(run.folder.path)
+
+
+def test_equal_seeds_give_equal_weights_and_leave_torch_s_own() -> None:
+    register_model("own", Own)
+    state = torch.random.get_rng_state()
+    first, again = (build_classifier("own", 10, 3).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "said"),
+    [
+        ("small_cnn", Own, "a model 'small_cnn' is registered already"),
+        ("", Own, "the name of a model is a text, not ''"),
+        (Own, Own, "the name of a model is a text"),
+        ("own", None, r"needs a class or function that makes it, .* not NoneType"),
+        ("own", lambda: Own(10, ((), ())), r"made by build\(classes, statistics\).*too many"),
+        ("own", lambda classes, *, width: None, "cannot be called so: "),
+    ],
+)
+def test_what_cannot_be_registered(name: str, build: Callable, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        register_model(name, build)
+    assert "\n" not in str(caught.value)
+    assert "own" not in models.MODELS
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda classes, statistics: None, "the model 'own' must return a torch.nn.Module, not"),
+        (lambda classes, statistics: Own(7, statistics), "own returns 7 logits .* has 10 classes"),
+        (lambda classes, statistics: Own(1, statistics), "own returns one output for each image"),
+        (lambda classes, statistics: Normalise(statistics), r"of shape \(1, 3, 32, 32\) for 1 im"),
+    ],
+)
+def test_what_no_classifier_comes_of_is_said_before_the_training(
+    tmp_path: Path, data: Dataset, build: Callable, said: str
+) -> None:
+    register_model("own", build)
+    with pytest.raises(InputError, match=said) as caught:
+        start(tmp_path, tiny_settings("pgd", model="own"), data)
+    assert "\n" not in str(caught.value)
