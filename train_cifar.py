@@ -18,6 +18,7 @@ import l2l_gail.startup  # noqa: F401  before anything else is loaded
 # isort: split
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -163,8 +164,9 @@ def train_together(config: Config) -> None:
 def show(results: list[dict[str, Any]], config: Config) -> None:
     """Print the table, and where to look further."""
     print(adv_training.results_table(results))
-    print(f"\nIn TensorBoard: make board RUNS={config.runs.out}, or without make")
-    print(f"python -m l2l_gail.compare {config.runs.out} --board")
+    out = shlex.quote(str(config.runs.out))
+    print(f"\nIn TensorBoard: make board RUNS={out}, or without make")
+    print(f"python -m l2l_gail.compare {out} --board")
 
 
 def read_flags(argv: Sequence[str]) -> Config:

@@ -66,6 +66,11 @@ class RunFlags:
             raise InputError(
                 f"--name {self.name!r} is part of a folder's name: use letters, digits and .-_=+"
             )
+        if self.name is not None and len(self.name.encode()) > _LONGEST_LABEL:
+            raise InputError(
+                f"--name has {len(self.name)} letters and is part of a folder's name: give one of "
+                f"at most {_LONGEST_LABEL}"
+            )
 
     @property
     def all_seeds(self) -> list[int]:

@@ -56,7 +56,7 @@ def test_one_seed_or_several() -> None:
     assert RunFlags(seeds=("0-2",)).all_seeds == [0, 1, 2]
     with pytest.raises(InputError, match="give one of them"):
         RunFlags(seed=3, seeds=("0-2",))
-    for name in ("", "a/b", "..", "a b"):
+    for name in ("", "a/b", "..", "a b", "a" * 260, "ü" * 100):
         with pytest.raises(InputError, match="--name"):
             RunFlags(name=name)
 

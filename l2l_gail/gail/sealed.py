@@ -114,7 +114,7 @@ class SealedModel:
     @classmethod
     def _check_names(cls, names: Iterable[str]) -> None:
         """Refuse what neither the constructor takes nor a model keeps, and SB3 would just set."""
-        makers = [kind.__init__ for kind in cls.__mro__ if "__init__" in vars(kind)]
+        makers = [vars(kind)["__init__"] for kind in cls.__mro__ if "__init__" in vars(kind)]
         known = {name for make in makers for name in inspect.signature(make).parameters}
         known |= {*SETTINGS, *cls._attributes.values(), *_OF_LOAD}
         for name in names:
