@@ -21,6 +21,7 @@ from l2l_gail.runs import Run
 from l2l_gail.stats import Floats
 
 __all__ = [
+    "IMAGES",
     "SYNTHETIC",
     "X_KEY",
     "Kind",
@@ -34,6 +35,9 @@ Kind = Literal["gail", "cifar"]
 
 SYNTHETIC = "synthetic"
 """Name of the generated data set; it has to stand wherever its results are shown."""
+
+IMAGES = "images"
+"""Setting that names the images of a section's runs, where they are not all the same."""
 
 _CURVES: dict[Kind, dict[str, str]] = {
     "gail": {"return": "return_mean", "length": "length_mean"},

@@ -10,7 +10,7 @@ import numpy as np
 from l2l_gail import stats
 from l2l_gail.cli import format_table
 from l2l_gail.comparison.estimates import Estimate
-from l2l_gail.comparison.results import SYNTHETIC, X_KEY, MethodResult, Section
+from l2l_gail.comparison.results import IMAGES, SYNTHETIC, X_KEY, MethodResult, Section
 from l2l_gail.errors import printable
 from l2l_gail.stats import Floats
 
@@ -127,6 +127,15 @@ def section_notes(section: Section) -> list[str]:
             f"**Not the same length**: {parts}. Areas, stability and probabilities are told within "
             "a length only."
         )
+    images: dict[str, list[str]] = {}
+    for method in section.methods:
+        images.setdefault(str(method.settings.get(IMAGES)), []).append(method.method)
+    if len(images) > 1:
+        parts = "; ".join(f"{name}: {', '.join(found)}" for name, found in sorted(images.items()))
+        notes.append(
+            f"**Not the same images**: {parts}. Scores on different images do not tell which "
+            "method is the better one."
+        )
     single = [method.method for method in section.finished if len(method.runs) == 1]
     if single:
         notes.append(f"1 seed, no interval: {', '.join(single)}. One run proves nothing.")
@@ -155,7 +164,7 @@ def _differing_settings(section: Section) -> dict[str, list[str]]:
         if "eval_images" in method.runs[0].summary:
             settings["eval_images"] = method.runs[0].summary["eval_images"]
         for name, value in settings.items():
-            if name not in _OF_A_METHOD:
+            if name not in _OF_A_METHOD and name != IMAGES:  # which have a note of their own
                 found.setdefault(name, {}).setdefault(method.base, set()).add(str(value))
     return {
         name: sorted(set().union(*by_base.values()))

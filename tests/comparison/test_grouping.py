@@ -137,6 +137,51 @@ def test_runs_on_other_images_are_methods_of_their_own(tmp_path: Path) -> None:
     }
 
 
+def test_other_images_are_told_apart_in_whatever_folder_they_are(tmp_path: Path) -> None:
+    cifar_run(tmp_path / "a", "mine", "pgd", 0, 0.1, **{"data.sha256": "a" * 64})
+    cifar_run(tmp_path / "b", "mine", "pgd", 1, 0.9, **{"data.sha256": "b" * 64})
+    assert methods_of(tmp_path, "mine") == {"pgd (images=aaaaaaaa)": 1, "pgd (images=bbbbbbbb)": 1}
+
+
+def test_other_images_of_other_methods_are_said(tmp_path: Path) -> None:
+    cifar_run(tmp_path, "mine", "fgsm", 0, 0.1, **{"data.sha256": "a" * 64})
+    cifar_run(tmp_path, "other", "pgd", 0, 0.1, **{"data.sha256": "b" * 64})
+    assert "images" not in " ".join(section_notes(sections_of(tmp_path)["mine"]))
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.9, **{"data.sha256": "b" * 64})
+    assert set(methods_of(tmp_path, "mine")) == {"fgsm", "pgd"}
+    notes = section_notes(sections_of(tmp_path)["mine"])
+    assert [note for note in notes if "images" in note] == [
+        "**Not the same images**: aaaaaaaa: fgsm; bbbbbbbb: pgd. Scores on different images do not "
+        "tell which method is the better one."
+    ]
+
+
+def test_a_seed_that_was_run_on_other_images_hides_none(tmp_path: Path) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        cifar_run(tmp_path, "mine", "pgd", 0, 0.1, **{"data.sha256": digest})
+    assert len(methods_of(tmp_path, "mine")) == 2
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.7, **{"data.sha256": "a" * 64})
+    cells = table_cells(tmp_path, "mine")
+    assert cells["pgd (images=aaaaaaaa)"]["PGD-20 % [95% CI]"] == "70.0 (1 seed, no interval)"
+    assert cells["pgd (images=bbbbbbbb)"]["PGD-20 % [95% CI]"] == "10.0 (1 seed, no interval)"
+
+
+def test_a_run_again_of_a_version_without_digests_hides_the_first(tmp_path: Path) -> None:
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.1)
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.7, **{"data.sha256": "a" * 64})
+    assert methods_of(tmp_path, "mine") == {"pgd": 1}
+
+
+def test_other_demonstrations_are_told_apart_and_said(tmp_path: Path) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        gail_run(tmp_path / digest[0], "gail", 0, 1000, config={"demos.sha256": digest})
+        gail_run(tmp_path, "gail", 0, 1000, config={"demos.sha256": digest, "updates": 2})
+    assert len(methods_of(tmp_path)) == 4
+    gail_run(tmp_path / "c", "airl", 0, 1000, config={"demos.sha256": "a" * 64})
+    notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
+    assert f"demos.sha256 is {'a' * 64} or {'b' * 64}" in notes
+
+
 @pytest.mark.parametrize("changes", [{"train_images": "x"}, {"train_images": []}, {"epochs": 0}])
 def test_a_run_of_images_that_is_not_sound_leaves_the_others_compared(
     tmp_path: Path, changes: dict[str, object]
