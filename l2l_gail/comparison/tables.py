@@ -89,7 +89,7 @@ def section_tables(section: Section) -> list[Table]:
     for note, methods in section.alike:
         finals = {method.method: method.numbers("eval_returns") for method in methods}
         improvements += _improvement_tables(section, finals, f"higher final return{note}")
-        with_curves = [method for method in methods if method.normalised_returns]
+        with_curves = [method for method in methods if method.normalised_curves]
         if with_curves:
             tables.append(_stability_table(section, with_curves, note))
             areas = {method.method: method.normalised_areas for method in with_curves}
@@ -183,7 +183,7 @@ def _gail_table(section: Section) -> Table:
     )
     rows: list[tuple[str, ...]] = []
     for method in section.finished:
-        tails = method.normalised_returns
+        tails = method.normalised_curves
         rows.append(
             (
                 *(method.method, str(len(method.runs)), _range(method.numbers("steps"))),
@@ -191,7 +191,7 @@ def _gail_table(section: Section) -> Table:
                 _mean_or_unknown(method.normalised_finals, 2),
                 *(nearest[method.method] for _ in shown),
                 f"{method.numbers('eval_lengths').mean():.0f}",
-                UNKNOWN if tails is None else f"{_iqm([stats.tail_std(c) for c in tails]):.3f}",
+                UNKNOWN if tails is None else f"{_iqm([stats.tail_std(c) for _, c in tails]):.3f}",
                 f"{method.numbers('wall_s').mean():.0f}",
                 f"{method.numbers('cpu_s').mean():.0f}",
             )
@@ -238,12 +238,11 @@ def _stability_table(section: Section, methods: Sequence[MethodResult], note: st
     )
     rows = []
     for method in methods:
-        curves = method.normalised_returns
-        if curves is None:
+        if method.normalised_curves is None:
             continue
-        steps = method.curves["return"].x
+        curves = [curve for _, curve in method.normalised_curves]
         collapses = [stats.collapse_rate(curve) for curve in curves]
-        arrivals = [stats.steps_to_fraction(steps, curve) for curve in curves]
+        arrivals = [stats.steps_to_fraction(*curve) for curve in method.normalised_curves]
         finals = method.normalised_finals
         spread = None if finals is None else stats.seed_std(finals)
         rows.append(

@@ -17,6 +17,7 @@ from l2l_gail.comparison import (
 )
 from l2l_gail.comparison.distributions import learning_rate_groups
 from l2l_gail.comparison.grouping import sound
+from l2l_gail.comparison.scores import CURVES, SCORES
 from l2l_gail.errors import InputError
 from l2l_gail.runs import find_runs
 from tests.comparison.support import (
@@ -348,3 +349,25 @@ def test_references_measured_with_other_demonstrations_are_not_averaged(tmp_path
     assert cells["behaviour cloning (demo_episodes=1)"]["final return IQM [95% CI]"] == "100"
     assert len(one.colours) == 5
     draw_figure([one])
+
+
+def test_stability_is_of_each_run_s_own_evaluations(tmp_path: Path) -> None:
+    spreads = []
+    for seed, number in enumerate((20, 20, 40)):
+        steps = np.linspace(0, 40_000, number + 1)[1:].tolist()
+        returns = [2020.0 + 600 * (-1) ** place for place in range(number)]
+        curve = {"steps": steps, "return_mean": returns, "length_mean": [100.0] * number}
+        gail_run(tmp_path, "gail", seed, 1000, curve=curve)
+        spreads.append(stats.tail_std((np.array(returns) - 20) / 3000))
+    assert spreads == pytest.approx([0.2] * 3)
+    section = sections_of(tmp_path)["Hopper-v5"]
+    assert table_cells(tmp_path, "Hopper-v5")["gail"]["tail std"] == "0.200"
+    (row,) = next(t for t in section_tables(section) if "stability" in t.title).rows
+    assert "0.200 [0.200, 0.200]" in row
+    (method,) = section.methods
+    score = next(one for one in SCORES["gail"] if one.name.startswith("tail std"))
+    assert score.values(method) == pytest.approx([0.2] * 3)
+    charts = {curve.tag: curve.series(method) for curve in CURVES["gail"]}
+    drawn = charts["2 stability/c spread of the last 10 evaluations"]
+    assert drawn.y[-1] == pytest.approx(0.2)
+    assert len(drawn.x) == len(charts["1 true return/d normalised"].x)  # of all seeds
