@@ -19,7 +19,7 @@ from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
-from l2l_gail.files import fitting, read_json
+from l2l_gail.files import check_can_be_written, fitting, home_expanded, read_json
 from l2l_gail.runs import atomic_write, check_seed
 
 from .autoattack import AUTOATTACKS
@@ -81,7 +81,7 @@ class EvaluateConfig:
             raise InputError(f"--square-queries {self.square_queries} must be at least 1")
         if self.eps is not None:
             check_eps(self.eps)
-        if self.json is not None and os.path.exists(self.json):
+        if self.json is not None and os.path.lexists(home_expanded(self.json)):
             raise InputError(f"--json {self.json} exists; give a new file")
 
 
@@ -144,6 +144,8 @@ def evaluate_main(argv: list[str]) -> None:
         prog="train_cifar.py evaluate",
         description="Robustness of a finished run: an image counts if every attack fails on it.",
     )
+    if config.json is not None:
+        check_can_be_written(config.json)  # before all attacks
     report = evaluate_run(config, tell=lambda text: print(text, flush=True))
     rows = [("clean", f"{100 * report.clean:.1f}")]
     rows += [(name, f"{100 * value:.1f}") for name, value in report.accuracy.items()]

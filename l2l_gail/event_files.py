@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import socket
 import struct
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import FileWriter, SummaryWriter
 
+from l2l_gail.errors import InputError
 from l2l_gail.files import open_regular
+from l2l_gail.files.writing import not_written
 
 __all__ = ["continued_writer", "is_whole", "which_are_whole"]
 
@@ -39,14 +47,38 @@ def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryW
         keep: Whether the point of a tag at a step still stands.
 
     Returns:
-        The writer of the folder's only event file.
+        The writer of the folder's only event file; where a point cannot be written, on a full disk
+        say, that is an ``InputError``.
 
     Raises:
-        InputError: An event file cannot be read.
+        InputError: An event file cannot be read, or the new one cannot be written.
     """
     earlier = sorted(folder.glob("events.out.tfevents.*"))
+    writer = _Writer(str(folder))
+    try:
+        damaged = _copy(earlier, writer, keep)
+    except InputError:
+        writer.close()
+        writer.events.path.unlink(missing_ok=True)  # the earlier ones are all there
+        raise
+    for path in earlier:
+        if path in damaged:
+            kept_as = path.with_name(path.name.replace("tfevents", "damaged"))
+            warnings.warn(
+                f"{path} is damaged, and some of its points are lost: kept as {kept_as.name}",
+                stacklevel=2,
+            )
+            path.replace(kept_as)
+        else:
+            path.unlink()
+    return writer
+
+
+def _copy(
+    earlier: Sequence[Path], writer: SummaryWriter, keep: Callable[[str, int], bool]
+) -> list[Path]:
+    """Write what still stands of some event files, each point once; return the damaged ones."""
     damaged: list[Path] = []
-    writer = SummaryWriter(str(folder))
     file_writer = writer._get_file_writer()
     seen: set[tuple[str, int]] = set()
     for path in earlier:
@@ -64,18 +96,85 @@ def continued_writer(folder: Path, keep: Callable[[str, int], bool]) -> SummaryW
             if kept:
                 file_writer.add_event(event, event.step, event.wall_time)
         seen |= found  # two files hold a point alike where a copying like this one was cut off
-    writer.flush()
-    for path in earlier:
-        if path in damaged:
-            kept_as = path.with_name(path.name.replace("tfevents", "damaged"))
-            warnings.warn(
-                f"{path} is damaged, and some of its points are lost: kept as {kept_as.name}",
-                stacklevel=2,
-            )
-            path.replace(kept_as)
-        else:
-            path.unlink()
-    return writer
+    return damaged
+
+
+class _Events:
+    """An event file that is written record by record, each whole or not at all.
+
+    TensorBoard's own writes in a thread, where a full disk ends in a traceback that nobody can
+    catch.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        begun = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        for number in itertools.count():
+            self.path = Path(folder) / f"{begun}.{number}"
+            try:
+                self._file = open(self.path, "xb", buffering=0)
+                break
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise not_written(self.path, error) from None
+        try:
+            self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        except InputError:
+            self.close()
+            self.path.unlink(missing_ok=True)
+            raise
+
+    def get_logdir(self) -> str:
+        """The folder."""
+        return self._folder
+
+    def add_event(self, event: Event) -> None:
+        """Write an event.
+
+        Raises:
+            InputError: It cannot be written; the file is as it was.
+        """
+        data = event.SerializeToString()
+        length = struct.pack("<Q", len(data))
+        left = memoryview(
+            length
+            + struct.pack("<I", masked_crc32c(length))
+            + data
+            + struct.pack("<I", masked_crc32c(data))
+        )
+        start = self._file.tell()
+        try:
+            while left:
+                left = left[self._file.write(left) or 0 :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+                self._file.seek(start)
+            raise not_written(self.path, error) from None
+
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class _Writer(SummaryWriter):
+    """A ``SummaryWriter`` whose failures are one line."""
+
+    events: _Events
+    file_writer: Any
+    all_writers: Any
+
+    def _get_file_writer(self) -> Any:
+        if self.file_writer is None:
+            self.events = _Events(self.log_dir)
+            writer = FileWriter.__new__(FileWriter)  # its __init__ starts the thread
+            writer.event_writer = self.events
+            self.file_writer, self.all_writers = writer, {self.log_dir: writer}
+        return self.file_writer
 
 
 def _records(path: Path) -> Iterator[bytes | None]:

@@ -22,6 +22,7 @@ from l2l_gail.demos.fit import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import check_least
 from l2l_gail.files import check_folder, home_expanded
+from l2l_gail.films import comment_on, policy_file, video_file
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import action_of, as_gif, film_policy
@@ -62,11 +63,6 @@ class Config:
             check_least(1, steps=self.steps)
 
 
-def video_file(run: Path, moment: str) -> Path:
-    """Where the video of a run's policy lies, once it is recorded."""
-    return run / "videos" / f"{moment}.gif"
-
-
 def record(run: Path, moment: str, *, seed: int = 0, steps: int = _RECORDED) -> Path:
     """Record a policy of a GAIL run in its environment.
 
@@ -83,11 +79,13 @@ def record(run: Path, moment: str, *, seed: int = 0, steps: int = _RECORDED) -> 
         InputError: No such policy, or its environment cannot be drawn.
     """
     env_id, env_kwargs = _environment(run)
-    film = film_policy(load_policy(run, moment), env_id, env_kwargs, seed=seed, steps=steps)
+    policy, source = load_policy(run, moment), policy_file(run, moment)
+    comment = b"" if source is None else comment_on(source)
+    film = film_policy(policy, env_id, env_kwargs, seed=seed, steps=steps)
     length = f"{film.steps}{'+' if film.cut else ''} steps"
     caption = f"{moment} policy: return {film.episode_return:.0f}, {length}"
     path = video_file(run, moment)
-    atomic_write(path, as_gif(film.frames, film.seconds, caption))
+    atomic_write(path, as_gif(film.frames, film.seconds, caption, comment))
     return path
 
 

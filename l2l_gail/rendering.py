@@ -131,13 +131,16 @@ def action_of(predict: Predict, obs: Any, space: gymnasium.Space) -> Any:
     return np.clip(action, space.low, space.high) if isinstance(space, Box) else action
 
 
-def as_gif(frames: Sequence[Frame], seconds: float, caption: str = "") -> bytes:
+def as_gif(
+    frames: Sequence[Frame], seconds: float, caption: str = "", comment: bytes = b""
+) -> bytes:
     """Encode an animation.
 
     Args:
         frames: Pictures of one size.
         seconds: Time from one to the next; at least 0.02, which is the least that browsers obey.
         caption: Line drawn onto each.
+        comment: Kept in the file, and not drawn.
     """
     pictures = []
     for frame in frames:
@@ -159,6 +162,7 @@ def as_gif(frames: Sequence[Frame], seconds: float, caption: str = "") -> bytes:
         duration=durations,
         loop=0,
         optimize=False,
+        **({"comment": comment} if comment else {}),
     )
     return file.getvalue()
 

@@ -11,7 +11,6 @@ never half of one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.metadata
 import os
 import platform
@@ -28,6 +27,7 @@ from l2l_gail.checkpoints import checkpoint_exists
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, home_expanded, read_json
 from l2l_gail.files.json_text import to_json
+from l2l_gail.files.locks import locked
 from l2l_gail.version import __version__
 
 __all__ = [
@@ -190,22 +190,16 @@ class RunFolder:
         Raises:
             InputError: Another process has it, or the folder cannot be written.
         """
-        try:
-            # Neither through a link to somebody's file, nor waiting for a pipe.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            handle = os.open(self.path / ".lock", flags, 0o666)
-        except OSError as error:
-            raise _unwritable(self.path, error) from None
-        with os.fdopen(handle, "rb", buffering=0) as lock:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locked(self.path / ".lock"))
             except BlockingIOError:
                 raise InputError(
                     f"{self.path} is being trained by another process: wait for it, or leave "
                     "--resume out for a run of its own"
                 ) from None
-            except OSError:  # a file system without locks
-                pass
+            except OSError as error:
+                raise _unwritable(self.path, error) from None
             try:
                 yield
             except BaseException:

@@ -21,6 +21,7 @@ from torch import Tensor
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
+from l2l_gail.films import NEAREST, policy_file, snapshot
 from l2l_gail.saved_models import acting_state, acts, read_model_parts
 
 __all__ = ["MOMENTS", "NEAREST", "SnapshotCallback", "has_policy", "load_policy"]
@@ -28,10 +29,6 @@ __all__ = ["MOMENTS", "NEAREST", "SnapshotCallback", "has_policy", "load_policy"
 MOMENTS = ("first", "middle", "last")
 """When a policy was."""
 
-NEAREST = "nearest"
-"""The policy of the evaluation whose states were nearest to the expert's."""
-
-_MODELS = {"last": "model.zip", NEAREST: "nearest.zip"}
 _STATISTICS = "features_extractor.statistics"
 _CLIP = 10.0  # of the observations, see l2l_gail.ppo.policy
 
@@ -58,10 +55,10 @@ class SnapshotCallback(BaseCallback):
         if self.num_timesteps == 0:
             self._keep("first")
         if self.num_timesteps < self.middle:  # of a training that was to be shorter
-            _snapshot(self.folder, "middle").unlink(missing_ok=True)
+            snapshot(self.folder, "middle").unlink(missing_ok=True)
 
     def _on_rollout_start(self) -> None:
-        middle = _snapshot(self.folder, "middle")
+        middle = snapshot(self.folder, "middle")
         if self.num_timesteps >= self.middle and not os.path.exists(middle):
             self._keep("middle")
 
@@ -78,7 +75,7 @@ class SnapshotCallback(BaseCallback):
             policy = _from_state(policy_of_model.state_dict(), activation, classes)
         except (KeyError, InputError):
             return
-        path = _snapshot(self.folder, moment)
+        path = snapshot(self.folder, moment)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a training that was started anew in this folder
         policy.save(path)
@@ -86,8 +83,7 @@ class SnapshotCallback(BaseCallback):
 
 def has_policy(run: Path, moment: str) -> bool:
     """Whether a run's folder holds the policy of a moment."""
-    others = [run / _MODELS[moment]] if moment in _MODELS else []
-    return any(os.path.isfile(path) for path in (_snapshot(run, moment), *others))
+    return policy_file(run, moment) is not None
 
 
 def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
@@ -103,12 +99,11 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
     Raises:
         InputError: It is not there, damaged, or no plain perceptron.
     """
-    path = _snapshot(run, moment)
-    if os.path.isfile(path):
-        return MlpPolicy.load(path)
-    model = run / _MODELS.get(moment, "")
-    if not os.path.isfile(model):
+    path, model = snapshot(run, moment), policy_file(run, moment)
+    if model is None:
         raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
+    if model == path:
+        return MlpPolicy.load(path)
     data, tensors = read_model_parts(model, acts)
     settings, state = data.get("policy_kwargs", {}), acting_state(tensors) or {}
     kinds = [_kind(data.get(name) or {}) for name in ("observation_space", "action_space")]
@@ -123,10 +118,6 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
             f"{model}: its policy is no plain perceptron with tanh ({error.args[0]}); play it by "
             "GAIL.load(...) and predict"
         ) from None
-
-
-def _snapshot(run: Path, moment: str) -> Path:
-    return run / "policies" / f"{moment}.npz"
 
 
 def _is_plain(observation_space: Space, action_space: Space) -> bool:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.comparison.event_files import read_scalars
+from l2l_gail.errors import InputError
 from l2l_gail.event_files import continued_writer, is_whole, which_are_whole
 
 
@@ -132,3 +137,46 @@ def test_many_records_are_checked_as_one_by_one() -> None:
 
 def test_no_records_are_no_trouble() -> None:
     assert which_are_whole([], []) == []
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """As on a disk that is nearly full: no file of this process may become larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: pytest.fail("in a thread"))
+    with continued_writer(tmp_path, lambda tag, step: True) as writer:
+
+        def write_on() -> None:
+            for step in range(1000):
+                writer.add_scalar("a", step, step)
+
+        with files_up_to(10_000), pytest.raises(InputError, match=r"events.*cannot be written \("):
+            write_on()
+        writer.add_scalar("b", 1, 1)  # once there is space again
+    read = points(tmp_path)
+    assert 50 < len(read["a"]) < 1000
+    assert len(read["b"]) == 1
+
+
+def test_a_disk_that_is_too_full_to_go_on_leaves_the_earlier_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: pytest.fail("in a thread"))
+    with continued_writer(tmp_path, lambda tag, step: True) as writer:
+        for step in range(1000):
+            writer.add_scalar("a", step, step)
+    (before,) = tmp_path.iterdir()
+    for size in (10_000, 10):  # within the copying, and at the first word
+        with files_up_to(size), pytest.raises(InputError, match=r"events.*cannot be written \("):
+            continued_writer(tmp_path, lambda tag, step: True)
+        assert list(tmp_path.iterdir()) == [before]
+    continued_writer(tmp_path, lambda tag, step: True).close()
+    assert len(points(tmp_path)["a"]) == 1000

@@ -20,8 +20,9 @@ from l2l_gail.comparison.media import videos
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
+from l2l_gail.films import video_file
 from l2l_gail.gail import GAIL
-from l2l_gail.play import main, record, video_file
+from l2l_gail.play import main, record
 from l2l_gail.rendering import SIZE, as_gif, film_policy
 from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import MOMENTS, SnapshotCallback, has_policy, load_policy

@@ -27,6 +27,8 @@ from l2l_gail.files import home_expanded
 
 __all__ = ["compare", "main"]
 
+_LONGEST_S = 86_400  # a day; sleep() itself knows no much larger number
+
 
 @dataclass(frozen=True)
 class Config:
@@ -53,8 +55,8 @@ class Config:
         """
         if not 0 < self.port < 65536:
             raise InputError(f"--port {self.port}: give one from 1 to 65535")
-        if not self.every >= 1:
-            raise InputError(f"--every {self.every:g}: give at least 1 second")
+        if not 1 <= self.every <= _LONGEST_S:
+            raise InputError(f"--every {self.every:g}: give 1 to {_LONGEST_S:,} seconds")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,31 +86,32 @@ def main(argv: Sequence[str] | None = None) -> None:
             notes.add(note)
             print(note, flush=True)
 
-    seen = _compare_once(root, config, tell)
     folder = root / "comparison"
-    if not config.board:
-        print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
-        print(f"Everything in one page: {folder / 'index.html'}")
-        print(f"In TensorBoard: python -m l2l_gail.compare {root} --board, or one of them:")
-        for name in board_names(folder):
-            print(f"tensorboard --logdir '{folder / name}'")
-    server = Boards(folder, config.port) if config.board else None
-    if server is not None:
-        print(f"\nThe comparison is at {server.address} (Ctrl-C ends it)")
-        for name in board_names(folder):
-            print(f"  TensorBoard of {name}: {server.address}{address_of(name)}")
-        threading.Thread(target=server.serve, daemon=True).start()
-    while config.watch or server is not None:
-        time.sleep(config.every)
-        now = _state(root)
-        if config.watch and now != seen:
-            told = "compared again"
-            try:
-                compare(root, record_videos=config.videos, tell=tell)
-            except InputError as error:  # a run that was being moved or deleted, perhaps
-                told = f"not compared again: {error}"
-            seen = now  # what was written while comparing is seen the next time
-            print(f"{time.strftime('%H:%M:%S')} {told}", flush=True)
+    server = Boards(folder, config.port) if config.board else None  # a port that is taken, at once
+    with contextlib.closing(server) if server is not None else contextlib.nullcontext():
+        seen = _compare_once(root, config, tell)
+        if not config.board:
+            print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
+            print(f"Everything in one page: {folder / 'index.html'}")
+            print(f"In TensorBoard: python -m l2l_gail.compare {root} --board, or one of them:")
+            for name in board_names(folder):
+                print(f"tensorboard --logdir '{folder / name}'")
+        if server is not None:
+            print(f"\nThe comparison is at {server.address} (Ctrl-C ends it)")
+            for name in board_names(folder):
+                print(f"  TensorBoard of {name}: {server.address}{address_of(name)}")
+            threading.Thread(target=server.serve, daemon=True).start()
+        while config.watch or server is not None:
+            time.sleep(config.every)
+            now = _state(root)
+            if config.watch and now != seen:
+                told = "compared again"
+                try:
+                    compare(root, record_videos=config.videos, tell=tell)
+                except InputError as error:  # a run that was being moved or deleted, perhaps
+                    told = f"not compared again: {error}"
+                seen = now  # what was written while comparing is seen the next time
+                print(f"{time.strftime('%H:%M:%S')} {told}", flush=True)
 
 
 def _compare_once(

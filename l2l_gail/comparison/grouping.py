@@ -1,4 +1,4 @@
-"""Which runs are seeds of one method: those of one name, equal in every setting and in length.
+"""Which runs are seeds of one method: of one name, equal in every setting, images and length.
 
 Runs that differ in any are methods of their own, named by what differs; nothing is averaged across
 them.
@@ -9,10 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from l2l_gail.comparison.reading import Unfinished, digest_of_data, settings_of
-from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section, as_floats, check_curves
+from l2l_gail.comparison.results import (
+    IMAGES,
+    X_KEY,
+    Kind,
+    MethodResult,
+    Section,
+    as_floats,
+    check_curves,
+)
 from l2l_gail.errors import InputError, printable
 from l2l_gail.runs import Run
 
@@ -86,7 +93,7 @@ def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[
 
     Raises:
         InputError: A summary is of neither game, or lacks a key; or a seed of a method is there
-            twice with equal settings, which would count as two seeds.
+            twice with equal settings and images, which would count as two seeds.
     """
     data = _DataSets(run for run in (*runs, *(one.run for one in unfinished)))
     sections: dict[tuple[bool, str], dict[_Identity, _Members]] = {}
@@ -141,22 +148,22 @@ class _Identity:
 
 
 class _DataSets:
-    """Which images runs of one folder were trained on, where they are not the same.
+    """Which images the runs of one section were trained on, where they are not the same.
 
     Version 0.1.0 did not record it: its runs are taken to be of the others' images.
     """
 
     def __init__(self, runs: Iterable[Run]) -> None:
-        self._found: dict[Path, set[str]] = {}
+        self._found: dict[str, set[str]] = {}
         for run in runs:
             if digest := digest_of_data(run):
-                self._found.setdefault(run.folder.path.parent, set()).add(digest)
+                self._found.setdefault(run.folder.group, set()).add(digest)
 
     def told_apart(self, run: Run) -> dict[str, str]:
         """Return a setting that names a run's images, nothing if there are no others."""
-        if len(self._found.get(run.folder.path.parent, ())) < 2:
+        if len(self._found.get(run.folder.group, ())) < 2:
             return {}
-        return {"images": digest_of_data(run)[:8] or "not recorded"}
+        return {IMAGES: digest_of_data(run)[:8] or "not recorded"}
 
 
 @dataclass

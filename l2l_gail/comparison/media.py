@@ -23,6 +23,7 @@ from l2l_gail.comparison.results import MethodResult
 from l2l_gail.demos.npz import read_arrays
 from l2l_gail.errors import InputError, printable
 from l2l_gail.files import open_regular
+from l2l_gail.films import is_outdated, policy_file, video_file
 from l2l_gail.runs import Run
 
 __all__ = ["ADVERSARIAL_FILE", "adversarial_pictures", "median_run", "videos"]
@@ -76,7 +77,8 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
 
     Args:
         boards: GAIL's boards; others have none.
-        record: Record those that are missing, into the folders of their runs, for some seconds.
+        record: Record those that are missing, or show a policy of before the run was gone on with,
+            into the folders of their runs, for some seconds.
 
     Returns:
         Pictures by the board's name, and a sentence on each video that could not be made.
@@ -92,9 +94,14 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
             # "module:Id" imports a module, which a comparison of anybody's runs must not.
             safe = ":" not in str(method.settings.get("env", ""))
             for place, moment in enumerate(("first", "middle", "last")):
-                path = run / "videos" / f"{moment}.gif"
-                shown = os.path.lexists(path)
-                if record and safe and not shown and _has_policy(run, moment):
+                path = video_file(run, moment)
+                try:
+                    wanted = _is_to_be_filmed(run, moment)
+                except InputError as error:
+                    notes.append(f"No video of {run}: {error}")
+                    break
+                outdated = wanted and os.path.lexists(path)
+                if record and safe and wanted:
                     if time.monotonic() > end:
                         left.append(run)
                         break
@@ -103,6 +110,12 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
                     except InputError as error:
                         notes.append(f"No video of {run}: {error}")
                         break
+                elif outdated:
+                    notes.append(
+                        f"Left out: {path} shows the policy of before the run was gone on with; "
+                        f"record it anew: python -m l2l_gail.play {run}"
+                    )
+                    continue
                 if os.path.lexists(path):
                     tag = f"8 policies/{method.method}, {place + 1} {moment}"
                     try:
@@ -119,14 +132,19 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
     return found, notes
 
 
-def _has_policy(run: Path, moment: str) -> bool:
-    from l2l_gail.snapshots import has_policy  # reads runs of GAIL alone, through SB3
+def _is_to_be_filmed(run: Path, moment: str) -> bool:
+    """Whether a run has a policy of this moment, and no film of it.
 
-    return has_policy(run, moment)
+    Raises:
+        InputError: The file of the policy cannot be read.
+    """
+    if os.path.lexists(video_file(run, moment)):
+        return is_outdated(run, moment)
+    return policy_file(run, moment) is not None
 
 
 def _record(run: Path, moment: str) -> None:
-    from l2l_gail.play import record
+    from l2l_gail.play import record  # through SB3, which only runs of GAIL need
 
     record(run, moment)
 

@@ -2,7 +2,7 @@
 
 A run is *finished* once it has a summary.  One without is read from its event files; it counts as
 *going* while something in its folder is younger than :data:`GOING_S`, else as broken off.  Of runs
-of one seed with equal settings and length the newest finished one counts; others hide none.
+of one seed with equal settings, images and length the newest finished one counts; others hide none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -120,44 +119,77 @@ def find(root: str | Path) -> Found:
     """
     found = Found()
     damaged: list[InputError] = []
-    newest: dict[tuple[Path, int, str], dict[str, tuple[int, Run]]] = {}  # by length
-    open_runs: list[tuple[tuple[Path, int, str], int, RunFolder]] = []
+    attempts: dict[tuple[Path, int, str], list[_Attempt]] = {}
     for folder, attempt in walk_runs(root, found.notes.append):
         try:
             # A pipe or a folder in its place is no run without a summary, and is said to be that.
             summary = _read_json(folder.summary) if os.path.lexists(folder.summary) else None
             run = Run(folder, summary or {})
             key = (folder.path.parent, folder.seed, _settings_key(run))
+            one = _Attempt(attempt, run, summary is not None, digest_of_data(run))
         except InputError as error:  # the others are still worth comparing
             damaged.append(error)
             found.notes.append(f"Left out: {error}.")
             continue
-        if summary is None:
-            open_runs.append((key, attempt, folder))
-        elif attempt > newest.setdefault(key, {}).get(_length_key(run), (0,))[0]:
-            newest[key][_length_key(run)] = (attempt, run)
-    found.finished = [run for lengths in newest.values() for _, run in lengths.values()]
-    last_finished = {
-        key: max(lengths.values(), key=itemgetter(0)) for key, lengths in newest.items()
-    }
-    last_open: dict[tuple[Path, int, str], tuple[int, RunFolder]] = {}
-    for key, attempt, folder in open_runs:
-        if attempt > max(last_finished.get(key, (0,))[0], last_open.get(key, (0,))[0]):
-            last_open[key] = (attempt, folder)
-    for key, (_, folder) in last_open.items():
-        one = _unfinished(folder)
-        if one is None:
-            found.notes.append(f"Left out: {folder.path} has settings but no measurement yet.")
-        elif key in last_finished:
-            found.notes.append(
-                f"Left out: {folder.path} is unfinished, "
-                f"{last_finished[key][1].folder.path.name} with equal settings counts."
-            )
-        else:
-            found.unfinished.append(one)
+        attempts.setdefault(key, []).append(one)
+    for alike in attempts.values():
+        for on_the_same in _by_images(alike):
+            _choose(on_the_same, found)
     if damaged and not (found.finished or found.unfinished):
         raise damaged[0]
     return found
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A run of a seed with certain settings: which attempt at it, and the digest of its images."""
+
+    number: int
+    run: Run
+    finished: bool
+    images: str
+
+
+def _by_images(alike: Sequence[_Attempt]) -> list[list[_Attempt]]:
+    """Runs of a seed with equal settings, sorted by their images.
+
+    Version 0.1.0 did not record them: its runs are taken to be of the newest other's images.
+    """
+    newest = max((one for one in alike if one.images), key=lambda one: one.number, default=None)
+    found: dict[str, list[_Attempt]] = {}
+    for one in alike:
+        images = one.images or (newest.images if newest else "")
+        found.setdefault(images, []).append(one)
+    return list(found.values())
+
+
+def _choose(alike: Sequence[_Attempt], found: Found) -> None:
+    """Add to what was found those runs of a seed, alike in settings and images, that count."""
+    newest: dict[str, _Attempt] = {}  # by length
+    for one in (one for one in alike if one.finished):
+        length = _length_key(one.run)
+        if one.number > (newest[length].number if length in newest else 0):
+            newest[length] = one
+    found.finished += [one.run for one in newest.values()]
+    last = max(newest.values(), key=lambda one: one.number, default=None)
+    going_on = max(
+        (one for one in alike if not one.finished and (last is None or one.number > last.number)),
+        key=lambda one: one.number,
+        default=None,
+    )
+    if going_on is None:
+        return
+    folder = going_on.run.folder
+    unfinished = _unfinished(folder)
+    if unfinished is None:
+        found.notes.append(f"Left out: {folder.path} has settings but no measurement yet.")
+    elif last is not None:
+        found.notes.append(
+            f"Left out: {folder.path} is unfinished, {last.run.folder.path.name} with equal "
+            "settings counts."
+        )
+    else:
+        found.unfinished.append(unfinished)
 
 
 def run_files(root: str | Path) -> Iterator[Path]:

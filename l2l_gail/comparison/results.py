@@ -21,6 +21,7 @@ from l2l_gail.runs import Run
 from l2l_gail.stats import Floats
 
 __all__ = [
+    "IMAGES",
     "SYNTHETIC",
     "X_KEY",
     "Kind",
@@ -34,6 +35,9 @@ Kind = Literal["gail", "cifar"]
 
 SYNTHETIC = "synthetic"
 """Name of the generated data set; it has to stand wherever its results are shown."""
+
+IMAGES = "images"
+"""Setting that names the images of a section's runs, where they are not all the same."""
 
 _CURVES: dict[Kind, dict[str, str]] = {
     "gail": {"return": "return_mean", "length": "length_mean"},
@@ -138,31 +142,35 @@ class MethodResult:
         return all(run.summary.get("expert_return") is not None for run in self.runs)
 
     @cached_property
-    def normalised_returns(self) -> list[Floats] | None:
-        """GAIL's training curves from 0 (random) to 1 (expert), one for each seed.
+    def normalised_curves(self) -> list[tuple[Floats, Floats]] | None:
+        """GAIL's training curves from 0 (random) to 1 (expert): steps and values of each seed.
 
-        None without a curve over environment steps, or where an expert is no better than a random
-        policy.
+        Each is on the steps of its own evaluations, ``(T,)``, by which a run's stability is
+        measured. None without a curve over environment steps, or where an expert is no better than
+        a random policy.
         """
-        curve = self.curves.get("return")
-        flat = self.takes_no_steps or not self._has_scale
-        if curve is None or not self.finished or flat:
+        if not self.finished or self.takes_no_steps or not self._has_scale:
             return None
+        key = _CURVES["gail"]["return"]
+        seeds = [_seed_curve(run, self.kind, key) for run in self.runs]
         scales = list(
             zip(self.numbers("random_return"), self.numbers("expert_return"), strict=True)
         )
         if any(expert <= random for random, expert in scales):
             return None
-        return [
-            stats.normalized_return(values, random=float(random), expert=float(expert))
-            for values, (random, expert) in zip(curve.values, scales, strict=True)
-        ]
+        found = []
+        for curve, (random, expert) in zip(seeds, scales, strict=True):
+            if curve is None:
+                return None
+            steps, values = curve
+            scaled = stats.normalized_return(values, random=float(random), expert=float(expert))
+            found.append((steps, scaled))
+        return found
 
     @property
     def normalised_areas(self) -> list[float]:
-        """Areas under :attr:`normalised_returns`, one for each seed; empty where there are none."""
-        curves = self.normalised_returns or []
-        return [stats.area_under_curve(self.curves["return"].x, curve) for curve in curves]
+        """Areas under :attr:`normalised_curves`, one for each seed; empty where there are none."""
+        return [stats.area_under_curve(*curve) for curve in self.normalised_curves or []]
 
     @property
     def normalised_finals(self) -> list[float] | None:

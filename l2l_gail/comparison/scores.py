@@ -97,12 +97,20 @@ def _normalised(reduce: Callable[[Floats], Floats]) -> Callable[[MethodResult], 
     """A reduction over the seeds' normalised returns, ``(S, T)`` to ``(T,)``."""
 
     def series(method: MethodResult) -> Series | None:
-        curves = method.normalised_returns
-        if curves is None:
-            return None
-        return Series(method.curves["return"].x, reduce(np.stack(curves)))
+        aligned = Curve.align(method.normalised_curves) if method.normalised_curves else None
+        return None if aligned is None else Series(aligned.x, reduce(aligned.values))
 
     return series
+
+
+def _spread_so_far(method: MethodResult) -> Series | None:
+    """Tail std of each seed up to each of its own evaluations, the IQM over seeds."""
+    spreads = [
+        (steps, np.array([stats.tail_std(curve[: k + 1], _WINDOW) for k in range(len(curve))]))
+        for steps, curve in method.normalised_curves or []
+    ]
+    aligned = Curve.align(spreads) if spreads else None
+    return None if aligned is None else Series(aligned.x, aligned.iqm)
 
 
 def _of_accuracy(reduce: Callable[[Floats], Floats]) -> Callable[[MethodResult], Series | None]:
@@ -113,11 +121,6 @@ def _fall_so_far(curves: Floats, counts_from: float = 0.5) -> Floats:
     ends = range(1, curves.shape[1] + 1)
     falls = [[stats.max_drawdown(row[:end], counts_from) for end in ends] for row in curves]
     return stats.iqm(falls, axis=0)
-
-
-def _moving_spread(curves: Floats) -> Floats:
-    ends = range(1, curves.shape[1] + 1)
-    return stats.iqm([[stats.tail_std(row[:end], _WINDOW) for end in ends] for row in curves], 0)
 
 
 def _seed_spread(curves: Floats) -> Floats:
@@ -156,7 +159,7 @@ CURVES: dict[str, tuple[CurveTag, ...]] = {
         CurveTag(
             "2 stability/c spread of the last 10 evaluations",
             "tail std of the normalised return up to here, IQM",
-            _normalised(_moving_spread),
+            _spread_so_far,
         ),
         CurveTag(
             "2 stability/d spread over seeds",
@@ -218,8 +221,8 @@ def _of_seeds(
     score: Callable[[Floats], float],
 ) -> Callable[[MethodResult], list[float] | None]:
     def values(method: MethodResult) -> list[float] | None:
-        curves = method.normalised_returns
-        return None if curves is None else [score(curve) for curve in curves]
+        curves = method.normalised_curves
+        return None if curves is None else [score(curve) for _, curve in curves]
 
     return values
 

@@ -13,7 +13,7 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from tensorboard import program
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -44,7 +44,7 @@ class Boards:
     """A web server of a comparison, on this machine alone.
 
     Args:
-        folder: Folder of the comparison.
+        folder: Folder of the comparison; it need not be there yet.
         port: Its port; 0 takes any that is free.
 
     Attributes:
@@ -58,6 +58,7 @@ class Boards:
         self._folder = folder
         self._apps: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._serving = False
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         try:
             self._server: BaseWSGIServer = make_server(
@@ -68,23 +69,32 @@ class Boards:
         self.address = f"http://localhost:{self._server.server_port}/"
 
     def serve(self) -> None:
-        """Answer until :meth:`stop`."""
+        """Answer until :meth:`close`."""
+        self._serving = True
         self._server.serve_forever()
 
-    def stop(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
+    def close(self) -> None:
+        """Stop answering, if that was ever begun, and give the port back."""
+        if self._serving:
+            self._server.shutdown()
+        self._server.server_close()
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        name = unquote(environ.get("PATH_INFO", "/")).lstrip("/").partition("/")[0]
+        # WSGI has the bytes of an address as latin-1, whatever they are.
+        path = environ.get("PATH_INFO", "/").encode("latin-1").decode("utf-8", "replace")
+        name = path.lstrip("/").partition("/")[0]
         names = board_names(self._folder)
-        if name == "font-roboto" and names:  # asked for without the prefix
+        if name in names:
+            # Not by TensorBoard's own path_prefix, which is for addresses in ASCII alone.
+            below = f"/{name}".encode().decode("latin-1")
+            environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(below)
+            environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + below
+        elif name == "font-roboto" and names:  # asked for without the prefix
             name = names[0]
-            environ["PATH_INFO"] = f"/{name}{environ['PATH_INFO']}"
         if name in names:
             with self._lock:
                 if name not in self._apps:
-                    self._apps[name] = _tensorboard(self._folder / name, f"/{name}")
+                    self._apps[name] = _tensorboard(self._folder / name)
             return self._apps[name](environ, start_response)
         page = self._folder / "index.html"
         if name or not page.is_file():
@@ -106,8 +116,8 @@ class _Quiet(WSGIRequestHandler):
         """Log nothing."""
 
 
-def _tensorboard(folder: Path, prefix: str) -> Any:
-    """TensorBoard's application for one board, below a path."""
+def _tensorboard(folder: Path) -> Any:
+    """TensorBoard's application for one board."""
     kept: list[Any] = []
 
     class Kept(program.TensorBoardServer):
@@ -121,9 +131,9 @@ def _tensorboard(folder: Path, prefix: str) -> Any:
 
         def get_url(self) -> str:
             """Where it would be."""
-            return prefix
+            return ""
 
     board = program.TensorBoard(server_class=Kept)
-    board.configure(logdir=str(folder), path_prefix=prefix, reload_interval=5, load_fast=_FAST)
+    board.configure(logdir=str(folder), reload_interval=5, load_fast=_FAST)
     board.launch()
     return kept[0]

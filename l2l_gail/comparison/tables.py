@@ -10,7 +10,7 @@ import numpy as np
 from l2l_gail import stats
 from l2l_gail.cli import format_table
 from l2l_gail.comparison.estimates import Estimate
-from l2l_gail.comparison.results import SYNTHETIC, X_KEY, MethodResult, Section
+from l2l_gail.comparison.results import IMAGES, SYNTHETIC, X_KEY, MethodResult, Section
 from l2l_gail.errors import printable
 from l2l_gail.stats import Floats
 
@@ -89,7 +89,7 @@ def section_tables(section: Section) -> list[Table]:
     for note, methods in section.alike:
         finals = {method.method: method.numbers("eval_returns") for method in methods}
         improvements += _improvement_tables(section, finals, f"higher final return{note}")
-        with_curves = [method for method in methods if method.normalised_returns]
+        with_curves = [method for method in methods if method.normalised_curves]
         if with_curves:
             tables.append(_stability_table(section, with_curves, note))
             areas = {method.method: method.normalised_areas for method in with_curves}
@@ -127,6 +127,15 @@ def section_notes(section: Section) -> list[str]:
             f"**Not the same length**: {parts}. Areas, stability and probabilities are told within "
             "a length only."
         )
+    images: dict[str, list[str]] = {}
+    for method in section.methods:
+        images.setdefault(str(method.settings.get(IMAGES)), []).append(method.method)
+    if len(images) > 1:
+        parts = "; ".join(f"{name}: {', '.join(found)}" for name, found in sorted(images.items()))
+        notes.append(
+            f"**Not the same images**: {parts}. Scores on different images do not tell which "
+            "method is the better one."
+        )
     single = [method.method for method in section.finished if len(method.runs) == 1]
     if single:
         notes.append(f"1 seed, no interval: {', '.join(single)}. One run proves nothing.")
@@ -155,7 +164,7 @@ def _differing_settings(section: Section) -> dict[str, list[str]]:
         if "eval_images" in method.runs[0].summary:
             settings["eval_images"] = method.runs[0].summary["eval_images"]
         for name, value in settings.items():
-            if name not in _OF_A_METHOD:
+            if name not in _OF_A_METHOD and name != IMAGES:  # which have a note of their own
                 found.setdefault(name, {}).setdefault(method.base, set()).add(str(value))
     return {
         name: sorted(set().union(*by_base.values()))
@@ -174,7 +183,7 @@ def _gail_table(section: Section) -> Table:
     )
     rows: list[tuple[str, ...]] = []
     for method in section.finished:
-        tails = method.normalised_returns
+        tails = method.normalised_curves
         rows.append(
             (
                 *(method.method, str(len(method.runs)), _range(method.numbers("steps"))),
@@ -182,7 +191,7 @@ def _gail_table(section: Section) -> Table:
                 _mean_or_unknown(method.normalised_finals, 2),
                 *(nearest[method.method] for _ in shown),
                 f"{method.numbers('eval_lengths').mean():.0f}",
-                UNKNOWN if tails is None else f"{_iqm([stats.tail_std(c) for c in tails]):.3f}",
+                UNKNOWN if tails is None else f"{_iqm([stats.tail_std(c) for _, c in tails]):.3f}",
                 f"{method.numbers('wall_s').mean():.0f}",
                 f"{method.numbers('cpu_s').mean():.0f}",
             )
@@ -229,12 +238,11 @@ def _stability_table(section: Section, methods: Sequence[MethodResult], note: st
     )
     rows = []
     for method in methods:
-        curves = method.normalised_returns
-        if curves is None:
+        if method.normalised_curves is None:
             continue
-        steps = method.curves["return"].x
+        curves = [curve for _, curve in method.normalised_curves]
         collapses = [stats.collapse_rate(curve) for curve in curves]
-        arrivals = [stats.steps_to_fraction(steps, curve) for curve in curves]
+        arrivals = [stats.steps_to_fraction(*curve) for curve in method.normalised_curves]
         finals = method.normalised_finals
         spread = None if finals is None else stats.seed_std(finals)
         rows.append(

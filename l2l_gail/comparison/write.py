@@ -25,11 +25,13 @@ from l2l_gail.comparison.single_runs import runs_board_name, write_runs_board
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.files.locks import holder_of, locked
 from l2l_gail.runs import atomic_write
 
 __all__ = ["EXPLANATION", "compare"]
 
 _BOARDS_DRAWN = 6  # of a section, each with some methods: more pictures than anybody leafs through
+_WAIT_S = 30.0  # for another comparison's writing, which takes a few seconds
 
 EXPLANATION = """\
 Scores are interquartile means (IQM) over training seeds, in brackets 95 % bootstrap intervals over
@@ -58,8 +60,8 @@ def compare(
         What was compared, a section for each environment or data set.
 
     Raises:
-        InputError: No such folder, no run in it that has measured something, all damaged, or
-            no place to write.
+        InputError: No such folder, no run in it that has measured something, all damaged, no
+            place to write, or one where another comparison is writing for too long.
     """
     root = home_expanded(root)
     found = find(root)
@@ -102,20 +104,20 @@ def compare(
             pictures[board.name] = sorted(shown, key=lambda picture: picture.tag)
     overall = _encode("comparison", draw_figure(drawn), dpi=120).data
     page = report(sections, boards, pictures, EXPLANATION, notes)
-    name = f"{time.time_ns():020d}"
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for section in sections:
-            text = _section_text(section, notes)
-            for board in boards[section.group]:
-                write_board(folder / board.name, board, name, text, pictures[board.name])
-            if section.finished:
-                started = started_at(section.finished)
-                write_runs_board(folder / runs_board_name(section), section, name, started)
-        remove_boards(folder, keep=name)
-    atomic_write(folder / "comparison.png", overall)
-    atomic_write(folder / "index.html", page)
-    atomic_write(folder / "summary.md", _summary(sections, notes))
+    with _alone(folder):
+        name = f"{time.time_ns():020d}"  # after that of who wrote here last
+        with _writing(folder):
+            for section in sections:
+                text = _section_text(section, notes)
+                for board in boards[section.group]:
+                    write_board(folder / board.name, board, name, text, pictures[board.name])
+                if section.finished:
+                    started = started_at(section.finished)
+                    write_runs_board(folder / runs_board_name(section), section, name, started)
+            remove_boards(folder, keep=name)
+        atomic_write(folder / "comparison.png", overall)
+        atomic_write(folder / "index.html", page)
+        atomic_write(folder / "summary.md", _summary(sections, notes))
     return sections
 
 
@@ -130,6 +132,26 @@ def _writing(folder: Path) -> Iterator[None]:
             f"the comparison cannot be written in {folder} ({reason}): copy the runs, or link "
             "them, into a folder of yours"
         ) from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Have the folder of a comparison to oneself, after a short wait for who is writing there.
+
+    Two that wrote at once would each remove the other's boards as those of an earlier comparison.
+    """
+    lock = folder / ".lock"
+    with contextlib.ExitStack() as stack:
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(locked(lock, wait_s=_WAIT_S, named=True))
+            except BlockingIOError:
+                raise InputError(
+                    f"another comparison ({holder_of(lock)}) is writing in {folder}: compare again "
+                    "when it is done"
+                ) from None
+        yield
 
 
 def _not_drawn(boards: Sequence[Board]) -> list[str]:

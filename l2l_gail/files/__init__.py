@@ -6,10 +6,11 @@ from l2l_gail.files.fitting import fitting
 from l2l_gail.files.regular import check_folder, home_expanded, open_regular, read_json, read_text
 from l2l_gail.files.seal import check_seal, seal
 from l2l_gail.files.tensors import load_tensors, read_tensors, save_tensors
-from l2l_gail.files.writing import atomic_write
+from l2l_gail.files.writing import atomic_write, check_can_be_written
 
 __all__ = [
     "atomic_write",
+    "check_can_be_written",
     "check_folder",
     "check_seal",
     "digest_of",

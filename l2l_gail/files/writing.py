@@ -12,7 +12,7 @@ from pathlib import Path
 from l2l_gail.errors import InputError
 from l2l_gail.files.regular import home_expanded
 
-__all__ = ["atomic_write", "keep_a_copy", "sync_folder"]
+__all__ = ["atomic_write", "check_can_be_written", "keep_a_copy", "not_written", "sync_folder"]
 
 
 def atomic_write(path: str | Path, data: bytes | str, *, make_folder: bool = True) -> None:
@@ -51,7 +51,40 @@ def atomic_write(path: str | Path, data: bytes | str, *, make_folder: bool = Tru
                 temporary.unlink()
         sync_folder(path.parent)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
+
+
+def check_can_be_written(path: str | Path) -> None:
+    """Find out before all the work whether a new file can be written; nothing is left behind.
+
+    An empty file is made and removed, under the names of the file and of what is written first:
+    permissions alone do not tell where a name is too long, or a file system takes no files.
+
+    Args:
+        path: File that is to be written; ``~`` is the home folder. Its folder need not be there.
+
+    Raises:
+        InputError: There is such a file, or it cannot be made.
+    """
+    path = home_expanded(path)
+    missing = [folder for folder in path.parents if not os.path.lexists(folder)]
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for name in (_temporary(path), path):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                os.close(os.open(name, flags, 0o666))
+                name.unlink()
+        finally:
+            for folder in missing:
+                with contextlib.suppress(OSError):  # not made, or used by somebody already
+                    folder.rmdir()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{path} cannot be written ({reason}): give another name, in a folder that can be "
+            "written"
+        ) from None
 
 
 def keep_a_copy(path: Path, copy: Path) -> None:
@@ -75,7 +108,7 @@ def keep_a_copy(path: Path, copy: Path) -> None:
             # was killed between this copy and the file's replacement.
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise _not_written(copy, error) from error
+        raise not_written(copy, error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -121,7 +154,8 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _not_written(path: Path, error: OSError) -> InputError:
+def not_written(path: Path, error: OSError) -> InputError:
+    """The one line that says why a file could not be written."""
     reason = error.strerror or type(error).__name__
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path} cannot be written: its folder is gone, was it deleted?")

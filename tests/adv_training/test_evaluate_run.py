@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -115,6 +116,23 @@ def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(
         with pytest.raises(InputError, match=said) as caught:
             evaluate_main(argv)
         assert "\n" not in str(caught.value)
+
+
+def test_the_place_of_the_report_is_looked_at_before_any_attack(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["adv_training.evaluate_run"]
+    monkeypatch.setattr(module, "evaluate_run", lambda *_, **__: pytest.fail("attacked"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "report.json").write_text("precious")
+    (tmp_path / "link.json").symlink_to(tmp_path / "nothing")
+    for given in ("~/report.json", "~/link.json"):
+        with pytest.raises(InputError, match=f"--json {given} exists; give a new file"):
+            evaluate_main([str(run), "--json", given])
+    for given in ("~/report.json/x.json", "/proc/x.json", f"~/{'x' * 300}"):
+        with pytest.raises(InputError, match="cannot be written"):
+            evaluate_main([str(run), "--json", given])
+    assert (tmp_path / "report.json").read_text() == "precious"
 
 
 def test_a_missing_library_is_said_before_any_attack(

@@ -56,7 +56,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     thread = threading.Thread(target=boards.serve, daemon=True)
     thread.start()
     yield boards.address
-    boards.stop()
+    boards.close()
     thread.join(10)
 
 

@@ -151,7 +151,8 @@ def test_watching_waits_for_the_first_run(tmp_path: Path, monkeypatch, capsys) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--every", "0"], "--every 0: give at least 1 second"),
+        (["--every", "0"], "--every 0: give 1 to 86,400 seconds"),
+        (["--every", "inf", "--watch"], "--every inf: give 1 to 86,400 seconds"),
         (["--port", "70000"], "--port 70000: give one from 1 to 65535"),
         (["--bord"], "unknown flag --bord; perhaps you meant --board"),
     ],

@@ -17,6 +17,7 @@ from l2l_gail.comparison import (
 )
 from l2l_gail.comparison.distributions import learning_rate_groups
 from l2l_gail.comparison.grouping import sound
+from l2l_gail.comparison.scores import CURVES, SCORES
 from l2l_gail.errors import InputError
 from l2l_gail.runs import find_runs
 from tests.comparison.support import (
@@ -135,6 +136,51 @@ def test_runs_on_other_images_are_methods_of_their_own(tmp_path: Path) -> None:
         "pgd (images=not recorded)": 1,
         "pgd (images=47a9c0f4)": 1,
     }
+
+
+def test_other_images_are_told_apart_in_whatever_folder_they_are(tmp_path: Path) -> None:
+    cifar_run(tmp_path / "a", "mine", "pgd", 0, 0.1, **{"data.sha256": "a" * 64})
+    cifar_run(tmp_path / "b", "mine", "pgd", 1, 0.9, **{"data.sha256": "b" * 64})
+    assert methods_of(tmp_path, "mine") == {"pgd (images=aaaaaaaa)": 1, "pgd (images=bbbbbbbb)": 1}
+
+
+def test_other_images_of_other_methods_are_said(tmp_path: Path) -> None:
+    cifar_run(tmp_path, "mine", "fgsm", 0, 0.1, **{"data.sha256": "a" * 64})
+    cifar_run(tmp_path, "other", "pgd", 0, 0.1, **{"data.sha256": "b" * 64})
+    assert "images" not in " ".join(section_notes(sections_of(tmp_path)["mine"]))
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.9, **{"data.sha256": "b" * 64})
+    assert set(methods_of(tmp_path, "mine")) == {"fgsm", "pgd"}
+    notes = section_notes(sections_of(tmp_path)["mine"])
+    assert [note for note in notes if "images" in note] == [
+        "**Not the same images**: aaaaaaaa: fgsm; bbbbbbbb: pgd. Scores on different images do not "
+        "tell which method is the better one."
+    ]
+
+
+def test_a_seed_that_was_run_on_other_images_hides_none(tmp_path: Path) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        cifar_run(tmp_path, "mine", "pgd", 0, 0.1, **{"data.sha256": digest})
+    assert len(methods_of(tmp_path, "mine")) == 2
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.7, **{"data.sha256": "a" * 64})
+    cells = table_cells(tmp_path, "mine")
+    assert cells["pgd (images=aaaaaaaa)"]["PGD-20 % [95% CI]"] == "70.0 (1 seed, no interval)"
+    assert cells["pgd (images=bbbbbbbb)"]["PGD-20 % [95% CI]"] == "10.0 (1 seed, no interval)"
+
+
+def test_a_run_again_of_a_version_without_digests_hides_the_first(tmp_path: Path) -> None:
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.1)
+    cifar_run(tmp_path, "mine", "pgd", 0, 0.7, **{"data.sha256": "a" * 64})
+    assert methods_of(tmp_path, "mine") == {"pgd": 1}
+
+
+def test_other_demonstrations_are_told_apart_and_said(tmp_path: Path) -> None:
+    for digest in ("a" * 64, "b" * 64):
+        gail_run(tmp_path / digest[0], "gail", 0, 1000, config={"demos.sha256": digest})
+        gail_run(tmp_path, "gail", 0, 1000, config={"demos.sha256": digest, "updates": 2})
+    assert len(methods_of(tmp_path)) == 4
+    gail_run(tmp_path / "c", "airl", 0, 1000, config={"demos.sha256": "a" * 64})
+    notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
+    assert f"demos.sha256 is {'a' * 64} or {'b' * 64}" in notes
 
 
 @pytest.mark.parametrize("changes", [{"train_images": "x"}, {"train_images": []}, {"epochs": 0}])
@@ -303,3 +349,25 @@ def test_references_measured_with_other_demonstrations_are_not_averaged(tmp_path
     assert cells["behaviour cloning (demo_episodes=1)"]["final return IQM [95% CI]"] == "100"
     assert len(one.colours) == 5
     draw_figure([one])
+
+
+def test_stability_is_of_each_run_s_own_evaluations(tmp_path: Path) -> None:
+    spreads = []
+    for seed, number in enumerate((20, 20, 40)):
+        steps = np.linspace(0, 40_000, number + 1)[1:].tolist()
+        returns = [2020.0 + 600 * (-1) ** place for place in range(number)]
+        curve = {"steps": steps, "return_mean": returns, "length_mean": [100.0] * number}
+        gail_run(tmp_path, "gail", seed, 1000, curve=curve)
+        spreads.append(stats.tail_std((np.array(returns) - 20) / 3000))
+    assert spreads == pytest.approx([0.2] * 3)
+    section = sections_of(tmp_path)["Hopper-v5"]
+    assert table_cells(tmp_path, "Hopper-v5")["gail"]["tail std"] == "0.200"
+    (row,) = next(t for t in section_tables(section) if "stability" in t.title).rows
+    assert "0.200 [0.200, 0.200]" in row
+    (method,) = section.methods
+    score = next(one for one in SCORES["gail"] if one.name.startswith("tail std"))
+    assert score.values(method) == pytest.approx([0.2] * 3)
+    charts = {curve.tag: curve.series(method) for curve in CURVES["gail"]}
+    drawn = charts["2 stability/c spread of the last 10 evaluations"]
+    assert drawn.y[-1] == pytest.approx(0.2)
+    assert len(drawn.x) == len(charts["1 true return/d normalised"].x)  # of all seeds

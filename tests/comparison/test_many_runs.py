@@ -66,7 +66,7 @@ def test_videos_that_there_was_no_time_for_are_one_sentence(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media, "_RECORDING_S", -1.0)
-    monkeypatch.setattr(media, "_has_policy", lambda run, moment: True)
+    monkeypatch.setattr(media, "_is_to_be_filmed", lambda run, moment: True)
     found, notes = media.videos(boards_of(sections_of(root)["Hopper-v5"]), record=True)
     assert not found
     (note,) = notes

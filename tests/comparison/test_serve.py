@@ -7,11 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from l2l_gail.compare import compare, main
-from l2l_gail.comparison.serve import Boards, board_names
+from l2l_gail.comparison.serve import Boards, address_of, board_names
 from l2l_gail.errors import InputError
 from tests.comparison.support import events, gail_run
 
@@ -22,7 +23,7 @@ def served(compared: Path) -> Iterator[str]:
     thread = threading.Thread(target=boards.serve, daemon=True)
     thread.start()
     yield boards.address
-    boards.stop()
+    boards.close()
     thread.join(10)
 
 
@@ -71,6 +72,48 @@ def test_a_taken_port_is_one_line(compared: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} is taken: give another --port"):
             Boards(compared / "comparison", port=port)
+
+
+def test_a_taken_port_is_said_before_anything_is_compared(tmp_path: Path) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port} is taken: give another --port"):
+            main([str(tmp_path), "--board", "--port", str(port)])
+    assert not (tmp_path / "comparison").exists()
+
+
+def test_a_port_is_given_back_where_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(InputError, match="no finished run"):
+        main([str(tmp_path), "--board", "--port", str(port)])
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
+def test_a_board_whose_name_is_not_ascii_is_served(tmp_path: Path) -> None:
+    name = "Bäume-v0"
+    gail_run(tmp_path, "gail", 0, 1000, env=name)
+    compare(tmp_path)
+    boards = Boards(tmp_path / "comparison", port=0)
+    threading.Thread(target=boards.serve, daemon=True).start()
+    try:
+        page = get(boards.address).decode()
+        for one in (name, f"{name}-runs"):
+            address = address_of(one).partition("?")[0]
+            assert f'href="/{address}?' in page
+            # From there the page asks for everything else.
+            assert b'tb-relative-root" content="./"' in get(boards.address + address)
+            runs = json.loads(get(f"{boards.address}{address}data/runs"))
+            assert any(run.startswith("gail") for run in runs)
+        # without the slash at the end TensorBoard leads to the address with it
+        assert b"tb-relative-root" in get(boards.address + quote(name))
+    finally:
+        boards.close()
 
 
 def test_the_command_serves_what_it_compared(tmp_path: Path, monkeypatch, capsys) -> None:
