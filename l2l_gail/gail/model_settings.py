@@ -36,11 +36,15 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_rate(value: Any) -> bool:
-    return _is_number(value) and bool(value >= 0)
+    return _is_real(value) and math.isfinite(value) and bool(value >= 0)
 
 
 def _is_share(value: Any) -> bool:
-    return _is_number(value) and bool(0 <= value <= 1)
+    return _is_real(value) and bool(0 <= value <= 1)
+
+
+def _is_decay(value: Any) -> bool:
+    return _is_real(value) and bool(0 <= value < 1)
 
 
 def _is_bound(value: Any) -> bool:
@@ -75,8 +79,9 @@ SETTINGS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _ANY_COUNT),
     **dict.fromkeys(("gamma", "gae_lambda"), _SHARE),
     **dict.fromkeys(("ent_coef", "vf_coef"), _NUMBER),  # a negative one is of use to some
-    **dict.fromkeys(("policy_pace", "policy_divergence", "policy_average"), _RATE),
+    **dict.fromkeys(("policy_pace", "policy_divergence"), _RATE),
     **dict.fromkeys(("use_sde", "normalize_advantage", "is_cloned"), _SWITCH),
+    "policy_average": (_is_decay, "from 0 to below 1"),
     "verbose": (_is_level, "0, 1 or 2"),
     "seed": (_or_none(_whole(0, 2**32)), "a whole number from 0 to below 2**32, or None"),
     "learning_rate": (_or_schedule(_is_rate), "0 or more and finite, or a schedule"),

@@ -187,7 +187,7 @@ def test_what_a_model_of_this_library_needs_beside_its_file_is_said(tmp_path: Pa
     acts = falling.predict(demos.obs, deterministic=True)[0]
     np.testing.assert_allclose(demos.acts, acts, atol=1e-4)
 
-    network = torch.nn.Linear(14, 1)
+    network = torch.nn.Bilinear(11, 3, 1)
     own = GAIL("MlpPolicy", "Hopper-v5", "Hopper-v5", discriminator_network=network, **kwargs)
     own.save(tmp_path / "own")
     with pytest.raises(InputError, match="load it in Python and give its predict to record_episo"):

@@ -220,7 +220,7 @@ def test_a_model_of_another_class_is_named(
 
 
 def test_a_discriminator_of_ones_own_is_to_be_given_again(tmp_path: Path) -> None:
-    own = torch.nn.Linear(3, 1)
+    own = torch.nn.Bilinear(2, 1, 1)
     make(GAIL, TensorWalk(), discriminator_network=own).save(tmp_path / "own")
     make(GAIL, TensorWalk()).save(tmp_path / "usual")
     with pytest.raises(InputError, match=r"a network of your own: give discriminator_network="):
