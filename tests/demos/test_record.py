@@ -301,7 +301,7 @@ class TestCommand:
             (["--sed", "1"], "perhaps you meant --seed"),
             (["--episodes", "0"], "record at least one"),
             (["--total-timesteps", "0"], "at least one"),
-            (["--seed", "-1"], "0 or positive"),
+            (["--seed", "-1"], "--seed is -1: give a whole number from 0"),
             (["--algo", "ppo"], "go with --model"),
             (["--policy", "a:b", "--model", "c.zip"], "give one of them"),
             (["--policy", "a:b", "--resume"], "leave out --model and --policy"),
