@@ -93,7 +93,7 @@ class TestRecording:
     def test_policy_of_another_environment_is_refused(self) -> None:
         with pytest.raises(InputError, match="actions of shape"):
             record_episodes(lambda obs: np.zeros((len(obs), 2)), "Hopper-v5", [0])
-        with pytest.raises(InputError, match="at least one episode"):
+        with pytest.raises(InputError, match="a recording needs at least one seed"):
             record_episodes(bold_policy, "Hopper-v5", [])
 
 
