@@ -10,9 +10,9 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from l2l_gail.checks import check_counts
-from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Evaluation, MakeBatch, Predict, evaluate_policy_return
+from l2l_gail.evaluation import Evaluation, MakeBatch, evaluate_policy_return
 from l2l_gail.gym_env import check_env_id
+from l2l_gail.policies import Model, Predict, as_predict, as_seeds
 from l2l_gail.progress import Message, Tell
 from l2l_gail.state_distance import StateDistance
 from l2l_gail.stopping import Interrupted, Stop
@@ -28,7 +28,7 @@ class TrueReturnCallback(BaseCallback):
 
     Args:
         env_id: Environment to play in, by ``gymnasium.make``.
-        seeds: Reset seeds, one episode each, the same every time.
+        seeds: Reset seeds, one episode each, the same every time; or the number of episodes.
         every: Environment steps between two measurements; they come at the end of a rollout.
         env_kwargs: Keyword arguments of the environment.
         make_batch: Makes the environments as one batch, for speed.
@@ -45,7 +45,7 @@ class TrueReturnCallback(BaseCallback):
     def __init__(
         self,
         env_id: str,
-        seeds: Sequence[int],
+        seeds: int | Sequence[int],
         every: int,
         env_kwargs: dict[str, Any] | None = None,
         make_batch: MakeBatch | None = None,
@@ -54,10 +54,8 @@ class TrueReturnCallback(BaseCallback):
         super().__init__()
         check_counts(every=every)
         check_env_id(env_id)
-        if not len(seeds):
-            raise InputError("seeds must be one at least: an episode each is measured")
         self.env_id = env_id
-        self.seeds = seeds
+        self.seeds = as_seeds(seeds, "a measurement")
         self.every = every
         self.env_kwargs = env_kwargs
         self.make_batch = make_batch
@@ -86,21 +84,21 @@ class TrueReturnCallback(BaseCallback):
         if not self.curve["steps"] or self.curve["steps"][-1] < self.num_timesteps:
             self.measure()
 
-    def evaluate(self, predict: Predict, seeds: Sequence[int]) -> Evaluation:
+    def evaluate(self, predict: Predict | Model, seeds: int | Sequence[int]) -> Evaluation:
         """Play one episode per seed with any policy, in the environment of the measurements."""
         return evaluate_policy_return(predict, self.env_id, seeds, self.env_kwargs, self.make_batch)
 
     def evaluate_states(
-        self, predict: Predict, seeds: Sequence[int]
+        self, predict: Predict | Model, seeds: int | Sequence[int]
     ) -> tuple[Evaluation, float | None]:
         """Do the same, and return also the distance of the visited states to the expert's."""
         if self.state_distance is None:
             return self.evaluate(predict, seeds), None
-        visited = []
+        visited, act = [], as_predict(predict)
 
         def watched(obs: np.ndarray) -> np.ndarray:
             visited.append(obs)
-            return predict(obs)
+            return act(obs)
 
         result = self.evaluate(watched, seeds)
         return result, self.state_distance(np.concatenate(visited))

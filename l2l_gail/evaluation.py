@@ -24,6 +24,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 from l2l_gail.observations import arrays_of, map_arrays
+from l2l_gail.policies import Model, Predict, actions_in, as_predict, as_seeds
 
 __all__ = [
     "BatchOfEpisodes",
@@ -34,10 +35,6 @@ __all__ = [
     "evaluate_policy_return",
     "random_policy",
 ]
-
-Predict = Callable[[Any], np.ndarray]
-"""A policy: raw observations ``(n, *shape)``, a dict of such where the observation space is a
-``Dict``, to actions ``(n, *shape)``."""
 
 
 class BatchOfEpisodes(Protocol):
@@ -96,9 +93,9 @@ class Evaluation:
 
 
 def evaluate_policy_return(
-    predict: Predict,
+    predict: Predict | Model,
     env_id: str,
-    seeds: Sequence[int],
+    seeds: int | Sequence[int],
     env_kwargs: Mapping[str, Any] | None = None,
     make_batch: MakeBatch | None = None,
 ) -> Evaluation:
@@ -111,8 +108,9 @@ def evaluate_policy_return(
     Args:
         predict: Raw observations ``(n, *shape)``, or a dict of such, to actions ``(n, *shape)``.
             Those of a ``Box`` are clipped to it before they are applied, and of any float dtype.
+            Or a live model, see :func:`l2l_gail.policies.as_predict`.
         env_id: Environment to evaluate in.
-        seeds: One reset seed per episode.
+        seeds: One reset seed per episode, or the number of episodes, of seeds 0, 1, ...
         env_kwargs: Keyword arguments of the environment.
         make_batch: Makes the environments as one batch; by default they are Gymnasium's, one each.
 
@@ -121,10 +119,9 @@ def evaluate_policy_return(
 
     Raises:
         InputError: No seeds, the environment cannot be made or has no time limit, or the policy
-            gives actions that are not finite or not in the action space.
+            gives actions that are not finite, of another shape, or not in the action space.
     """
-    if len(seeds) == 0:
-        raise InputError("an evaluation needs at least one seed")
+    predict, seeds = as_predict(predict), as_seeds(seeds, "an evaluation")
     if make_batch is not None:
         batch = make_batch(env_id, len(seeds), dict(env_kwargs or {}))
         try:
@@ -192,7 +189,7 @@ def _in_batch(predict: Predict, batch: BatchOfEpisodes, seeds: Sequence[int]) ->
     return Evaluation(returns=returns, lengths=lengths)
 
 
-def applied_actions(actions: np.ndarray, observations: Any, space: Space) -> np.ndarray:
+def applied_actions(actions: Any, observations: Any, space: Space) -> np.ndarray:
     """Return a policy's actions as they are applied: clipped to a ``Box``, of the space's dtype.
 
     Args:
@@ -201,9 +198,9 @@ def applied_actions(actions: np.ndarray, observations: Any, space: Space) -> np.
         space: The action space.
 
     Raises:
-        InputError: They are not finite, or none of the classes of the space.
+        InputError: They are of another shape, not finite, or none of the classes of the space.
     """
-    actions = _finite(np.asarray(actions), observations)
+    actions = _finite(actions_in(actions, observations, space.shape or ()), observations)
     if isinstance(space, Box):
         return np.clip(actions, space.low, space.high).astype(space.dtype)
     whole = actions.astype(space.dtype)

@@ -41,8 +41,13 @@ def check_env_id(env_id: str) -> str:
         The id as it is registered, without the module.
 
     Raises:
-        InputError: The id is not registered, or its module cannot be imported.
+        InputError: The id is no text or not registered, or its module cannot be imported.
     """
+    if not isinstance(env_id, str):
+        raise InputError(
+            f"an environment is given by its id, such as 'Hopper-v5', and this is a "
+            f"{type(env_id).__name__}: fresh ones are made, so register it (gymnasium.register)"
+        )
     module, _, name = env_id.rpartition(":")
     if module:
         try:

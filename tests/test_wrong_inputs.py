@@ -131,7 +131,8 @@ WRONG = {
     "compare folder --every nan": "--every nan: give at least 1 second",
     "demos record --episodes 0": "--episodes is 0: record at least one",
     "demos record --total-timesteps 0": "--total-timesteps is 0",
-    "demos record --episode-seed -1": "--seed and --episode-seed are 0 or positive",
+    "demos record --seed 5000000000": "--seed is 5000000000: give a whole number from 0 to",
+    "demos record --episode-seed -1": "--episode-seed is -1: give 0 or a positive",
     "play folder --steps 0": "--steps must be at least 1",
     "play folder --seed -1": "the --seed is -1",
     # What does not go together, and what is given twice.

@@ -143,7 +143,7 @@ class Demonstrations:
             InputError: What is given does not fit, with the number of the episode.
         """
         return cls(
-            **stack(episodes, time_limit(env_id)),
+            **stack(episodes, time_limit(env_id, env_kwargs)),
             env_id=env_id,
             env_kwargs=None if env_kwargs is None else plain_kwargs(env_kwargs),
             random_return=random_return,

@@ -27,13 +27,15 @@ actions of a ``Discrete`` space ``(T,)`` int64.
 
 A time limit is not a terminal state: with ``truncated`` in the file, ``terminals`` is true for true
 termination only, and no step is both. A file without ``truncated`` comes from a recorder that did
-not tell the two apart; there a terminal at the environment's time limit (1,000 steps, if the
-environment is unknown) is read as a truncation.
+not tell the two apart; there a terminal at the environment's time limit (its argument
+``max_episode_steps``, else the registered one; 1,000 steps, if the environment is unknown) is read
+as a truncation.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,7 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "expert_return": _number("expert_return", arrays.get("expert_return")),
     }
     if "truncated" not in arrays:
-        record |= _split_ends(arrays, time_limit(env_id))
+        record |= _split_ends(arrays, time_limit(env_id, record["env_kwargs"]))
     return record
 
 
@@ -106,8 +108,11 @@ def write_record(path: str | Path, record: dict[str, Any], *, compact: bool = Fa
     write_arrays(path, arrays)
 
 
-def time_limit(env_id: str | None) -> int:
-    """The registered limit of an environment in steps; 1,000 where none is known."""
+def time_limit(env_id: str | None, env_kwargs: Mapping[str, Any] | None = None) -> int:
+    """The limit of an environment in steps, its argument's or registered; 1,000 if not known."""
+    own = (env_kwargs or {}).get("max_episode_steps")
+    if isinstance(own, int) and not isinstance(own, bool) and own > 0:
+        return own
     spec = gymnasium.registry.get(bare_id(env_id)) if env_id else None
     return (spec.max_episode_steps if spec else None) or DEFAULT_TIME_LIMIT
 

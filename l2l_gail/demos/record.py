@@ -9,19 +9,19 @@ import numpy as np
 
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.fit import arguments_of
-from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict, applied_actions
+from l2l_gail.evaluation import applied_actions
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 from l2l_gail.observations import map_arrays
+from l2l_gail.policies import Model, Predict, as_predict, as_seeds
 
 __all__ = ["record_episodes"]
 
 
 def record_episodes(
-    predict: Predict,
+    predict: Predict | Model,
     env_id: str,
-    seeds: Sequence[int],
+    seeds: int | Sequence[int],
     env_kwargs: Mapping[str, Any] | None = None,
     *,
     random_return: float | None = None,
@@ -35,9 +35,10 @@ def record_episodes(
     step of its time limit counts as terminated: its last state is terminal.
 
     Args:
-        predict: Raw observations ``(1, *shape)``, or a dict of such, to actions ``(1, *shape)``.
+        predict: Raw observations ``(1, *shape)``, or a dict of such, to actions ``(1, *shape)``. Or
+            a live model, see :func:`l2l_gail.policies.as_predict`.
         env_id: Environment to play in.
-        seeds: One reset seed per episode.
+        seeds: One reset seed per episode, or the number of episodes, of seeds 0, 1, ...
         env_kwargs: Keyword arguments of the environment.
         random_return: Stored with the episodes, see ``Demonstrations``.
         expert_return: Likewise.
@@ -49,8 +50,7 @@ def record_episodes(
         InputError: No seeds, the environment cannot be made or has no time limit, or the policy's
             actions do not fit.
     """
-    if len(seeds) == 0:
-        raise InputError("a recording needs at least one episode")
+    predict, seeds = as_predict(predict), as_seeds(seeds, "a recording")
     env = make_env(env_id, env_kwargs)
     space = env.action_space
     columns: dict[str, list[Any]] = {
@@ -65,13 +65,7 @@ def record_episodes(
                 length, ended = 0, False
                 while not ended:
                     observed = map_arrays(lambda x: np.asarray(x)[None], obs)
-                    actions = np.asarray(predict(observed))
-                    if actions.shape[1:] != space.shape:
-                        raise InputError(
-                            f"the policy gives actions of shape {actions.shape[1:]}, {env_id} "
-                            f"takes {space.shape}: give a policy of this environment"
-                        )
-                    action = applied_actions(actions, observed, space)[0]
+                    action = applied_actions(predict(observed), observed, space)[0]
                     next_obs, reward, terminated, truncated, _ = env.step(action)
                     step = (
                         map_arrays(np.array, obs),  # an environment may write into its own again

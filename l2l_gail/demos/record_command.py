@@ -24,12 +24,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.cli import format_table, parse
 from l2l_gail.demos.demonstrations import Demonstrations
-from l2l_gail.demos.embedded import POLICY_SUFFIX
 from l2l_gail.demos.expert import Expert, recipe_for, train_expert
-from l2l_gail.demos.partial import SUFFIX as PARTIAL_SUFFIX
 from l2l_gail.demos.partial import partial_policy
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.record import record_episodes
+from l2l_gail.demos.record_files import RecordFiles
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.demos.scripted import scripted_policy
 from l2l_gail.demos.trusted import Algorithm, load_sb3_model, load_vecnormalize, playing
@@ -39,7 +38,7 @@ from l2l_gail.files import home_expanded
 from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.gail.saving import kind_of_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
-from l2l_gail.runs import atomic_write, versions
+from l2l_gail.runs import atomic_write, check_seed, versions
 from l2l_gail.saved_models import acts as is_policy
 from l2l_gail.saved_models import read_model_parts
 from l2l_gail.stopping import Interrupted
@@ -97,8 +96,11 @@ class RecordConfig:
             raise InputError(f"--episodes is {self.episodes}: record at least one")
         if self.total_timesteps < 1:
             raise InputError(f"--total-timesteps is {self.total_timesteps}: give at least one")
-        if self.seed < 0 or self.episode_seed < 0:
-            raise InputError("--seed and --episode-seed are 0 or positive whole numbers")
+        check_seed(self.seed)
+        if self.episode_seed < 0:
+            raise InputError(
+                f"--episode-seed is {self.episode_seed}: give 0 or a positive whole number"
+            )
         if self.vecnormalize is not None and not self.trust_pickle:
             raise InputError(
                 f"{self.vecnormalize} is a pickle; --trust-pickle lets it be loaded, which runs "
@@ -145,25 +147,26 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     Raises:
         InputError: Wrong input, found before any training starts.
     """
-    started = time.perf_counter()
     out = home_expanded(config.out or f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
-    provenance_path = out.with_suffix(".json")
-    policy_path = out.with_name(out.stem + POLICY_SUFFIX)
-    env_kwargs = parse_env_kwargs(config.env_kwargs)
-    env = make_env(config.env, env_kwargs)
+    env = make_env(config.env, parse_env_kwargs(config.env_kwargs))
     check_time_limit(env.spec)
-    action_space, observation_space = env.action_space, env.observation_space
     env.close()
-    _check_writable(out, provenance_path, policy_path)
-    partial = out.with_name(out.stem + PARTIAL_SUFFIX)
+    files = RecordFiles(out)
     trains = config.model is None and config.policy is None
-    if trains and not config.resume and os.path.lexists(partial):
-        raise InputError(
-            f"{partial} is of a training that was interrupted: add --resume to go on with it, or "
-            "remove it"
-        )
+    with files.alone(trains=trains, resume=config.resume):
+        return _record(config, files, env.observation_space, env.action_space, command)
 
-    predict, expert = _policy(config, env_kwargs, observation_space, action_space, partial)
+
+def _record(
+    config: RecordConfig,
+    files: RecordFiles,
+    observation_space: Space,
+    action_space: Space,
+    command: str,
+) -> Demonstrations:
+    started = time.perf_counter()
+    env_kwargs = parse_env_kwargs(config.env_kwargs)
+    predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
     if isinstance(predict, MlpPolicy):
         _check_widths(predict, config, observation_space, action_space)
     measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)
@@ -186,9 +189,9 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
         random_return=chance.mean_return,
         expert_return=measured.mean_return,
     )
-    demos.save(out, compact=config.compact)
+    demos.save(files.demos, compact=config.compact)
     if isinstance(predict, MlpPolicy):
-        predict.save(policy_path)
+        predict.save(files.policy)
     provenance = {
         "command": command,
         "licence": "MIT",
@@ -206,13 +209,13 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
             + (", clipped to the action space" if isinstance(action_space, Box) else ""),
             "left_out": 0,
         },
-        "sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(files.demos.read_bytes()).hexdigest(),
         "wall_s": round(time.perf_counter() - started, 1),
         "versions": versions(),
     }
-    atomic_write(provenance_path, json.dumps(provenance, indent=2, default=str) + "\n")
-    if trains:
-        partial.unlink(missing_ok=True)
+    atomic_write(files.provenance, json.dumps(provenance, indent=2, default=str) + "\n")
+    if expert is not None:
+        files.partial.unlink(missing_ok=True)
     rows = [
         _row(f"expert, {len(MEASUREMENT_SEEDS)} fresh episodes", measured),
         _row(f"random, {len(MEASUREMENT_SEEDS)} episodes", chance),
@@ -222,23 +225,9 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
         ),
     ]
     print(format_table(("policy", "return", "std", "min", "steps"), rows))
-    print(f"\nwrote {out} ({out.stat().st_size / 1e6:.2f} MB) and {provenance_path}")
+    size = files.demos.stat().st_size / 1e6
+    print(f"\nwrote {files.demos} ({size:.2f} MB) and {files.provenance}")
     return demos
-
-
-def _check_writable(out: Path, *beside: Path) -> None:
-    """Find out now, not after the training, that a file cannot be written."""
-    if out.suffix != ".npz":
-        raise InputError(f"--out {out} does not end in .npz: give a name that does")
-    for path in (out, *beside):
-        if os.path.lexists(path):
-            raise InputError(f"{path} exists and is not overwritten: give another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: its folder cannot be made ({error.strerror})") from None
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out {out}: no permission to write in {out.parent}")
 
 
 def _check_widths(

@@ -21,6 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
+from l2l_gail.files import home_expanded
 
 __all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize", "playing"]
 
@@ -56,7 +57,7 @@ def load_sb3_model(
     Raises:
         InputError: The file is missing, damaged, not of that class, or of other spaces.
     """
-    path = Path(path)
+    path = home_expanded(path)
     if not os.path.isfile(path):
         raise InputError(f"no model at {path}: give the .zip that SB3's save() wrote")
     try:
@@ -169,7 +170,7 @@ def load_vecnormalize(path: str | Path) -> Normalization | None:
     Raises:
         InputError: The file is missing, damaged, or no ``VecNormalize`` of flat observations.
     """
-    path = Path(path)
+    path = home_expanded(path)
     if not os.path.isfile(path):
         raise InputError(f"no statistics at {path}: give the file that VecNormalize.save() wrote")
     try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 __all__ = ["holder_of", "locked"]
@@ -15,8 +17,10 @@ _LOOK_S = 0.05  # between two tries
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait_s: float = 0.0, named: bool = False) -> Iterator[None]:
-    """Have a lock to oneself inside; its file stays.
+def locked(
+    path: Path, *, wait_s: float = 0.0, named: bool = False, remove: bool = False
+) -> Iterator[None]:
+    """Have a lock to oneself inside.
 
     On a file system without locks nobody is kept out.
 
@@ -24,31 +28,45 @@ def locked(path: Path, *, wait_s: float = 0.0, named: bool = False) -> Iterator[
         path: The lock's file, made if it is missing.
         wait_s: Seconds to wait for another process that has it.
         named: Write this process's number into the file, for :func:`holder_of`.
+        remove: Remove the file at the end; by default it stays.
 
     Raises:
         BlockingIOError: Another process has it, or another part of this one.
         OSError: The file cannot be made or written.
     """
-    # Neither through a link to somebody's file, nor waiting for a pipe.
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     end = time.monotonic() + wait_s
-    with os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0) as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise
-                time.sleep(_LOOK_S)
-                continue
-            except OSError:  # a file system without locks
-                pass
-            break
+    with contextlib.ExitStack() as stack:
+        while (lock := _opened_and_locked(path)) is None:
+            if time.monotonic() >= end:
+                raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(path))
+            time.sleep(_LOOK_S)
+        stack.enter_context(lock)
+        if remove:  # while it is held, so that nobody else holds a file of this name
+            stack.callback(path.unlink, missing_ok=True)
         if named:
             with contextlib.suppress(OSError):  # on a full disk it is a lock all the same
                 lock.truncate(0)
                 lock.write(f"{os.getpid()}\n".encode())
         yield
+
+
+def _opened_and_locked(path: Path) -> FileIO | None:
+    """The lock's file, held; None where somebody else holds it, or has just removed it."""
+    # Neither through a link to somebody's file, nor waiting for a pipe.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    lock = FileIO(os.open(path, flags, 0o666), "r+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    except OSError:  # a file system without locks
+        return lock
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(lock.fileno()), os.stat(path, follow_symlinks=False)):
+            return lock
+    lock.close()
+    return None
 
 
 def holder_of(path: Path) -> str:

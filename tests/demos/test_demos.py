@@ -145,6 +145,18 @@ class TestFileWithoutTruncated:
         np.testing.assert_array_equal(np.flatnonzero(demos.truncated), [49])
         np.testing.assert_array_equal(np.flatnonzero(demos.terminals), [79])
 
+    @pytest.mark.parametrize(
+        ("kwargs", "limit"),
+        [('{"max_episode_steps": 30}', 30), ('{"max_episode_steps": "30"}', 50),
+         ('{"max_episode_steps": true}', 50), ('{"max_episode_steps": -1}', 50), ("{}", 50)],
+    )  # fmt: skip
+    def test_a_limit_of_the_file_s_own_comes_first(
+        self, tmp_path: Path, kwargs: str, limit: int
+    ) -> None:
+        texts = {"env_id": np.array("Reacher-v5"), "env_kwargs": np.array(kwargs)}
+        demos = Demonstrations.load(write(tmp_path / "d.npz", self.arrays(50, 30) | texts))
+        assert demos.truncated[[49, 79]].tolist() == [limit == 50, limit == 30]
+
     def test_saving_states_both_kinds_of_end(self, tmp_path: Path) -> None:
         old = Demonstrations.load(write(tmp_path / "old.npz", self.arrays(1000, 400)))
         old.save(tmp_path / "new.npz")

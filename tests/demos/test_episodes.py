@@ -85,6 +85,15 @@ class TestFromEpisodes:
         assert demos.truncated[-1] == limit
         assert demos.terminals[-1] != limit
 
+    @pytest.mark.parametrize("own", [20, 100])
+    def test_the_environment_s_own_limit_comes_before_the_registered_one(self, own: int) -> None:
+        demos = Demonstrations.from_episodes(
+            [episode(steps) | {"terminal": True} for steps in (20, 50, 100)],
+            env_id="Reacher-v5",
+            env_kwargs={"max_episode_steps": own},
+        )
+        assert demos.episode_lengths[demos.truncated[np.cumsum(demos.episode_lengths) - 1]] == [own]
+
     def test_the_words_of_other_libraries_are_understood(self) -> None:
         own = Demonstrations.from_episodes([episode(3) | {"terminals": True}])
         minari = SimpleNamespace(

@@ -266,6 +266,18 @@ class TestReadingSB3:
         with pytest.raises(InputError, match="no VecNormalize"):
             load_vecnormalize(tmp_path / "other.pkl")
 
+    def test_a_path_in_the_home_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        venv = VecNormalize(DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")]))
+        venv.save(str(tmp_path / "vec.pkl"))
+        assert load_vecnormalize("~/vec.pkl") is not None
+        model, _ = save_model(tmp_path, SAC)
+        expected, _ = model.predict(self.observations, deterministic=True)
+        trusted = load_sb3_model("~/model.zip", OBSERVATIONS, ACTIONS)(self.observations)
+        np.testing.assert_allclose(trusted, expected, atol=1e-6)
+
     def test_vecnormalize_statistics_that_name_the_classes_of_gym(self, tmp_path: Path) -> None:
         venv = VecNormalize(DummyVecEnv([lambda: gymnasium.make("Pendulum-v1")]), clip_obs=1.2)
         venv.obs_rms.mean = np.array([1.0, 2.0, 3.0])

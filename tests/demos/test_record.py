@@ -93,7 +93,7 @@ class TestRecording:
     def test_policy_of_another_environment_is_refused(self) -> None:
         with pytest.raises(InputError, match="actions of shape"):
             record_episodes(lambda obs: np.zeros((len(obs), 2)), "Hopper-v5", [0])
-        with pytest.raises(InputError, match="at least one episode"):
+        with pytest.raises(InputError, match="a recording needs at least one seed"):
             record_episodes(bold_policy, "Hopper-v5", [])
 
 
@@ -301,7 +301,7 @@ class TestCommand:
             (["--sed", "1"], "perhaps you meant --seed"),
             (["--episodes", "0"], "record at least one"),
             (["--total-timesteps", "0"], "at least one"),
-            (["--seed", "-1"], "0 or positive"),
+            (["--seed", "-1"], "--seed is -1: give a whole number from 0"),
             (["--algo", "ppo"], "go with --model"),
             (["--policy", "a:b", "--model", "c.zip"], "give one of them"),
             (["--policy", "a:b", "--resume"], "leave out --model and --policy"),
