@@ -99,7 +99,7 @@ def test_apgd_t_and_the_standing_measure_part_only_where_a_classifier_gave_way(
     assert f"{100 * gave_way:.1f}" == "7.4"  # the figures of docs/adversarial.md
     with_pgd = [gap for (_, name), gap in gaps.items() if "_pgd_" in name]
     assert len(with_pgd) > 10
-    assert 0 <= min(with_pgd) <= max(with_pgd) < 0.03
+    assert 0 <= min(with_pgd) <= max(with_pgd) < 0.04
 
 
 def test_a_record_of_another_configuration_is_refused(tmp_path: Path, grid: ModuleType) -> None:
