@@ -97,7 +97,7 @@ def test_what_is_no_policy_of_the_environment_is_one_line(
 
 
 def test_the_predict_of_a_model_alone_is_one_line(play: Callable[..., Any], ppo: PPO) -> None:
-    with pytest.raises(InputError, match="gives a tuple where .* give the model itself"):
+    with pytest.raises(InputError, match=r"gives a tuple where .* give the model itself"):
         play(ppo.predict, "Pendulum-v1", 1, PENDULUM)
 
 

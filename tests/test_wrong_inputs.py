@@ -128,7 +128,7 @@ WRONG = {
     "train_cifar evaluate folder --seed -1": "the --seed is -1",
     "train_cifar evaluate folder --attacks": "--attacks has no value",
     "compare folder --port 0": "--port 0: give one from 1 to 65535",
-    "compare folder --every nan": "--every nan: give at least 1 second",
+    "compare folder --every nan": "--every nan: give 1 to 86,400 seconds",
     "demos record --episodes 0": "--episodes is 0: record at least one",
     "demos record --total-timesteps 0": "--total-timesteps is 0",
     "demos record --seed 5000000000": "--seed is 5000000000: give a whole number from 0 to",
