@@ -18,7 +18,6 @@ import l2l_gail.startup  # noqa: F401  before anything else is loaded
 # isort: split
 import dataclasses
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -164,9 +163,7 @@ def train_together(config: Config) -> None:
 def show(results: list[dict[str, Any]], config: Config) -> None:
     """Print the table, and where to look further."""
     print(adv_training.results_table(results))
-    out = shlex.quote(str(config.runs.out))
-    print(f"\nIn TensorBoard: make board RUNS={out}, or without make")
-    print(f"python -m l2l_gail.compare {out} --board")
+    print(config.runs.where_to_look)
 
 
 def read_flags(argv: Sequence[str]) -> Config:

@@ -13,7 +13,6 @@ import l2l_gail.startup  # noqa: F401  before anything else is loaded
 
 # isort: split
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -157,9 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     run_jobs(train, jobs, workers=workers, threads=config.threads)
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
-    out = shlex.quote(str(config.runs.out))
-    print(f"\nIn TensorBoard: make board RUNS={out}, or without make")
-    print(f"python -m l2l_gail.compare {out} --board")
+    print(config.runs.where_to_look)
 
 
 def read_flags(argv: Sequence[str] | None) -> Config:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,15 @@ class RunFlags:
                 f"--name has {len(self.name)} letters and is part of a folder's name: give one of "
                 f"at most {_LONGEST_LABEL}"
             )
+
+    @property
+    def where_to_look(self) -> str:
+        """What a script says at its end: how to see the runs in TensorBoard, to be pasted."""
+        out = shlex.quote(str(self.out))
+        return (
+            f"\nIn TensorBoard: make board RUNS={out}, or without make\n"
+            f"python -m l2l_gail.compare {out} --board"
+        )
 
     @property
     def all_seeds(self) -> list[int]:
