@@ -8,7 +8,7 @@ from setuptools import setup
 
 NOTE = "The pages that this text names come with the sources, in the folder `docs`.\n"
 HERE = Path(__file__).parent
-INSIDE = r"\((?!https?:|#)([^)\s]+)\)"
+INSIDE = r"\((?!https?:)([^)\s]+)\)"
 PICTURE = re.compile(rf"^!\[([^\]]*)\]{INSIDE}", flags=re.MULTILINE)
 LINK = re.compile(rf"(?<!!)\[([^\]]+)\]{INSIDE}")
 
@@ -24,6 +24,7 @@ def readme_for_index(text: str, repository: str | None = None) -> str:
     if repository:
         repository = repository.rstrip("/")
         text = PICTURE.sub(rf"![\1]({repository}/raw/HEAD/\2)", text)
+        text = text.replace("](#", "](README.md#")  # an index gives headings no anchors
         return LINK.sub(rf"[\1]({repository}/blob/HEAD/\2)", text)
     text = re.sub(rf"{PICTURE.pattern}\n+", "", text, flags=re.MULTILINE)
     return LINK.sub(r"\1", text) + f"\n{NOTE}"
