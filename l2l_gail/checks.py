@@ -69,4 +69,5 @@ def check_kind(name: str, given: Any, kind: type, hint: str = "", *, optional: b
     """
     if not isinstance(given, kind) and not (optional and given is None):
         also = f", {hint}" if hint else ""
-        raise InputError(f"{name} is {given!r:.60}: give a {kind.__name__}{also}")
+        a = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise InputError(f"{name} is {given!r:.60}: give {a} {kind.__name__}{also}")

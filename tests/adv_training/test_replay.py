@@ -44,6 +44,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "start": {"method": "start_l2l"},
     "bf16": {"method": "grad_l2l", "bf16": True},
 }
+QUICK = ("pgd", "memory", "bf16")
+BY_NAME = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in METHODS]
 
 
 class Doubles:
@@ -126,7 +128,7 @@ def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         assert torch.equal(tensor, other[name]), name
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_replayed_passes_train_the_same(
     tmp_path: Path, data: Dataset, doubles: Doubles, name: str
 ) -> None:

@@ -138,6 +138,7 @@ def test_a_quantised_classifier_is_flagged(data: Dataset, plain: nn.Module) -> N
     assert any("withstand eps = 0.5" in flag for flag in report.flags)
 
 
+@pytest.mark.slow
 def test_a_winners_take_all_classifier_is_flagged(data: Dataset, k_wta: nn.Module) -> None:
     report = evaluate_robustness(k_wta, data.test, EPS)
     assert report.clean > 0.5
@@ -242,7 +243,9 @@ def test_the_ensemble_is_refused_where_it_has_too_few_classes() -> None:
         evaluate_robustness(Linear(), images, EPS, attacks=["autoattack"])
 
 
-@pytest.mark.parametrize("name", ["apgd_ce", "apgd_t", "square"])
+@pytest.mark.parametrize(
+    "name", ["apgd_ce", "apgd_t", pytest.param("square", marks=pytest.mark.slow)]
+)
 def test_autoattack_s_attacks_are_at_least_as_strong_as_the_margin_allows(name: str) -> None:
     pytest.importorskip("pyautoattack")
     model = Linear()
@@ -268,6 +271,7 @@ def test_autoattack_s_attacks_are_at_least_as_strong_as_the_margin_allows(name: 
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_the_standing_measure_is_near_apgd_t(data: Dataset, robust: nn.Module) -> None:
     pytest.importorskip("pyautoattack")
     report = evaluate_robustness(

@@ -47,16 +47,20 @@ class Killed(Exception):
 RECIPE = {"ramp": 0.5, "ema": 0.9, "label_smoothing": 0.1, "attacker": "residual"}
 
 
+def slow(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
         ("pgd", {}),
-        ("grad_l2l", {}),
-        ("grad_l2l", {"attacker": "class_start", "ramp": 0.5}),
         ("grad_l2l", {"attacker": "memory", "ramp": 0.5}),
-        ("start_l2l", RECIPE),
-        ("free", RECIPE),
-        ("trades", {"awp": 0.01}),
+        slow("grad_l2l", {}),
+        slow("grad_l2l", {"attacker": "class_start", "ramp": 0.5}),
+        slow("start_l2l", RECIPE),
+        slow("free", RECIPE),
+        slow("trades", {"awp": 0.01}),
     ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(
@@ -374,7 +378,7 @@ def test_classes_of_the_data_and_of_the_attacker_must_be_the_same(data: Dataset)
     assert dataclasses.replace(known, data="cifar100", classes=None).number_of_classes == 100
 
 
-@pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
+@pytest.mark.parametrize("name", ["grad_l2l", slow("pgd")])
 def test_a_compiled_classifier_trains_to_the_same_weights(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

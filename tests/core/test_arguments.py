@@ -96,7 +96,7 @@ def test_strategy_with_the_optimizer_of_another_rule_is_refused() -> None:
     message = "optimizer holds a parameter that is none of this MatrixRule's"
     refused(lambda: EvolutionStrategy(rule, optimizer), message)
     optimizer = None
-    refused(lambda: EvolutionStrategy(rule, optimizer), "optimizer is None: give a Optimizer")
+    refused(lambda: EvolutionStrategy(rule, optimizer), "optimizer is None: give an Optimizer")
 
 
 # Rules, games, numbers.
@@ -106,7 +106,7 @@ def test_strategy_with_the_optimizer_of_another_rule_is_refused() -> None:
     "rule", [Adam, "adam", None, torch.optim.Adam([torch.zeros(1, requires_grad=True)])]
 )
 def test_what_is_no_rule_is_refused(rule: Any) -> None:
-    refused(lambda: L2LTrainer(Distance(), rule), "rule is .*: give a UpdateRule, such as ")
+    refused(lambda: L2LTrainer(Distance(), rule), "rule is .*: give an UpdateRule, such as ")
 
 
 def test_what_is_no_game_or_no_optimizer_is_refused() -> None:
@@ -114,7 +114,7 @@ def test_what_is_no_game_or_no_optimizer_is_refused() -> None:
     refused(lambda: L2LTrainer(some, SGD(0.1)), "game is .*: give a Game, an instance")
     for name in ("meta_optimizer", "leader_optimizer"):
         options: dict[str, Any] = {name: torch.optim.Adam}
-        refused(lambda o=options: trainer(**o), f"{name} is .*: give a Optimizer")  # type: ignore[misc]
+        refused(lambda o=options: trainer(**o), f"{name} is .*: give an Optimizer")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("mode", ["reverse", "forward", "next"])

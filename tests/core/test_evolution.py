@@ -170,6 +170,7 @@ def test_resumed_strategy_goes_on_bit_for_bit() -> None:
     assert torch.equal(x_of(second.rule), x_of(straight.rule))
 
 
+@pytest.mark.slow
 def test_matrix_rule_finds_its_step_by_the_ends_of_whole_games() -> None:
     """Its start is a hundred times too short for thirty steps."""
 
