@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,17 +62,20 @@ def record_episodes(
         check_time_limit(env.spec)
         with counted_mujoco_warnings(env_id):
             for seed in seeds:
-                obs, _ = env.reset(seed=int(seed))
+                obs = map_arrays(np.array, env.reset(seed=int(seed))[0])
                 length, ended = 0, False
                 while not ended:
-                    observed = map_arrays(lambda x: np.asarray(x)[None], obs)
+                    # Copies: a policy and an environment may write into what they are given, and an
+                    # environment into what it has returned.
+                    observed = map_arrays(lambda x: np.array(x)[None], obs)
                     action = applied_actions(predict(observed), observed, space)[0]
-                    next_obs, reward, terminated, truncated, _ = env.step(action)
+                    found, reward, terminated, truncated, _ = env.step(copy.copy(action))
+                    next_obs = map_arrays(np.array, found)
                     step = (
-                        map_arrays(np.array, obs),  # an environment may write into its own again
+                        obs,
                         action,
                         float(reward),
-                        map_arrays(np.array, next_obs),
+                        next_obs,
                         terminated,
                         truncated and not terminated,
                     )

@@ -44,7 +44,40 @@ def bold_policy(observations: np.ndarray) -> np.ndarray:
     return (observations[:, :, None] * gain).sum(axis=1)
 
 
+class Own(gymnasium.Env):
+    """Counts in one array that it returns again and again, and scales actions where they lie."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self) -> None:
+        self.count = np.zeros(1, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        self.count[:] = 0
+        return self.count, {}
+
+    def step(self, action: np.ndarray) -> tuple:
+        self.count += 1
+        action *= 5
+        return self.count, 0.0, False, False, {}
+
+
 class TestRecording:
+    def test_what_environment_and_policy_write_over_is_recorded_as_it_was(self) -> None:
+        def half(observations: np.ndarray) -> np.ndarray:
+            observations *= 0  # normalised in place, say
+            return observations + 0.5
+
+        gymnasium.register("Own-v0", entry_point=Own, max_episode_steps=4)
+        try:
+            demos = record_episodes(half, "Own-v0", [0, 1])
+        finally:
+            del gymnasium.registry["Own-v0"]
+        assert demos.obs.ravel().tolist() == [0, 1, 2, 3] * 2
+        assert demos.next_obs.ravel().tolist() == [1, 2, 3, 4] * 2
+        assert set(demos.acts.ravel()) == {0.5}
+
     def test_what_is_recorded_is_what_happened(self) -> None:
         limit = {"max_episode_steps": 40}
         demos = record_episodes(bold_policy, "Hopper-v5", [7, 8, 9], limit)
