@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike
 
+from l2l_gail.demos.arguments import left_out, plain_kwargs, warn_of_left_out
 from l2l_gail.demos.checks import LARGEST
 from l2l_gail.demos.columns import flat, named_arrays
 from l2l_gail.demos.endings import Endings
@@ -30,7 +31,7 @@ from l2l_gail.demos.episodes import (
     stack,
     thin,
 )  # fmt: skip
-from l2l_gail.demos.fit import check_fit, plain_kwargs, unfamiliar
+from l2l_gail.demos.fit import check_fit, unfamiliar
 from l2l_gail.demos.own_file import time_limit, write_record
 from l2l_gail.demos.sound import sound_arrays
 from l2l_gail.demos.sources import read_source
@@ -85,8 +86,11 @@ class Demonstrations:
         """Check every array and bring it to the dtype that the class documents."""
         for name, array in sound_arrays(vars(self)).items():
             object.__setattr__(self, name, array)
-        if self.env_kwargs is not None and plain_kwargs(self.env_kwargs) != self.env_kwargs:
-            raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
+        if self.env_kwargs is not None:
+            plain = plain_kwargs(self.env_kwargs)
+            if plain.keys() != self.env_kwargs.keys():
+                raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
+            object.__setattr__(self, "env_kwargs", plain)
         for name in ("random_return", "expert_return"):
             value = getattr(self, name)
             if value is not None and not abs(value) <= LARGEST:  # NaN is not either
@@ -142,6 +146,7 @@ class Demonstrations:
         Raises:
             InputError: What is given does not fit, with the number of the episode.
         """
+        warn_of_left_out(left_out(env_kwargs or {}), "left out of the demonstrations")
         return cls(
             **stack(episodes, time_limit(env_id, env_kwargs)),
             env_id=env_id,

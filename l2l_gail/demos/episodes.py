@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.checks import check_together
 from l2l_gail.demos.columns import flat
-from l2l_gail.demos.fit import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations, arrays_of, map_arrays
 
