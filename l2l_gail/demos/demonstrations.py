@@ -25,6 +25,7 @@ from l2l_gail.demos.episodes import (
     EPISODE_ARRAYS,
     STEP_ARRAYS,
     join,
+    one_environment,
     pairs,
     select,
     split,
@@ -138,6 +139,7 @@ class Demonstrations:
                 ``terminals`` and ``truncated`` are flags per step or one for the episode, which is
                 cut off where neither is given. ``terminal`` is an end of either kind, as
                 `imitation` has it: the time limit's after as many steps, see the module.
+                Or each a set of demonstrations, which stay what they are, see :meth:`concatenate`.
             env_id: See the class, as for what follows.
             env_kwargs: Likewise.
             random_return: Likewise.
@@ -147,13 +149,23 @@ class Demonstrations:
             InputError: What is given does not fit, with the number of the episode.
         """
         warn_of_left_out(left_out(env_kwargs or {}), "left out of the demonstrations")
-        return cls(
-            **stack(episodes, time_limit(env_id, env_kwargs)),
-            env_id=env_id,
-            env_kwargs=None if env_kwargs is None else plain_kwargs(env_kwargs),
-            random_return=random_return,
-            expert_return=expert_return,
-        )
+        said: dict[str, Any] = {
+            "env_id": env_id,
+            "env_kwargs": None if env_kwargs is None else plain_kwargs(env_kwargs),
+            "random_return": random_return,
+            "expert_return": expert_return,
+        }
+        given = [episodes] if isinstance(episodes, Mapping) else list(episodes)
+        sets = [vars(each) for each in given if isinstance(each, Demonstrations)]
+        if not sets:
+            return cls(**stack(given, time_limit(env_id, env_kwargs)), **said)
+        if len(sets) < len(given):
+            raise InputError(
+                "some of these are Demonstrations and some are episodes: make the episodes "
+                "Demonstrations too (Demonstrations.from_episodes), and give them all"
+            )
+        known = {name: value for name, value in said.items() if value is not None}
+        return cls(**join(sets) | known | one_environment([*sets, said]))
 
     @classmethod
     def from_arrays(
@@ -193,7 +205,8 @@ class Demonstrations:
     def concatenate(cls, parts: Iterable[Demonstrations]) -> Self:
         """Put several sets of one environment after one another.
 
-        What is not the same in all parts, such as ``expert_return``, is left out.
+        What is not the same in all parts, such as ``expert_return``, is left out. A part that does
+        not say its environment or arguments is taken to have those of the others.
 
         Raises:
             InputError: None at all, of different environments, or with different arrays.

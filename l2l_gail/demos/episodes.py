@@ -19,7 +19,7 @@ from l2l_gail.observations import Observations, arrays_of, map_arrays
 
 __all__ = [
     "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
-    "join", "pairs", "select", "split", "stack", "thin",
+    "join", "one_environment", "pairs", "select", "split", "stack", "thin",
 ]  # fmt: skip
 
 STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
@@ -131,15 +131,7 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     if not records:
         raise InputError("no demonstrations to concatenate; give at least one")
-    for name in ("env_id", "env_kwargs"):
-        known = [record[name] for record in records if record[name] is not None]
-        if name == "env_id":
-            known = [bare_id(each) for each in known]
-        if any(value != known[0] for value in known):
-            raise InputError(
-                f"demonstrations of different environments ({name} {known[0]!r} and "
-                f"{next(value for value in known if value != known[0])!r}) are not one set"
-            )
+    environment = one_environment(records)
     steps = [
         {name: record[name] for name in STEP_ARRAYS if record[name] is not None}
         for record in records
@@ -154,11 +146,28 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in STEP_ARRAYS
     }
     scalars = {name: _common([record[name] for record in records]) for name in SCALARS}
-    ids = [record["env_id"] for record in records]
-    if None not in ids:
-        scalars["env_id"] = max(ids, key=len)  # one that names its module can be made anywhere
     lengths = np.concatenate([record["episode_lengths"] for record in records])
-    return joined | _table(lengths) | scalars
+    return joined | _table(lengths) | scalars | environment
+
+
+def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Id and arguments of the environment that records are of, of which not all need say them.
+
+    Raises:
+        InputError: They say different ones.
+    """
+    found: dict[str, Any] = {}
+    for name, same in (("env_id", bare_id), ("env_kwargs", dict)):
+        known = [record[name] for record in records if record[name] is not None]
+        others = [value for value in known if same(value) != same(known[0])]
+        if others:
+            raise InputError(
+                f"demonstrations of different environments ({name} {same(known[0])!r} and "
+                f"{same(others[0])!r}) are not one set"
+            )
+        # An id that names its module can be made anywhere.
+        found[name] = max(known, key=len, default=None)
+    return found
 
 
 def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str, Any]:

@@ -308,3 +308,24 @@ def test_an_id_that_names_its_module_is_the_same_environment() -> None:
         Demonstrations(**make_arrays(3), env_id=each) for each in ("Box-v0", "mine:Box-v0")
     )
     assert Demonstrations.concatenate([one, other]).env_id == "mine:Box-v0"
+
+
+def test_a_list_of_sets_is_one_set_with_all_that_they_say() -> None:
+    lengths = {"episode_lengths": [3, 2]}
+    demos = Demonstrations.from_arrays(np.zeros((5, 2)), rews=np.ones(5), **lengths)
+    demos = dataclasses.replace(
+        demos, env_id="Hopper-v5", env_kwargs={"frame_skip": 2}, expert_return=3.0
+    )
+    for sets in (list(demos), [demos[1:], demos[:1]], [demos], demos):
+        again = Demonstrations.from_episodes(sets)
+        assert sorted(again.episode_lengths) == [2, 3]
+        assert again.env_id == "Hopper-v5"
+        assert (again.env_kwargs, again.expert_return) == ({"frame_skip": 2}, 3.0)
+    assert Demonstrations.from_episodes([demos, demos], env_id="mine:Hopper-v5").n_episodes == 4
+    unnamed = dataclasses.replace(demos, env_id=None, env_kwargs=None)
+    joined = Demonstrations.concatenate([unnamed, demos])
+    assert (joined.env_id, joined.env_kwargs) == ("Hopper-v5", {"frame_skip": 2})
+    with pytest.raises(InputError, match="env_id 'Hopper-v5' and 'Ant-v5'"):
+        Demonstrations.from_episodes([demos], env_id="Ant-v5")
+    with pytest.raises(InputError, match="some of these are Demonstrations and some are episodes"):
+        Demonstrations.from_episodes([demos, episode(3)])
