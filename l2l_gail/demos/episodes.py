@@ -39,6 +39,9 @@ _WORDS = {
 }
 _FLAGS = ("terminals", "truncated", "terminal")
 _MAY_BE_DICTS = ("obs", "next_obs")
+_OF_TRANSITIONS = ("dones", "done", "act", "rew", "obs_next")
+"""What objects with transitions of many episodes have, of `imitation` and Tianshou."""
+
 _PASSED_OVER = ("infos", "id", "seed", "options")
 
 
@@ -239,15 +242,22 @@ def _arrays_of(episode: Any, time_limit: int) -> dict[str, Any]:
     if "terminal" in given:
         kind = "truncated" if steps == time_limit else "terminals"
         arrays[kind] = _flags("terminal", given["terminal"], steps)
-    if arrays["terminals"].dtype == arrays["truncated"].dtype == bool:
-        # A terminal state that is reached in the last step of the time limit is one all the same.
-        arrays["truncated"] = arrays["truncated"] & ~arrays["terminals"]
+    # A terminal state that is reached in the last step of the time limit is one all the same.
+    both = (arrays["terminals"] == 1) & (arrays["truncated"] == 1)
+    arrays["truncated"] = np.where(both, arrays["truncated"].dtype.type(0), arrays["truncated"])
     return arrays
 
 
 def _given(episode: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if isinstance(episode, Mapping):
+    if not isinstance(episode, Mapping):
+        strange = [each for each in _OF_TRANSITIONS if getattr(episode, each, None) is not None]
+        if strange:
+            raise InputError(
+                f"an object with {strange[0]!r} is no episode; give trajectories, or transitions "
+                "by Demonstrations.from_arrays(..., episode_lengths=...)"
+            )
+    else:
         known = {word for words in _WORDS.values() for word in words}
         unknown = [key for key in episode if key not in known and key not in _PASSED_OVER]
         if unknown:
@@ -261,10 +271,15 @@ def _given(episode: Any) -> dict[str, Any]:
                 value = getattr(episode, word, None)
             if value is None:
                 continue
+            if name in _MAY_BE_DICTS and callable(getattr(value, "unwrap", None)):
+                value = value.unwrap()  # imitation's DictObs, which is no mapping
             if isinstance(value, Mapping) and value and name in _MAY_BE_DICTS:
                 found[name] = {str(key): _array(f"{word}.{key}", x) for key, x in value.items()}
             else:
                 found[name] = _array(word, value)
+    for name in {"rews", *_FLAGS} & found.keys():
+        if found[name].ndim == 2 and found[name].shape[1] == 1:  # a column of them
+            found[name] = found[name][:, 0]
     return found
 
 

@@ -329,3 +329,27 @@ def test_a_list_of_sets_is_one_set_with_all_that_they_say() -> None:
         Demonstrations.from_episodes([demos], env_id="Ant-v5")
     with pytest.raises(InputError, match="some of these are Demonstrations and some are episodes"):
         Demonstrations.from_episodes([demos, episode(3)])
+
+
+@pytest.mark.parametrize("name", ["dones", "done", "act"])
+def test_an_object_with_transitions_is_no_episode(name: str) -> None:
+    given = SimpleNamespace(**episode(3), **{name: np.zeros(3)})
+    with pytest.raises(InputError, match=f"^episode 0: an object with '{name}' is no episode"):
+        Demonstrations.from_episodes([given])
+
+
+def test_dicts_of_observations_that_have_to_be_unwrapped_are_read() -> None:
+    observations = {"a": np.zeros((4, 2)), "b": np.ones((4, 3))}
+    wrapped = SimpleNamespace(unwrap=lambda: observations)
+    demos = Demonstrations.from_episodes([SimpleNamespace(obs=wrapped, acts=np.zeros((3, 1)))])
+    assert {key: array.shape for key, array in demos.obs.items()} == {"a": (3, 2), "b": (3, 3)}
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_columns_of_flags_and_rewards_are_read_and_a_terminal_state_counts(dtype: type) -> None:
+    ended = np.array([[0], [0], [1]], dtype=dtype)
+    given = {"rews": np.ones((3, 1)), "terminals": ended, "truncated": ended}
+    demos = Demonstrations.from_episodes([episode(3) | given])
+    assert demos.returns.tolist() == [3.0]
+    assert demos.terminals.tolist() == [False, False, True]
+    assert not demos.truncated.any()
