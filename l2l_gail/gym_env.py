@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +27,13 @@ __all__ = [
 ]
 
 _LONGEST = 1_000  # characters of one argument on the command line
+_MOST_SHOWN = 60
 _MOST_STEPS = 1_000_000  # of an episode: minutes of a simulator, for each of many
 _MOST_SKIPPED = 10_000  # steps of the simulator in one of the environment
+_WORDS = {"true": True, "false": False, "none": None, "null": None, "inf": math.inf}
+"""Words that are values in other languages, or in no literal of Python."""
+
+_BEGINS_A_LITERAL = re.compile(r"[(\[{]|[+-]?\.?\d")
 _COUNTS = ("max_episode_steps", "frame_skip")  # among the arguments of environments
 
 
@@ -202,12 +209,14 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     """Read ``name=value`` pairs of a command line as keyword arguments of an environment.
 
     Args:
-        pairs: Each a name, ``=``, and a Python literal (``0.5``, ``False``, ``(1, 2)``); a value
-            that is no literal is text (``hopper.xml``).
+        pairs: Each a name, ``=``, and a Python literal (``0.5``, ``False``, ``(1, 2)``), in which
+            ``true``, ``false``, ``none``, ``null`` and ``inf`` are what they are elsewhere; a value
+            that is no literal is text (``hopper.xml``), unless it begins like one.
 
     Raises:
         InputError: A pair without ``=``, with a name that is no identifier or was there before, or
-            of more than 1,000 characters; or a window is asked for, which would end a process that
+            of more than 1,000 characters; a value that begins with a bracket or a number and is no
+            literal; or a window is asked for, which would end a process that
             has no display.
     """
     kwargs: dict[str, Any] = {}
@@ -222,13 +231,32 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"environment argument {pair!r}: write name=value")
         if name in kwargs:
             raise InputError(f"environment argument {name!r} is given twice: give it once")
-        try:
-            kwargs[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            kwargs[name] = value
+        kwargs[name] = _value(name, value)
     if kwargs.get("render_mode") == "human":
         raise InputError(
             "environment argument render_mode=human: nothing is shown while it trains or records; "
             "python -m l2l_gail.play RUN --show plays a finished run in a window"
         )
     return kwargs
+
+
+class _Words(ast.NodeTransformer):
+    """Puts values in the place of words."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        word = node.id.lower()
+        return ast.Constant(_WORDS[word]) if word in _WORDS else node
+
+
+def _value(name: str, text: str) -> Any:
+    """The literal that an argument's text is, or the text."""
+    try:
+        return ast.literal_eval(_Words().visit(ast.parse(text.strip(), mode="eval")))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        if not _BEGINS_A_LITERAL.match(text.strip()):
+            return text
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    raise InputError(
+        f"environment argument {name}={shown}: it begins like a number or a list and is none; text "
+        f"is given in quotes of its own, {name}=\"'...'\""
+    )

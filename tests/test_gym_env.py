@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -63,7 +65,32 @@ def test_arguments_that_cannot_be_meant_are_one_line() -> None:
         parse_env_kwargs(["frame_skip=2", "healthy_reward=1.0", "frame_skip=3"])
     with pytest.raises(InputError, match=r"'a=-----.*has 100,002 characters: give at most 1,000"):
         parse_env_kwargs(["a=" + "-" * 100_000])
-    assert parse_env_kwargs(["a=" + "(" * 900]) == {"a": "(" * 900}
+    for text in ("(" * 900, "(0.3, high)", "0.3.4", "[1, 2", "-1x", "{'a': b}"):
+        with pytest.raises(InputError, match=r"^environment argument a=.* and is none; text is"):
+            parse_env_kwargs([f"a={text}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("false", False),
+        ("TRUE", True),
+        ("null", None),
+        ("None", None),
+        ("-inf", -math.inf),
+        ("(0.3, inf)", (0.3, math.inf)),
+        ("{'a': [true, none]}", {"a": [True, None]}),
+        ("'false'", "false"),
+        ("'3d.xml'", "3d.xml"),
+        (" 3", 3),
+        ("rgb_array", "rgb_array"),
+        ("./ant.xml", "./ant.xml"),
+        ("-x", "-x"),
+    ],
+)
+def test_words_of_other_languages_are_values(text: str, value: Any) -> None:
+    found = parse_env_kwargs([f"a={text}"])["a"]
+    assert (found, type(found)) == (value, type(value))
 
 
 class Endless(gymnasium.Env):

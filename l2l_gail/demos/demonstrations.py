@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike
 
+from l2l_gail.demos.arguments import left_out, plain_kwargs, warn_of_left_out
 from l2l_gail.demos.checks import LARGEST
 from l2l_gail.demos.columns import flat, named_arrays
 from l2l_gail.demos.endings import Endings
@@ -24,13 +25,14 @@ from l2l_gail.demos.episodes import (
     EPISODE_ARRAYS,
     STEP_ARRAYS,
     join,
+    one_environment,
     pairs,
     select,
     split,
     stack,
     thin,
 )  # fmt: skip
-from l2l_gail.demos.fit import check_fit, plain_kwargs, unfamiliar
+from l2l_gail.demos.fit import check_fit, unfamiliar
 from l2l_gail.demos.own_file import time_limit, write_record
 from l2l_gail.demos.sound import sound_arrays
 from l2l_gail.demos.sources import read_source
@@ -85,8 +87,11 @@ class Demonstrations:
         """Check every array and bring it to the dtype that the class documents."""
         for name, array in sound_arrays(vars(self)).items():
             object.__setattr__(self, name, array)
-        if self.env_kwargs is not None and plain_kwargs(self.env_kwargs) != self.env_kwargs:
-            raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
+        if self.env_kwargs is not None:
+            plain = plain_kwargs(self.env_kwargs)
+            if plain.keys() != self.env_kwargs.keys():
+                raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
+            object.__setattr__(self, "env_kwargs", plain)
         for name in ("random_return", "expert_return"):
             value = getattr(self, name)
             if value is not None and not abs(value) <= LARGEST:  # NaN is not either
@@ -134,6 +139,7 @@ class Demonstrations:
                 ``terminals`` and ``truncated`` are flags per step or one for the episode, which is
                 cut off where neither is given. ``terminal`` is an end of either kind, as
                 `imitation` has it: the time limit's after as many steps, see the module.
+                Or each a set of demonstrations, which stay what they are, see :meth:`concatenate`.
             env_id: See the class, as for what follows.
             env_kwargs: Likewise.
             random_return: Likewise.
@@ -142,13 +148,24 @@ class Demonstrations:
         Raises:
             InputError: What is given does not fit, with the number of the episode.
         """
-        return cls(
-            **stack(episodes, time_limit(env_id, env_kwargs)),
-            env_id=env_id,
-            env_kwargs=None if env_kwargs is None else plain_kwargs(env_kwargs),
-            random_return=random_return,
-            expert_return=expert_return,
-        )
+        warn_of_left_out(left_out(env_kwargs or {}), "left out of the demonstrations")
+        said: dict[str, Any] = {
+            "env_id": env_id,
+            "env_kwargs": None if env_kwargs is None else plain_kwargs(env_kwargs),
+            "random_return": random_return,
+            "expert_return": expert_return,
+        }
+        given = [episodes] if isinstance(episodes, Mapping) else list(episodes)
+        sets = [vars(each) for each in given if isinstance(each, Demonstrations)]
+        if not sets:
+            return cls(**stack(given, time_limit(env_id, env_kwargs)), **said)
+        if len(sets) < len(given):
+            raise InputError(
+                "some of these are Demonstrations and some are episodes: make the episodes "
+                "Demonstrations too (Demonstrations.from_episodes), and give them all"
+            )
+        known = {name: value for name, value in said.items() if value is not None}
+        return cls(**join(sets) | known | one_environment([*sets, said]))
 
     @classmethod
     def from_arrays(
@@ -188,7 +205,8 @@ class Demonstrations:
     def concatenate(cls, parts: Iterable[Demonstrations]) -> Self:
         """Put several sets of one environment after one another.
 
-        What is not the same in all parts, such as ``expert_return``, is left out.
+        What is not the same in all parts, such as ``expert_return``, is left out. A part that does
+        not say its environment or arguments is taken to have those of the others.
 
         Raises:
             InputError: None at all, of different environments, or with different arrays.

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.checks import check_together
 from l2l_gail.demos.columns import flat
-from l2l_gail.demos.fit import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations, arrays_of, map_arrays
 
 __all__ = [
     "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
-    "join", "pairs", "select", "split", "stack", "thin",
+    "join", "one_environment", "pairs", "select", "split", "stack", "thin",
 ]  # fmt: skip
 
 STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
@@ -39,6 +39,9 @@ _WORDS = {
 }
 _FLAGS = ("terminals", "truncated", "terminal")
 _MAY_BE_DICTS = ("obs", "next_obs")
+_OF_TRANSITIONS = ("dones", "done", "act", "rew", "obs_next")
+"""What objects with transitions of many episodes have, of `imitation` and Tianshou."""
+
 _PASSED_OVER = ("infos", "id", "seed", "options")
 
 
@@ -131,15 +134,7 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     if not records:
         raise InputError("no demonstrations to concatenate; give at least one")
-    for name in ("env_id", "env_kwargs"):
-        known = [record[name] for record in records if record[name] is not None]
-        if name == "env_id":
-            known = [bare_id(each) for each in known]
-        if any(value != known[0] for value in known):
-            raise InputError(
-                f"demonstrations of different environments ({name} {known[0]!r} and "
-                f"{next(value for value in known if value != known[0])!r}) are not one set"
-            )
+    environment = one_environment(records)
     steps = [
         {name: record[name] for name in STEP_ARRAYS if record[name] is not None}
         for record in records
@@ -154,11 +149,28 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in STEP_ARRAYS
     }
     scalars = {name: _common([record[name] for record in records]) for name in SCALARS}
-    ids = [record["env_id"] for record in records]
-    if None not in ids:
-        scalars["env_id"] = max(ids, key=len)  # one that names its module can be made anywhere
     lengths = np.concatenate([record["episode_lengths"] for record in records])
-    return joined | _table(lengths) | scalars
+    return joined | _table(lengths) | scalars | environment
+
+
+def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Id and arguments of the environment that records are of, of which not all need say them.
+
+    Raises:
+        InputError: They say different ones.
+    """
+    found: dict[str, Any] = {}
+    for name, same in (("env_id", bare_id), ("env_kwargs", dict)):
+        known = [record[name] for record in records if record[name] is not None]
+        others = [value for value in known if same(value) != same(known[0])]
+        if others:
+            raise InputError(
+                f"demonstrations of different environments ({name} {same(known[0])!r} and "
+                f"{same(others[0])!r}) are not one set"
+            )
+        # An id that names its module can be made anywhere.
+        found[name] = max(known, key=len, default=None)
+    return found
 
 
 def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str, Any]:
@@ -230,15 +242,22 @@ def _arrays_of(episode: Any, time_limit: int) -> dict[str, Any]:
     if "terminal" in given:
         kind = "truncated" if steps == time_limit else "terminals"
         arrays[kind] = _flags("terminal", given["terminal"], steps)
-    if arrays["terminals"].dtype == arrays["truncated"].dtype == bool:
-        # A terminal state that is reached in the last step of the time limit is one all the same.
-        arrays["truncated"] = arrays["truncated"] & ~arrays["terminals"]
+    # A terminal state that is reached in the last step of the time limit is one all the same.
+    both = (arrays["terminals"] == 1) & (arrays["truncated"] == 1)
+    arrays["truncated"] = np.where(both, arrays["truncated"].dtype.type(0), arrays["truncated"])
     return arrays
 
 
 def _given(episode: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if isinstance(episode, Mapping):
+    if not isinstance(episode, Mapping):
+        strange = [each for each in _OF_TRANSITIONS if getattr(episode, each, None) is not None]
+        if strange:
+            raise InputError(
+                f"an object with {strange[0]!r} is no episode; give trajectories, or transitions "
+                "by Demonstrations.from_arrays(..., episode_lengths=...)"
+            )
+    else:
         known = {word for words in _WORDS.values() for word in words}
         unknown = [key for key in episode if key not in known and key not in _PASSED_OVER]
         if unknown:
@@ -252,10 +271,15 @@ def _given(episode: Any) -> dict[str, Any]:
                 value = getattr(episode, word, None)
             if value is None:
                 continue
+            if name in _MAY_BE_DICTS and callable(getattr(value, "unwrap", None)):
+                value = value.unwrap()  # imitation's DictObs, which is no mapping
             if isinstance(value, Mapping) and value and name in _MAY_BE_DICTS:
                 found[name] = {str(key): _array(f"{word}.{key}", x) for key, x in value.items()}
             else:
                 found[name] = _array(word, value)
+    for name in {"rews", *_FLAGS} & found.keys():
+        if found[name].ndim == 2 and found[name].shape[1] == 1:  # a column of them
+            found[name] = found[name][:, 0]
     return found
 
 

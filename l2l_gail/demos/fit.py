@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
-from gymnasium.wrappers import RescaleAction
 from stable_baselines3.common.preprocessing import is_image_space
 
+from l2l_gail.demos.arguments import (
+    bare_id,
+    differing_arguments,
+    left_out,
+    plain_kwargs,
+    warn_of_left_out,
+)
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations
 
 __all__ = [
-    "arguments_of",
-    "bare_id",
     "check_fit",
-    "plain_kwargs",
     "reordered",
     "time_step_ratio",
     "unfamiliar",
 ]
 
 _MOST_BEYOND = 0.5
-_NOT_COMPARED = ("render_mode",)
 _FAR = 2.0
 _FEWEST_STEPS = 32
 _RATE, _RATE_HERE = 0.9, 0.75
@@ -59,52 +58,6 @@ class Recorded(Protocol):
         """The environment's arguments, if known."""
 
 
-def bare_id(env_id: str) -> str:
-    """An id without the module that registers it."""
-    return env_id.rpartition(":")[2]
-
-
-def plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An environment's keyword arguments as JSON would give them back; None if it could not."""
-    compared = {name: value for name, value in kwargs.items() if name not in _NOT_COMPARED}
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(compared, allow_nan=False, sort_keys=True))
-    except (TypeError, ValueError):
-        return None
-    return plain
-
-
-def arguments_of(spec: EnvSpec) -> dict[str, Any] | None:
-    """What an environment was made with, plain.
-
-    Its time limit, too, if it is not the usual one, and a ``RescaleAction`` around it, within which
-    the same numbers are other actions. None where the arguments are not plain.
-    """
-    arguments = plain_kwargs(spec.kwargs)
-    registered = gymnasium.registry.get(spec.id)
-    if arguments is None or registered is None:
-        return arguments
-    if spec.max_episode_steps != registered.max_episode_steps:
-        arguments["max_episode_steps"] = spec.max_episode_steps
-    for wrapper in spec.additional_wrappers[len(registered.additional_wrappers) :]:
-        if wrapper.name == RescaleAction.class_name() and _rescales(spec, wrapper.kwargs or {}):
-            bounds = (wrapper.kwargs or {}).items()
-            arguments[wrapper.name] = {name: np.asarray(x).tolist() for name, x in bounds}
-    return arguments
-
-
-def _rescales(spec: EnvSpec, bounds: Mapping[str, Any]) -> bool:
-    """Whether bounds that a wrapper gives actions are others than the environment's own."""
-    env = gymnasium.make(dataclasses.replace(spec, additional_wrappers=()))
-    space = env.action_space
-    env.close()
-    assert isinstance(space, Box)
-    given = (bounds.get("min_action", space.low), bounds.get("max_action", space.high))
-    return any(
-        (mine != own).any() for mine, own in zip(given, (space.low, space.high), strict=True)
-    )
-
-
 def check_fit(
     demos: Recorded,
     env_id: str | None,
@@ -122,7 +75,7 @@ def check_fit(
     _check_observations(demos.obs, name, observation_space)
     if demos.acts is not None:
         _check_values("actions", demos.acts, name, action_space)
-    _warn_of_arguments(demos, name, env_kwargs)
+    _warn_of_arguments(demos, name, env_kwargs, env_id, action_space)
     _warn_of_actions(demos, name, action_space)
     if demos.env_id is None:
         warnings.warn(
@@ -186,22 +139,29 @@ def _are_pixels(array: np.ndarray) -> bool:
     return bool(whole) and (array.dtype.kind in "iu" or array.max(initial=0) != 1)
 
 
-def _warn_of_arguments(demos: Recorded, name: str, env_kwargs: Mapping[str, Any] | None) -> None:
-    ours = None if env_kwargs is None else plain_kwargs(env_kwargs)
-    if ours is None or demos.env_kwargs is None or ours == demos.env_kwargs:
+def _warn_of_arguments(
+    demos: Recorded,
+    name: str,
+    env_kwargs: Mapping[str, Any] | None,
+    env_id: str | None,
+    space: gymnasium.Space[Any],
+) -> None:
+    theirs = demos.env_kwargs
+    if env_kwargs is None or theirs is None:
         return
-    differing = sorted(
-        key for key in ours | demos.env_kwargs if ours.get(key) != demos.env_kwargs.get(key)
-    )
+    ours, strange = plain_kwargs(env_kwargs), left_out(env_kwargs, env_id)
+    warn_of_left_out(strange, "not compared with the demonstrations", stacklevel=5)
     told = ", ".join(
-        f"{key} {_told(demos.env_kwargs, key)} there and {_told(ours, key)} here"
-        for key in differing
+        f"{key} {_told(theirs, key)} there and {_told(ours, key)} here"
+        for key in differing_arguments(theirs, ours, space)
+        if key not in strange
     )
-    warnings.warn(
-        f"the demonstrations are of {name} with other arguments: {told}; their returns, and what "
-        "they show, may not be to be had here",
-        stacklevel=4,
-    )
+    if told:
+        warnings.warn(
+            f"the demonstrations are of {name} with other arguments: {told}; their returns, and "
+            "what they show, may not be to be had here",
+            stacklevel=4,
+        )
 
 
 def _told(kwargs: Mapping[str, Any], key: str) -> str:

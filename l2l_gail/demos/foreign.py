@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from l2l_gail.demos.apart import read_apart
+from l2l_gail.demos.arguments import arguments_in
 from l2l_gail.demos.episodes import split, stack
-from l2l_gail.demos.fit import plain_kwargs
 from l2l_gail.demos.own_file import DEFAULT_TIME_LIMIT, check_id
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
@@ -68,11 +68,7 @@ def environment(spec: str) -> dict[str, Any]:
         content = {}
     if not isinstance(content, dict) or not isinstance(content.get("id"), str):
         return {}
-    kwargs = content.get("kwargs")
-    return {
-        "env_id": check_id(content["id"]),
-        "env_kwargs": plain_kwargs(kwargs) if isinstance(kwargs, dict) else None,
-    }
+    return {"env_id": check_id(content["id"]), "env_kwargs": arguments_in(content)}
 
 
 def _d4rl_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ array               shape, dtype         meaning
 ``episode_starts``  (E,) int             index of each episode's first step
 ``episode_lengths`` (E,) int             steps of each episode
 ``env_id``          () str, optional     Gymnasium id of the environment
-``env_kwargs``      () str, optional     its keyword arguments, a JSON object
+``env_kwargs``      () str, optional     its keyword arguments, a JSON object, in which
+                                         ``Infinity`` is a number
 ``random_return``   () float, optional   mean return of uniformly random actions
 ``expert_return``   () float, optional   mean return of the policy that was recorded
 =================== ==================== ================================================
@@ -42,10 +43,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from l2l_gail.demos.arguments import bare_id, left_out, plain_kwargs
 from l2l_gail.demos.columns import flat, group_of, nested
 from l2l_gail.demos.compact import with_next_obs, without_next_obs
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, MAY_BE_MISSING, SCALARS, STEP_ARRAYS
-from l2l_gail.demos.fit import bare_id, plain_kwargs
 from l2l_gail.demos.npz import write_arrays
 from l2l_gail.errors import InputError
 
@@ -165,12 +166,12 @@ def _kwargs(array: np.ndarray | None) -> dict[str, Any] | None:
     if array is None:
         return None
     try:
-        kwargs = plain_kwargs(json.loads(_text("env_kwargs", array)))
-    except (ValueError, RecursionError, AttributeError):
+        kwargs = json.loads(_text("env_kwargs", array))
+    except (ValueError, RecursionError):
         kwargs = None
-    if kwargs is None:
+    if not isinstance(kwargs, dict) or left_out(kwargs):
         raise InputError("demonstrations: 'env_kwargs' is no JSON object; leave it out")
-    return kwargs
+    return plain_kwargs(kwargs)
 
 
 def _number(name: str, array: np.ndarray | None) -> float | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from l2l_gail.demos.arguments import arguments_of, left_out, warn_of_left_out
 from l2l_gail.demos.demonstrations import Demonstrations
-from l2l_gail.demos.fit import arguments_of
 from l2l_gail.evaluation import applied_actions
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
@@ -52,6 +52,7 @@ def record_episodes(
             actions do not fit.
     """
     predict, seeds = as_predict(predict), as_seeds(seeds, "a recording")
+    warn_of_left_out(left_out(env_kwargs or {}), "not recorded")
     env = make_env(env_id, env_kwargs)
     space = env.action_space
     columns: dict[str, list[Any]] = {

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from l2l_gail.checks import check_kind
 from l2l_gail.core import UpdateRule, rule_name
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos.fit import arguments_of, unfamiliar
+from l2l_gail.demos.arguments import arguments_of, differing_arguments
+from l2l_gail.demos.fit import unfamiliar
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
@@ -75,7 +76,9 @@ def is_altered(demonstrations: Demonstrations, env: VecEnv, given: Mapping[str, 
     spec = env_spec(env)
     ours = None if spec is None else arguments_of(spec)
     theirs = demonstrations.env_kwargs
-    return bool(given) if ours is None or theirs is None else ours != theirs
+    if ours is None or theirs is None:
+        return bool(given)
+    return bool(differing_arguments(theirs, ours, env.action_space))
 
 
 def check_env(
@@ -94,7 +97,7 @@ def check_env(
         None if spec is None else spec.id,
         observation_space,
         action_space,
-        None if spec is None else arguments_of(spec),
+        None if spec is None else {**spec.kwargs, **arguments_of(spec)},
     )
 
 

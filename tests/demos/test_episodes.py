@@ -308,3 +308,48 @@ def test_an_id_that_names_its_module_is_the_same_environment() -> None:
         Demonstrations(**make_arrays(3), env_id=each) for each in ("Box-v0", "mine:Box-v0")
     )
     assert Demonstrations.concatenate([one, other]).env_id == "mine:Box-v0"
+
+
+def test_a_list_of_sets_is_one_set_with_all_that_they_say() -> None:
+    lengths = {"episode_lengths": [3, 2]}
+    demos = Demonstrations.from_arrays(np.zeros((5, 2)), rews=np.ones(5), **lengths)
+    demos = dataclasses.replace(
+        demos, env_id="Hopper-v5", env_kwargs={"frame_skip": 2}, expert_return=3.0
+    )
+    for sets in (list(demos), [demos[1:], demos[:1]], [demos], demos):
+        again = Demonstrations.from_episodes(sets)
+        assert sorted(again.episode_lengths) == [2, 3]
+        assert again.env_id == "Hopper-v5"
+        assert (again.env_kwargs, again.expert_return) == ({"frame_skip": 2}, 3.0)
+    assert Demonstrations.from_episodes([demos, demos], env_id="mine:Hopper-v5").n_episodes == 4
+    unnamed = dataclasses.replace(demos, env_id=None, env_kwargs=None)
+    joined = Demonstrations.concatenate([unnamed, demos])
+    assert (joined.env_id, joined.env_kwargs) == ("Hopper-v5", {"frame_skip": 2})
+    with pytest.raises(InputError, match="env_id 'Hopper-v5' and 'Ant-v5'"):
+        Demonstrations.from_episodes([demos], env_id="Ant-v5")
+    with pytest.raises(InputError, match="some of these are Demonstrations and some are episodes"):
+        Demonstrations.from_episodes([demos, episode(3)])
+
+
+@pytest.mark.parametrize("name", ["dones", "done", "act"])
+def test_an_object_with_transitions_is_no_episode(name: str) -> None:
+    given = SimpleNamespace(**episode(3), **{name: np.zeros(3)})
+    with pytest.raises(InputError, match=f"^episode 0: an object with '{name}' is no episode"):
+        Demonstrations.from_episodes([given])
+
+
+def test_dicts_of_observations_that_have_to_be_unwrapped_are_read() -> None:
+    observations = {"a": np.zeros((4, 2)), "b": np.ones((4, 3))}
+    wrapped = SimpleNamespace(unwrap=lambda: observations)
+    demos = Demonstrations.from_episodes([SimpleNamespace(obs=wrapped, acts=np.zeros((3, 1)))])
+    assert {key: array.shape for key, array in demos.obs.items()} == {"a": (3, 2), "b": (3, 3)}
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_columns_of_flags_and_rewards_are_read_and_a_terminal_state_counts(dtype: type) -> None:
+    ended = np.array([[0], [0], [1]], dtype=dtype)
+    given = {"rews": np.ones((3, 1)), "terminals": ended, "truncated": ended}
+    demos = Demonstrations.from_episodes([episode(3) | given])
+    assert demos.returns.tolist() == [3.0]
+    assert demos.terminals.tolist() == [False, False, True]
+    assert not demos.truncated.any()

@@ -18,7 +18,8 @@ from gymnasium.spaces import Box
 import envs
 from l2l_gail.demos import Demonstrations, Endings
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.fit import arguments_of, reordered, time_step_ratio
+from l2l_gail.demos.arguments import arguments_in, arguments_of, differing_arguments, left_out
+from l2l_gail.demos.fit import reordered, time_step_ratio
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL
@@ -51,7 +52,9 @@ def test_other_arguments_are_warned_about() -> None:
         ({"a": [1, 2]}, {"a": (1, 2)}),
         (None, {"a": 1}),
         ({"a": 1}, None),
-        ({"a": 1}, {"a": object()}),
+        ({"a": 1}, {"a": np.int64(1)}),
+        ({"a": [1.0, np.inf]}, {"a": np.array([1, np.inf])}),
+        ({"RescaleAction": {"min_action": -1.0, "max_action": [1.0] * ACT_DIM}}, {}),
     ],
 )
 def test_the_same_or_unknown_arguments_are_silent(
@@ -61,6 +64,46 @@ def test_the_same_or_unknown_arguments_are_silent(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         demos.check_env("Hopper-v5", OBSERVATIONS, ACTIONS, given)
+
+
+def test_arguments_of_numpy_and_infinite_ones_are_kept_and_compared(tmp_path: Path) -> None:
+    kwargs = {
+        "frame_skip": np.int64(8),
+        "ctrl_cost_weight": np.float32(0.5),
+        "healthy_z_range": (0.3, np.inf),
+    }
+    zero = lambda obs: np.zeros((len(obs), 3), np.float32)  # noqa: E731
+    recorded = record_episodes(zero, "Hopper-v5", [0], kwargs)
+    made = Demonstrations.from_episodes(recorded, env_id="Hopper-v5", env_kwargs=kwargs)
+    expected = {"frame_skip": 8, "ctrl_cost_weight": 0.5, "healthy_z_range": [0.3, np.inf]}
+    for number, demos in enumerate((recorded, made)):
+        assert demos.env_kwargs == expected
+        demos.save(tmp_path / f"{number}.npz")
+        assert Demonstrations.load(tmp_path / f"{number}.npz").env_kwargs == expected
+    with pytest.warns(UserWarning, match=r"frame_skip 8 there and not given.*\[0.3, inf\] there"):
+        GAIL("MlpPolicy", envs.make("Hopper-v5", num_envs=2, device="cpu"), recorded)
+
+
+def test_an_argument_that_is_no_plain_value_is_named_and_the_others_compared() -> None:
+    demos = Demonstrations(**make_arrays(3), env_id="Hopper-v5", env_kwargs={"a": 1, "b": 2})
+    with (
+        pytest.warns(UserWarning, match="plain values are not compared with the demonstrations: a"),
+        pytest.warns(UserWarning, match="other arguments: b 2 there and 3 here;"),
+    ):
+        demos.check_env("Hopper-v5", OBSERVATIONS, ACTIONS, {"a": object(), "b": 3})
+    kwargs = {"a": np.nan, "b": 2}
+    with pytest.warns(UserWarning, match="are left out of the demonstrations: a;"):
+        made = Demonstrations.from_episodes([{"obs": np.zeros((3, 2))}], env_kwargs=kwargs)
+    assert made.env_kwargs == {"b": 2}
+
+
+def test_a_value_of_the_registration_that_is_not_plain_is_passed_over() -> None:
+    assert left_out({"a": object(), "b": 1, "render_mode": object()}) == ["a"]
+    gymnasium.register("Made-v0", entry_point=lambda: None, kwargs={"a": object()})
+    try:
+        assert left_out({"a": object(), "c": object()}, "Made-v0") == ["c"]
+    finally:
+        del gymnasium.registry["Made-v0"]
 
 
 @pytest.mark.parametrize("text", ["3", "{", "[" * 100_000, '{"a": NaN}', "\x1b"])
@@ -253,3 +296,44 @@ def test_a_time_limit_of_one_s_own_is_an_argument() -> None:
         assert is_altered(demos, env, kwargs) is altered
         unknown = dataclasses.replace(demos, env_kwargs=None)
         assert is_altered(unknown, env, kwargs) is bool(kwargs)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("Humanoid-v5", True), ("HalfCheetah-v5", False)], ids=lambda x: str(x)
+)
+def test_arguments_in_a_specification_are_those_of_the_environment(
+    name: str, changes: bool
+) -> None:
+    env = wrappers.RescaleAction(gymnasium.make(name, max_episode_steps=30), -1.0, 1.0)
+    bounds = {"RescaleAction": {"min_action": -1.0, "max_action": 1.0}}
+    own = {"max_episode_steps": 30} | (bounds if changes else {})
+    assert arguments_of(env.spec) == own
+    written = arguments_in(json.loads(env.spec.to_json()))
+    assert written == {"max_episode_steps": 30} | bounds
+    # That it changes nothing, only the space of the actions tells.
+    assert differing_arguments(written, own, env.action_space) == []
+    assert bool(differing_arguments(written, {}, env.unwrapped.action_space)) is True
+    plain = differing_arguments(bounds, {}, env.unwrapped.action_space)
+    assert plain == ["RescaleAction"] * changes
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({}, None),
+        ({"kwargs": [1]}, None),
+        ({"kwargs": {}, "additional_wrappers": 3, "max_episode_steps": [1]}, {}),
+        ({"kwargs": {}, "additional_wrappers": [3, {"name": "RescaleAction", "kwargs": 3}]},
+         {"RescaleAction": {}}),
+        ({"kwargs": {}, "max_episode_steps": None}, {"max_episode_steps": None}),
+        ({"kwargs": {"a": 1}, "id": "Unknown-v0", "max_episode_steps": 3}, {"a": 1}),
+    ],
+)  # fmt: skip
+def test_a_specification_that_is_not_sound_gives_what_it_has(
+    content: dict, expected: dict | None
+) -> None:
+    found = arguments_in({"id": "Hopper-v5"} | content)
+    assert found == expected
+    for bound in ("x", [1, 2], {}):
+        theirs = {"RescaleAction": {"min_action": bound, "max_action": 1.0}}
+        assert differing_arguments(theirs, {}, ACTIONS) == ["RescaleAction"]

@@ -41,7 +41,7 @@ class TestMinari:
     def test_what_was_recorded_is_what_gymnasium_plays(self, minari: Path) -> None:
         demos = Demonstrations.load(minari)
         assert demos.env_id == "InvertedPendulum-v5"
-        assert demos.env_kwargs == {}
+        assert demos.env_kwargs == {"max_episode_steps": 4}
         env = gymnasium.make("InvertedPendulum-v5")
         obs, _ = env.reset(seed=3)
         for row, action in enumerate(demos.acts):
