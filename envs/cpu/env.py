@@ -236,7 +236,9 @@ class CpuEnv(BatchedEnv):
         for name, value in self._task.reset_info(np, fields).items():
             if name not in self.reset_info:
                 self.reset_info[name] = torch.zeros(
-                    (self.num_envs, *value.shape[1:]), dtype=self.dtype, device="cpu"
+                    (self.num_envs, *value.shape[1:]),
+                    dtype=torch.from_numpy(np.asarray(value)).dtype,
+                    device="cpu",
                 )
             self.reset_info[name].numpy()[ids] = value
         return self._task.observation(np, fields)

@@ -27,6 +27,8 @@ _INT_P = ctypes.POINTER(ctypes.c_int)
 _STATE = {
     "qpos": mujoco.mjtState.mjSTATE_QPOS,
     "qvel": mujoco.mjtState.mjSTATE_QVEL,
+    "act": mujoco.mjtState.mjSTATE_ACT,
+    "qacc_warmstart": mujoco.mjtState.mjSTATE_WARMSTART,
     "ctrl": mujoco.mjtState.mjSTATE_CTRL,
 }
 _DIVERGED = [
@@ -110,9 +112,9 @@ class MjBatch:
     def field(self, name: str) -> np.ndarray:
         """Return a live array ``(nsim, ...)`` of an ``MjData`` field.
 
-        ``qpos``, ``qvel`` and ``ctrl`` are the state itself: a write is what the next call starts
-        from. Others are outputs: refreshed by every call, and as after ``mj_step`` one substep
-        behind the state.
+        ``qpos``, ``qvel``, ``act``, ``qacc_warmstart`` and ``ctrl`` are the state itself: a write
+        is what the next call starts from. Others are outputs: refreshed by every call, and as after
+        ``mj_step`` one substep behind the state.
 
         Raises:
             InputError: MuJoCo does not give out this field.

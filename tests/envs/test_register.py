@@ -84,6 +84,40 @@ def test_a_batch_equals_gymnasiums_single_environments_to_the_last_bit(
     assert np.abs(step.obs[:, -3:]).max() > 0.1  # the contact with the ground is felt
 
 
+@dataclass(frozen=True)
+class Muscular(Puck):
+    """Observes what its actuator has stored, without which it would be no Markov process."""
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        return (*super().derived, "act")
+
+    def observation(self, xp: Any, f: Any) -> Any:
+        return xp.concatenate((super().observation(xp, f), f.act), -1)
+
+    def reset_info(self, xp: Any, f: Any) -> dict[str, Any]:
+        return {"upright": f.sensordata[:, 2] > 0.5}
+
+
+def test_actuators_with_a_state_are_observed_and_flags_stay_flags(xml: Path) -> None:
+    dynamics = 'dyntype="filter" dynprm="0.1" gainprm="8"'
+    xml.write_text(MODEL.replace("<motor ", f"<general {dynamics} ").replace(' gear="8"', ""))
+    envs.register_task("Muscular-v0", Muscular, xml, max_episode_steps=20)
+    originals, env = Originals("Muscular-v0", 3), envs.make("Muscular-v0", 3, "cpu", 7)
+    obs, info = env.reset()
+    theirs, infos = originals.reset(7)
+    assert same_bits(obs, theirs)
+    assert info["upright"].dtype == torch.bool
+    assert info["upright"].tolist() == [each["upright"] for each in infos]
+    for action in random_actions(env.single_action_space, 60, 3, seed=0):
+        step = originals.step(action)
+        obs, reward, _, _, info = env.step(action)
+        assert same_bits(obs, step.obs)
+        assert same_bits(info["final_obs"], step.final_obs)
+        assert same_bits(reward, step.reward)
+    assert np.abs(step.final_obs[:, -1]).max() > 0.05
+
+
 def test_gymnasium_knows_it_and_its_checker_finds_nothing(puck: str) -> None:
     env = gymnasium.make(puck)
     check_env(env.unwrapped, skip_render_check=True)

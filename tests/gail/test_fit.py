@@ -175,7 +175,7 @@ def test_demonstrations_are_taken_as_a_list_of_episodes(cls: type[GAIL | BC]) ->
 )
 def test_an_argument_of_another_kind_is_refused_in_one_line(given: dict[str, Any]) -> None:
     ((name, _),) = given.items()
-    with pytest.raises(InputError, match=f"^{name} is .*: give a "):
+    with pytest.raises(InputError, match=f"^{name} is .*: give an? "):
         GAIL("MlpPolicy", walk_envs(), walk_demos(), device="cpu", **given)
 
 
