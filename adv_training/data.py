@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -19,56 +18,15 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import digest_of
 
 from .layers import Statistics
+from .views import View, draw_view
 
-__all__ = ["Dataset", "ImageBatch", "Images", "View", "draw_view", "statistics_of"]
+__all__ = ["Dataset", "ImageBatch", "Images", "statistics_of"]
 
-_PAD = 4
 _WHOLE = {
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 }
 """Types of labels."""
-
-
-class View(NamedTuple):
-    """How each image of a batch was shifted and mirrored: where its pixels come from.
-
-    Attributes:
-        rows: Of the image with a border of 4, for each row that is seen, int64 ``(B, H)``.
-        columns: The same of the columns, ``(B, W)``.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def part(self, part: slice) -> View:
-        """Return that of some of the images."""
-        return View(self.rows[part], self.columns[part])
-
-    def of(self, images: Tensor) -> Tensor:
-        """Return what is seen of images ``(B, C, H, W)``, the same shape; zeros from outside.
-
-        One gather for the whole batch, on its device.
-        """
-        pixels = _bordered(images).flatten(2)
-        return pixels.gather(2, self._places(images.shape[1])).view_as(images)
-
-    def put(self, images: Tensor, seen: Tensor) -> Tensor:
-        """Return images in which what is seen is ``seen``, and the rest as it was."""
-        whole = _bordered(images)
-        places = self._places(images.shape[1])
-        whole.flatten(2).scatter_(2, places, seen.contiguous().flatten(2))  # writes into whole
-        return whole[:, :, _PAD:-_PAD, _PAD:-_PAD]
-
-    def _places(self, channels: int) -> Tensor:
-        """Return where what is seen lies in bordered images, their pixels in one row.
-
-        Returns:
-            int64 ``(B, C, H W)`` into ``(B, C, (H + 8) (W + 8))``, alike for all channels.
-        """
-        width = self.columns.shape[1] + 2 * _PAD
-        places = (self.rows[:, :, None] * width + self.columns[:, None, :]).flatten(1)
-        return places[:, None].expand(-1, channels, -1)
 
 
 class ImageBatch(NamedTuple):
@@ -357,26 +315,3 @@ def _check(part: str, images: Images, shape: torch.Size, classes: int) -> None:
             f"training images have shape {tuple(shape)} and {part} images "
             f"{tuple(images.pixels.shape[1:])}; they must be alike"
         )
-
-
-def draw_view(count: int, height: int, width: int, generator: torch.Generator) -> View:
-    """Draw, for each image, how it is shifted, by up to 4 pixels, and whether it is mirrored.
-
-    Args:
-        count: Images.
-        height: Of an image.
-        width: Of an image.
-        generator: On the device of the images.
-    """
-    device = generator.device
-    shift = torch.randint(0, 2 * _PAD + 1, (2, count, 1), generator=generator, device=device)
-    mirror = torch.randint(0, 2, (count, 1), generator=generator, device=device).bool()
-    columns = torch.arange(width, device=device)
-    rows = torch.arange(height, device=device) + shift[0]  # (B, H)
-    columns = torch.where(mirror, columns.flip(0), columns) + shift[1]  # (B, W)
-    return View(rows, columns)
-
-
-def _bordered(images: Tensor) -> Tensor:
-    """Return images with a border of 4 zeros."""
-    return F.pad(images, (_PAD, _PAD, _PAD, _PAD))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from adv_training.data import Dataset, Images, draw_view, statistics_of
+from adv_training.data import Dataset, Images, statistics_of
 from adv_training.layers import Statistics
 from adv_training.methods import build_method
 from adv_training.synthetic import synthetic_dataset, synthetic_images
+from adv_training.views import draw_view
 from l2l_gail.errors import InputError
 from tests.adv_training.support import generator, tiny_batch, tiny_settings
 
@@ -226,6 +227,22 @@ def test_statistics_of_no_such_images_are_refused(statistics: Statistics) -> Non
         "mine", odd_images(), odd_images(12), held_out=10, classes=4, statistics=tensors
     )
     assert data.statistics == ((0.5,), (0.25,))
+
+
+@pytest.mark.parametrize(
+    ("sides", "most"), [((32, 28), (4, 4)), ((8, 16), (1, 2)), ((32, 12), (4, 2)), ((2, 3), (0, 0))]
+)
+def test_small_images_are_shifted_by_an_eighth_of_each_side(
+    sides: tuple[int, int], most: tuple[int, int]
+) -> None:
+    view = draw_view(300, *sides, generator())
+    for places, reach in ((view.rows[:, 0], most[0]), (view.columns.amin(1), most[1])):
+        assert set(places.tolist()) == set(range(2 * reach + 1))
+    pixels = torch.randint(1, 256, (300, 2, *sides), generator=generator(1)).to(torch.uint8)
+    seen = view.of(pixels)
+    assert torch.equal(view.put(pixels, seen), pixels)
+    lost = [reach / side for reach, side in zip(most, sides, strict=True)]
+    assert (seen > 0).float().mean((1, 2, 3)).min() >= (1 - lost[0]) * (1 - lost[1]) - 1e-6
 
 
 def test_images_sorted_by_class_are_refused_where_one_would_be_lost() -> None:
