@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -67,7 +67,7 @@ class Images:
         labels: int64, shape ``(N,)``.
 
     Raises:
-        InputError: They are of another type or shape.
+        InputError: They are of another type or shape, or the channels are last.
     """
 
     pixels: Tensor
@@ -81,6 +81,11 @@ class Images:
             raise InputError(
                 "the images must be uint8 of shape (N, C, H, W), not "
                 f"{str(pixels.dtype).removeprefix('torch.')} of shape {tuple(pixels.shape)}"
+            )
+        if pixels.shape[1] > 4 and pixels.shape[3] in (1, 3, 4):
+            raise InputError(
+                f"the images are of shape {tuple(pixels.shape)}, and these look channels last; "
+                "give x.transpose(0, 3, 1, 2), of a tensor x.permute(0, 3, 1, 2)"
             )
         if labels.dtype in _WHOLE:
             labels = labels.long()
@@ -217,7 +222,7 @@ class Dataset:
         Raises:
             InputError: If a size asks for more images than there are, or leaves none to train on,
                 or the images are no uint8 of one shape with labels from 0 to ``classes - 1``, or
-                the training images are sorted by class and would lose one.
+                they come in blocks of one class, so that a part of them would lack some.
         """
         train_size = len(train) if train_size is None else train_size
         eval_size = len(test) if eval_size is None else eval_size
@@ -240,13 +245,14 @@ class Dataset:
             augmented,
             statistics or ((), ()),
         )
-        lost = set(train.labels.tolist()) - set(train.labels[:learn].tolist())
-        steps = train.labels.diff()
-        if lost and bool((steps >= 0).all() or (steps <= 0).all()):
-            raise InputError(
-                f"the training images are sorted by class, and the first {learn}, which are those "
-                f"to train on, have none of class {min(lost)}: shuffle images and labels before"
-            )
+        training = {
+            f"the first {learn}, which are those to train on,": data.train,
+            f"the {held_out} held out to choose the best epoch": data.held_out,
+        }
+        judged = {f"the first {eval_size}, which are those to judge on,": data.test}
+        _check_shuffled("training", train, training)
+        if eval_size < len(test):
+            _check_shuffled("test", test, judged)
         return data
 
     @cached_property
@@ -315,3 +321,24 @@ def _check(part: str, images: Images, shape: torch.Size, classes: int) -> None:
             f"training images have shape {tuple(shape)} and {part} images "
             f"{tuple(images.pixels.shape[1:])}; they must be alike"
         )
+
+
+def _check_shuffled(what: str, whole: Images, parts: Mapping[str, Images]) -> None:
+    """Refuse images in blocks of one class, in any order of blocks, if a part of them lacks some.
+
+    A part smaller than the number of classes may lack as many as it must.
+    """
+    counts = whole.labels.unique(return_counts=True)[1]
+    many, classes = len(whole), len(counts)
+    blocks = 1 + int((whole.labels.diff() != 0).sum())
+    shuffled = 1 + many - float(counts.double().square().sum()) / many  # what would be expected
+    if 2 * blocks >= shuffled and not blocks == classes <= many // 2:
+        return
+    there = set(whole.labels.tolist())
+    for name, part in parts.items():
+        found = set(part.labels.tolist())
+        if len(found) < min(classes, len(part)):
+            raise InputError(
+                f"the {what} images come in blocks of one class, and {name} have none of class "
+                f"{min(there - found)}: shuffle images and labels before"
+            )

@@ -251,13 +251,66 @@ def test_images_sorted_by_class_are_refused_where_one_would_be_lost() -> None:
     sorted_by_class = Images(images.pixels[order], images.labels[order])
     sizes = {"held_out": 10}, {"held_out": 2, "train_size": 20}
     for size in sizes:
-        with pytest.raises(InputError, match=r"sorted by class.* have none of class [23]: shuffle"):
+        with pytest.raises(
+            InputError, match=r"in blocks of one class.* none of class [23]: shuffle"
+        ):
             Dataset.split("mine", sorted_by_class, odd_images(12), classes=4, **size)
     falling = Images(sorted_by_class.pixels.flip(0), sorted_by_class.labels.flip(0))
     with pytest.raises(InputError, match=r"have none of class 0: shuffle"):
         Dataset.split("mine", falling, odd_images(12), held_out=10, classes=4)
-    data = Dataset.split("mine", sorted_by_class, odd_images(12), held_out=5, classes=4)
+    data = Dataset.split("mine", sorted_by_class, odd_images(12), held_out=1, classes=4)
     assert set(data.train.labels.tolist()) == {0, 1, 2, 3}
+
+
+def labelled(labels: torch.Tensor) -> Images:
+    return Images(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), labels)
+
+
+ROUND = torch.arange(400) % 4
+FOLDERS = torch.tensor([2, 0, 3, 1]).repeat_interleave(20).repeat(5)  # five folders, each sorted
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sizes", "said"),
+    [
+        (ROUND.sort()[0], ROUND, {}, "the 40 held out to choose the best epoch have none of cl"),
+        (FOLDERS, ROUND, {"held_out": 15}, r"training images .* the 15 held out .* class 0: shuf"),
+        (ROUND, ROUND.sort()[0], {"eval_size": 50}, r"test images .* to judge on, have .* class 1"),
+        (ROUND, FOLDERS, {"eval_size": 50}, r"test images .* first 50, which .* of class 1: shuf"),
+    ],
+)
+def test_images_in_blocks_of_one_class_are_refused_where_a_part_lacks_some(
+    train: torch.Tensor, test: torch.Tensor, sizes: dict, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        Dataset.split("mine", labelled(train), labelled(test), **{"held_out": 40, **sizes})
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sizes"),
+    [
+        (ROUND, ROUND.sort()[0], {}),  # all of the test images
+        (FOLDERS, ROUND, {}),  # two blocks of twenty: and so are all of the held out
+        (ROUND, torch.ones(400).long(), {"eval_size": 9}),
+        (torch.ones(400).long(), ROUND, {}),
+        ((torch.arange(400) % 100 == 7).long(), ROUND, {"held_out": 50}),  # a rare class
+        (torch.tensor([0, 1, 2, 2]), ROUND, {"held_out": 1}),
+        (torch.tensor([0, 1, 2, 3]), ROUND, {"held_out": 1}),
+        (torch.tensor([0, 0, 1, 1]), ROUND, {"held_out": 1}),
+    ],
+)
+def test_images_that_need_no_shuffling_are_taken(
+    train: torch.Tensor, test: torch.Tensor, sizes: dict
+) -> None:
+    Dataset.split("mine", labelled(train), labelled(test), **{"held_out": 80, **sizes})
+
+
+@pytest.mark.parametrize("shape", [(5, 32, 32, 3), (5, 28, 28, 1), (5, 8, 8, 4)])
+def test_images_with_their_channels_last_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"look channels last; give x\.transpose\(0, 3, 1, 2\)"):
+        Images(np.zeros(shape, np.uint8), torch.arange(5))
+    assert len(Images(np.zeros(shape, np.uint8).transpose(0, 3, 1, 2), torch.arange(5))) == 5
+    assert len(Images(np.zeros((5, 4, 4, 4), np.uint8), torch.arange(5))) == 5
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 33), (5, 9, 20)])
