@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from adv_training import load_model, models, register_model
 from adv_training.data import Dataset
+from adv_training.layer_noise import layer_noise
 from adv_training.layers import Normalise, Statistics
 from adv_training.models import build_classifier
+from adv_training.training import Training
 from l2l_gail.errors import InputError
 from tests.adv_training.support import start, tiny_settings
 
@@ -89,3 +91,47 @@ def test_what_no_classifier_comes_of_is_said_before_the_training(
     with pytest.raises(InputError, match=said) as caught:
         start(tmp_path, tiny_settings("pgd", model="own"), data)
     assert "\n" not in str(caught.value)
+
+
+class Forgetful(Own):
+    """With dropout, which draws from torch's global random state."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(nn.functional.dropout(x, 0.5, self.training))
+
+
+def test_random_layers_draw_what_the_seed_says_and_a_run_goes_on_bit_for_bit(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_model("own", Forgetful)
+    settings = tiny_settings("fgsm", model="own", epochs=2)
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    whole = start(tmp_path / "whole", settings, data)
+    whole.run()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(1)
+
+    def broken_off(run: Training) -> None:
+        if run.trainer.steps == 8:  # of five an epoch
+            raise KeyboardInterrupt
+
+    broken = start(tmp_path / "broken", settings, data, save_every=2)
+    monkeypatch.setattr(broken.guard, "after_step", lambda: broken_off(broken))
+    with pytest.raises(KeyboardInterrupt):
+        broken.run()
+    resumed = start(tmp_path / "broken", settings, data, resume=True)
+    assert resumed.trainer.steps == 7
+    resumed.run()
+    expected, found = (run.game.classifier.state_dict() for run in (whole, resumed))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_each_step_and_each_process_has_noise_of_its_own() -> None:
+    def drawn(*place: int) -> list[float]:
+        with layer_noise(torch.device("cpu"), *place):
+            return torch.rand(3).tolist()
+
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert len({tuple(drawn(*place)) for place in places}) == 4
+    assert drawn(0, 1, 0) == drawn(0, 1, 0)
