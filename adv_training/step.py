@@ -122,7 +122,8 @@ def deal_out(
     if take_part is not None:
         take_part(part)
     for player in (classifier, method.rule):
-        processes.take_from_first(list(player.state_dict().values()))
+        state = player.state_dict().values()
+        processes.take_from_first([value for value in state if isinstance(value, torch.Tensor)])
 
 
 def build_trainer(

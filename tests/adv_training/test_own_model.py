@@ -135,3 +135,31 @@ def test_each_step_and_each_process_has_noise_of_its_own() -> None:
     places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert len({tuple(drawn(*place)) for place in places}) == 4
     assert drawn(0, 1, 0) == drawn(0, 1, 0)
+
+
+class Particular(Own):
+    """With weights that are frozen, others that are not used, and a state that is no tensor."""
+
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__(classes, statistics)
+        self.layers.append(nn.Linear(classes, classes).requires_grad_(False))
+        self.unused = nn.Linear(2, 2)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"version": 3}
+
+
+@pytest.mark.parametrize("recipe", [{"awp": 0.01}, {"ema": 0.9}])
+def test_frozen_and_unused_weights_and_extra_states_do_no_harm(
+    tmp_path: Path, data: Dataset, recipe: dict
+) -> None:
+    register_model("own", Particular)
+    run = start(tmp_path, tiny_settings("fgsm", model="own", epochs=1, **recipe), data)
+    run.run()
+    loaded = load_model(run.folder.path, which="last").classifier.state_dict()
+    for name, value in run.evaluated.state_dict().items():
+        same = torch.equal if isinstance(value, Tensor) else dict.__eq__
+        assert same(loaded[name], value)
