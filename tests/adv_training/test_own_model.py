@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adv_training import load_model, models, register_model
+from adv_training import evaluate_robustness, load_model, models, register_model
 from adv_training.data import Dataset
 from adv_training.layer_noise import layer_noise
 from adv_training.layers import Normalise, Statistics
@@ -75,12 +75,38 @@ def test_what_cannot_be_registered(name: str, build: Callable, said: str) -> Non
     assert "own" not in models.MODELS
 
 
+class InPlace(Own):
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        return super().forward(x)
+
+
+class Picky(Own):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[2] == 224, "too small"
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("model", "said"), [(InPlace, "changes the images"), (Picky, "too small")])
+def test_a_judged_classifier_that_refuses_or_changes_images_is_told_so(
+    data: Dataset, model: type[Own], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"the classifier {model.__name__} .*{said}"):
+        evaluate_robustness(model(10, data.statistics), data.test, 8 / 255)
+
+
 @pytest.mark.parametrize(
     ("build", "said"),
     [
         (lambda classes, statistics: None, "the model 'own' must return a torch.nn.Module, not"),
         (lambda classes, statistics: Own(7, statistics), "own returns 7 logits .* has 10 classes"),
         (lambda classes, statistics: Own(1, statistics), "own returns one output for each image"),
+        (
+            lambda classes, statistics: InPlace(10, statistics),
+            "own changes the images it is given;",
+        ),
+        (lambda classes, statistics: Picky(10, statistics), r"own takes no images of .*too small"),
+        (lambda classes, statistics: Own(10, statistics).bfloat16(), "own has weights of bfloat16"),
         (lambda classes, statistics: Normalise(statistics), r"of shape \(1, 3, 32, 32\) for 1 im"),
     ],
 )
