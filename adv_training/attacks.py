@@ -16,7 +16,15 @@ from .data import ImageBatch
 from .game import check_radius, in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
 
-__all__ = ["fgsm", "input_gradient", "losses", "pgd", "pgd_survivors", "standing_survivors"]
+__all__ = [
+    "fgsm",
+    "input_gradient",
+    "losses",
+    "pgd",
+    "pgd_survivors",
+    "standing_survivors",
+    "usual_step",
+]
 
 
 @own_defaults
@@ -24,6 +32,14 @@ def losses(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return the cross-entropy of each image, shape ``(B,)``, in evaluation mode."""
     with in_mode(classifier, training=False), torch.no_grad():
         return cross_entropy(classifier(x), y)
+
+
+def usual_step(eps: float) -> float:
+    """Return the step of PGD-20 in a ball: 2/255, as papers have it; eps / 8 above 16/255.
+
+    Twenty of them add up to 2.5 eps or more: shorter ones would not reach the edge of a large ball.
+    """
+    return max(2 / 255, eps / 8)
 
 
 @own_defaults
@@ -56,7 +72,7 @@ def pgd(
     eps: float,
     *,
     steps: int = 20,
-    step_size: float = 2 / 255,
+    step_size: float | None = None,
     loss: ImageLoss = cross_entropy,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -69,7 +85,7 @@ def pgd(
         batch: Clean images and labels.
         eps: Radius of the ball.
         steps: Number of steps.
-        step_size: Change of a pixel in one step.
+        step_size: Change of a pixel in one step; :func:`usual_step` by default.
         loss: What the attack raises.
         generator: Source of a random start inside the ball; without one it starts at the image.
 
@@ -77,6 +93,7 @@ def pgd(
         InputError: If ``eps`` is outside [0, 1].
     """
     check_radius(eps)
+    step_size = usual_step(eps) if step_size is None else step_size
     x = batch.x if generator is None else _random_start(batch.x, eps, generator)
     with in_mode(classifier, training=False):
         for _ in range(steps):
@@ -92,7 +109,7 @@ def pgd_survivors(
     eps: float,
     *,
     steps: int = 20,
-    step_size: float = 2 / 255,
+    step_size: float | None = None,
     restarts: int = 1,
     loss: ImageLoss = cross_entropy,
     generator: torch.Generator,
@@ -108,7 +125,7 @@ def pgd_survivors(
         batch: Clean images and labels.
         eps: Radius of the ball.
         steps: Number of steps.
-        step_size: Change of a pixel in one step.
+        step_size: Change of a pixel in one step; :func:`usual_step` by default.
         restarts: Number of random starts.
         loss: What the attack raises.
         generator: Source of the random starts; each restart draws for the whole batch, so that the
@@ -118,6 +135,7 @@ def pgd_survivors(
         InputError: If ``eps`` is outside [0, 1].
     """
     check_radius(eps)
+    step_size = usual_step(eps) if step_size is None else step_size
     with in_mode(classifier, training=False):
         with torch.no_grad():
             survives = classifier(batch.x).argmax(1) == batch.y

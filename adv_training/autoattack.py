@@ -119,6 +119,8 @@ def _run(
                 "and square do with fewer"
             )
         ensemble = AutoAttack(classifier, version="standard", **common)
+        for targeted in (ensemble.apgd_targeted, ensemble.fab):
+            targeted.n_target_classes = min(_TARGETS, classes - 1)  # nine of any number otherwise
         return ensemble.run_standard_evaluation(x, y, batch_size=len(x))[0]
     return APGDAttack(classifier, n_iter=_STEPS, loss="ce", **common).perturb(x, y)
 

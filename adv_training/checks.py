@@ -12,7 +12,7 @@ from l2l_gail.errors import InputError
 from .data import Images
 from .game import in_mode
 
-__all__ = ["check_filled", "check_finite", "check_judged", "check_logits"]
+__all__ = ["check_filled", "check_finite", "check_judged", "check_logits", "first_look"]
 
 _LOGITS = "logits, a tensor of shape (B, classes)"
 
@@ -54,11 +54,8 @@ def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on"
         )
     x = images.batch(slice(0, 2)).x.requires_grad_()
     with in_mode(classifier, training=False), torch.enable_grad():
-        try:
-            logits = classifier(x)
-        except RuntimeError as error:
-            raise InputError(_why_not(classifier, x, error)) from error
-    name = f"the classifier {type(classifier).__name__}"
+        name = f"the classifier {type(classifier).__name__}"
+        logits = first_look(classifier, x, name)
     check_logits(logits, len(x), name)
     check_finite(classifier, logits)
     if not logits.requires_grad:
@@ -67,6 +64,30 @@ def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on"
             "detach); leave that out, the attacks need one"
         )
     _check_labels(images.labels, logits.shape[1])
+
+
+def first_look(classifier: nn.Module, x: Tensor, name: str) -> Any:
+    """Return what a classifier makes of images, or say in one line why it makes nothing of them.
+
+    Args:
+        classifier: In the mode that it is to be looked at in.
+        x: Images, ``(B, C, H, W)``; it is given a copy.
+        name: Of the classifier, where a message begins.
+
+    Raises:
+        InputError: It does not take them, or changes them.
+    """
+    given = x.clone()
+    before = given._version
+    try:
+        logits = classifier(given)
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise InputError(_why_not(classifier, x, error, name)) from error
+    if given._version != before:
+        raise InputError(f"{name} changes the images it is given; let it work on a copy")
+    return logits
 
 
 def check_logits(logits: Any, count: int, name: str) -> None:
@@ -119,9 +140,8 @@ def _check_labels(labels: Tensor, outputs: int) -> None:
         )
 
 
-def _why_not(classifier: nn.Module, x: Tensor, error: RuntimeError) -> str:
+def _why_not(classifier: nn.Module, x: Tensor, error: Exception, name: str) -> str:
     """Return in one line why a classifier does not take images."""
-    name = f"the classifier {type(classifier).__name__}"
     for parameter in classifier.parameters():
         if parameter.device != x.device:
             return f"{name} is on {parameter.device} and the images on {x.device}; move one of them"

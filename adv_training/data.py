@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -19,56 +18,15 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import digest_of
 
 from .layers import Statistics
+from .views import View, draw_view
 
-__all__ = ["Dataset", "ImageBatch", "Images", "View", "draw_view", "statistics_of"]
+__all__ = ["Dataset", "ImageBatch", "Images", "statistics_of"]
 
-_PAD = 4
 _WHOLE = {
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 }
 """Types of labels."""
-
-
-class View(NamedTuple):
-    """How each image of a batch was shifted and mirrored: where its pixels come from.
-
-    Attributes:
-        rows: Of the image with a border of 4, for each row that is seen, int64 ``(B, H)``.
-        columns: The same of the columns, ``(B, W)``.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def part(self, part: slice) -> View:
-        """Return that of some of the images."""
-        return View(self.rows[part], self.columns[part])
-
-    def of(self, images: Tensor) -> Tensor:
-        """Return what is seen of images ``(B, C, H, W)``, the same shape; zeros from outside.
-
-        One gather for the whole batch, on its device.
-        """
-        pixels = _bordered(images).flatten(2)
-        return pixels.gather(2, self._places(images.shape[1])).view_as(images)
-
-    def put(self, images: Tensor, seen: Tensor) -> Tensor:
-        """Return images in which what is seen is ``seen``, and the rest as it was."""
-        whole = _bordered(images)
-        places = self._places(images.shape[1])
-        whole.flatten(2).scatter_(2, places, seen.contiguous().flatten(2))  # writes into whole
-        return whole[:, :, _PAD:-_PAD, _PAD:-_PAD]
-
-    def _places(self, channels: int) -> Tensor:
-        """Return where what is seen lies in bordered images, their pixels in one row.
-
-        Returns:
-            int64 ``(B, C, H W)`` into ``(B, C, (H + 8) (W + 8))``, alike for all channels.
-        """
-        width = self.columns.shape[1] + 2 * _PAD
-        places = (self.rows[:, :, None] * width + self.columns[:, None, :]).flatten(1)
-        return places[:, None].expand(-1, channels, -1)
 
 
 class ImageBatch(NamedTuple):
@@ -109,7 +67,7 @@ class Images:
         labels: int64, shape ``(N,)``.
 
     Raises:
-        InputError: They are of another type or shape.
+        InputError: They are of another type or shape, or the channels are last.
     """
 
     pixels: Tensor
@@ -123,6 +81,11 @@ class Images:
             raise InputError(
                 "the images must be uint8 of shape (N, C, H, W), not "
                 f"{str(pixels.dtype).removeprefix('torch.')} of shape {tuple(pixels.shape)}"
+            )
+        if pixels.shape[1] > 4 and pixels.shape[3] in (1, 3, 4):
+            raise InputError(
+                f"the images are of shape {tuple(pixels.shape)}, and these look channels last; "
+                "give x.transpose(0, 3, 1, 2), of a tensor x.permute(0, 3, 1, 2)"
             )
         if labels.dtype in _WHOLE:
             labels = labels.long()
@@ -259,7 +222,7 @@ class Dataset:
         Raises:
             InputError: If a size asks for more images than there are, or leaves none to train on,
                 or the images are no uint8 of one shape with labels from 0 to ``classes - 1``, or
-                the training images are sorted by class and would lose one.
+                they come in blocks of one class, so that a part of them would lack some.
         """
         train_size = len(train) if train_size is None else train_size
         eval_size = len(test) if eval_size is None else eval_size
@@ -282,13 +245,14 @@ class Dataset:
             augmented,
             statistics or ((), ()),
         )
-        lost = set(train.labels.tolist()) - set(train.labels[:learn].tolist())
-        steps = train.labels.diff()
-        if lost and bool((steps >= 0).all() or (steps <= 0).all()):
-            raise InputError(
-                f"the training images are sorted by class, and the first {learn}, which are those "
-                f"to train on, have none of class {min(lost)}: shuffle images and labels before"
-            )
+        training = {
+            f"the first {learn}, which are those to train on,": data.train,
+            f"the {held_out} held out to choose the best epoch": data.held_out,
+        }
+        judged = {f"the first {eval_size}, which are those to judge on,": data.test}
+        _check_shuffled("training", train, training)
+        if eval_size < len(test):
+            _check_shuffled("test", test, judged)
         return data
 
     @cached_property
@@ -359,24 +323,22 @@ def _check(part: str, images: Images, shape: torch.Size, classes: int) -> None:
         )
 
 
-def draw_view(count: int, height: int, width: int, generator: torch.Generator) -> View:
-    """Draw, for each image, how it is shifted, by up to 4 pixels, and whether it is mirrored.
+def _check_shuffled(what: str, whole: Images, parts: Mapping[str, Images]) -> None:
+    """Refuse images in blocks of one class, in any order of blocks, if a part of them lacks some.
 
-    Args:
-        count: Images.
-        height: Of an image.
-        width: Of an image.
-        generator: On the device of the images.
+    A part smaller than the number of classes may lack as many as it must.
     """
-    device = generator.device
-    shift = torch.randint(0, 2 * _PAD + 1, (2, count, 1), generator=generator, device=device)
-    mirror = torch.randint(0, 2, (count, 1), generator=generator, device=device).bool()
-    columns = torch.arange(width, device=device)
-    rows = torch.arange(height, device=device) + shift[0]  # (B, H)
-    columns = torch.where(mirror, columns.flip(0), columns) + shift[1]  # (B, W)
-    return View(rows, columns)
-
-
-def _bordered(images: Tensor) -> Tensor:
-    """Return images with a border of 4 zeros."""
-    return F.pad(images, (_PAD, _PAD, _PAD, _PAD))
+    counts = whole.labels.unique(return_counts=True)[1]
+    many, classes = len(whole), len(counts)
+    blocks = 1 + int((whole.labels.diff() != 0).sum())
+    shuffled = 1 + many - float(counts.double().square().sum()) / many  # what would be expected
+    if 2 * blocks >= shuffled and not blocks == classes <= many // 2:
+        return
+    there = set(whole.labels.tolist())
+    for name, part in parts.items():
+        found = set(part.labels.tolist())
+        if len(found) < min(classes, len(part)):
+            raise InputError(
+                f"the {what} images come in blocks of one class, and {name} have none of class "
+                f"{min(there - found)}: shuffle images and labels before"
+            )

@@ -69,10 +69,10 @@ def accuracy(
     *,
     seed: int,
     steps: int = 20,
-    step_size: float = 2 / 255,
+    step_size: float | None = None,
     restarts: int = 1,
 ) -> Accuracy:
-    """Return accuracy on clean images, under PGD-20 (steps of 2/255) and the standing measure.
+    """Return accuracy on clean images, under PGD-20 and the standing measure.
 
     Args:
         classifier: Images in [0, 1] to logits.
@@ -80,7 +80,7 @@ def accuracy(
         eps: Radius of the ball.
         seed: Seed of the random starts.
         steps: Steps of PGD on cross-entropy.
-        step_size: Change of a pixel in one of them.
+        step_size: Change of a pixel in one of them; by default 2/255, eps / 8 above eps = 16/255.
         restarts: Random starts; the worst counts.
 
     Raises:

@@ -87,7 +87,13 @@ def locate(
             f"--data-dir {data_dir} is no folder; give one that exists, or leave it out to "
             f"download {source.title} to data/ where there is a network"
         )
-    root = home_expanded(data_dir or os.environ.get(DATA_VARIABLE) or "data")
+    named = os.environ.get(DATA_VARIABLE)
+    if data_dir is None and named and not os.path.isdir(home_expanded(named)):
+        raise InputError(
+            f"${DATA_VARIABLE} names {named}, which is no folder; let it name one that exists, or "
+            f"unset it to download {source.title} to data/ where there is a network"
+        )
+    root = home_expanded(data_dir or named or "data")
     folder = source.find(root)
     if folder is not None:
         return folder

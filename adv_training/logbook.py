@@ -26,7 +26,7 @@ TAGS = {
     "images or, if it remembers images, of training ones; x: epoch",
     "attacker/gain_fgsm": "the same for x + eps sign(gradient), same classifier; x: epoch",
     "held_out/clean": "accuracy on clean held-out images; x: epoch",
-    "held_out/pgd20": "accuracy on held-out images under PGD-20, step 2/255; x: epoch",
+    "held_out/pgd20": "accuracy on held-out images under PGD-20; x: epoch",
     "held_out/robust": "accuracy on held-out images under the standing measure; x: epoch",
     "health/fgsm": "accuracy on one held-out batch under FGSM; x: epoch",
     "health/pgd7": "accuracy on the same batch under PGD-7, step eps/3; x: epoch",

@@ -144,8 +144,19 @@ def joined(device: str) -> Iterator[Processes]:
 
     Args:
         device: ``cpu``, or ``cuda`` for one GPU each, by their number on the machine.
+
+    Raises:
+        InputError: What ``torchrun`` sets is not all there.
     """
-    if device.partition(":")[0] == "cuda":
+    needed = ["MASTER_ADDR", "MASTER_PORT"]
+    on_gpu = device.partition(":")[0] == "cuda"
+    missing = [name for name in [*needed, *["LOCAL_RANK"] * on_gpu] if name not in os.environ]
+    if missing:
+        raise InputError(
+            f"RANK and WORLD_SIZE are set, and {', '.join(missing)} not: start with torchrun, "
+            "which sets them all, or unset RANK and WORLD_SIZE to train in one process"
+        )
+    if on_gpu:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     store, rank, count = next(rendezvous("env://"))

@@ -42,6 +42,12 @@ _SHARE = 0.01
 _GAP = 0.05
 _SMALL_STEP = 0.1 / 255
 _HALF = 0.5
+_TITLES = {
+    "apgd_t": "APGD-T",
+    "apgd_ce": "APGD-CE",
+    "square": "Square",
+    "autoattack": "AutoAttack",
+}
 _TO_LEARN_ON = "for fine_tuned to learn on"
 
 
@@ -236,9 +242,9 @@ def masking_flags(
 
     Six checks; the first two on the accuracies of attacks, the others on at most 200 images:
 
-    * APGD-T finds more than 5 % of the images beyond those that the standing measure finds: the
-      classifier bends its loss near the images, and the standing measure flatters it. On the same
-      images healthy classifiers differ by 0 to 3 %.
+    * An attack of AutoAttack's leaves more than 5 % of the images less than the standing measure
+      does: the classifier bends its loss near the images, and the standing measure flatters it. On
+      the same images healthy classifiers differ from APGD-T by 0 to 3 %.
     * Square, which sees no gradient, beats APGD-T by more than 1 % of the images. (That it beats
       PGD-20 on cross-entropy says nothing: healthy classifiers do that.)
     * More than 1 % of the images withstand a ball of half the range, in which any image can be
@@ -262,11 +268,14 @@ def masking_flags(
     """
     check_judged(classifier, images)
     flags = []
-    if {"standing", "apgd_t"} <= accuracy.keys():
-        gap = accuracy["standing"] - accuracy["apgd_t"]
+    stronger = [name for name in _TITLES if name in accuracy]
+    if "standing" in accuracy and stronger:
+        name = min(stronger, key=accuracy.__getitem__)
+        gap = accuracy["standing"] - accuracy[name]
         if gap > _GAP:
             flags.append(
-                f"APGD-T is {gap:.1%} of the images below the standing measure, which flatters here"
+                f"{_TITLES[name]} is {gap:.1%} of the images below the standing measure, which "
+                "flatters here"
             )
     if {"square", "apgd_t"} <= accuracy.keys():
         lead = accuracy["apgd_t"] - accuracy["square"]

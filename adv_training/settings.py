@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -31,6 +32,7 @@ _AT_LEAST_ONE = ("epochs", "batch_size", "pgd_steps", "l2l_steps", "free_replays
 _POSITIVE = ("width", "eps", "trades_beta", "lr", "attacker_lr")
 _NOT_NEGATIVE = ("weight_decay", "attacker_noise")
 _FRACTIONS = ("ramp", "ema", "label_smoothing", "awp")
+_NUMBERS = (*_POSITIVE, *_NOT_NEGATIVE, *_FRACTIONS, "momentum")
 
 
 OPTIONS = (
@@ -159,6 +161,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _whole(name, value))
+        for name in _NUMBERS:
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        for name in ("bf16", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be True or False")
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
@@ -176,7 +183,11 @@ class Settings:
         for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
             if getattr(self, name) not in choices:
                 raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be one of {choices}")
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        given: Any = self.milestones
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InputError(f"--milestones {given!r} must be several numbers: (0.5, 0.75)")
+        shares = tuple(_number("milestones", share) for share in given)
+        object.__setattr__(self, "milestones", shares)
         if list(self.milestones) != sorted(self.milestones) or not all(
             0 < share < 1 for share in self.milestones
         ):
@@ -244,6 +255,18 @@ def _whole(name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise InputError(f"{_flag(name)} {value!r} must be a whole number") from None
+
+
+def _number(name: str, value: Any) -> Any:
+    """Return a number as Python's own, which a run's record can hold; ``None`` as it is."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    try:
+        if isinstance(value, (str, bytes, bool)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"{_flag(name)} {value!r:.90} must be a number") from None
 
 
 def _flag(name: str) -> str:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from l2l_gail.core import L2LTrainer
 from l2l_gail.errors import InputError
 
-from .checks import check_logits
+from .checks import check_logits, first_look
 from .data import Dataset, ImageBatch, Images
 from .game import ImageGame, in_mode
 from .memory import PerturbationMemory
@@ -47,13 +47,9 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
         width=settings.width,
     )
     with in_mode(classifier, training=False), torch.no_grad():
-        try:
-            logits = classifier(torch.zeros(1, *settings.shape))
-        except RuntimeError as error:
-            raise InputError(
-                f"the model {settings.model} takes no images of {settings.shape} ({error}): give "
-                "larger ones, or another --model"
-            ) from None
+        logits = first_look(
+            classifier, torch.zeros(1, *settings.shape), f"the model {settings.model}"
+        )
     check_logits(logits, 1, f"the model {settings.model}")
     if logits.shape[1] != dataset.classes:
         raise InputError(
@@ -122,7 +118,8 @@ def deal_out(
     if take_part is not None:
         take_part(part)
     for player in (classifier, method.rule):
-        processes.take_from_first(list(player.state_dict().values()))
+        state = player.state_dict().values()
+        processes.take_from_first([value for value in state if isinstance(value, torch.Tensor)])
 
 
 def build_trainer(

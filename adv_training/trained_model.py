@@ -173,14 +173,22 @@ def _build(content: Any, which: Which, device: torch.device | str) -> TrainedMod
         method.rule.load_state_dict(attacker)
     method.rule.to(device)
     for tensor in (*classifier.state_dict().values(), *method.rule.state_dict().values()):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if (
+            isinstance(tensor, Tensor)
+            and tensor.is_floating_point()
+            and not tensor.isfinite().all()
+        ):
             raise ValueError("it holds numbers that are not finite")
     return TrainedModel(classifier.to(device).eval(), method, settings, classes)
 
 
 def _check_shapes(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    needed = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    needed, given = _shapes(module.state_dict()), _shapes(weights)
     for name in sorted(needed.keys() | given.keys()):
         if needed.get(name) != given.get(name):
             raise ValueError(f"{name} is of shape {given.get(name)}, not {needed.get(name)}")
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of tensors; what ``get_extra_state`` has added may be anything."""
+    return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -25,6 +25,7 @@ from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 from .data import Dataset
 from .evaluate import BATCH
 from .guards import Guard
+from .layer_noise import layer_noise
 from .logbook import Logbook
 from .methods import build_method
 from .plan import check_batch_size, check_images, plan_of
@@ -159,14 +160,16 @@ class Training:
                     if logbook:
                         if settings.ramp:  # the attacker is judged in the whole ball
                             self._set_radius(settings.radius)
-                        self.review.epoch(self.epoch, logbook, self.folder.path, self.tell)
+                        with self._layer_noise():
+                            self.review.epoch(self.epoch, logbook, self.folder.path, self.tell)
                     self._save()
                 if asked := self.processes.largest(stop()):  # heard in the last review
                     raise Interrupted(asked)
             spent = self._spent_now()
             if not logbook:
                 return {}
-            summary = self.review.summary(self.guard, self.tell)
+            with self._layer_noise():
+                summary = self.review.summary(self.guard, self.tell)
         finally:
             if logbook:
                 logbook.close()
@@ -207,7 +210,8 @@ class Training:
             rate = self._set_rate(learning_rate(done, settings))
             if settings.ramp:
                 self._set_radius(settings.radius * min(1.0, done / settings.ramp))
-            stats = train_step(self.trainer, self.method, batch)
+            with self._layer_noise():
+                stats = train_step(self.trainer, self.method, batch)
             self.guard.after_step()
             if self.average:
                 self.average.follow(self.game.classifier)
@@ -228,6 +232,10 @@ class Training:
         self.epoch += 1
         self._steps_into_epoch = 0
         self._order_at_epoch = self.order.get_state()
+
+    def _layer_noise(self) -> AbstractContextManager[None]:
+        place = self.settings.seed, self.trainer.steps, self.processes.rank
+        return layer_noise(self.order.device, *place)
 
     def _set_radius(self, radius: float) -> None:
         self.game.eps = radius

@@ -21,7 +21,8 @@ def worst_weights(
     """Return the model with weights moved uphill (AWP, Wu et al. 2020, arXiv 2004.05884).
 
     Each convolution and matrix ``w`` becomes ``w + gamma ||w|| g / ||g||`` with ``g`` the loss's
-    gradient there, in one step; biases and normalisations stay. The shift is
+    gradient there, in one step; biases and normalisations stay, as do
+    weights that are frozen or have no part in the loss. The shift is
     data: a gradient through the returned function is the one at the moved weights, and belongs to
     the model's own. Batch statistics move only where the returned function is called. Unlike the
     authors' code, weight decay then acts on the weights themselves and not on the moved ones.
@@ -33,11 +34,12 @@ def worst_weights(
         combine: What is made of the gradients first: their mean over several processes.
     """
     parameters: dict[str, Tensor] = dict(model.named_parameters())
-    moved = {name: p for name, p in parameters.items() if p.dim() > 1}
+    moved = {name: p for name, p in parameters.items() if p.dim() > 1 and p.requires_grad}
     buffers: dict[str, Tensor] = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.enable_grad():
         value = loss(lambda x: functional_call(model, parameters | buffers, (x,)))
-        gradients = combine(torch.autograd.grad(value, list(moved.values())))
+        weights = list(moved.values())
+        gradients = combine(torch.autograd.grad(value, weights, materialize_grads=True))
     shifted = dict(parameters)
     for (name, weight), gradient in zip(moved.items(), gradients, strict=True):
         scale = gamma * weight.detach().norm() / gradient.norm().clamp_min(1e-12)

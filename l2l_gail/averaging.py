@@ -11,6 +11,9 @@ from torch import nn
 
 __all__ = ["WeightAverage"]
 
+_EXTRA = "_extra_state"
+"""Where a module's state holds what its ``get_extra_state`` returns."""
+
 
 class WeightAverage:
     """A second network whose weights and buffers follow the first one slowly.
@@ -43,6 +46,8 @@ class WeightAverage:
         now = model.state_dict()
         mine, theirs = [], []
         for name, value in self.model.state_dict().items():
+            if name.endswith(_EXTRA):  # of any type; that of the start is kept
+                continue
             if value.is_floating_point():
                 mine.append(value)
                 theirs.append(now[name])

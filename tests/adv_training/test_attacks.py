@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adv_training.attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
+from adv_training.attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors, usual_step
 from adv_training.data import ImageBatch, Images
 from adv_training.evaluate import (
     accuracy,
@@ -266,3 +266,11 @@ def test_attacks_agree_with_torchattacks(peer: str, steps: int) -> None:
         robust = [float((classifier(x).argmax(1) == batch.y).float().mean()) for x in (mine, found)]
     assert robust[0] == pytest.approx(robust[1], abs=0.01)
     assert ((mine - found).abs() > 1e-5).float().mean() < 0.02
+
+
+def test_twenty_steps_reach_the_edge_of_a_large_ball() -> None:
+    assert {usual_step(k / 255) for k in (1, 8, 12, 16)} == {2 / 255}  # as in the papers, exactly
+    linear, eps = Linear(), 0.3
+    x = torch.full((4, 3, 4, 4), 0.5)
+    batch = ImageBatch(x, linear(x).argmax(1))
+    assert torch.equal(pgd(linear, batch, eps), fgsm(linear, batch, eps))

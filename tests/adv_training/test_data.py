@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from adv_training.data import Dataset, Images, draw_view, statistics_of
+from adv_training.data import Dataset, Images, statistics_of
 from adv_training.layers import Statistics
 from adv_training.methods import build_method
 from adv_training.synthetic import synthetic_dataset, synthetic_images
+from adv_training.views import draw_view
 from l2l_gail.errors import InputError
 from tests.adv_training.support import generator, tiny_batch, tiny_settings
 
@@ -228,19 +229,88 @@ def test_statistics_of_no_such_images_are_refused(statistics: Statistics) -> Non
     assert data.statistics == ((0.5,), (0.25,))
 
 
+@pytest.mark.parametrize(
+    ("sides", "most"), [((32, 28), (4, 4)), ((8, 16), (1, 2)), ((32, 12), (4, 2)), ((2, 3), (0, 0))]
+)
+def test_small_images_are_shifted_by_an_eighth_of_each_side(
+    sides: tuple[int, int], most: tuple[int, int]
+) -> None:
+    view = draw_view(300, *sides, generator())
+    for places, reach in ((view.rows[:, 0], most[0]), (view.columns.amin(1), most[1])):
+        assert set(places.tolist()) == set(range(2 * reach + 1))
+    pixels = torch.randint(1, 256, (300, 2, *sides), generator=generator(1)).to(torch.uint8)
+    seen = view.of(pixels)
+    assert torch.equal(view.put(pixels, seen), pixels)
+    lost = [reach / side for reach, side in zip(most, sides, strict=True)]
+    assert (seen > 0).float().mean((1, 2, 3)).min() >= (1 - lost[0]) * (1 - lost[1]) - 1e-6
+
+
 def test_images_sorted_by_class_are_refused_where_one_would_be_lost() -> None:
     images = odd_images(40)
     order = images.labels.argsort()
     sorted_by_class = Images(images.pixels[order], images.labels[order])
     sizes = {"held_out": 10}, {"held_out": 2, "train_size": 20}
     for size in sizes:
-        with pytest.raises(InputError, match=r"sorted by class.* have none of class [23]: shuffle"):
+        with pytest.raises(
+            InputError, match=r"in blocks of one class.* none of class [23]: shuffle"
+        ):
             Dataset.split("mine", sorted_by_class, odd_images(12), classes=4, **size)
     falling = Images(sorted_by_class.pixels.flip(0), sorted_by_class.labels.flip(0))
     with pytest.raises(InputError, match=r"have none of class 0: shuffle"):
         Dataset.split("mine", falling, odd_images(12), held_out=10, classes=4)
-    data = Dataset.split("mine", sorted_by_class, odd_images(12), held_out=5, classes=4)
+    data = Dataset.split("mine", sorted_by_class, odd_images(12), held_out=1, classes=4)
     assert set(data.train.labels.tolist()) == {0, 1, 2, 3}
+
+
+def labelled(labels: torch.Tensor) -> Images:
+    return Images(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), labels)
+
+
+ROUND = torch.arange(400) % 4
+FOLDERS = torch.tensor([2, 0, 3, 1]).repeat_interleave(20).repeat(5)  # five folders, each sorted
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sizes", "said"),
+    [
+        (ROUND.sort()[0], ROUND, {}, "the 40 held out to choose the best epoch have none of cl"),
+        (FOLDERS, ROUND, {"held_out": 15}, r"training images .* the 15 held out .* class 0: shuf"),
+        (ROUND, ROUND.sort()[0], {"eval_size": 50}, r"test images .* to judge on, have .* class 1"),
+        (ROUND, FOLDERS, {"eval_size": 50}, r"test images .* first 50, which .* of class 1: shuf"),
+    ],
+)
+def test_images_in_blocks_of_one_class_are_refused_where_a_part_lacks_some(
+    train: torch.Tensor, test: torch.Tensor, sizes: dict, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        Dataset.split("mine", labelled(train), labelled(test), **{"held_out": 40, **sizes})
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "sizes"),
+    [
+        (ROUND, ROUND.sort()[0], {}),  # all of the test images
+        (FOLDERS, ROUND, {}),  # two blocks of twenty: and so are all of the held out
+        (ROUND, torch.ones(400).long(), {"eval_size": 9}),
+        (torch.ones(400).long(), ROUND, {}),
+        ((torch.arange(400) % 100 == 7).long(), ROUND, {"held_out": 50}),  # a rare class
+        (torch.tensor([0, 1, 2, 2]), ROUND, {"held_out": 1}),
+        (torch.tensor([0, 1, 2, 3]), ROUND, {"held_out": 1}),
+        (torch.tensor([0, 0, 1, 1]), ROUND, {"held_out": 1}),
+    ],
+)
+def test_images_that_need_no_shuffling_are_taken(
+    train: torch.Tensor, test: torch.Tensor, sizes: dict
+) -> None:
+    Dataset.split("mine", labelled(train), labelled(test), **{"held_out": 80, **sizes})
+
+
+@pytest.mark.parametrize("shape", [(5, 32, 32, 3), (5, 28, 28, 1), (5, 8, 8, 4)])
+def test_images_with_their_channels_last_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"look channels last; give x\.transpose\(0, 3, 1, 2\)"):
+        Images(np.zeros(shape, np.uint8), torch.arange(5))
+    assert len(Images(np.zeros(shape, np.uint8).transpose(0, 3, 1, 2), torch.arange(5))) == 5
+    assert len(Images(np.zeros((5, 4, 4, 4), np.uint8), torch.arange(5))) == 5
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 33), (5, 9, 20)])

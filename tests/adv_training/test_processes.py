@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import train_cifar
-from adv_training.processes import ALONE, Processes
+from adv_training.processes import ALONE, Processes, joined
 from adv_training.step import deal_out
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
@@ -182,3 +182,13 @@ def test_compiled_classifiers_are_for_one_process() -> None:
     settings = tiny_settings(compile=True)
     with pytest.raises(InputError, match="--compile is for one process"):
         deal_out(torch.nn.Identity(), None, settings, Processes(0, 2))  # type: ignore[arg-type]
+
+
+def test_half_of_what_torchrun_sets_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    for name in ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for device, said in (("cpu", "MASTER_PORT not"), ("cuda", "MASTER_PORT, LOCAL_RANK not")):
+        with pytest.raises(InputError, match=f"MASTER_ADDR, {said}: .*torchrun"):
+            joined(device).__enter__()

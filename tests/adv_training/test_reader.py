@@ -300,6 +300,12 @@ def test_where_the_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert locate("cifar10", there, has_network=offline) == there
     monkeypatch.setenv("L2L_GAIL_DATA", str(there))
     assert locate("auto", None, has_network=offline) == there
+    monkeypatch.setenv("L2L_GAIL_DATA", str(tmp_path / "mistyped"))
+    for data in ("auto", "cifar100"):
+        with pytest.raises(InputError, match=r"\$L2L_GAIL_DATA names .*mistyped, which is no fold"):
+            locate(data, None, has_network=lambda: True, fetch=lambda root: fetched)  # type: ignore[arg-type]
+    assert locate("auto", there, has_network=offline) == there
+    assert locate("synthetic", None, has_network=offline) is None
 
 
 @pytest.fixture

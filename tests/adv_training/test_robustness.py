@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -296,3 +298,36 @@ def test_the_standard_ensemble_runs_and_finds_what_is_easy(data: Dataset, plain:
     found = autoattack_survivors("autoattack", plain, batch, 0.1, seed=0)
     assert found.shape == (8,)
     assert not bool(found.any())
+
+
+@pytest.mark.parametrize(("classes", "targets"), [(4, 3), (9, 8), (12, 9)])
+def test_the_ensemble_aims_at_no_more_classes_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, classes: int, targets: int
+) -> None:
+    pyautoattack = pytest.importorskip("pyautoattack")
+    aims = []
+
+    def looked_at(ensemble: Any, x: Tensor, y: Tensor, **options: Any) -> tuple[Tensor]:
+        aims.extend([ensemble.apgd_targeted.n_target_classes, ensemble.fab.n_target_classes])
+        return (x,)
+
+    monkeypatch.setattr(pyautoattack.AutoAttack, "run_standard_evaluation", looked_at)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(48, classes))
+    x = torch.rand(2, 3, 4, 4, generator=generator())
+    autoattack_survivors("autoattack", plain, ImageBatch(x, plain(x).argmax(1)), EPS, seed=0)
+    assert aims == [targets, targets]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [
+        ({"apgd_ce": 0.5, "standing": 0.9}, "APGD-CE is 40.0% of the images below the standing"),
+        ({"apgd_ce": 0.5, "apgd_t": 0.4, "standing": 0.9}, "APGD-T is 50.0%"),
+        ({"square": 0.3, "apgd_t": 0.4, "standing": 0.9}, "Square is 60.0%"),
+        ({"autoattack": 0.8, "standing": 0.9}, "AutoAttack is 10.0%"),
+    ],
+)
+def test_whichever_attack_is_lowest_says_that_the_standing_measure_flatters(
+    data: Dataset, plain: nn.Module, accuracy: dict[str, float], said: str
+) -> None:
+    assert said in masking_flags(plain, data.test[:20], accuracy)[0]

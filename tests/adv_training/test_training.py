@@ -439,5 +439,7 @@ def test_images_too_small_for_the_classifier_are_one_line() -> None:
         return Images(torch.zeros(count, 1, 1, 1, dtype=torch.uint8), torch.arange(count) % 2)
 
     dataset = Dataset("mine", images(8), images(4), images(4), 2, True)
-    with pytest.raises(InputError, match=r"the model tiny_cnn takes no images of \(1, 1, 1\)"):
+    with pytest.raises(
+        InputError, match=r"the model tiny_cnn takes no images of shape \(1, 1, 1\)"
+    ):
         classifier_for(tiny_settings("pgd", shape=(1, 1, 1)), dataset)

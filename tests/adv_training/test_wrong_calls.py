@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from adv_training.game import ImageGame
 from adv_training.methods import build_method
 from adv_training.other_games import TradesGame
 from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
+from adv_training.settings import Settings
 from adv_training.synthetic import synthetic_images
 from l2l_gail.errors import InputError
 from tests.adv_training.support import EPS, generator, tiny_batch, tiny_game, tiny_settings
@@ -208,3 +210,18 @@ def test_what_is_learned_of_one_batch_is_no_attack_on_another(count: int) -> Non
     said = "a run of FreePerturbation ends with no attack on other images; attack its classifier"
     with pytest.raises(InputError, match=said):
         attack(ImageGame(NET, EPS), method, tiny_batch(count))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"eps": "8"}, {"lr": True}, {"milestones": 0.5}, {"milestones": ("a",)}, {"bf16": "no"}],
+)
+def test_settings_of_another_type_are_refused_by_their_flag(wrong: dict) -> None:
+    with pytest.raises(InputError, match=f"--{next(iter(wrong))} .* must be"):
+        Settings("pgd", "synthetic", **wrong)
+
+
+def test_numbers_of_numpy_become_python_s_own() -> None:
+    settings = Settings("pgd", "synthetic", eps=np.float32(8))  # type: ignore[arg-type]
+    assert type(settings.eps) is float
+    assert settings == Settings("pgd", "synthetic", eps=8.0)
