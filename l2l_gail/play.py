@@ -18,7 +18,7 @@ import gymnasium
 import tyro
 
 from l2l_gail.cli import parse, run_main
-from l2l_gail.demos.fit import bare_id
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import check_least
 from l2l_gail.files import check_folder, home_expanded
