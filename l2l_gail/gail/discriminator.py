@@ -144,6 +144,10 @@ class Discriminator(nn.Module, ABC):
         """Return network inputs ``(B, in_dim)`` of transitions that :meth:`rows` made."""
         return self.features.inputs_of_rows(rows)
 
+    def transitions(self, rows: Tensor) -> Tensor | slice:
+        """Return which of the rows are transitions: all, unless a class adds others to them."""
+        return slice(None)
+
     def logits_of_rows(self, rows: Tensor, weights: Vars | None = None) -> Tensor:
         """Return the logits ``(n,)`` of rows ``(n, in_dim)``; many of images in several batches."""
         batches = rows.split(max(1, _SCORED_AT_ONCE // rows.shape[1]))
