@@ -238,6 +238,8 @@ class ExtractorDiscriminator(TanhDiscriminator):
             pixels from 0 to 1, classes one-hot; continuous entries are normalised. Trained with the
             rest. Without batch statistics or dropout.
         hidden_sizes: Widths of the tanh layers.
+        normalize_images: As in SB3's policies: false for an extractor that takes pixels from 0 to
+            255. Inputs, and what a penalty bounds, are pixels from 0 to 1 all the same.
     """
 
     input_gradient = Discriminator.input_gradient  # by autograd, through the extractor
@@ -248,15 +250,20 @@ class ExtractorDiscriminator(TanhDiscriminator):
         action_space: spaces.Space,
         extractor: BaseFeaturesExtractor,
         hidden_sizes: Sequence[int] = (100, 100),
+        *,
+        normalize_images: bool = True,
     ) -> None:
         super().__init__(
             observation_space, action_space, hidden_sizes, features_dim=extractor.features_dim
         )
         self.extractor = extractor
+        self.normalize_images = normalize_images
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
         obs, acts = self.features.split(inputs)
+        if not self.normalize_images:
+            obs = self.features.whole_pixels(obs)
         features = _call(self.extractor, "extractor.", weights, obs)
         return super().logits_expert_is_high(torch.cat([features, acts], dim=1), weights)
 
@@ -318,7 +325,9 @@ def make_discriminator(
     kind = policy.features_extractor_class
     kind = getattr(kind, "after_normalisation", kind)
     extractor = kind(policy.observation_space, **policy.features_extractor_kwargs)
-    return ExtractorDiscriminator(*spaces_of, extractor, hidden_sizes)
+    return ExtractorDiscriminator(
+        *spaces_of, extractor, hidden_sizes, normalize_images=policy.normalize_images
+    )
 
 
 def _call(module: nn.Module, prefix: str, weights: Vars | None, *args: Any) -> Tensor:
