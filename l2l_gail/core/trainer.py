@@ -33,6 +33,10 @@ from l2l_gail.errors import InputError
 __all__ = ["L2LTrainer", "MetaMode", "Order"]
 
 
+def _as_they_are(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+    return gradients
+
+
 class L2LTrainer(TrainerState):
     """Moves the follower with a rule and trains the rule, and the leader if it is given one.
 
@@ -108,7 +112,7 @@ class L2LTrainer(TrainerState):
         second_order: bool = False,
         meta_mode: MetaMode = "reverse",
         meta_decay: float = 1.0,
-        combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda gradients: gradients,
+        combine: Callable[[Sequence[Tensor]], Sequence[Tensor]] = _as_they_are,
     ) -> None:
         check_players(game, rule)
         check_numbers(meta_every=meta_every, max_meta_norm=max_meta_norm, meta_decay=meta_decay)

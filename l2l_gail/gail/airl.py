@@ -130,6 +130,10 @@ class AIRLDiscriminator(Discriminator):
         padded[places] = inputs
         return padded
 
+    def transitions(self, rows: Tensor) -> Tensor:
+        """Return which of the rows are no stays in the absorbing state, bool ``(n,)``."""
+        return rows[:, _ABSORBING] == 0
+
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of transition inputs, under given weights or its own."""
         return self.shaped_reward(inputs, weights) - inputs[:, -1]
@@ -257,13 +261,9 @@ class AIRL(GAIL):
         self._expert_inputs = self._transition_inputs(*self._expert)
         inputs = self._rollout_inputs(buffer)
         logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
-        taken = inputs[:, _ABSORBING] == 0  # the rollout's own transitions
+        taken = self.discriminator.transitions(inputs)  # the rollout's own
         logits, terminated = logits[taken], inputs[taken, _TERMINATED]
-        log |= {
-            "disc/accuracy_policy": (logits <= 0).float().mean().item(),
-            "disc/logit_policy": logits.mean().item(),
-            "disc/logit_absorbing": self.discriminator.absorbing.item(),
-        }
+        log["disc/logit_absorbing"] = self.discriminator.absorbing.item()
         return logits + terminated * self.discriminator.end_value, log
 
     @property

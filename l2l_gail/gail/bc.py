@@ -10,7 +10,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from tqdm import tqdm
 
 from l2l_gail.demos import Demonstrations
@@ -58,7 +58,8 @@ class BC(SealedModel, BaseAlgorithm):
         env: As for ``GAIL``; ``None`` only to load a model for ``predict``.
         demonstrations: What to imitate, or the path or embedded name of it; may be ``None`` only to
             load a model.
-        learning_rate: Adam's rate at the start; it falls linearly to 0 over the steps asked for.
+        learning_rate: Adam's rate at the start, which falls linearly to 0 over the steps asked for;
+            or a schedule as in ``PPO``, which gives the rate itself.
         batch_size: Pairs a step, drawn with replacement.
         seed: Seed of the policy's weights and of the batches.
         policy_kwargs: As in ``PPO``; the defaults are those of ``GAIL``.
@@ -80,7 +81,7 @@ class BC(SealedModel, BaseAlgorithm):
         env: GymEnv | TensorEnv | str | None,
         demonstrations: Demonstrations | str | Path | None = None,
         *,
-        learning_rate: float = 1e-3,
+        learning_rate: float | Schedule = 1e-3,
         batch_size: int = 256,
         seed: int | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -151,7 +152,7 @@ class BC(SealedModel, BaseAlgorithm):
                 points.
             tb_log_name: As in ``PPO.learn``.
             reset_num_timesteps: As in ``PPO.learn``; false goes on where the last call has ended,
-                batches and optimizer included, and the rate falls to 0 over all steps.
+                batches and optimizer included, the rate following the share of all steps.
             progress_bar: Show one.
 
         Raises:
@@ -164,11 +165,12 @@ class BC(SealedModel, BaseAlgorithm):
         total, calls = self._setup_learn(
             math.ceil(total_timesteps), callback, reset_num_timesteps, tb_log_name, False
         )
+        scheduled = callable(self.learning_rate)  # lr_schedule is one of a number, too
         fit = Cloning(
             self.policy,
             demonstrations,
             batch_size=self.batch_size,
-            learning_rate=float(self.lr_schedule(1.0)),
+            learning_rate=self.lr_schedule if scheduled else float(self.lr_schedule(1.0)),
             seed=self.seed or 0,
             optimizer=self.optimizer,
         )

@@ -12,6 +12,7 @@ from stable_baselines3.common.distributions import (
     MultiCategoricalDistribution,
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +24,8 @@ from l2l_gail.ppo.observations import as_tensors, map_tensors, network_input
 __all__ = ["Cloning", "behaviour_cloning", "check_clonable", "cloning_optimizer"]
 
 _CLASSES = (CategoricalDistribution, MultiCategoricalDistribution, BernoulliDistribution)
+_CRITIC = ("value_net.", "mlp_extractor.value_net.")
+"""Modules of SB3's policies whose output is a value."""
 _AT_ONCE = 1024
 """Observations that are measured in one batch, since they may be images."""
 
@@ -74,7 +77,8 @@ class Cloning:
         policy: A Gaussian policy, or one over classes; moved in place.
         demonstrations: Expert pairs, of the policy's spaces.
         batch_size: Pairs a step, drawn with replacement.
-        learning_rate: Adam's rate at the start; it falls linearly to 0.
+        learning_rate: Adam's rate at the start, which falls linearly to 0; or a schedule, which
+            gives the rate for what remains of the fit, from 1 to 0.
         seed: Seed of the batches.
         optimizer: That of :func:`cloning_optimizer`, of an earlier sitting; a new one by default.
 
@@ -88,7 +92,7 @@ class Cloning:
         demonstrations: Demonstrations,
         *,
         batch_size: int,
-        learning_rate: float,
+        learning_rate: float | Schedule,
         seed: int,
         optimizer: torch.optim.Adam | None = None,
     ) -> None:
@@ -101,7 +105,7 @@ class Cloning:
         self._acts = torch.as_tensor(acts, device=policy.device).reshape(
             len(acts), *(policy.action_space.shape or ())
         )
-        self.optimizer = optimizer or cloning_optimizer(policy, learning_rate)
+        self.optimizer = optimizer or cloning_optimizer(policy, self._rate(0.0))
         self._rng = np.random.default_rng(seed)
 
     def steps(self, steps: range, total: int) -> Tensor:
@@ -127,7 +131,7 @@ class Cloning:
         return torch.stack(errors) if errors else torch.zeros(0)
 
     def _step(self, progress: float) -> Tensor:
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate * (1 - progress)
+        self.optimizer.param_groups[0]["lr"] = self._rate(progress)
         rows = torch.as_tensor(self._draw(), device=self.policy.device)
         loss = self._error(rows)
         self.optimizer.zero_grad()
@@ -135,11 +139,19 @@ class Cloning:
         self.optimizer.step()
         return loss.detach()
 
+    def _rate(self, progress: float) -> float:
+        """Return Adam's rate where a share of the steps, from 0 to 1, is done."""
+        if callable(self.learning_rate):
+            return float(self.learning_rate(1 - progress))
+        return self.learning_rate * (1 - progress)
+
     def _check_finite(self, steps: range) -> None:
         if not all_finite(dict(self.policy.named_parameters())):
+            a_number = not callable(self.learning_rate)
+            rate = f", {self.learning_rate:g}" if a_number else " that the schedule gives"
             raise InputError(
                 f"behaviour cloning: the policy is no longer finite by gradient step {steps.stop}: "
-                f"lower the learning rate, {self.learning_rate:g}"
+                f"lower the learning rate{rate}"
             )
 
     def skip(self, steps: int) -> None:
@@ -166,9 +178,15 @@ class Cloning:
 
 
 def cloning_optimizer(policy: ActorCriticPolicy, learning_rate: float) -> torch.optim.Adam:
-    """Return an Adam on the parameters that a policy's action depends on."""
-    named = policy.named_parameters()
-    parameters = [p for name, p in named if "value" not in name and name != "log_std"]
+    """Return an Adam on the parameters that a policy's action depends on.
+
+    By where they lie, whatever they are called: a features extractor may have a ``value`` of its
+    own. What is part of the value network and of something else, too, is among them.
+    """
+    named = policy.named_parameters(remove_duplicate=False)
+    parameters = dict.fromkeys(
+        p for name, p in named if not name.startswith(_CRITIC) and name != "log_std"
+    )
     return torch.optim.Adam(parameters, lr=learning_rate)
 
 

@@ -144,6 +144,10 @@ class Discriminator(nn.Module, ABC):
         """Return network inputs ``(B, in_dim)`` of transitions that :meth:`rows` made."""
         return self.features.inputs_of_rows(rows)
 
+    def transitions(self, rows: Tensor) -> Tensor | slice:
+        """Return which of the rows are transitions: all, unless a class adds others to them."""
+        return slice(None)
+
     def logits_of_rows(self, rows: Tensor, weights: Vars | None = None) -> Tensor:
         """Return the logits ``(n,)`` of rows ``(n, in_dim)``; many of images in several batches."""
         batches = rows.split(max(1, _SCORED_AT_ONCE // rows.shape[1]))
@@ -234,6 +238,8 @@ class ExtractorDiscriminator(TanhDiscriminator):
             pixels from 0 to 1, classes one-hot; continuous entries are normalised. Trained with the
             rest. Without batch statistics or dropout.
         hidden_sizes: Widths of the tanh layers.
+        normalize_images: As in SB3's policies: false for an extractor that takes pixels from 0 to
+            255. Inputs, and what a penalty bounds, are pixels from 0 to 1 all the same.
     """
 
     input_gradient = Discriminator.input_gradient  # by autograd, through the extractor
@@ -244,15 +250,20 @@ class ExtractorDiscriminator(TanhDiscriminator):
         action_space: spaces.Space,
         extractor: BaseFeaturesExtractor,
         hidden_sizes: Sequence[int] = (100, 100),
+        *,
+        normalize_images: bool = True,
     ) -> None:
         super().__init__(
             observation_space, action_space, hidden_sizes, features_dim=extractor.features_dim
         )
         self.extractor = extractor
+        self.normalize_images = normalize_images
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
         obs, acts = self.features.split(inputs)
+        if not self.normalize_images:
+            obs = self.features.whole_pixels(obs)
         features = _call(self.extractor, "extractor.", weights, obs)
         return super().logits_expert_is_high(torch.cat([features, acts], dim=1), weights)
 
@@ -314,7 +325,9 @@ def make_discriminator(
     kind = policy.features_extractor_class
     kind = getattr(kind, "after_normalisation", kind)
     extractor = kind(policy.observation_space, **policy.features_extractor_kwargs)
-    return ExtractorDiscriminator(*spaces_of, extractor, hidden_sizes)
+    return ExtractorDiscriminator(
+        *spaces_of, extractor, hidden_sizes, normalize_images=policy.normalize_images
+    )
 
 
 def _call(module: nn.Module, prefix: str, weights: Vars | None, *args: Any) -> Tensor:

@@ -124,6 +124,12 @@ class TransitionFeatures:
         now, beside = inputs.split([self.obs_dim, self.beside_dim], dim=1)
         return self._shaped(now), self._shaped(beside) if self.of_states else beside
 
+    def whole_pixels(self, obs: Observations) -> Observations:
+        """Return observations of :meth:`split` with pixels from 0 to 255."""
+        parts = {key: self.parts.of(obs, key) for key in self.parts.spaces}
+        parts |= {key: parts[key] / _PIXEL for key in self.parts.images}
+        return parts if isinstance(self.observation_space, spaces.Dict) else parts[""]
+
     def _shaped(self, inputs: Tensor) -> Observations:
         columns = inputs.split(list(self.parts.widths.values()), dim=1)
         shaped = {

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig
-from l2l_gail.gail.discriminator import Discriminator, ModuleDiscriminator
+from l2l_gail.gail.discriminator import Discriminator, ExtractorDiscriminator, ModuleDiscriminator
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
 from l2l_gail.gail.rewards import REWARDS
@@ -28,19 +29,18 @@ _OURS = frozenset((*LOSSES, *PENALTIES, *REWARDS))
 def check_own_network(discriminator: Discriminator) -> None:
     """Refuse a network of one's own that gives no logits, or other ones at each call.
 
+    A features extractor of the policy's own class, through which the discriminator looks, too.
+
     Raises:
         InputError: It has batch statistics, dropout or a weight in two places, cannot be called as
             it will be, or returns something else than a logit for each transition.
     """
+    if isinstance(discriminator, ExtractorDiscriminator):
+        _check_extractor(discriminator)
     if not isinstance(discriminator, ModuleDiscriminator):
         return
     network = discriminator.network
-    for name, part in network.named_modules():
-        if isinstance(part, (_BatchNorm, _DropoutNd)):
-            raise InputError(
-                f"discriminator_network: {name or 'it'} is a {type(part).__name__}, with which two "
-                "looks at one transition differ: leave it out, or take LayerNorm"
-            )
+    _check_repeatable("discriminator_network", network, "leave it out, or take LayerNorm")
     once = dict(network.named_parameters())
     twice = [n for n, _ in network.named_parameters(remove_duplicate=False) if n not in once]
     if twice:
@@ -55,6 +55,29 @@ def check_own_network(discriminator: Discriminator) -> None:
         _check("discriminator_network", logits, (_ROWS,), (_ROWS, 1))
     if not torch.equal(*looks):
         raise InputError("discriminator_network: two looks at one transition differ")
+
+
+def _check_extractor(discriminator: ExtractorDiscriminator) -> None:
+    extractor = discriminator.extractor
+    if type(extractor) in (NatureCNN, CombinedExtractor):
+        return
+    what = "features_extractor_class"
+    way_out = "take GroupNorm, or give a discriminator_network, which does not look through it"
+    _check_repeatable(what, extractor, way_out)
+    rows = _transitions(discriminator)
+    with _named(what), torch.no_grad():
+        looks = [discriminator.logits_expert_is_high(rows) for _ in range(2)]
+    if not torch.equal(*looks):
+        raise InputError(f"{what}: two looks at one transition differ: {way_out}")
+
+
+def _check_repeatable(what: str, network: nn.Module, way_out: str) -> None:
+    for name, part in network.named_modules():
+        if isinstance(part, (_BatchNorm, _DropoutNd)):
+            raise InputError(
+                f"{what}: {name or 'it'} is a {type(part).__name__}, with which two looks at one "
+                f"transition differ: {way_out}"
+            )
 
 
 def check_own_functions(config: DiscriminatorConfig, discriminator: Discriminator) -> None:

@@ -208,7 +208,8 @@ class RelabellingReplayBuffer(ReplayBuffer):
             self.to_torch(np.asarray(self._normalize_obs(part.cpu().numpy(), env)))
             for part in (raw.observations, raw.next_observations)
         )
-        return raw._replace(observations=seen, next_observations=after)
+        paid = self.to_torch(self._normalize_reward(raw.rewards.cpu().numpy(), env))
+        return raw._replace(observations=seen, next_observations=after, rewards=paid)
 
     def _applied(self, actions: Any) -> Any:
         """Return actions in the environment's unit: SB3's algorithms store them in [-1, 1]."""

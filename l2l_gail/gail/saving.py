@@ -20,6 +20,7 @@ from stable_baselines3.common.policies import (
 )
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 
+from l2l_gail.checks import check_kind
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, home_expanded, open_archive, open_regular, seal
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
@@ -154,6 +155,8 @@ def plain_fields(
     """
     parts = {"policy", "policy.optimizer", "discriminator", "discriminator_updates"}
     saved = _read_plain(path, given, model_class, parts)
+    if "discriminator_config" in given:
+        _check_given_discriminator(path, saved, given)
     own = _attributes(saved)
     added: dict[str, Any] = {}
     if "discriminator_config" not in saved.refused:  # else it is given anew
@@ -238,6 +241,23 @@ def _check_kind(path: Path, saved: SavedModel, model_class: type, given: Mapping
             f"{path}: its discriminator is {'a' if is_own else 'no'} network of your own: {verb} "
             "discriminator_network=..."
         )
+
+
+def _check_given_discriminator(path: Path, saved: SavedModel, given: Mapping[str, Any]) -> None:
+    """Refuse settings of a discriminator whose weights would not be those that were saved."""
+    config, was = given["discriminator_config"], saved.fields.get("discriminator_config")
+    hint = "or leave it out for that of the file"
+    check_kind("discriminator", config, DiscriminatorConfig, hint, optional=False)
+    names = ["judges"]
+    if given.get("discriminator_network") is None:
+        names.append("hidden_sizes")
+    for name in names:
+        asked, held = getattr(config, name), getattr(was, name, None)
+        if held is not None and list(asked) != list(held):
+            raise InputError(
+                f"{path}: its discriminator has {name}={held!r}, not the {asked!r} that is given: "
+                "leave the setting as it was saved, or begin a new model"
+            )
 
 
 def _attributes(saved: SavedModel) -> dict[str, Any]:

@@ -132,7 +132,9 @@ class SealedModel:
 
         Args:
             load_path_or_dict: What ``get_parameters`` returned, or a file that ``save`` wrote.
-            exact_match: Whether all of the model's parts, and no others, have to be there.
+            exact_match: Whether all of the model's parts, and no others, have to be there. Where it
+                is false, a policy that comes without an average is what ``predict`` acts by until
+                the next rollout.
             device: As in ``PPO.set_parameters``.
 
         Raises:
@@ -156,11 +158,13 @@ class SealedModel:
             parts |= {name: mine[name] for name in begun}
         else:
             _check_parts(parts, mine, exact_match)
+            if "policy" in parts and "average" in mine and "average" not in parts:
+                begun = ["average"]  # that of other policies is not of this one
         super().set_parameters(parts, exact_match, device)  # type: ignore[misc]
         self._begin_afresh(begun)
 
     def _begin_afresh(self, parts: list[str]) -> None:
-        """Begin the parts that a saved model did not have, now that the others are as saved."""
+        """Begin the parts that were not among those given, now that the others are as saved."""
 
     def save(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """Save the model, as ``PPO.save``, with a checksum.

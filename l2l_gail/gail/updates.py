@@ -135,7 +135,11 @@ class DiscriminatorUpdates:
         self.discriminator.adopt(self._follower)
         with torch.no_grad():
             on_policy = self.discriminator.logits_of_rows(policy_inputs)
-            return on_policy, self._log(stats, on_policy, batch)
+            taken = on_policy[self.discriminator.transitions(policy_inputs)]
+            expert = batch.expert[self.discriminator.transitions(batch.expert)]
+            if not len(expert):  # a batch of stays in AIRL's absorbing state alone
+                expert = expert_inputs[self.discriminator.transitions(expert_inputs)]
+            return on_policy, self._log(stats, taken, expert, batch)
 
     @property
     def _follower(self) -> Vars:
@@ -168,10 +172,13 @@ class DiscriminatorUpdates:
         return TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
 
     def _log(
-        self, stats: dict[str, Tensor], on_policy: Tensor, batch: TransitionBatch
+        self, stats: dict[str, Tensor], on_policy: Tensor, expert: Tensor, batch: TransitionBatch
     ) -> dict[str, float]:
-        """Return the traces of the game after this rollout's updates."""
-        on_expert = self.discriminator.logits_expert_is_high(batch.expert)
+        """Return the traces of the game after this rollout's updates.
+
+        ``on_policy`` are logits and ``expert`` network inputs, of transitions alone.
+        """
+        on_expert = self.discriminator.logits_expert_is_high(expert)
         log = {
             "disc/loss": self.trainer.game.follower_loss(self._follower, batch),
             "disc/accuracy_expert": (on_expert > 0).float().mean(),

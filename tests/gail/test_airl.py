@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,29 @@ def test_the_input_gradient_is_that_of_the_shaped_reward() -> None:
         step[:, column] = 1e-6
         slope = (own.shaped_reward(inputs + step) - own.shaped_reward(inputs - step)) / 2e-6
         torch.testing.assert_close(gradient[:, column], slope, rtol=1e-6, atol=1e-8)
+
+
+def test_what_is_logged_is_of_transitions_alone_on_both_sides() -> None:
+    generator = torch.Generator().manual_seed(2)
+    model = make(AIRL, discriminator=dataclasses.replace(SMALL, reward="logit"))
+    own, updates = model.discriminator, model.discriminator_updates
+    own.absorbing.data.fill_(50.0)  # a mean over stays in the absorbing state would show it
+    updates.trainer.begin(own.weights())
+    expert, policy = torch.rand(2, 20, own.in_dim, generator=generator)
+    for rows in (expert, policy):
+        rows[:, -2] = 0.0
+        rows[4:, -2] = 1.0
+    _, log = updates.update(expert, policy)
+    for side, rows in (("expert", expert), ("policy", policy)):
+        logits = own.logits_expert_is_high(rows[:4])
+        assert logits.min().item() - 1e-4 <= log[f"disc/logit_{side}"] <= logits.max().item() + 1e-4
+    assert log["disc/logit_expert"] < 10
+    assert log["disc/entropy"] > 1e-3
+    only_stays = expert.clone()
+    only_stays[1:, -2] = 1.0  # a batch of 16 may miss the one transition
+    for _ in range(20):
+        _, log = updates.update(only_stays, policy)
+        assert abs(log["disc/logit_expert"]) < 10
 
 
 class Chain:

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail import BC, GAIL, behaviour_cloning
+from l2l_gail.gail.behaviour_cloning import cloning_optimizer
 from tests.gail.models import make
 from tests.gail.support import walk_demos, walk_envs
 
@@ -71,6 +75,61 @@ def test_value_network_and_noise_stay_as_they_are() -> None:
     for name, value in model.policy.state_dict().items():
         stays = "value" in name or name == "log_std" or "statistics" in name
         assert torch.equal(value, before[name]) is stays, name
+
+
+class Attention(BaseFeaturesExtractor):
+    """An extractor with a ``value`` that is no value network's."""
+
+    def __init__(self, space: spaces.Space) -> None:
+        super().__init__(space, features_dim=4)
+        self.value = nn.Linear(2, 4)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.value(observations)
+
+
+def test_what_an_extractor_calls_value_is_fitted_with_the_rest() -> None:
+    model = make_bc(policy_kwargs={"features_extractor_class": Attention})
+    before = model.policy.features_extractor.value.weight.detach().clone()
+    model.learn(2)
+    assert not torch.equal(model.policy.features_extractor.value.weight, before)
+
+
+def test_what_the_value_network_shares_with_the_action_is_fitted() -> None:
+    class Shared(nn.Module):
+        latent_dim_pi = latent_dim_vf = 4
+
+        def __init__(self) -> None:
+            super().__init__()
+            trunk = nn.Linear(2, 4)
+            self.value_net, self.policy_net = nn.Sequential(trunk), nn.Sequential(trunk)
+
+        def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+            return self.policy_net(features)
+
+    policy = make_bc().policy
+    policy.mlp_extractor = Shared()
+    (group,) = cloning_optimizer(policy, 1e-3).param_groups
+    acting = (policy.mlp_extractor.policy_net, policy.action_net)
+    expected = {id(parameter) for part in acting for parameter in part.parameters()}
+    assert {id(parameter) for parameter in group["params"]} == expected
+
+
+def test_a_schedule_gives_the_rate_and_a_number_falls_to_0() -> None:
+    class Rates(BaseCallback):
+        def _on_step(self) -> bool:
+            found.append(self.model.optimizer.param_groups[0]["lr"])
+            return True
+
+    for rate, expected in (
+        (1e-3, [1e-3 * (1 - 49 / 100), 1e-3 * (1 - 99 / 100)]),
+        (lambda remaining: 1e-3, [1e-3, 1e-3]),
+        (lambda remaining: 1e-2 * (1 - remaining), [1e-2 * 49 / 100, 1e-2 * 99 / 100]),
+        (LinearSchedule(1e-2, 1e-3, 0.5), [1e-2 - 9e-3 * 0.98, 1e-3]),
+    ):
+        found: list[float] = []
+        make_bc(learning_rate=rate).learn(100, callback=Rates())
+        assert found == pytest.approx(expected)
 
 
 def test_callbacks_see_every_piece_and_may_stop_the_fit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -278,7 +279,7 @@ def test_samples_of_the_buffer_have_the_reward_of_today_in_the_environments_unit
 def test_a_normalising_wrapper_around_leaves_the_reward_of_raw_observations() -> None:
     reward = new_reward()
     inner = VecLearnedReward(walk_envs(), reward, update_every=0)
-    model = sac(reward, VecNormalize(inner)).learn(64)
+    model = sac(reward, VecNormalize(inner, norm_reward=False)).learn(64)
     buffer, norm = model.replay_buffer, model.get_vec_normalize_env()
     np.random.seed(1)
     raw = buffer.sample(50)
@@ -289,6 +290,25 @@ def test_a_normalising_wrapper_around_leaves_the_reward_of_raw_observations() ->
     np.testing.assert_allclose(seen.observations.numpy(), expected, rtol=1e-6)
     with pytest.raises(InputError, match="put VecNormalize around"):
         VecLearnedReward(VecNormalize(walk_envs()), reward)
+
+
+def test_rewards_that_a_wrapper_normalises_are_drawn_normalised() -> None:
+    reward = new_reward()
+    inner = VecLearnedReward(walk_envs(), reward, update_every=0)
+    model = sac(reward, VecNormalize(inner, norm_obs=False)).learn(64)
+    norm = model.get_vec_normalize_env()
+    np.random.seed(1)
+    raw = model.replay_buffer.sample(50)
+    np.random.seed(1)
+    seen = model.replay_buffer.sample(50, env=norm)
+    expected = norm.normalize_reward(raw.rewards.numpy())
+    assert not np.allclose(raw.rewards.numpy(), expected)
+    np.testing.assert_allclose(seen.rewards.numpy(), expected, rtol=1e-6)
+
+
+def test_it_is_pickled() -> None:
+    reward, obs, acts = new_reward(), walk_demos().obs[:5], walk_demos().acts[:5]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(reward))(obs, acts), reward(obs, acts))
 
 
 def test_shaped_rewards_reach_the_buffers_samples() -> None:

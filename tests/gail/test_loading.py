@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail import BC, GAIL, L2LGAIL, LearnedCredit
+from tests.gail.models import SMALL
 from tests.gail.support import walk_demos, walk_envs
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, make, weights
 
@@ -38,6 +41,17 @@ def loaded(path: Path, cls: type[GAIL] = GAIL, **settings: Any) -> GAIL:
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+def test_a_trained_model_is_pickled_and_trains_on(cls: type[GAIL]) -> None:
+    model = make(cls, TensorWalk())
+    model.learn(ROLLOUT)
+    other = pickle.loads(pickle.dumps(model))
+    assert same(weights(model), weights(other))
+    assert np.array_equal(_acts(model), _acts(other))
+    other.learn(ROLLOUT, reset_num_timesteps=False)
+    assert other.num_timesteps == 2 * ROLLOUT
 
 
 @pytest.mark.parametrize("setting", ON, ids=lambda setting: next(iter(setting)))
@@ -83,6 +97,17 @@ def test_a_model_that_lacks_a_part_without_saying_so_is_refused(tmp_path: Path) 
         model.set_parameters(fewer, exact_match=False)
 
 
+def test_a_policy_that_is_taken_over_without_an_average_is_acted_by() -> None:
+    model, other = (make(GAIL, TensorWalk(), seed=seed) for seed in (0, 1))
+    model.learn(ROLLOUT)
+    parts = {"policy": other.policy.state_dict()}
+    model.set_parameters(parts, exact_match=False)
+    assert np.array_equal(_acts(model), _acts(other))
+    model.learn(ROLLOUT, reset_num_timesteps=False)
+    assert model.average is not None
+    assert model.average.steps == 1
+
+
 @pytest.mark.parametrize("exact_match", [True, False])
 def test_a_part_that_a_model_does_not_have_is_refused_before_any_is_replaced(
     exact_match: bool,
@@ -105,6 +130,23 @@ def test_a_setting_that_cannot_be_is_refused_at_loading_too(
     saved(tmp_path / "model.zip")
     with pytest.raises(InputError, match=next(iter(setting))):
         loaded(tmp_path / "model.zip", **setting)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hidden_sizes": (3,)}, r"has hidden_sizes=\(.*\), not the \(3,\) that is given"),
+        ({"judges": "state_transition"}, "has judges='state_action', not the 'state_transition'"),
+        (None, "discriminator is None: give a DiscriminatorConfig, or leave it out"),
+    ],
+)
+def test_settings_that_do_not_fit_the_saved_discriminator_are_named(
+    tmp_path: Path, config: dict[str, Any] | None, message: str
+) -> None:
+    saved(tmp_path / "model.zip")
+    asked = config and dataclasses.replace(SMALL, **config)
+    with pytest.raises(InputError, match=message):
+        loaded(tmp_path / "model.zip", discriminator=asked)
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])

@@ -209,6 +209,73 @@ def test_an_extractor_of_ones_own_serves_both_sides() -> None:
     assert type(flat.discriminator) is TanhDiscriminator
 
 
+class Through(BaseFeaturesExtractor):
+    """Looks at pixels through a module."""
+
+    def __init__(self, observation_space: spaces.Box, inside: torch.nn.Module) -> None:
+        super().__init__(observation_space, 3)
+        self.inside = inside
+        self.linear = torch.nn.Linear(int(np.prod(observation_space.shape)), 3)
+        self.largest = 0.0
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        self.largest = max(self.largest, float(observations.detach().max()))
+        return self.inside(self.linear(observations.flatten(1)))
+
+
+def through(inside: torch.nn.Module, **kwargs: Any) -> GAIL:
+    seen = {"features_extractor_class": Through, "features_extractor_kwargs": {"inside": inside}}
+    demos = recorded("tests/Dot-v0", 2)
+    return GAIL(
+        "CnnPolicy",
+        envs_of("tests/Dot-v0", 2),
+        demos,
+        discriminator=SMALL,
+        policy_kwargs={**seen, **kwargs.pop("policy_kwargs", {})},
+        **SETTINGS,
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize(("normalised", "largest"), [(True, 1.0), (False, 255.0)])
+def test_both_sides_look_at_pixels_of_one_range(normalised: bool, largest: float) -> None:
+    kwargs = {"normalize_images": normalised}
+    model = through(torch.nn.Tanh(), policy_kwargs=kwargs).learn(32)
+    for extractor in (model.policy.features_extractor, model.discriminator.extractor):
+        assert extractor.largest == pytest.approx(largest)
+
+
+class Blurred(torch.nn.Module):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + torch.randn_like(features)
+
+
+@pytest.mark.parametrize(
+    ("inside", "message"),
+    [
+        (torch.nn.BatchNorm1d(3), "inside is a BatchNorm1d, with which two looks"),
+        (torch.nn.Dropout(0.5), "inside is a Dropout, with which two looks"),
+        (Blurred(), "two looks at one transition differ"),
+    ],
+)
+def test_an_extractor_that_looks_differently_each_time_serves_the_policy_alone(
+    inside: torch.nn.Module, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^features_extractor_class: {message}.*network") as said:
+        through(inside)
+    assert "\n" not in str(said.value)
+
+    class Judge(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(SIDE * SIDE + 4, 1)
+
+        def forward(self, obs: torch.Tensor, acts: torch.Tensor) -> torch.Tensor:
+            return self.linear(torch.cat([obs.flatten(1), acts], dim=1))
+
+    assert through(inside, discriminator_network=Judge()).learn(32).num_timesteps == 32
+
+
 def test_dict_observations_are_normalised_alike_in_policy_and_discriminator() -> None:
     demos = recorded("tests/Corners-v0")
     model = GAIL("MultiInputPolicy", envs_of("tests/Corners-v0"), demos, **SETTINGS)
