@@ -116,7 +116,7 @@ def bootstrap_interval(
     """
     if not 0 < confidence < 1:
         raise InputError(f"the confidence is {confidence:g}: give a number between 0 and 1")
-    if not strata:
+    if len(strata) == 0:
         raise InputError("no scores to draw from: give at least one task")
     scores = [_checked(stratum).ravel() for stratum in strata]
     if any(len(stratum) == 1 for stratum in scores):
@@ -182,7 +182,7 @@ def probability_of_improvement(scores: Sequence[ArrayLike], others: Sequence[Arr
     Raises:
         InputError: Different numbers of tasks, or a task without scores.
     """
-    if len(scores) != len(others) or not scores:
+    if len(scores) != len(others) or len(scores) == 0:
         raise InputError(
             f"{len(scores)} tasks against {len(others)}: give both methods the same tasks"
         )

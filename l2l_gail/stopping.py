@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 __all__ = ["Interrupted", "Stop", "raise_on_sigterm", "signals_deferred"]
 
 Stop: TypeAlias = Callable[[], int]
 """Says which signal has asked to end; 0 as long as none has."""
+
+
+_AGAIN_SECONDS = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,16 +68,44 @@ def signals_deferred() -> Iterator[Stop]:
 
 @contextmanager
 def raise_on_sigterm() -> Iterator[None]:
-    """Have SIGTERM raise :class:`Interrupted` inside, as Ctrl-C raises ``KeyboardInterrupt``."""
+    """Have SIGTERM raise :class:`Interrupted` inside, as Ctrl-C raises ``KeyboardInterrupt``.
+
+    Python drops what is raised while a weak reference's callback or a ``__del__`` runs, and tells
+    ``sys.unraisablehook``: from there an alarm raises it again a moment later, as often as it is
+    dropped, and the end of the context at the latest.
+    """
+    dropped: list[int] = []  # signals that are to be raised again
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Interrupted(number)
 
+    def stop_again(number: int, frame: FrameType | None) -> None:
+        if dropped:
+            raise Interrupted(dropped.pop())
+
+    def note(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Interrupted):
+            usual(unraisable)
+            return
+        dropped[:] = [unraisable.exc_value.number]
+        alarms.append(signal.signal(signal.SIGALRM, stop_again))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    alarms: list[Any] = []  # handlers of SIGALRM; the first is somebody else's
+    usual = sys.unraisablehook
+    sys.unraisablehook = note
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+        if dropped:
+            raise Interrupted(dropped.pop())
     finally:
+        dropped.clear()
         signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = usual
+        if alarms:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, alarms[0])

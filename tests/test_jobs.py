@@ -19,7 +19,7 @@ from l2l_gail import jobs
 from l2l_gail.errors import InputError
 from l2l_gail.jobs import run_jobs, settle_jobs, share_cores
 from l2l_gail.progress import Display, Message, Tell
-from l2l_gail.stopping import Interrupted, signals_deferred
+from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
 
 
 def _job(job: str, tell: Tell) -> str:
@@ -211,6 +211,37 @@ def test_the_first_signal_is_noted_and_the_second_ends_at_once(
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_sigterm_counts_where_python_drops_what_it_raises(times: int, at_once: bool) -> None:
+    class Thing:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1000):
+                pass
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)]
+    hook = sys.unraisablehook
+    left_by_itself = []
+
+    @raise_on_sigterm()
+    def work() -> None:
+        for _ in range(times):
+            thing = Thing()
+            del thing
+        if not at_once:
+            time.sleep(5.0)
+        left_by_itself.append(True)
+
+    with pytest.raises(Interrupted) as caught:
+        work()
+    assert caught.value.number == signal.SIGTERM
+    assert bool(left_by_itself) == at_once
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)] == before
+    assert sys.unraisablehook is hook
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:

@@ -196,3 +196,11 @@ def test_bootstrap_refuses_what_it_cannot_draw() -> None:
         bootstrap_interval([[1, 2]], confidence=95)
     with pytest.raises(InputError, match="at least one task"):
         bootstrap_interval([])
+
+
+def test_tasks_may_be_the_rows_of_an_array() -> None:
+    rows = np.array([[1.0, 2.0, 5.0, 9.0], [0.0, 3.0, 4.0, 7.0]])
+    assert bootstrap_interval(rows) == bootstrap_interval(list(rows))
+    assert probability_of_improvement(rows, rows - 10.0) == 1.0
+    with pytest.raises(InputError, match="give at least one task"):
+        bootstrap_interval(np.zeros((0, 4)))

@@ -27,7 +27,7 @@ from l2l_gail.core.trainer_options import (
 )
 from l2l_gail.core.trainer_state import TrainerState
 from l2l_gail.core.types import State, Vars, all_finite, detach, named_tensors
-from l2l_gail.core.unroll import Trajectory, check_kept, unroll
+from l2l_gail.core.unroll import Trajectory, check_kept, gradients_of_both, unroll
 from l2l_gail.errors import InputError
 
 __all__ = ["L2LTrainer", "MetaMode", "Order"]
@@ -65,7 +65,8 @@ class L2LTrainer(TrainerState):
         meta_on: Meta-loss at the ``"last"`` follower of the unroll, or the ``"mean"`` over all;
             the fused order knows the last only.
         max_meta_norm: The meta-gradient is clipped to this norm, above 0; infinite for no clipping.
-        second_order: Whether the meta-gradient sees how inner gradients depend on the rule.
+        second_order: Whether the meta-gradient sees how inner gradients depend on the rule. The
+            leader's is that at the response held fixed in any case.
         meta_mode: ``"reverse"`` differentiates this step's unroll; ``"forward"`` carries the
             derivatives of a persistent follower through all steps since it began, curvature
             included, for rules of a few scalars: see :mod:`~l2l_gail.core.forward_mode`;
@@ -289,8 +290,7 @@ class L2LTrainer(TrainerState):
         phi = parameters_of(self.meta_optimizer) if learn else []
         if leads:
             statistics = Statistics(self.game.leader_statistics())
-            loss = self.game.leader_loss(course.followers[-1], course.batches[-1])
-            found = torch.autograd.grad(loss, leader + phi, materialize_grads=True)
+            loss, found = gradients_of_both(self.game, course, leader, phi)
             of_both = self.combine(found)
             if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
                 descend(self.leader_optimizer, leader, of_both[: len(leader)])

@@ -6,16 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from l2l_gail.core.batches import check_batches
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars
+from l2l_gail.core.types import State, Vars, mapped
 from l2l_gail.errors import InputError
 
-__all__ = ["Trajectory", "check_answer", "check_kept", "unroll", "versions_of"]
+__all__ = [
+    "Trajectory",
+    "check_answer",
+    "check_kept",
+    "gradients_of_both",
+    "unroll",
+    "versions_of",
+]
 
 
 @dataclass
@@ -85,6 +93,44 @@ def unroll(
         followers.append(follower)
         seen.append(game.leader_response(follower, batch))
     return Trajectory(followers, seen, state, queries)
+
+
+def gradients_of_both(
+    game: Game, course: Trajectory, leader: list[Tensor], phi: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the leader's loss after an unroll, and its gradients in both players' parameters.
+
+    The leader's is the one at the response held fixed, the rule's the one of what it led to. Where
+    the inner gradients are in the graph, the response depends on the leader as well; so the loss is
+    differentiated up to the response, and the response in the rule alone: one backward pass, cut
+    in two.
+
+    Args:
+        game: Gives the leader's loss.
+        course: The unroll.
+        leader: The leader's parameters.
+        phi: The rule's, none where it is not trained.
+
+    Returns:
+        The loss, 0-d, and a gradient for each of ``leader`` and then of ``phi``.
+    """
+    answers: list[Tensor] = []  # what was led to, with the graph that led there
+    points: list[Tensor] = []  # the same, without
+
+    def cut(_: Any, part: Any) -> Any:
+        if isinstance(part, Tensor) and part.grad_fn is not None:
+            answers.append(part)
+            points.append(part.detach().requires_grad_())
+            return points[-1]
+        return mapped(cut, part) if isinstance(part, (Mapping, list, tuple)) else part
+
+    follower, batch = mapped(cut, (course.followers[-1], course.batches[-1]))
+    loss = game.leader_loss(follower, batch)
+    found = torch.autograd.grad(loss, leader + points, materialize_grads=True)
+    of_leader, slopes = found[: len(leader)], found[len(leader) :]
+    if not phi or not answers:
+        return loss, [*of_leader, *map(torch.zeros_like, phi)]
+    return loss, [*of_leader, *torch.autograd.grad(answers, phi, slopes, materialize_grads=True)]
 
 
 def versions_of(variables: Vars) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from l2l_gail.core import (
     CoordinateMLP,
     Game,
     L2LTrainer,
+    Oracle,
     SignDescent,
+    State,
     UpdateRule,
     Vars,
+    unroll,
 )
 from l2l_gail.games import Bilinear, RingBatch, RingGame
 
@@ -93,6 +97,56 @@ def test_fused_and_alternating_orders_have_the_same_gradients_where_they_should(
     torch.testing.assert_close(
         weights(fused_rule), weights(alternating_rule), rtol=1e-12, atol=1e-14
     )
+
+
+class Scaled(UpdateRule):
+    """A learned step length, so that the response depends on rule and leader."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length = nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        return {"x": variables["x"] - self.length * oracle(variables)["x"].tanh()}, state
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_leaders_gradient_is_the_one_at_the_response_held_fixed(second_order: bool) -> None:
+    """In both orders and at every step, whether the rule is trained there or not."""
+    game = ImageGame()
+    course = unroll(Scaled(), game, {"x": images()[0]}, {}, [images(), None])
+    response = {"x": course.followers[-1]["x"].detach()}
+
+    def loss_beside(i: int, by: float) -> float:
+        with torch.no_grad():
+            game.weights.view(-1)[i] += by
+            loss = float(game.leader_loss(response, images()))
+            game.weights.view(-1)[i] -= by
+        return loss
+
+    slopes = [
+        (loss_beside(i, 1e-6) - loss_beside(i, -1e-6)) / 2e-6 for i in range(game.weights.numel())
+    ]
+    expected = torch.tensor(slopes, dtype=torch.float64).view(3, 8)
+    of_rule = []
+    for order in ("fused", "alternating"):
+        options: dict[str, Any] = {"order": order, "second_order": second_order, "meta_every": 2}
+        trainer = image_trainer(Scaled(), leader_lr=0.0, meta_lr=0.0, **options)
+        seen: list[Tensor] = []
+
+        def note(gradients: Sequence[Tensor], seen: list[Tensor] = seen) -> Sequence[Tensor]:
+            seen.extend(gradients)
+            return gradients
+
+        trainer.combine = note
+        for _ in range(2):
+            trainer.step([images(), None])
+        of_leader = [gradient for gradient in seen if gradient.dim() == 2]
+        assert len(of_leader) == 2
+        for gradient in of_leader:
+            torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-9)
+        of_rule += [gradient.abs() for gradient in seen if gradient.dim() == 0]
+    torch.testing.assert_close(of_rule[0], of_rule[1], rtol=1e-12, atol=1e-14)
 
 
 def test_leader_descends_and_the_rule_ascends_on_the_leaders_loss() -> None:
