@@ -112,12 +112,15 @@ def bootstrap_interval(
         ``(low, high)``, or None where a task has a single run: its spread is unknown, not zero.
 
     Raises:
-        InputError: No task, a task without scores, or a coverage outside (0, 1).
+        InputError: No task, a task without scores, scores that are not grouped by task, or a
+            coverage outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise InputError(f"the confidence is {confidence:g}: give a number between 0 and 1")
     if len(strata) == 0:
         raise InputError("no scores to draw from: give at least one task")
+    if all(np.ndim(stratum) == 0 for stratum in strata):
+        raise InputError("the scores are those of one task: give a list of them for each, [scores]")
     scores = [_checked(stratum).ravel() for stratum in strata]
     if any(len(stratum) == 1 for stratum in scores):
         return None
@@ -152,11 +155,13 @@ def bootstrap_band(
         Low and high end at each point, ``(2, T)``; None for a single seed.
 
     Raises:
-        InputError: No values, or a coverage outside (0, 1).
+        InputError: No values, no rows, or a coverage outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise InputError(f"the confidence is {confidence:g}: give a number between 0 and 1")
     values = _checked(curves)
+    if values.ndim != 2:
+        raise InputError(f"curves of shape {values.shape}: give a row for each seed, (S, T)")
     if len(values) == 1:
         return None
     generator = np.random.default_rng(seed)
@@ -204,14 +209,16 @@ def tail_std(curve: ArrayLike, last: int = 10) -> float:
 
     Args:
         curve: One seed's returns, ``(T,)``; all of it counts where it is shorter than ``last``.
-        last: Number of evaluations.
+        last: Number of evaluations, at least 1.
 
     Returns:
         Population standard deviation, in the unit of ``curve``.
 
     Raises:
-        InputError: An empty curve.
+        InputError: An empty curve, or no evaluations asked for.
     """
+    if last < 1:
+        raise InputError(f"the standard deviation of the last {last} evaluations: give 1 or more")
     return float(_checked(curve).ravel()[-last:].std())
 
 
@@ -279,14 +286,16 @@ def steps_to_fraction(
         fraction: Fraction to reach.
         maximum: What it is a fraction of, for instance another method's maximum; the smoothed
             curve's own where it is None.
-        window: Number of evaluations in the mean.
+        window: Number of evaluations in the mean, at least 1.
 
     Returns:
         The step; None where it is never reached (a censored seed) or the maximum is not positive.
 
     Raises:
-        InputError: An empty curve, or ``steps`` of another length.
+        InputError: An empty curve, ``steps`` of another length, or a window without evaluations.
     """
+    if window < 1:
+        raise InputError(f"a window of {window} evaluations: give 1 or more")
     x, y = _checked_curve(steps, curve)
     sums = np.concatenate([[0.0], np.cumsum(y)])
     ends = np.arange(1, len(y) + 1)

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from l2l_gail.errors import InputError
 from l2l_gail.stats import (
     area_under_curve,
+    bootstrap_band,
     bootstrap_interval,
     collapse_rate,
     iqm,
@@ -196,6 +197,17 @@ def test_bootstrap_refuses_what_it_cannot_draw() -> None:
         bootstrap_interval([[1, 2]], confidence=95)
     with pytest.raises(InputError, match="at least one task"):
         bootstrap_interval([])
+    with pytest.raises(InputError, match=r"those of one task: .* \[scores\]"):
+        bootstrap_interval([1.0, 2.0, 3.0])
+    with pytest.raises(InputError, match=r"shape \(3,\): give a row for each seed"):
+        bootstrap_band([1.0, 2.0, 3.0])
+
+
+def test_windows_without_evaluations_are_refused() -> None:
+    with pytest.raises(InputError, match="the last 0 evaluations: give 1 or more"):
+        tail_std([1.0, 2.0], last=0)
+    with pytest.raises(InputError, match="a window of 0 evaluations: give 1 or more"):
+        steps_to_fraction([1, 2], [0.0, 1.0], window=0)
 
 
 def test_tasks_may_be_the_rows_of_an_array() -> None:

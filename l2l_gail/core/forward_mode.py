@@ -57,8 +57,8 @@ class ForwardMode:
             before the first step.
 
     Raises:
-        InputError: If there is nothing to learn, there are too many scalars, or ``decay`` is
-            outside [0, 1].
+        InputError: If there is nothing to learn, there are too many scalars, a network is among
+            what is learned, or ``decay`` is outside [0, 1].
     """
 
     def __init__(self, rule: UpdateRule, decay: float) -> None:
@@ -75,6 +75,11 @@ class ForwardMode:
             raise InputError(
                 f"the forward meta-gradient is for 1 to {MAX_SCALARS} scalars, and "
                 f"{type(rule).__name__} learns {len(self.scalars)}; use meta_mode='reverse'"
+            )
+        if rule.config.get("learn_network"):
+            raise InputError(
+                f"the network of {type(rule).__name__} has no forward derivative; use "
+                "meta_mode='reverse'"
             )
         self.tangents: list[tuple[Vars, State]] = []
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from l2l_gail.errors import InputError
+
 __all__ = [
     "Layout",
     "State",
@@ -110,9 +112,17 @@ class Layout:
 
     Args:
         variables: The variables whose names, shapes and dtypes define the layout.
+
+    Raises:
+        InputError: A variable is complex, on which coordinate-wise rules would be other rules.
     """
 
     def __init__(self, variables: Vars) -> None:
+        for name, tensor in variables.items():
+            if tensor.is_complex():
+                raise InputError(
+                    f"{name!r} is complex: give its real and imaginary parts (torch.view_as_real)"
+                )
         self.shapes = {name: tensor.shape for name, tensor in variables.items()}
         self.dtypes = [tensor.dtype for tensor in variables.values()]
         self.sizes = [tensor.numel() for tensor in variables.values()]
@@ -125,9 +135,11 @@ class Layout:
 
         Returns:
             Tensor of shape ``(N,)``, ``N`` the number of scalars, of the dtype that holds those of
-            all: float64 if one of them is.
+            all: float64 if one of them is. Of float16 alone it is float32, as the small numbers
+            that rules divide by are 0 in float16.
         """
-        return torch.cat([variables[name].reshape(-1) for name in self.shapes])
+        vector = torch.cat([variables[name].reshape(-1) for name in self.shapes])
+        return vector.float() if vector.dtype == torch.float16 else vector
 
     def unflatten(self, vector: Tensor) -> Vars:
         """Return the vector ``(N,)`` as named tensors of the layout's shapes and dtypes.

@@ -209,3 +209,35 @@ def test_next_mode_refuses_a_batch_in_place_of_a_list_too() -> None:
     one = trainer(MatrixRule(0.01), meta_mode="next")
     batch: Any = torch.ones(1)
     refused(lambda: one.step(batch), BATCHES + "a Tensor")
+
+
+def test_a_network_among_what_is_learned_has_no_forward_derivative() -> None:
+    refused(
+        lambda: trainer(CoordinateMLP(0.1, hidden=2), meta_mode="forward"),
+        "the network of CoordinateMLP has no forward derivative; use meta_mode='reverse'",
+    )
+
+
+class Half(Distance):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def init_follower(self, batch: Any) -> Vars:
+        return {"w": torch.ones(4, dtype=self.dtype), "idle": torch.zeros(2, dtype=self.dtype)}
+
+
+def test_float16_is_moved_as_float32_is_and_complex_numbers_are_refused() -> None:
+    found = {}
+    for dtype in (torch.float16, torch.float32):
+        one = L2LTrainer(Half(dtype), Adam(0.1))
+        one.begin(one.game.init_follower(0.0))
+        for _ in range(5):
+            one.step([0.0])
+        assert one.follower is not None
+        assert one.follower["w"].dtype == dtype
+        assert one.follower["idle"].tolist() == [0.0, 0.0]
+        assert one.skipped == 0
+        found[dtype] = one.follower["w"].float()
+    torch.testing.assert_close(found[torch.float16], found[torch.float32], rtol=2e-3, atol=2e-3)
+    refused(lambda: L2LTrainer(Half(torch.complex64), Adam(0.1)).step([0.0]), "'w' is complex: ")
