@@ -173,9 +173,14 @@ def _settings_of(run: Path) -> tuple[Settings, list[int]]:
         raise InputError(f"{run} is no run of train_cifar.py")
     names = {field.name for field in dataclasses.fields(Settings)}
     known.setdefault("attacker", "slim")  # what there was before there was a choice
-    with fitting(run / "summary.json", "train again"):
+    path, way_out = run / "summary.json", "train again"
+    with fitting(path, way_out):
         sizes = [index(summary[f"{part}_images"]) for part in ("train", "held_out", "eval")]
-        return Settings(**{name: value for name, value in known.items() if name in names}), sizes
+        try:
+            settings = Settings(**{name: known[name] for name in known if name in names})
+        except InputError as error:  # which speaks of flags, and it is the file that gave them
+            raise InputError(f"{path} does not fit this version: {error}; {way_out}") from None
+    return settings, sizes
 
 
 def _players(config: EvaluateConfig, settings: Settings, data: Dataset) -> tuple[nn.Module, Method]:
