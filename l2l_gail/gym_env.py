@@ -6,7 +6,6 @@ import ast
 import difflib
 import importlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,6 @@ _MOST_SKIPPED = 10_000  # steps of the simulator in one of the environment
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "inf": math.inf}
 """Words that are values in other languages, or in no literal of Python."""
 
-_BEGINS_A_LITERAL = re.compile(r"[(\[{]|[+-]?\.?\d")
 _COUNTS = ("max_episode_steps", "frame_skip")  # among the arguments of environments
 
 
@@ -211,13 +209,12 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     Args:
         pairs: Each a name, ``=``, and a Python literal (``0.5``, ``False``, ``(1, 2)``), in which
             ``true``, ``false``, ``none``, ``null`` and ``inf`` are what they are elsewhere; a value
-            that is no literal is text (``hopper.xml``), unless it begins like one.
+            that is no literal is text (``hopper.xml``, ``4x4``), unless it begins with a bracket.
 
     Raises:
         InputError: A pair without ``=``, with a name that is no identifier or was there before, or
-            of more than 1,000 characters; a value that begins with a bracket or a number and is no
-            literal; or a window is asked for, which would end a process that
-            has no display.
+            of more than 1,000 characters; a value that begins with a bracket and is no literal; or
+            a window is asked for, which would end a process that has no display.
     """
     kwargs: dict[str, Any] = {}
     for pair in pairs:
@@ -253,10 +250,10 @@ def _value(name: str, text: str) -> Any:
     try:
         return ast.literal_eval(_Words().visit(ast.parse(text.strip(), mode="eval")))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        if not _BEGINS_A_LITERAL.match(text.strip()):
+        if not text.strip().startswith(("(", "[", "{")):
             return text
     shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
     raise InputError(
-        f"environment argument {name}={shown}: it begins like a number or a list and is none; text "
-        f"is given in quotes of its own, {name}=\"'...'\""
+        f"environment argument {name}={shown}: it begins like a list and is none; "
+        f"text is given in quotes of its own, {name}=\"'...'\""
     )

@@ -65,7 +65,7 @@ def test_arguments_that_cannot_be_meant_are_one_line() -> None:
         parse_env_kwargs(["frame_skip=2", "healthy_reward=1.0", "frame_skip=3"])
     with pytest.raises(InputError, match=r"'a=-----.*has 100,002 characters: give at most 1,000"):
         parse_env_kwargs(["a=" + "-" * 100_000])
-    for text in ("(" * 900, "(0.3, high)", "0.3.4", "[1, 2", "-1x", "{'a': b}"):
+    for text in ("(" * 900, "(0.3, high)", "[1, 2", "{'a': b}"):
         with pytest.raises(InputError, match=r"^environment argument a=.* and is none; text is"):
             parse_env_kwargs([f"a={text}"])
 
@@ -81,7 +81,8 @@ def test_arguments_that_cannot_be_meant_are_one_line() -> None:
         ("(0.3, inf)", (0.3, math.inf)),
         ("{'a': [true, none]}", {"a": [True, None]}),
         ("'false'", "false"),
-        ("'3d.xml'", "3d.xml"),
+        ("3d.xml", "3d.xml"),
+        ("4x4", "4x4"),
         (" 3", 3),
         ("rgb_array", "rgb_array"),
         ("./ant.xml", "./ant.xml"),
