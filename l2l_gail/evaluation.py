@@ -160,7 +160,7 @@ def _in_lockstep(predict: Predict, envs: list[gymnasium.Env], seeds: Sequence[in
         still_running = []
         for i, action in zip(running, actions, strict=True):
             obs[i], reward, terminated, truncated, _ = envs[i].step(action)
-            returns[i] += float(reward)
+            returns[i] += np.asarray(reward).item()  # it may be an array of one
             lengths[i] += 1
             if not (terminated or truncated):
                 still_running.append(i)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 import gymnasium
 import numpy as np
@@ -306,7 +307,8 @@ class Demonstrations:
         Raises:
             InputError: There are not that many.
         """
-        if not 1 <= n_episodes <= self.n_episodes:
+        whole = isinstance(n_episodes, SupportsIndex)
+        if not (whole and 1 <= index(n_episodes) <= self.n_episodes):
             raise InputError(
                 f"{n_episodes} episodes asked for; the demonstrations have {self.n_episodes}"
             )
@@ -343,10 +345,12 @@ class Demonstrations:
                 None.
 
         Raises:
-            InputError: ``every`` is no such number.
+            InputError: ``every`` is no such number, or the seed is negative or none.
         """
-        if every < 1:
-            raise InputError(f"every {every} steps: give 1 or more")
+        if not isinstance(every, SupportsIndex) or index(every) < 1:
+            raise InputError(f"every {every} steps: give a whole number from 1 on")
+        if seed is not None and (not isinstance(seed, SupportsIndex) or index(seed) < 0):
+            raise InputError(f"the seed is {seed}: give a whole number from 0 on")
         offsets = np.zeros(self.n_episodes, dtype=np.int64)
         if seed is not None:
             offsets = np.random.default_rng(seed).integers(every, size=self.n_episodes)

@@ -92,7 +92,7 @@ def split(
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1 - may_be_empty).any():
         raise InputError("episode_lengths must be whole numbers, one per episode, from 1 on")
     lengths = lengths.astype(np.int64)
-    given = {n: map_arrays(np.asarray, array) for n, array in arrays.items() if array is not None}
+    given = {n: map_arrays(_detached, array) for n, array in arrays.items() if array is not None}
     for name, array in flat(given).items():
         if array.ndim == 0 or len(array) != lengths.sum():
             raise InputError(
@@ -283,9 +283,14 @@ def _given(episode: Any) -> dict[str, Any]:
     return found
 
 
+def _detached(value: Any) -> np.ndarray:
+    """An array, also of a tensor that has a gradient or lies on a GPU."""
+    return np.asarray(value.numpy(force=True) if hasattr(value, "detach") else value)
+
+
 def _array(word: str, value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        array = _detached(value)
     except (ValueError, TypeError) as error:
         raise InputError(f"{word!r} is no array of numbers ({error})") from None
     if array.dtype.kind not in "fiub":

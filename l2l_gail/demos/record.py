@@ -75,7 +75,7 @@ def record_episodes(
                     step = (
                         obs,
                         action,
-                        float(reward),
+                        float(np.asarray(reward).item()),  # it may be an array of one
                         next_obs,
                         terminated,
                         truncated and not terminated,

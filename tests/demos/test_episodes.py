@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -298,9 +299,24 @@ class TestSubsampling:
         np.testing.assert_array_equal(kept.next_obs[:, 0], [2, 8, 102])
         np.testing.assert_array_equal(kept.returns, whole.returns)
 
-    def test_no_distance_is_refused(self) -> None:
-        with pytest.raises(InputError, match="give 1 or more"):
-            Demonstrations.from_episodes([episode(7)]).subsample(0)
+    @pytest.mark.parametrize("every", [0, 2.0])
+    def test_no_distance_is_refused(self, every: Any) -> None:
+        with pytest.raises(InputError, match="give a whole number from 1 on"):
+            Demonstrations.from_episodes([episode(7)]).subsample(every)
+
+    def test_a_seed_or_a_number_of_episodes_that_is_none_is_refused(self) -> None:
+        whole: Any = Demonstrations.from_episodes([episode(7)])
+        with pytest.raises(InputError, match="the seed is -1: give a whole number from 0 on"):
+            whole.subsample(2, seed=-1)
+        with pytest.raises(InputError, match=r"1\.0 episodes asked for"):
+            whole.head(1.0)
+
+
+def test_tensors_that_have_a_gradient_are_read() -> None:
+    plain = episode(3)
+    tensors = plain | {"obs": torch.tensor(plain["obs"], requires_grad=True)}
+    found = Demonstrations.from_episodes([tensors])
+    np.testing.assert_array_equal(found.obs, Demonstrations.from_episodes([plain]).obs)
 
 
 def test_an_id_that_names_its_module_is_the_same_environment() -> None:

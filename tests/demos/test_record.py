@@ -60,7 +60,7 @@ class Own(gymnasium.Env):
     def step(self, action: np.ndarray) -> tuple:
         self.count += 1
         action *= 5
-        return self.count, 0.0, False, False, {}
+        return self.count, np.array([0.5]), False, False, {}  # a reward that is an array
 
 
 class TestRecording:
@@ -77,6 +77,7 @@ class TestRecording:
         assert demos.obs.ravel().tolist() == [0, 1, 2, 3] * 2
         assert demos.next_obs.ravel().tolist() == [1, 2, 3, 4] * 2
         assert set(demos.acts.ravel()) == {0.5}
+        assert demos.returns.tolist() == [2.0, 2.0]
 
     def test_what_is_recorded_is_what_happened(self) -> None:
         limit = {"max_episode_steps": 40}
