@@ -31,10 +31,9 @@ def check_moves_rule(
         optional: Whether it may be ``None``.
 
     Raises:
-        InputError: It is no optimizer, or one of other parameters.
+        InputError: It is no optimizer of given gradients, or one of other parameters.
     """
-    kind = torch.optim.Optimizer
-    check_kind(name, optimizer, kind, "such as torch.optim.Adam", optional=optional)
+    _check_optimizer(name, optimizer, optional=optional)
     own = {id(parameter) for parameter in rule.parameters()}
     foreign = sum(id(parameter) not in own for parameter in _all_of(optimizer))
     if foreign:
@@ -54,11 +53,11 @@ def check_optimizers(
     """Refuse optimizers that do not move rule and leader, each its own parameters.
 
     Raises:
-        InputError: One is no optimizer; that of the rule holds a parameter of something else, or
-            one that the leader's, which descends on the opposite, holds as well.
+        InputError: One is no optimizer of given gradients; that of the rule holds a parameter of
+            something else, or one that the leader's, which descends on the opposite, holds as well.
     """
     check_moves_rule(rule, meta_optimizer)
-    check_kind("leader_optimizer", leader_optimizer, torch.optim.Optimizer)
+    _check_optimizer("leader_optimizer", leader_optimizer)
     of_rule = {id(parameter) for parameter in _all_of(meta_optimizer)}
     if any(id(parameter) in of_rule for parameter in _all_of(leader_optimizer)):
         raise InputError(
@@ -82,6 +81,18 @@ def descend(
         parameter.grad = gradient
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+
+
+def _check_optimizer(
+    name: str, optimizer: torch.optim.Optimizer | None, *, optional: bool = True
+) -> None:
+    kind = torch.optim.Optimizer
+    check_kind(name, optimizer, kind, "such as torch.optim.Adam", optional=optional)
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise InputError(
+            f"{name} is LBFGS, which asks for the loss again within a step, and is given a "
+            "gradient: take another, such as torch.optim.Adam"
+        )
 
 
 def _all_of(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:

@@ -66,6 +66,14 @@ class TrainerState:
             ValueError: If it is of another follower, another rule, or has other optimizers.
         """
         follower, rule_state = state["follower"], state["state"]
+        optimizers = ("meta_optimizer", "leader_optimizer")
+        for name in optimizers:  # everything is looked at before anything is replaced
+            there, saved = getattr(self, name) is not None, state[name] is not None
+            if there != saved:
+                raise ValueError(f"saved with{'out' * (not saved)} a {name}, loaded otherwise")
+        if self.follower is None and follower is not None:
+            if rule_state.keys() != self.rule.init(follower).keys():
+                raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
         if self.follower is not None:
             if shapes_of(follower) != shapes_of(self.follower):
                 raise ValueError("the saved follower has other names or shapes than this one")
@@ -73,14 +81,16 @@ class TrainerState:
                 raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
             device = next(iter(self.follower.values())).device
             follower, rule_state = copy_tree(follower, device), copy_tree(rule_state, device)
+        try:
+            self.rule.load_state_dict(state["rule"], strict=strict)
+        except RuntimeError as error:
+            which = type(self.rule).__name__
+            raise ValueError(f"the saved rule is no {which} like this one: {error}") from error
         self.follower, self.state = follower, rule_state
-        self.rule.load_state_dict(state["rule"], strict=strict)
-        for name in ("meta_optimizer", "leader_optimizer"):
-            optimizer, saved = getattr(self, name), state[name]
-            if (optimizer is None) != (saved is None):
-                raise ValueError(f"saved with{'out' * (saved is None)} a {name}, loaded otherwise")
+        for name in optimizers:
+            optimizer = getattr(self, name)
             if optimizer is not None:
-                optimizer.load_state_dict(saved)
+                optimizer.load_state_dict(state[name])
         if "given" in state:  # not before version 0.2.0
             self._backup.take_over(state["given"], self.rule)
         counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three

@@ -19,6 +19,7 @@ from l2l_gail.core import (
     Game,
     L2LTrainer,
     MatrixRule,
+    UpdateRule,
     Vars,
     unroll,
 )
@@ -241,3 +242,40 @@ def test_float16_is_moved_as_float32_is_and_complex_numbers_are_refused() -> Non
         found[dtype] = one.follower["w"].float()
     torch.testing.assert_close(found[torch.float16], found[torch.float32], rtol=2e-3, atol=2e-3)
     refused(lambda: L2LTrainer(Half(torch.complex64), Adam(0.1)).step([0.0]), "'w' is complex: ")
+
+
+def test_an_optimizer_that_asks_for_the_loss_again_is_refused() -> None:
+    rule, game = MatrixRule(0.01), Distance()
+    said = "is LBFGS, which asks for the loss again"
+    again = torch.optim.LBFGS(rule.parameters())
+    refused(lambda: L2LTrainer(game, rule, meta_optimizer=again), f"meta_optimizer {said}")
+    refused(lambda: EvolutionStrategy(rule, again), f"optimizer {said}")
+    leads = torch.optim.LBFGS([game.weights])
+    refused(lambda: L2LTrainer(game, rule, leader_optimizer=leads), f"leader_optimizer {said}")
+
+
+def begun(rule: UpdateRule, meta_optimizer: torch.optim.Optimizer | None = None) -> L2LTrainer:
+    one = L2LTrainer(Distance(), rule, meta_optimizer=meta_optimizer)
+    one.begin({"w": torch.ones(4)})
+    one.step([0.0], [0.0] if meta_optimizer else None)
+    return one
+
+
+def test_a_state_of_another_rule_is_refused_by_a_new_trainer_and_changes_nothing() -> None:
+    saved = begun(Adam(0.1)).state_dict()
+    for other in (SGD(0.1), SGD(0.1, 0.9)):
+        new = L2LTrainer(Distance(), other)
+        with pytest.raises(ValueError, match="the saved state is not one of SGD"):
+            new.load_state_dict(saved)
+        assert new.follower is None
+    rule, other = CoordinateMLP(0.1, hidden=4), CoordinateMLP(0.1, hidden=8)
+    saved = begun(rule, torch.optim.Adam(rule.parameters())).state_dict()
+    new = L2LTrainer(Distance(), other)
+    with pytest.raises(ValueError, match="saved with a meta_optimizer, loaded otherwise"):
+        new.load_state_dict(saved)
+    assert new.follower is None
+    meta_optimizer = torch.optim.Adam(other.parameters())
+    new = L2LTrainer(Distance(), other, meta_optimizer=meta_optimizer)
+    with pytest.raises(ValueError, match="the saved rule is no CoordinateMLP like this one"):
+        new.load_state_dict(saved)
+    assert new.follower is None
