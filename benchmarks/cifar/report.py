@@ -11,8 +11,9 @@ classifiers, or ``step_cost``, for the CPU time of a step.
 
 Intervals are 95 % percentile bootstraps over seeds and test images at once: both are drawn with
 replacement, the images alike for all seeds, and for a difference alike for both methods, which are
-paired (equal seeds give equal initial weights and, on one kind of device, equal order). With three
-seeds they are too narrow; the figures of all seeds stand beside them.
+paired (equal seeds give equal initial weights and, on one kind of device, equal order; how many
+pairs are across two kinds is said). With three seeds they are too narrow; the figures of all seeds
+stand beside them.
 """
 
 from __future__ import annotations
@@ -115,6 +116,13 @@ class Grid:
     def seeds(self, *keys: Key) -> list[Run]:
         """Return the runs that all these cells have."""
         return sorted(set.intersection(*(set(self.records[key]) for key in keys)))
+
+    def across_devices(self, one: Key, other: Key, seeds: list[Run]) -> int:
+        """Return for how many of these runs the two cells were trained on other kinds of device."""
+        kinds = [
+            {self.records[key][seed].get("device", "cpu") for key in (one, other)} for seed in seeds
+        ]
+        return sum(len(found) > 1 for found in kinds)
 
     def bits(self, key: Key, measure: str, seeds: list[Run]) -> Floats:
         """Return in %, ``(seeds, images)``, which images a method's classifiers get right."""
@@ -227,7 +235,9 @@ def differences(grid: Grid) -> str:
             seeds = [] if method == other else grid.seeds(mine, theirs)
             if not seeds:
                 continue
-            row = [f"{title(method)} less {title(other)}", str(len(seeds))]
+            across = grid.across_devices(mine, theirs, seeds)
+            runs = f"{len(seeds)} ({across} across devices)" if across else str(len(seeds))
+            row = [f"{title(method)} less {title(other)}", runs]
             for measure in ("clean", "robust", "apgd_t"):
                 if measure == "apgd_t" and not has_apgd(grid, mine):
                     row.append("-")

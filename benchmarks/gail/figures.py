@@ -8,8 +8,11 @@ tail     mean of the worst 20 % of the last ten evaluations (of the last half, w
          than twenty)
 ======== ===========================================================================================
 
-Intervals are 95 % percentile bootstraps over seeds, drawn inside each cell. With three seeds or
-fewer they are too narrow; the number of seeds stands beside each figure.
+Intervals are 95 % percentile bootstraps over seeds, drawn inside each cell: of a difference, for
+either method by itself, as two methods share little more of a seed than the first weights. Only a
+method with its policy's rate corrected and the same as it is are one training until the first
+correction: these are paired, seed by seed. With three seeds or fewer intervals are too narrow; the
+number of seeds stands beside each figure.
 """
 
 from __future__ import annotations
@@ -71,6 +74,23 @@ class Grid:
         """Return a measure of one cell, seed by seed."""
         return np.array([measure(record) for record in self.records.get(key, [])])
 
+    def pair(
+        self,
+        place: tuple[str, str],
+        methods: tuple[str, str],
+        measure: Callable[[Any], float],
+    ) -> tuple[Floats, Floats]:
+        """Return a measure of two methods in one environment and setting.
+
+        Of a method and the same without the correction, ``(seeds,)`` each, those that both have;
+        of two others all that each of them has.
+        """
+        one, other = (self.records.get((*place, method), []) for method in methods)
+        if kind(methods[0]) == kind(methods[1]):
+            seeds = {record["seed"] for record in one} & {record["seed"] for record in other}
+            one, other = ([r for r in runs if r["seed"] in seeds] for runs in (one, other))
+        return np.array([measure(r) for r in one]), np.array([measure(r) for r in other])
+
 
 def in_order(folder: Path) -> list[dict[str, Any]]:
     """Return a folder's records in the order of its configuration, where there is one."""
@@ -125,6 +145,22 @@ def resampled_means(values: Floats, seed: int) -> Floats:
     """Return bootstrap means of one cell, ``(RESAMPLES,)``."""
     generator = np.random.default_rng(seed)
     return values[generator.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
+
+
+def kind(method: str) -> str:
+    """Return what a method is, whether its policy's rate is corrected or not."""
+    return method.removesuffix("_uncorrected")
+
+
+def resampled_difference(
+    methods: tuple[str, str], values: tuple[Floats, Floats], seed: int = 0
+) -> Floats:
+    """Return bootstrap means of the first less the second, ``(RESAMPLES,)``; see the module."""
+    paired = kind(methods[0]) == kind(methods[1])
+    one, other = (
+        resampled_means(each, 2 * seed + (0 if paired else i)) for i, each in enumerate(values)
+    )
+    return one - other
 
 
 def interval(means: Floats) -> tuple[float, float]:

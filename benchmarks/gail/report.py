@@ -29,9 +29,11 @@ from benchmarks.gail.figures import (  # noqa: E402
     area,
     estimate,
     gradients_per_rollout,
+    kind,
     last,
     markdown,
     number,
+    resampled_difference,
     resampled_means,
     return_in_training,
     tail,
@@ -141,39 +143,40 @@ def cells(grid: Grid) -> str:
 
 
 def flatness(grid: Grid) -> str:
-    """Each method over all settings that all methods have, beside the best of each and of all.
+    """Each method over all settings that all have, beside the best of each setting and of them all.
 
-    The others of a method are not what it is without the correction of the policy's rate.
+    The last two columns are shares of one and the same figure, the best cell of the first method's
+    rivals: they are not what it is without the correction of the policy's rate, and have more than
+    one seed where the first one has.
     """
     rows = []
+    reference, *others = everyone = grid.names(2)
     for env in grid.names(0):
-        everyone = grid.names(2)
         shared = [
             s for s in grid.names(1) if all((env, s, method) in grid.records for method in everyone)
         ]
         if not shared:
             continue
-        draws = {
-            method: np.stack(
-                [
-                    resampled_means(grid.values((env, s, method), return_in_training), i)
-                    for i, s in enumerate(shared)
-                ]
-            )
-            for method in everyone
-        }  # (settings, RESAMPLES)
-        means = {
-            method: np.array(
-                [grid.values((env, s, method), return_in_training).mean() for s in shared]
-            )
+        cells = {
+            method: [grid.values((env, s, method), return_in_training) for s in shared]
             for method in everyone
         }
+        draws = {
+            method: np.stack([resampled_means(cell, i) for i, cell in enumerate(of_method)])
+            for method, of_method in cells.items()
+        }  # (settings, RESAMPLES)
+        means = {method: np.array([cell.mean() for cell in cells[method]]) for method in everyone}
         best = np.max(list(means.values()), axis=0)
         best_draws = np.max(list(draws.values()), axis=0)
+        several = len(cells[reference][0]) > 1
+        rivals = [
+            means[method].max()
+            for method in others
+            if kind(method) != kind(reference) and (len(cells[method][0]) > 1 or not several)
+        ]
         for method in everyone:
             share, share_draws = means[method] / best, draws[method] / best_draws
-            rivals = [values for other, values in means.items() if kind(other) != kind(method)]
-            of_all = means[method] / np.max(rivals or [means[method]])
+            of_all = means[method] / max(rivals, default=means[method].max())
             rows.append(
                 [
                     env,
@@ -186,22 +189,9 @@ def flatness(grid: Grid) -> str:
                     f"{of_all.min():.2f} ({shared[int(of_all.argmin())]})",
                 ]
             )
-    header = [
-        "environment",
-        "method",
-        "settings",
-        "mean A",
-        "mean share of the best",
-        "worst share",
-        "mean of the others' best cell",
-        "worst",
-    ]
+    header = ["environment", "method", "settings", "mean A", "mean share of the best"]
+    header += ["worst share", f"mean of the best cell of {reference}'s rivals", "worst"]
     return markdown(header, rows)
-
-
-def kind(method: str) -> str:
-    """Return what a method is, whether its policy's rate is corrected or not."""
-    return method.removesuffix("_uncorrected")
 
 
 def margins(grid: Grid) -> str:
@@ -210,19 +200,12 @@ def margins(grid: Grid) -> str:
     rows = []
     for env in grid.names(0):
         for method in others:
-            both = (reference, method)
+            both = (method, reference)
             settings = [s for s in grid.names(1) if all((env, s, m) in grid.records for m in both)]
-            values = [
-                [grid.values((env, s, m), return_in_training) for s in settings] for m in both
-            ]
-            theirs, mine = (np.array([v.mean() for v in of_method]) for of_method in values)
-            draws = [
-                np.mean([resampled_means(v, 1000 * k + i) for i, v in enumerate(of_method)], axis=0)
-                for k, of_method in enumerate(values)
-            ]
-            gap = with_interval((mine - theirs).mean(), draws[1] - draws[0], 0)
-            above = [s for s, ahead in zip(settings, mine > theirs, strict=True) if ahead]
-            rows.append([env, method, str(len(settings)), gap, ", ".join(above) or "none"])
+            gap, draws = difference_over(grid, env, settings, both)
+            above = [s for s in settings if difference_over(grid, env, [s], both)[0] > 0]
+            text = with_interval(gap, draws, 0)
+            rows.append([env, method, str(len(settings)), text, ", ".join(above) or "none"])
     head = ["environment", "method", "settings", f"mean A less that of {reference}"]
     return markdown([*head, f"above {reference} in"], rows)
 
@@ -232,44 +215,50 @@ def corrected(grid: Grid) -> str:
     rows = []
     for env in grid.names(0):
         for method in (m for m in grid.names(2) if kind(m) != m):
+            both = (kind(method), method)
             rates = {s: [s] for s in grid.names(1) if s.startswith("policy_")}
             others = [s for s in grid.names(1) if s not in rates]
             for name, settings in {**rates, f"the {len(others)} others": others}.items():
-                means, draws = zip(
-                    *(mean_over(grid, env, settings, m) for m in (kind(method), method)),
-                    strict=True,
-                )
-                gap = with_interval(means[0] - means[1], draws[0] - draws[1], 0)
-                rows.append([env, kind(method), name, *(f"{mean:.0f}" for mean in means), gap])
-    return markdown(["environment", "method", "setting", "corrected", "as it is", "gain"], rows)
+                pairs = [grid.pair((env, s), both, return_in_training) for s in settings]
+                means = [np.mean([pair[i].mean() for pair in pairs]) for i in (0, 1)]
+                changed = [np.sign(one - other) for one, other in pairs]
+                moved = [int(np.sum([np.sum(sign == way) for sign in changed])) for way in (1, -1)]
+                gap = with_interval(*difference_over(grid, env, settings, both), 0)
+                figures = [f"{mean:.0f}" for mean in means]
+                runs = sum(len(sign) for sign in changed)
+                told = f"{moved[0]} and {moved[1]} of {runs}"
+                rows.append([env, kind(method), name, *figures, gap, told])
+    head = ["environment", "method", "setting", "corrected", "as it is", "gain"]
+    return markdown([*head, "runs that gain and lose"], rows)
 
 
-def mean_over(
-    grid: Grid, env: str, settings: list[str], method: str
+def difference_over(
+    grid: Grid, env: str, settings: list[str], methods: tuple[str, str]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return a method's mean A over settings and its resamples."""
-    values = [grid.values((env, setting, method), return_in_training) for setting in settings]
-    seed = 1000 * (kind(method) != method)
-    draws = [resampled_means(each, seed + i) for i, each in enumerate(values)]
-    return float(np.mean([each.mean() for each in values])), np.mean(draws, axis=0)
+    """Return the first method's mean A over settings less the second's, and its resamples."""
+    pairs = [grid.pair((env, s), methods, return_in_training) for s in settings]
+    draws = [resampled_difference(methods, pair, i) for i, pair in enumerate(pairs)]
+    return float(np.mean([a.mean() - b.mean() for a, b in pairs])), np.mean(draws, axis=0)
 
 
 def differences(grid: Grid) -> str:
-    """Each method less the first one, in every environment: A, E and tail with intervals."""
+    """Each method less the first one, in every environment: A, E and tail with intervals.
+
+    And each without the correction of the policy's rate less the same with it.
+    """
     reference, *others = grid.names(2)
+    bare = [(m, kind(m)) for m in others if kind(m) not in (m, reference)]
     rows = []
     for env, setting in dict.fromkeys(key[:2] for key in grid.records):
-        for method in others:
-            if not all((env, setting, m) in grid.records for m in (reference, method)):
+        for both in [*((method, reference) for method in others), *bare]:
+            if not all((env, setting, m) in grid.records for m in both):
                 continue
-            row = [env, setting, f"{method} less {reference}"]
+            row = [env, setting, f"{both[0]} less {both[1]}"]
             for measure in (return_in_training, area, tail):
-                mine, theirs = (
-                    grid.values((env, setting, m), measure) for m in (method, reference)
-                )
-                gap = mine.mean() - theirs.mean()
-                draws = resampled_means(mine, 0) - resampled_means(theirs, 1)
-                alone = min(len(mine), len(theirs)) == 1
+                values = grid.pair((env, setting), both, measure)
+                gap = values[0].mean() - values[1].mean()
+                alone = min(len(each) for each in values) == 1
+                draws = resampled_difference(both, values)
                 row.append(f"{gap:.0f}" if alone else with_interval(gap, draws, 0))
             rows.append(row)
     return markdown(["environment", "setting", "difference", "A", "E", "tail"], rows)

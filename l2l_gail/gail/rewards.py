@@ -7,7 +7,7 @@ name     ``r(l)``                             source
 ======== ==================================== ===================================================
 gail     ``softplus(l) = -log(1 - D)``        Ho & Ermon 2016, arXiv 1606.03476; positive
 logit    ``l = log D - log(1 - D)``           Fu et al. 2018, arXiv 1710.11248, algorithm 1
-fairl    ``-l exp(l)``                        Ghasemipour et al. 2020, arXiv 1911.02256
+fairl    ``-l exp(min(l, 5))``                Ghasemipour et al. 2020, arXiv 1911.02256
 dail     ``0.5 sigmoid(l) (tanh(l) + 1)``     Chirra et al. 2025, arXiv 2510.00922; in [0, 1]
 constant ``1``                                the no-demonstrations control
 ======== ==================================== ===================================================
