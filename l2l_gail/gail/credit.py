@@ -16,7 +16,7 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution, Dis
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_counts, check_rate
+from l2l_gail.checks import check_below_one, check_counts, check_fraction, check_nonnegative
 from l2l_gail.core import GradientMixture
 from l2l_gail.errors import InputError
 from l2l_gail.ppo import TensorRolloutBuffer
@@ -57,13 +57,12 @@ class LearnedCredit:
         """Refuse values that no training could use."""
         object.__setattr__(self, "decays", tuple(self.decays))
         for decay in self.decays:
-            check_rate("a decay", decay)
-        if not self.decays or max(self.decays) > 1:
-            raise InputError(f"decays must be one or more numbers in [0, 1], not {self.decays}")
-        if not 0 <= self.credit_memory < 1:
-            raise InputError(f"credit_memory must be in [0, 1), not {self.credit_memory}")
+            check_fraction("a decay", decay)
+        if not self.decays:
+            raise InputError("decays must be one or more numbers in [0, 1], not ()")
+        check_below_one("credit_memory", self.credit_memory)
         check_counts(action_samples=self.action_samples)
-        check_rate("caution", self.caution)
+        check_nonnegative("caution", self.caution)
 
 
 class CreditAssignment(nn.Module):

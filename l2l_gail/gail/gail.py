@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_kind, check_share
+from l2l_gail.checks import check_kind
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
@@ -191,7 +191,6 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
     @own_defaults
     def _setup_model(self) -> None:
         check_settings(self)
-        check_share("policy_average", self.policy_average)
         check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
         check_judged(self.discriminator_config.judges, self.observation_space)
         if self.demonstrations is not None:

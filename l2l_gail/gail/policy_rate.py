@@ -7,7 +7,6 @@ from typing import Any
 
 from gymnasium.spaces import Box
 
-from l2l_gail.checks import check_rate
 from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.steering import PolicySteering
 
@@ -47,13 +46,7 @@ class PacesPolicy:
     target_kl: float | None
 
     def _begin_rate(self) -> None:
-        """Begin at PPO's rate.
-
-        Raises:
-            InputError: Pace or divergence are negative or not finite.
-        """
-        check_rate("policy_pace", self.policy_pace)
-        check_rate("policy_divergence", self.policy_divergence)
+        """Begin at PPO's rate."""
         self.pace = PolicyPace(self.policy_pace)
         self.steering = None
         has_more_to_say = callable(self.learning_rate) or self.target_kl is not None
