@@ -106,6 +106,8 @@ class AIRLDiscriminator(Discriminator):
     ) -> Tensor:
         """Return network inputs ``(B, 2 obs_dim + act_dim + 3)`` of raw transitions.
 
+        They are the rows, too: what :meth:`inputs_of_rows` leaves as it is.
+
         Args:
             obs: Observations, ``(B, *shape)`` or a dict of such.
             acts: Actions, ``(B, *shape)``; clipped here.
@@ -130,7 +132,7 @@ class AIRLDiscriminator(Discriminator):
         padded[places] = inputs
         return padded
 
-    def transitions(self, rows: Tensor) -> Tensor:
+    def which_are_transitions(self, rows: Tensor) -> Tensor:
         """Return which of the rows are no stays in the absorbing state, bool ``(n,)``."""
         return rows[:, _ABSORBING] == 0
 
@@ -258,11 +260,11 @@ class AIRL(GAIL):
         return prepared
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
-        self._expert_inputs = self._transition_inputs(*self._expert)
-        inputs = self._rollout_inputs(buffer)
-        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
-        taken = self.discriminator.transitions(inputs)  # the rollout's own
-        logits, terminated = logits[taken], inputs[taken, _TERMINATED]
+        self._expert_rows = self._transition_rows(*self._expert)
+        rows = self._rollout_rows(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_rows, rows)
+        taken = self.discriminator.which_are_transitions(rows)  # the rollout's own
+        logits, terminated = logits[taken], rows[taken, _TERMINATED]
         log["disc/logit_absorbing"] = self.discriminator.absorbing.item()
         return logits + terminated * self.discriminator.end_value, log
 
@@ -271,21 +273,21 @@ class AIRL(GAIL):
         """True: the discriminator's logit holds ``h(s')``."""
         return True
 
-    def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return the rollout as discriminator inputs ``(m, in_dim)``, env by env."""
+    def _rollout_rows(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return the rollout as rows of the discriminator ``(m, in_dim)``, env by env."""
         obs, next_obs = (
             network_input(map_tensors(buffer.by_env, part))
             for part in (buffer.observations, buffer.final_obs)
         )
         terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
-        return self._transition_inputs(obs, buffer.by_env(buffer.actions), next_obs, terminated)
+        return self._transition_rows(obs, buffer.by_env(buffer.actions), next_obs, terminated)
 
     def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return zeros: the reward of another action would need the state it leads to."""
         return torch.zeros_like(buffer.values)
 
     @torch.no_grad()
-    def _transition_inputs(
+    def _transition_rows(
         self, obs: Observations, acts: Tensor, next_obs: Observations, terminated: Tensor
     ) -> Tensor:
         applied = acts.reshape(len(acts), *(self.action_space.shape or ()))

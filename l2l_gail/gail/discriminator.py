@@ -144,7 +144,7 @@ class Discriminator(nn.Module, ABC):
         """Return network inputs ``(B, in_dim)`` of transitions that :meth:`rows` made."""
         return self.features.inputs_of_rows(rows)
 
-    def transitions(self, rows: Tensor) -> Tensor | slice:
+    def which_are_transitions(self, rows: Tensor) -> Tensor | slice:
         """Return which of the rows are transitions: all, unless a class adds others to them."""
         return slice(None)
 

@@ -181,7 +181,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         self.policy_divergence = policy_divergence
         self.policy_average = policy_average
         self.warm_start_steps = warm_start_steps
-        self._expert_inputs: Tensor | None = None
+        self._expert_rows: Tensor | None = None
         self._first_rollouts: FirstRollouts | None = None
         self.is_cloned = False
         if _init_setup_model:
@@ -264,7 +264,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         check_steps(total_timesteps)
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to train it on")
-        self._expert_inputs = self.expert_inputs()
+        self._expert_rows = self.expert_rows()
         if self.warm_start_steps and not (self.is_cloned or self.num_timesteps):
             behaviour_cloning(
                 self.policy, demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
@@ -290,7 +290,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         """Whether rewards depend on the states that steps reach, terminal ones among them."""
         return self.discriminator_config.judges == "state_transition"
 
-    def expert_inputs(self) -> Tensor:
+    def expert_rows(self) -> Tensor:
         """Return the demonstrations as the discriminator's ``rows``, ``(n, in_dim)``."""
         assert self.demonstrations is not None
         return demonstrated_rows(self.demonstrations, self.discriminator, self.device)
@@ -312,9 +312,9 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator; return rewards ``(N * T,)``, env by env, and what to log."""
-        assert self._expert_inputs is not None
-        inputs = self._rollout_inputs(buffer)
-        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
+        assert self._expert_rows is not None
+        rows = self._rollout_rows(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_rows, rows)
         return reward_of_logits(logits, self.discriminator_config.reward), log
 
     def train(self) -> None:
@@ -329,7 +329,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
             self.average.follow(self.policy)
         self._observe_update()
 
-    def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
+    def _rollout_rows(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as rows of the discriminator ``(N * T, in_dim)``, env by env."""
         obs, next_obs = (
             network_input(map_tensors(buffer.by_env, steps))
@@ -381,7 +381,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
         tensors += self._optional_parts
-        of_a_training = ["demonstrations", "_expert_inputs", "_first_rollouts"]
+        of_a_training = ["demonstrations", "_expert_rows", "_first_rollouts"]
         return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

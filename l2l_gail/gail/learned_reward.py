@@ -64,7 +64,7 @@ class LearnedReward:
         self.model = model
         self.shaped = shaped
         self.log: dict[str, float] = {}
-        self._expert_inputs: Tensor | None = None
+        self._expert_rows: Tensor | None = None
 
     @classmethod
     def for_env(
@@ -203,13 +203,13 @@ class LearnedReward:
             )
         if self.model.demonstrations is None:
             raise InputError("this reward was loaded without demonstrations, and cannot learn")
-        if self._expert_inputs is None:
-            self._expert_inputs = self.model.expert_inputs()
+        if self._expert_rows is None:
+            self._expert_rows = self.model.expert_rows()
         if next_obs is None and self._looks_ahead:
             raise InputError("this reward is of whole transitions: give it next_obs")
         with torch.no_grad():
             rows = self.model.discriminator.rows(*self._transitions(obs, acts, next_obs))
-        _, self.log = self.model.discriminator_updates.update(self._expert_inputs, rows)
+        _, self.log = self.model.discriminator_updates.update(self._expert_rows, rows)
         return self.log
 
     def _transitions(self, obs: Any, acts: Any, next_obs: Any) -> tuple[Any, Any, Any]:

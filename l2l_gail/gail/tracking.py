@@ -73,9 +73,9 @@ class TrackingCallback(BaseCallback):
             return
         started = time.process_time()
         model = self._gail()
-        policy = model._rollout_inputs(model.rollout_buffer)
-        assert model._expert_inputs is not None
-        traces = self._measure(model, model._expert_inputs, policy, self._before)
+        policy = model._rollout_rows(model.rollout_buffer)
+        assert model._expert_rows is not None
+        traces = self._measure(model, model._expert_rows, policy, self._before)
         self.cpu_s += time.process_time() - started
         for name, value in traces.items():
             self.logger.record(f"rule/tracking_{name}", value)
