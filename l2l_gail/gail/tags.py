@@ -32,10 +32,13 @@ TAGS = {
     "rule/cosine": "cosine of the learned step with steepest descent, last update",
     "rule/cosine_base": "cosine of the learned step with its base's, at the update of meta_loss",
     "rule/fallbacks": "steps replaced by the base's because they were not finite, so far",
+    "rule/momentum": "of a matrix rule that learns it: the decay rate of its momentum",
+    "rule/learning_rate": "of prodigy: the learning rate that it has found, lr d",
     "rule/tracking_loss": "the loss on the whole rollout before its updates",
     "rule/tracking_loss_after": "the loss on the whole rollout after its updates",
     "rule/tracking_limit": "the same of a copy that is solved on this rollout",
     "rule/tracking_distance": "root mean square difference between its logits and those after",
+    "time/tracking_s": "CPU seconds that rule/tracking_* have cost in this sitting",
     "credit/alignment": "cosine of the mixture's policy gradient with PPO's own on held-out data",
     "credit/action": "learned weight of the action's surprise; the weights have a sum of 1",
     **{
@@ -52,6 +55,7 @@ TAGS = {
 ``disc/`` tags are taken after the rollout's updates."""
 
 BC_TAGS = {
-    "bc/loss": "mean squared error of an action's entry, over the 50 gradient steps before",
+    "bc/loss": "mean squared error of an action's entry, or of classes the mean -log likelihood in "
+    "nats, over the 50 gradient steps before",
 }
 """What behaviour cloning logs besides ``eval/``; x is gradient steps there."""

@@ -23,9 +23,10 @@ __all__ = ["TrackingCallback"]
 
 _UPDATES = 200
 _LR, _HALF_LIFE = 1e-2, 40.0
+"""Of the solver, the second in updates: it ends where the rate has fallen to a thirtieth, and the
+noise with it."""
 _LARGEST = 2**25
 """Entries of network inputs for which losses are measured."""
-"""Of the solver: it ends where the rate has fallen to a thirtieth, and the noise with it."""
 
 
 class TrackingCallback(BaseCallback):
