@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, report_broken
 from l2l_gail.ppo.observations import Observations
 
 __all__ = ["GymVectorEnv"]
@@ -83,7 +83,7 @@ class GymVectorEnv(VectorEnv):
                 "ended; call reset() without it"
             )
         obs, info = self.tensor_env.reset(seed=seed)
-        check_env(self.tensor_env)
+        report_broken(self.tensor_env)
         everywhere = np.ones(self.num_envs, bool)
         return self._as_observations(obs), _masked(_only(_arrays(info), everywhere), everywhere)
 
@@ -120,7 +120,7 @@ class GymVectorEnv(VectorEnv):
         for i, row in zip(np.flatnonzero(ended).tolist(), final_obs, strict=True):
             final[i] = row
         reached = _arrays(terms)
-        check_env(self.tensor_env)
+        report_broken(self.tensor_env)
         infos: dict[str, Any] = {
             "final_obs": final,
             "_final_obs": ended.copy(),

@@ -22,7 +22,7 @@ from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
 from l2l_gail.films import NEAREST, policy_file, snapshot
-from l2l_gail.saved_models import acting_state, acts, read_model_parts
+from l2l_gail.saved_models import acting_state, is_policy, read_model_parts
 
 __all__ = ["MOMENTS", "NEAREST", "SnapshotCallback", "has_policy", "load_policy"]
 
@@ -104,7 +104,7 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
         raise InputError(f"{run} holds no {moment} policy: {path.name} is missing")
     if model == path:
         return MlpPolicy.load(path)
-    data, tensors = read_model_parts(model, acts)
+    data, tensors = read_model_parts(model, is_policy)
     settings, state = data.get("policy_kwargs", {}), acting_state(tensors) or {}
     kinds = [_kind(data.get(name) or {}) for name in ("observation_space", "action_space")]
     try:

@@ -120,7 +120,7 @@ class MethodFlags:
     """The policy's learning rate falls as this power of how well the discriminator tells it from
     the expert; 0: not at all."""
     policy_divergence: float = 0.005
-    """Correct the policy's learning rate where an update moves the policy by another divergence
+    """Steer the policy's learning rate where an update moves the policy by another divergence
     than this, in nats for each entry of a continuous action, give or take a factor of 1.6; it
     rises only while the discriminator's margin is above half of its largest; 0: never."""
     policy_average: float = 0.9

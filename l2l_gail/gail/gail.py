@@ -42,7 +42,7 @@ from l2l_gail.gail.fit import (
 from l2l_gail.gail.health import with_health
 from l2l_gail.gail.model_settings import check_settings, check_steps
 from l2l_gail.gail.own_parts import check_own_functions, check_own_network
-from l2l_gail.gail.policy_rate import PacesPolicy
+from l2l_gail.gail.policy_rate import PolicyRate
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields
 from l2l_gail.gail.sealed import SealedModel
@@ -69,7 +69,7 @@ from l2l_gail.ppo.rollout import environment_actions
 __all__ = ["GAIL"]
 
 
-class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
+class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
@@ -112,9 +112,9 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
             as it is.
         policy_divergence: The KL divergence from the old policy to the new one, in nats for each
             entry of a continuous action, from which an update may be off by a factor of 1.6 before
-            the policy's learning rate is corrected, see
+            the policy's learning rate is steered, see
             :class:`~l2l_gail.gail.steering.PolicySteering`; it is raised only while the margin is
-            above half of its largest. 0 for no correction, and there is none of a schedule, beside
+            above half of its largest. 0 for no steering, and there is none of a schedule, beside
             ``target_kl``, or of a policy over classes.
         policy_average: Decay, from one rollout to the next, of the average of the policy's weights
             that :attr:`acting_policy` has, by which ``predict`` acts; 0 for the policy as it is.

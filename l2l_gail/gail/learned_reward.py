@@ -25,8 +25,7 @@ from l2l_gail.gym_env import make_env
 from l2l_gail.observations import map_arrays
 from l2l_gail.ppo import ObservationParts, TensorEnv
 from l2l_gail.ppo.observations import as_tensors, leading, network_input
-from l2l_gail.saved_models import acts as is_policy
-from l2l_gail.saved_models import read_model_parts
+from l2l_gail.saved_models import is_policy, read_model_parts
 
 __all__ = ["LearnedReward", "RewardTraining"]
 

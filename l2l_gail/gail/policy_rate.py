@@ -10,13 +10,13 @@ from gymnasium.spaces import Box
 from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.steering import PolicySteering
 
-__all__ = ["PacesPolicy"]
+__all__ = ["PolicyRate"]
 
 _FAR = 0.5
 """Share of the largest margin from which the policy has more of its way before it than behind."""
 
 
-class PacesPolicy:
+class PolicyRate:
     """Inherited from before an algorithm of SB3's: PPO's learning rate follows the game.
 
     It falls as the policy nears the expert (the pace), and is corrected where it was badly chosen
@@ -25,11 +25,11 @@ class PacesPolicy:
     Attributes:
         policy_pace: Power of the margin that the rate is multiplied by; 0 for none.
         policy_divergence: What an update should move the policy by, in nats for each entry of a
-            continuous action, give or take a factor of 1.6; 0 for no correction.
+            continuous action, give or take a factor of 1.6; 0 for no steering.
         pace: Follows the margin, of which others ask too.
-        steering: ``None`` without a correction. There is none either for a policy over classes,
-            for which none was measured, nor where the user has said more of the policy's steps than
-            a rate: a schedule, or ``target_kl``.
+        steering: ``None`` where it is switched off, for a policy over classes, for which none was
+            measured, and where the user has said more of the policy's steps than a rate: a
+            schedule, or ``target_kl``.
     """
 
     policy_pace: float

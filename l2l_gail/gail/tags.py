@@ -17,7 +17,7 @@ TAGS = {
     "disc/rejected_updates": "updates not taken because they left the finite numbers, so far",
     "gail/reward_mean": "mean learned reward of the rollout, before the bootstrap at time limits",
     "gail/reward_std": "its standard deviation",
-    "gail/policy_correction": "what corrects the policy's learning rate where it was badly chosen",
+    "gail/policy_correction": "steering: the factor on a learning rate that was badly chosen",
     "gail/policy_pace": "what the policy's learning rate is multiplied by as it nears the expert",
     "rule/step_size": "root mean square of the last update's step over all weights, of any rule",
     "rule/meta_loss": "the loss on what the last update that trained the rule was judged by",

@@ -14,7 +14,7 @@ from stable_baselines3.ppo import PPO
 from torch import Tensor
 
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.env import TensorEnv, check_env
+from l2l_gail.ppo.env import TensorEnv, report_broken
 from l2l_gail.ppo.forward import PolicyForward
 from l2l_gail.ppo.from_vec_env import FromVecEnv
 from l2l_gail.ppo.infos import StepInfos
@@ -105,7 +105,7 @@ def collect(
                 evaluated.append((values, log_probs))
     finally:
         _leave(model, obs, dones, ended)
-    check_env(env)
+    report_broken(env)
     rollout_buffer.stack()
     with torch.no_grad():
         _fill_values(rollout_buffer, forward, evaluated)

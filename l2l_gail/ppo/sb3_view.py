@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, report_broken
 from l2l_gail.ppo.infos import episode_end
 from l2l_gail.ppo.observations import Observations, map_tensors
 
@@ -100,7 +100,7 @@ class SB3VecEnv(VecEnv):
             Observations ``(N, ...)``.
         """
         obs, _ = self.tensor_env.reset(seed=self._seeds[0])
-        check_env(self.tensor_env)
+        report_broken(self.tensor_env)
         self._reset_seeds()
         self._reset_options()
         return self._as_observations(obs)
@@ -122,7 +122,7 @@ class SB3VecEnv(VecEnv):
         infos = self._infos(info)
         ended = np.flatnonzero(done)
         if ended.size:
-            check_env(self.tensor_env)
+            report_broken(self.tensor_env)
             self._add_endings(infos, ended, _numpy(terminated), info)
         return self._as_observations(obs), _numpy(reward).astype(np.float32), done, infos
 
