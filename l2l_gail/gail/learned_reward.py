@@ -152,27 +152,26 @@ class LearnedReward:
                 another shape.
         """
         states, actions, reached = self._transitions(obs, acts, next_obs)
-        if reached is None and self._looks_ahead:
-            raise InputError("this reward is of whole transitions: give it next_obs")
         discriminator = self.model.discriminator
         if not isinstance(discriminator, AIRLDiscriminator):
             logits = discriminator.logits_of_rows(discriminator.rows(states, actions, reached))
-            rewards = reward_of_logits(logits, self.model.discriminator_config.reward)
-        elif not self.shaped:
-            rewards = discriminator.reward(states, actions)
-        else:
-            if terminated is None:
-                raise InputError("a shaped reward needs to know what has terminated")
-            assert reached is not None
+            return reward_of_logits(logits, self.model.discriminator_config.reward).cpu().numpy()
+        ends = None
+        if terminated is not None:
             ends = torch.as_tensor(terminated, dtype=torch.float32, device=self.model.device)
             ends = ends.reshape(len(ends))
+        if not self.shaped:
+            rewards = discriminator.reward(states, actions)
+        else:
+            if ends is None:
+                raise InputError("a shaped reward needs to know what has terminated")
+            assert reached is not None
             inputs = discriminator.transition_inputs(
                 states, actions, reached, ends, torch.zeros_like(ends)
             )
             rewards = discriminator.shaped_reward(inputs)
-        if isinstance(discriminator, AIRLDiscriminator) and terminated is not None:
-            ends = torch.as_tensor(terminated, dtype=torch.float32, device=self.model.device)
-            rewards = rewards + ends.reshape(len(ends)) * discriminator.end_value
+        if ends is not None:
+            rewards = rewards + ends * discriminator.end_value
         return rewards.cpu().numpy()
 
     @property
@@ -204,8 +203,6 @@ class LearnedReward:
             raise InputError("this reward was loaded without demonstrations, and cannot learn")
         if self._expert_rows is None:
             self._expert_rows = self.model.expert_rows()
-        if next_obs is None and self._looks_ahead:
-            raise InputError("this reward is of whole transitions: give it next_obs")
         with torch.no_grad():
             rows = self.model.discriminator.rows(*self._transitions(obs, acts, next_obs))
         _, self.log = self.model.discriminator_updates.update(self._expert_rows, rows)
@@ -213,6 +210,8 @@ class LearnedReward:
 
     def _transitions(self, obs: Any, acts: Any, next_obs: Any) -> tuple[Any, Any, Any]:
         """Return transitions as networks take them: float32 or whole numbers, channels first."""
+        if next_obs is None and self._looks_ahead:
+            raise InputError("this reward is of whole transitions: give it next_obs")
         states = self._observations("obs", obs)
         actions = as_tensors(acts, self.model.device)
         assert isinstance(actions, Tensor)
