@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +13,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from l2l_gail.core import Vars
 from l2l_gail.demos import Demonstrations
@@ -25,7 +23,7 @@ from l2l_gail.gail.fit import demonstrated_tensors
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.ppo import ObservationParts, TensorEnv, TensorRolloutBuffer
 from l2l_gail.ppo.observations import Observations, map_tensors, network_input
-from l2l_gail.ppo.tanh_network import tanh_layer
+from l2l_gail.ppo.tanh_network import layer_pairs, linear_stack, tanh_forward
 
 __all__ = ["AIRL", "AIRLDiscriminator", "airl_config"]
 
@@ -79,8 +77,8 @@ class AIRLDiscriminator(Discriminator):
         self.gamma = gamma
         self.state_only_reward = state_only_reward
         seen_by_g = self.obs_dim + (0 if state_only_reward else self.act_dim)
-        self.g = _layers(seen_by_g, hidden_sizes)
-        self.h = _layers(self.obs_dim, hidden_sizes)
+        self.g = linear_stack(seen_by_g, hidden_sizes)
+        self.h = linear_stack(self.obs_dim, hidden_sizes)
         self.absorbing = nn.Parameter(torch.zeros(1))
 
     @property
@@ -180,13 +178,7 @@ class AIRLDiscriminator(Discriminator):
     @staticmethod
     def _value(name: str, inputs: Tensor, weights: Vars) -> Tensor:
         """Return one network's output ``(B,)``."""
-        n_layers = sum(key.startswith(f"{name}.") for key in weights) // 2
-        *hidden, (w_out, b_out) = (
-            (weights[f"{name}.{i}.weight"], weights[f"{name}.{i}.bias"]) for i in range(n_layers)
-        )
-        for w, b in hidden:
-            inputs = tanh_layer(inputs, w, b)
-        return F.linear(inputs, w_out, b_out).squeeze(-1)
+        return tanh_forward(inputs, layer_pairs(name, weights))
 
 
 class AIRL(GAIL):
@@ -345,8 +337,3 @@ def airl_config(config: DiscriminatorConfig) -> DiscriminatorConfig:
             f"AIRL pays the logit, not {config.reward!r}: leave the reward out, or use GAIL"
         )
     return dataclasses.replace(config, reward="logit")
-
-
-def _layers(width: int, hidden_sizes: Sequence[int]) -> nn.ModuleList:
-    widths = [width, *hidden_sizes, 1]
-    return nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths))
