@@ -21,8 +21,9 @@ from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.fit import demonstrated_tensors
 from l2l_gail.gail.gail import GAIL
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import ObservationParts, TensorEnv, TensorRolloutBuffer
-from l2l_gail.ppo.observations import Observations, map_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, network_input
 from l2l_gail.ppo.tanh_network import layer_pairs, linear_stack, tanh_forward
 
 __all__ = ["AIRL", "AIRLDiscriminator", "airl_config"]
@@ -96,9 +97,9 @@ class AIRLDiscriminator(Discriminator):
 
     def transition_inputs(
         self,
-        obs: Observations,
+        obs: TensorObservations,
         acts: Tensor,
-        next_obs: Observations,
+        next_obs: TensorObservations,
         terminated: Tensor,
         log_probs: Tensor,
     ) -> Tensor:
@@ -152,7 +153,7 @@ class AIRLDiscriminator(Discriminator):
         f = self._value("g", seen_by_g, weights) + shaping
         return torch.lerp(f, weights["absorbing"].expand_as(f), absorbing.squeeze(1))
 
-    def reward(self, obs: Observations, acts: Tensor) -> Tensor:
+    def reward(self, obs: TensorObservations, acts: Tensor) -> Tensor:
         """Return ``g``, the recovered reward, of raw observations and actions, ``(B,)``."""
         inputs = self.inputs(obs, acts)
         seen_by_g = inputs[:, : self.obs_dim] if self.state_only_reward else inputs
@@ -169,7 +170,10 @@ class AIRLDiscriminator(Discriminator):
         return super().input_gradient(inputs, weights)[:, :_TERMINATED]
 
     def forward(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return ``g``: the logit takes the whole transition and the policy's density."""
         assert acts is not None
@@ -268,7 +272,7 @@ class AIRL(GAIL):
     def _rollout_rows(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as rows of the discriminator ``(m, in_dim)``, env by env."""
         obs, next_obs = (
-            network_input(map_tensors(buffer.by_env, part))
+            network_input(map_parts(buffer.by_env, part))
             for part in (buffer.observations, buffer.final_obs)
         )
         terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
@@ -280,7 +284,11 @@ class AIRL(GAIL):
 
     @torch.no_grad()
     def _transition_rows(
-        self, obs: Observations, acts: Tensor, next_obs: Observations, terminated: Tensor
+        self,
+        obs: TensorObservations,
+        acts: Tensor,
+        next_obs: TensorObservations,
+        terminated: Tensor,
     ) -> Tensor:
         applied = acts.reshape(len(acts), *(self.action_space.shape or ()))
         if isinstance(self.action_space, spaces.MultiBinary):

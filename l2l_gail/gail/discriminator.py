@@ -23,7 +23,7 @@ from torch.func import functional_call
 
 from l2l_gail.core import Vars
 from l2l_gail.gail.features import TransitionFeatures
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 from l2l_gail.ppo.policy import ObservationStatistics
 from l2l_gail.ppo.tanh_network import layer_pairs, linear_stack, tanh_forward, tanh_layer
 
@@ -123,7 +123,10 @@ class Discriminator(nn.Module, ABC):
             self.get_parameter(name).copy_(weight)
 
     def rows(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return transitions ``(B, in_dim)`` as they are kept; what is not judged may be None.
 
@@ -154,13 +157,19 @@ class Discriminator(nn.Module, ABC):
         )
 
     def inputs(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return network inputs ``(B, in_dim)`` from raw ones; what is not judged may be None."""
         return self.inputs_of_rows(self.rows(obs, acts, next_obs))
 
     def forward(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return the logits ``(B,)`` of raw transitions, under its own weights."""
         return self.logits_expert_is_high(self.inputs(obs, acts, next_obs))

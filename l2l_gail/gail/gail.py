@@ -55,6 +55,7 @@ from l2l_gail.gail.spaces import (
 )
 from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import (
     ObservationParts,
     PPOConfig,
@@ -63,7 +64,7 @@ from l2l_gail.ppo import (
     TensorRolloutBuffer,
     rollout_defaults,
 )
-from l2l_gail.ppo.observations import Observations, map_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, network_input
 from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["GAIL"]
@@ -332,14 +333,14 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
     def _rollout_rows(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as rows of the discriminator ``(N * T, in_dim)``, env by env."""
         obs, next_obs = (
-            network_input(map_tensors(buffer.by_env, steps))
+            network_input(map_parts(buffer.by_env, steps))
             for steps in (buffer.observations, buffer.final_obs)
         )
         return self._rows(obs, buffer.by_env(buffer.actions), next_obs)
 
     @torch.no_grad()
     def _rows(
-        self, obs: Observations, acts: Tensor, next_obs: Observations | None = None
+        self, obs: TensorObservations, acts: Tensor, next_obs: TensorObservations | None = None
     ) -> Tensor:
         """Return the discriminator's rows ``(n, in_dim)`` of actions as the policy drew them."""
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here

@@ -22,7 +22,7 @@ from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import kind_of_model, saved_file
 from l2l_gail.gail.spaces import channels_first, policy_for
 from l2l_gail.gym_env import make_env
-from l2l_gail.observations import map_arrays
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import ObservationParts, TensorEnv
 from l2l_gail.ppo.observations import as_tensors, leading, network_input
 from l2l_gail.saved_models import is_policy, read_model_parts
@@ -279,7 +279,7 @@ class RewardTraining:
         """Take one step of ``N`` environments, ``(N, *shape)`` each, and update if it is time."""
         if not self.update_every:
             return
-        copies = (map_arrays(np.array, obs), np.array(acts), map_arrays(np.array, next_obs))
+        copies = (map_parts(np.array, obs), np.array(acts), map_parts(np.array, next_obs))
         self._steps.append(copies)
         while len(self._steps) > max(1, -(-self.window // len(acts))):
             self._steps.popleft()
@@ -288,7 +288,7 @@ class RewardTraining:
             self._new = 0
             obs, actions, after = zip(*self._steps, strict=True)
             self.reward.update(
-                map_arrays(_by_env, *obs), _by_env(*actions), map_arrays(_by_env, *after)
+                map_parts(_by_env, *obs), _by_env(*actions), map_parts(_by_env, *after)
             )
 
 

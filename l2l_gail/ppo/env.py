@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 
 __all__ = [
     "BOOKKEEPING",
@@ -24,7 +24,7 @@ __all__ = [
 BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
 """Entries of ``info`` that every tensor environment has; the others are its own named terms."""
 
-StepResult = tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]
+StepResult = tuple[TensorObservations, Tensor, Tensor, Tensor, dict[str, Any]]
 """``obs, reward, terminated, truncated, info``."""
 
 
@@ -70,7 +70,7 @@ class TensorEnv(Protocol):
 
     def reset(
         self, seed: int | Sequence[int | None] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
+    ) -> tuple[TensorObservations, dict[str, Any]]:
         """Begin new episodes everywhere; return observations ``(N, ...)`` and infos."""
 
     def step(self, actions: Tensor) -> StepResult:
