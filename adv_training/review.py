@@ -207,12 +207,12 @@ class Review:
             "curve": self.curve,
         }
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold of it."""
         return {"curve": self.curve, "best": self.best, "overfitted": self.overfitted}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state of :meth:`state`; entries beside it do not matter."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state of :meth:`state_dict`; entries beside it do not matter."""
         self.curve = state["curve"]
         self.best = state["best"]
         self.overfitted = state["overfitted"]

@@ -33,7 +33,7 @@ from .rules import set_radius
 __all__ = ["ATTACKS", "RobustnessReport", "evaluate_robustness", "fine_tune", "masking_flags"]
 
 ATTACKS = ("pgd20", "standing", "learned", "fine_tuned", *AUTOATTACKS)
-"""Names of attacks: those of ``evaluate``, the learned attacker, and those of AutoAttack."""
+"""Names of attacks: those of :mod:`.attacks`, the learned attacker, and those of AutoAttack."""
 
 _BATCH = 250
 _LARGE_EPS = 0.5

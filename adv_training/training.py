@@ -285,7 +285,7 @@ class Training:
             "steps_into_epoch": self._steps_into_epoch,
             "noise": self.noise.get_state(),
             "epoch": self.epoch,
-            **self.review.state(),
+            **self.review.state_dict(),
             "spent": list(self._spent_now()),
         }
 
@@ -326,7 +326,7 @@ class Training:
         self._steps_into_epoch = state.get("steps_into_epoch", 0)  # 0.1.0 saved whole epochs alone
         self.noise.set_state(state["noise"])
         self.epoch = state["epoch"]
-        self.review.restore(state)
+        self.review.load_state_dict(state)
         self._spent = (state["spent"][0], state["spent"][1])
 
 

@@ -88,7 +88,7 @@ class Sequence:
         env: Id of the environment.
         seed: Of the training, and of the replayed discriminators.
         dims: Widths of observations and actions.
-        expert: Discriminator inputs of the demonstrations, ``(T, in_dim)``.
+        expert: Discriminator rows of the demonstrations, ``(T, in_dim)``.
         policy: Of each rollout, ``(rollouts, n, in_dim)``.
     """
 
@@ -119,12 +119,12 @@ class Course(NamedTuple):
 
 
 class RecordingGAIL(GAIL):
-    """GAIL that keeps each rollout's discriminator inputs."""
+    """GAIL that keeps each rollout's discriminator rows."""
 
     def rollout_rewards(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Note the rollout, and go on as ever."""
         rollouts = self.__dict__.setdefault("recorded_rollouts", [])
-        rollouts.append(self._rollout_inputs(buffer).half().numpy())
+        rollouts.append(self._rollout_rows(buffer).half().numpy())
         return super().rollout_rewards(buffer)
 
 
@@ -156,7 +156,7 @@ def record(
     )
     model.learn(steps)
     env.close()
-    assert model._expert_inputs is not None
+    assert model._expert_rows is not None
     returns = [episode["r"] for episode in model.ep_info_buffer or []]
     path = folder / f"{env_id}-seed{seed}.npz"
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def record(
         env=env_id,
         seed=seed,
         dims=np.array([model.discriminator.obs_dim, model.discriminator.act_dim]),
-        expert=model._expert_inputs.half().numpy(),
+        expert=model._expert_rows.half().numpy(),
         policy=np.stack(model.__dict__["recorded_rollouts"]),
     )
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, last returns {np.mean(returns):.0f}")

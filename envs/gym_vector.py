@@ -12,8 +12,8 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, report_broken
+from l2l_gail.ppo.observations import TensorObservations, to_numpy
 
 __all__ = ["GymVectorEnv"]
 
@@ -83,7 +83,7 @@ class GymVectorEnv(VectorEnv):
                 "ended; call reset() without it"
             )
         obs, info = self.tensor_env.reset(seed=seed)
-        check_env(self.tensor_env)
+        report_broken(self.tensor_env)
         everywhere = np.ones(self.num_envs, bool)
         return self._as_observations(obs), _masked(_only(_arrays(info), everywhere), everywhere)
 
@@ -103,16 +103,16 @@ class GymVectorEnv(VectorEnv):
         obs, reward, terminated, truncated, info = self.tensor_env.step(actions)  # type: ignore[arg-type]
         return (
             self._as_observations(obs),
-            _numpy(reward).astype(np.float64, copy=False),
-            _numpy(terminated),
-            _numpy(truncated),
+            to_numpy(reward).astype(np.float64, copy=False),
+            to_numpy(terminated),
+            to_numpy(truncated),
             self._infos(info),
         )
 
     def _infos(self, info: dict[str, Tensor]) -> dict[str, Any]:
         """Return the infos of a step in Gymnasium's form."""
         terms = {name: term for name, term in info.items() if name not in BOOKKEEPING}
-        ended = _numpy(info["_final_obs"])
+        ended = to_numpy(info["_final_obs"])
         if not ended.any():
             return _masked(_arrays(terms), ~ended)
         final = np.full(self.num_envs, None, dtype=object)
@@ -120,7 +120,7 @@ class GymVectorEnv(VectorEnv):
         for i, row in zip(np.flatnonzero(ended).tolist(), final_obs, strict=True):
             final[i] = row
         reached = _arrays(terms)
-        check_env(self.tensor_env)
+        report_broken(self.tensor_env)
         infos: dict[str, Any] = {
             "final_obs": final,
             "_final_obs": ended.copy(),
@@ -136,9 +136,9 @@ class GymVectorEnv(VectorEnv):
             mask |= ended
         return infos
 
-    def _as_observations(self, obs: Observations) -> np.ndarray:
+    def _as_observations(self, obs: TensorObservations) -> np.ndarray:
         assert isinstance(obs, Tensor)  # of a Box
-        return _numpy(obs).astype(self.single_observation_space.dtype, copy=False)
+        return to_numpy(obs).astype(self.single_observation_space.dtype, copy=False)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments."""
@@ -168,9 +168,4 @@ def _only(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.ndarra
 
 
 def _arrays(terms: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: _numpy(term) for name, term in terms.items()}
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    """Return a tensor as an array; one on the CPU without a copy."""
-    return tensor.cpu().numpy()
+    return {name: to_numpy(term) for name, term in terms.items()}

@@ -12,12 +12,12 @@ from typing import Any, SupportsIndex
 from l2l_gail.errors import InputError
 
 __all__ = [
+    "check_below_one",
     "check_choice",
     "check_counts",
     "check_fraction",
     "check_kind",
-    "check_rate",
-    "check_share",
+    "check_nonnegative",
     "is_real",
 ]
 
@@ -27,33 +27,53 @@ def is_real(value: Any) -> bool:
     return isinstance(value, Real)
 
 
-def check_rate(name: str, value: float | None) -> None:
-    """Refuse a number that is negative or not finite."""
-    if value is None or not 0 <= value < math.inf:
+def check_nonnegative(name: str, value: Any) -> None:
+    """Refuse what is no finite number from 0 on.
+
+    Raises:
+        InputError: It says what the number may be.
+    """
+    if not is_real(value) or not 0 <= value < math.inf:
         raise InputError(f"{name} must be 0 or more and finite, not {value}")
 
 
-def check_share(name: str, value: float | None) -> None:
-    """Refuse a number that is not from 0 to below 1."""
-    if value is None or not 0 <= value < 1:
+def check_below_one(name: str, value: Any) -> None:
+    """Refuse what is no number from 0 to below 1.
+
+    Raises:
+        InputError: It says what the number may be.
+    """
+    if not is_real(value) or not 0 <= value < 1:
         raise InputError(f"{name} must be from 0 to below 1, not {value}")
 
 
 def check_fraction(name: str, value: Any) -> None:
-    """Refuse what is no number from 0 to 1, both included."""
+    """Refuse what is no number from 0 to 1, both included.
+
+    Raises:
+        InputError: It says what the number may be.
+    """
     if not is_real(value) or not 0 <= value <= 1:
         raise InputError(f"{name} must be in [0, 1], not {value}")
 
 
 def check_counts(**counts: SupportsIndex) -> None:
-    """Refuse numbers that are no whole ones from 1 on."""
+    """Refuse numbers that are no whole ones from 1 on.
+
+    Raises:
+        InputError: It names the first of them.
+    """
     for name, count in counts.items():
         if not isinstance(count, SupportsIndex) or operator.index(count) < 1:
             raise InputError(f"{name} must be a whole number from 1 on, not {count}")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a name that is none of the choices, and say the nearest one."""
+    """Refuse a name that is none of the choices, and say the nearest one.
+
+    Raises:
+        InputError: It says the nearest choice, or all where none is near.
+    """
     known = list(choices)
     if value not in known:
         near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)

@@ -23,7 +23,7 @@ from torch import Tensor
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
-from l2l_gail.observations import arrays_of, map_arrays
+from l2l_gail.observations import arrays_of, map_parts
 from l2l_gail.policies import Model, Predict, actions_in, as_predict, as_seeds
 
 __all__ = [
@@ -155,7 +155,7 @@ def _in_lockstep(predict: Predict, envs: list[gymnasium.Env], seeds: Sequence[in
     obs = [env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds, strict=True)]
     running = list(range(len(envs)))
     while running:
-        observed = map_arrays(lambda *rows: np.stack(rows), *(obs[i] for i in running))
+        observed = map_parts(lambda *rows: np.stack(rows), *(obs[i] for i in running))
         actions = applied_actions(predict(observed), observed, space)
         still_running = []
         for i, action in zip(running, actions, strict=True):

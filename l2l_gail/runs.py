@@ -295,7 +295,7 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, and what it reported (the content of ``summary.json``)."""
+    """A run: its folder, and what is known of it: ``summary.json`` where it is finished."""
 
     folder: RunFolder
     summary: dict[str, Any]

@@ -33,7 +33,7 @@ from l2l_gail.saved_spaces import SPACES
 __all__ = [
     "SavedModel",
     "acting_state",
-    "acts",
+    "is_policy",
     "read_model",
     "read_model_parts",
     "with_own_tensors",
@@ -179,7 +179,7 @@ def _contents(
     return data, tensors
 
 
-def acts(name: str) -> bool:
+def is_policy(name: str) -> bool:
     """Whether tensors of this name in a model's archive are of a policy."""
     return name in ("policy", "average")
 

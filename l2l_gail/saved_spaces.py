@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 
 from l2l_gail.files.pickles import Refused
 
-__all__ = ["SPACES"]
+__all__ = ["SPACES", "class_name"]
 
 _MOST = 2**24
 """Classes of a space, each of which is an entry of a network's input."""
@@ -70,3 +70,8 @@ SPACES: dict[tuple[str, str], Callable[[dict[str, Any]], Space]] = {
     for gym in ("gymnasium", "gym")
 }
 """What makes a space from its state, by the module and name that a file gives it."""
+
+
+def class_name(space: Mapping[str, Any]) -> str:
+    """Return the name of a space's class from its record in a model's archive."""
+    return str(space.get(":type:")).rpartition(".")[2].strip("'>")

@@ -106,12 +106,12 @@ class MeasuredGAIL(GAIL):
 
     @torch.no_grad()
     def _loss_before_updates(self, buffer: TensorRolloutBuffer) -> float:
-        assert self._expert_inputs is not None
+        assert self._expert_rows is not None
         trainer, stream = self.discriminator_updates.trainer, self._probe_stream
         assert trainer.follower is not None
         sides = [
-            inputs[torch.randint(len(inputs), (PROBE_SIZE,), generator=stream)]
-            for inputs in (self._expert_inputs, self._rollout_inputs(buffer))
+            rows[torch.randint(len(rows), (PROBE_SIZE,), generator=stream)]
+            for rows in (self._expert_rows, self._rollout_rows(buffer))
         ]
         expert, policy = sides
         share = torch.rand(PROBE_SIZE, 1, generator=stream)

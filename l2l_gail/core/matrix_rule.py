@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_rate
+from l2l_gail.checks import check_nonnegative
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.registry import register_rule
 from l2l_gail.core.residual import ResidualRule
@@ -75,7 +75,7 @@ class Muon(UpdateRule):
         if half_life is not None and half_life <= 0:
             raise InputError(f"half_life must be a positive number of steps, not {half_life}")
         if decay is not None:
-            check_rate("decay", decay)
+            check_nonnegative("decay", decay)
         self.lr = self.config["lr"]
         self.betas = (self.config["betas"][0], self.config["betas"][1])
         self.eps = self.config["eps"]
@@ -152,7 +152,7 @@ class MatrixRule(ResidualRule):
         if not (learn_step or learn_momentum or learn_network):
             raise InputError("nothing to learn: step, momentum and network are all off; use Muon")
         if decay is not None:
-            check_rate("decay", decay)
+            check_nonnegative("decay", decay)
         config = {
             "lr": lr,
             "layers": layers,

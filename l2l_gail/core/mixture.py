@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_below_one, check_counts, check_nonnegative
 from l2l_gail.errors import InputError
 
 __all__ = ["GradientMixture"]
@@ -58,7 +57,7 @@ class GradientMixture(nn.Module):
 
     Raises:
         InputError: If ``size`` is below 1, ``memory`` not in [0, 1), ``ridge`` or ``caution``
-            negative, or ``fallback`` no number of an estimate.
+            negative or not finite, or ``fallback`` no number of an estimate.
     """
 
     gram: Tensor
@@ -77,16 +76,12 @@ class GradientMixture(nn.Module):
         fallback: int = 0,
     ) -> None:
         super().__init__()
-        if size < 1 or not 0 <= memory < 1 or ridge < 0:
-            raise InputError(
-                "a mixture needs a size of 1 or more, a memory in [0, 1) and a ridge of 0 or more, "
-                f"not {size}, {memory}, {ridge}"
-            )
-        if not 0 <= caution < math.inf or not 0 <= fallback < size:
-            raise InputError(
-                "a mixture needs a caution of 0 or more and one of its estimates to fall back on, "
-                f"not {caution}, {fallback}"
-            )
+        check_counts(size=size)
+        check_below_one("memory", memory)
+        check_nonnegative("ridge", ridge)
+        check_nonnegative("caution", caution)
+        if not 0 <= fallback < size:
+            raise InputError(f"fallback must be the number of an estimate, not {fallback}")
         self.memory = memory
         self.ridge = ridge
         self.caution = caution

@@ -27,7 +27,7 @@ from l2l_gail.errors import InputError
 
 __all__ = ["NextStep"]
 
-Course = tuple[Vars, State, list[Vars]]
+LastStep = tuple[Vars, State, list[Vars]]
 """All that a step depends on but the rule: follower and state before it, the answers it got."""
 
 
@@ -53,7 +53,7 @@ class NextStep:
         self.game = game
         self.rule = rule
         self._led_to: Vars = {}
-        self._course: Course | None = None
+        self._last: LastStep | None = None
 
     def ask(self, follower: Vars, batch: Any) -> _Foreseen:
         """Ask for the gradient that the next step's rule will ask for first."""
@@ -81,42 +81,42 @@ class NextStep:
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
         ]
 
-    def keep(self, after: Vars, course: Course) -> None:
+    def keep(self, after: Vars, made_from: LastStep) -> None:
         """Let the next step judge this one.
 
         Args:
             after: Where it has led to, its graph in the rule's parameters included.
-            course: What it was made from.
+            made_from: Follower, state and answers of this step.
         """
-        self._led_to, self._course = after, course
+        self._led_to, self._last = after, made_from
 
     def forget(self) -> None:
         """Leave the last step unjudged: the follower or the rule is another one."""
-        self._led_to, self._course = {}, None
+        self._led_to, self._last = {}, None
 
-    def state(self) -> Course | None:
+    def state(self) -> LastStep | None:
         """Return what :meth:`load` makes the dependence on the rule from again."""
-        return self._course
+        return self._last
 
-    def load(self, course: Course | None, now: Vars) -> None:
+    def load(self, last: LastStep | None, now: Vars) -> None:
         """Take the last step again, the rule being what it was when it was taken.
 
         Args:
-            course: What :meth:`state` has returned.
+            last: What :meth:`state` has returned.
             now: Where the follower stands after it.
 
         Raises:
             ValueError: The step is one of another follower.
         """
         self.forget()
-        if course is None:
+        if last is None:
             return
-        follower, state, answers = course
+        follower, state, answers = last
         if any(shapes_of(each) != shapes_of(now) for each in (follower, *answers)):
             raise ValueError("the saved last step is not one of this follower")
         with torch.enable_grad():
             after, _ = self.rule(follower, _Replayed(answers), state)
-        self._led_to, self._course = after, (follower, state, list(answers))
+        self._led_to, self._last = after, (follower, state, list(answers))
 
 
 class _Foreseen(Oracle):

@@ -221,10 +221,10 @@ class L2LTrainer(TrainerState):
         if leads and learn and self.order == "alternating":
             stats.update(self._learn(self._unroll(start, batches, learn=False), leads=True))
             leads = False
-        course = self._unroll(start, batches, learn=learn)
-        stats.update(self._learn(course, leads=leads, learn=learn, meta_batches=meta_batches))
+        trajectory = self._unroll(start, batches, learn=learn)
+        stats.update(self._learn(trajectory, leads=leads, learn=learn, meta_batches=meta_batches))
         if self.persistent:
-            self._commit(course)
+            self._commit(trajectory)
         if self.skipped + self.rejected + self.refused > failures:
             self._reset_dead_rule()
         return stats
@@ -245,10 +245,11 @@ class L2LTrainer(TrainerState):
         if learn and (gradients := mode.meta_gradient(oracle, phi)) is not None:
             norm = self._descend_clipped(phi, self.combine(gradients))
             stats = {"meta_loss": oracle.loss, "meta_gradient_norm": norm}
-        course = self._unroll(start, batches, learn=self.learns_next, oracle=oracle)
-        if self.learns_next:
-            mode.keep(course.followers[-1], (*start, oracle.answers))
-        self._commit(course)
+        judged_next = self.learns_next  # by the step after this one, which is counted already
+        trajectory = self._unroll(start, batches, learn=judged_next, oracle=oracle)
+        if judged_next:
+            mode.keep(trajectory.followers[-1], (*start, oracle.answers))
+        self._commit(trajectory)
         if self.skipped + self.rejected > failures:
             self._reset_dead_rule()
         return stats
@@ -279,7 +280,7 @@ class L2LTrainer(TrainerState):
     @torch.enable_grad()
     def _learn(
         self,
-        course: Trajectory,
+        trajectory: Trajectory,
         *,
         leads: bool = False,
         learn: bool = False,
@@ -290,14 +291,14 @@ class L2LTrainer(TrainerState):
         phi = parameters_of(self.meta_optimizer) if learn else []
         if leads:
             statistics = Statistics(self.game.leader_statistics())
-            loss, found = gradients_of_both(self.game, course, leader, phi)
+            loss, found = gradients_of_both(self.game, trajectory, leader, phi)
             of_both = self.combine(found)
             if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
                 descend(self.leader_optimizer, leader, of_both[: len(leader)])
                 self.culprit = None
             else:
                 statistics.restore()
-                self._refuse(leader, course.followers[-1])
+                self._refuse(leader, trajectory.followers[-1])
             stats = {"leader_loss": loss.detach()}
             if learn:  # zero-sum: the rule descends on minus the leader's loss
                 # Of a loss that is not finite no part is trusted.
@@ -306,27 +307,27 @@ class L2LTrainer(TrainerState):
                 stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
             return stats
         if learn:
-            judged_on = course.batches if meta_batches is None else meta_batches
-            loss, gradients = self._meta_gradient(phi, course, judged_on)
+            judged_on = trajectory.batches if meta_batches is None else meta_batches
+            loss, gradients = self._meta_gradient(phi, trajectory, judged_on)
             norm = self._descend_clipped(phi, gradients)
             return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
         return {}
 
     def _meta_gradient(
-        self, phi: list[Tensor], course: Trajectory, meta_batches: Sequence[Any]
+        self, phi: list[Tensor], trajectory: Trajectory, meta_batches: Sequence[Any]
     ) -> tuple[Tensor, Sequence[Tensor]]:
         if self._forward is None:
-            loss = self._meta_loss(course, meta_batches)
+            loss = self._meta_loss(trajectory, meta_batches)
             return loss, self.combine(torch.autograd.grad(loss, phi, materialize_grads=True))
         last = meta_batches[-1]
         return self._forward.meta_gradient(
-            lambda follower: self.game.meta_loss(follower, last), course.followers[-1], phi
+            lambda follower: self.game.meta_loss(follower, last), trajectory.followers[-1], phi
         )
 
-    def _meta_loss(self, course: Trajectory, meta_batches: Sequence[Any]) -> Tensor:
+    def _meta_loss(self, trajectory: Trajectory, meta_batches: Sequence[Any]) -> Tensor:
         if self.meta_on == "last":
-            return self.game.meta_loss(course.followers[-1], meta_batches[-1])
-        pairs = zip(course.followers, meta_batches, strict=True)
+            return self.game.meta_loss(trajectory.followers[-1], meta_batches[-1])
+        pairs = zip(trajectory.followers, meta_batches, strict=True)
         return torch.stack([self.game.meta_loss(v, batch) for v, batch in pairs]).mean()
 
     def _descend_clipped(self, phi: list[Tensor], gradients: Sequence[Tensor]) -> Tensor:
@@ -339,14 +340,14 @@ class L2LTrainer(TrainerState):
             self.skipped += 1
         return norm
 
-    def _commit(self, course: Trajectory) -> None:
-        follower, state = detach(course.followers[-1]), detach(course.state)
-        if self.persistent and self.follower is not None:
-            check_kept(self.rule, self.follower, follower)
+    def _commit(self, trajectory: Trajectory) -> None:
+        follower, state = detach(trajectory.followers[-1]), detach(trajectory.state)
+        assert self.follower is not None  # since _start
+        check_kept(self.rule, self.follower, follower)
         everything = {**follower, **dict(named_tensors(state, "state"))}
         if all_finite(everything) or (all_finite(follower) and not spoiled(self.state, state)):
             self.follower, self.state = follower, state
-            self.last_batch = detach(course.batches[-1])
+            self.last_batch = detach(trajectory.batches[-1])
             if self._forward:
                 self._forward.guard()
             return

@@ -96,7 +96,7 @@ def unroll(
 
 
 def gradients_of_both(
-    game: Game, course: Trajectory, leader: list[Tensor], phi: list[Tensor]
+    game: Game, trajectory: Trajectory, leader: list[Tensor], phi: list[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the leader's loss after an unroll, and its gradients in both players' parameters.
 
@@ -107,7 +107,7 @@ def gradients_of_both(
 
     Args:
         game: Gives the leader's loss.
-        course: The unroll.
+        trajectory: The unroll.
         leader: The leader's parameters.
         phi: The rule's, none where it is not trained.
 
@@ -124,7 +124,7 @@ def gradients_of_both(
             return points[-1]
         return mapped(cut, part) if isinstance(part, (Mapping, list, tuple)) else part
 
-    follower, batch = mapped(cut, (course.followers[-1], course.batches[-1]))
+    follower, batch = mapped(cut, (trajectory.followers[-1], trajectory.batches[-1]))
     loss = game.leader_loss(follower, batch)
     found = torch.autograd.grad(loss, leader + points, materialize_grads=True)
     of_leader, slopes = found[: len(leader)], found[len(leader) :]

@@ -39,7 +39,7 @@ from l2l_gail.demos.sound import sound_arrays
 from l2l_gail.demos.sources import read_source
 from l2l_gail.errors import InputError
 from l2l_gail.files import digest_of
-from l2l_gail.observations import Observations, arrays_of, map_arrays
+from l2l_gail.observations import Observations, arrays_of, map_parts
 
 __all__ = ["Demonstrations"]
 
@@ -391,13 +391,13 @@ class Demonstrations:
     @property
     def obs_mean(self) -> Observations:
         """Mean observation, ``(*shape,)`` float64, or one such array for each key."""
-        mean: Observations = map_arrays(lambda x: x.mean(axis=0, dtype=np.float64), self.obs)
+        mean: Observations = map_parts(lambda x: x.mean(axis=0, dtype=np.float64), self.obs)
         return mean
 
     @property
     def obs_std(self) -> Observations:
         """Population standard deviation of the observations, as ``obs_mean``."""
-        std: Observations = map_arrays(lambda x: x.std(axis=0, dtype=np.float64), self.obs)
+        std: Observations = map_parts(lambda x: x.std(axis=0, dtype=np.float64), self.obs)
         return std
 
     def __len__(self) -> int:

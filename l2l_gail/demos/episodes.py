@@ -15,7 +15,7 @@ from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.checks import check_together
 from l2l_gail.demos.columns import flat
 from l2l_gail.errors import InputError
-from l2l_gail.observations import Observations, arrays_of, map_arrays
+from l2l_gail.observations import Observations, arrays_of, map_parts
 
 __all__ = [
     "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
@@ -92,7 +92,7 @@ def split(
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or (lengths < 1 - may_be_empty).any():
         raise InputError("episode_lengths must be whole numbers, one per episode, from 1 on")
     lengths = lengths.astype(np.int64)
-    given = {n: map_arrays(_detached, array) for n, array in arrays.items() if array is not None}
+    given = {n: map_parts(_detached, array) for n, array in arrays.items() if array is not None}
     for name, array in flat(given).items():
         if array.ndim == 0 or len(array) != lengths.sum():
             raise InputError(
@@ -186,7 +186,7 @@ def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str
     is_terminal = record["terminals"][ends]
     next_obs = record["next_obs"]
     if next_obs is None:  # told by the step after, which is there only before the thinning
-        next_obs = map_arrays(lambda x: np.concatenate([x[1:], x[-1:]]), record["obs"])
+        next_obs = map_parts(lambda x: np.concatenate([x[1:], x[-1:]]), record["obs"])
         usable, is_terminal = lengths - 1, np.zeros_like(is_terminal)
         if (usable < 1).any():
             raise InputError(
@@ -321,12 +321,12 @@ def _rows(record: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
 
 def _taken(columns: Any, rows: Any) -> Any:
     """Return some rows of an array, or of each of a dict of them."""
-    return map_arrays(lambda array: array[rows], columns)
+    return map_parts(lambda array: array[rows], columns)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
     """Return arrays, or dicts of them, one after another."""
-    return map_arrays(lambda *arrays: np.concatenate(arrays), *parts)
+    return map_parts(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def _steps(columns: Any) -> int:

@@ -187,7 +187,7 @@ class MlpPolicy:
         """Write the file that :meth:`load` reads.
 
         Raises:
-            InputError: The file exists.
+            InputError: The file exists, or cannot be written.
         """
         last = len(self.weights) - 1
         arrays = {"obs_mean": self.obs_mean, "obs_std": self.obs_std}

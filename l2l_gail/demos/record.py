@@ -13,7 +13,7 @@ from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.evaluation import applied_actions
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
-from l2l_gail.observations import map_arrays
+from l2l_gail.observations import map_parts
 from l2l_gail.policies import Model, Predict, as_predict, as_seeds
 
 __all__ = ["record_episodes"]
@@ -63,15 +63,15 @@ def record_episodes(
         check_time_limit(env.spec)
         with counted_mujoco_warnings(env_id):
             for seed in seeds:
-                obs = map_arrays(np.array, env.reset(seed=int(seed))[0])
+                obs = map_parts(np.array, env.reset(seed=int(seed))[0])
                 length, ended = 0, False
                 while not ended:
                     # Copies: a policy and an environment may write into what they are given, and an
                     # environment into what it has returned.
-                    observed = map_arrays(lambda x: np.array(x)[None], obs)
+                    observed = map_parts(lambda x: np.array(x)[None], obs)
                     action = applied_actions(predict(observed), observed, space)[0]
                     found, reward, terminated, truncated, _ = env.step(copy.copy(action))
-                    next_obs = map_arrays(np.array, found)
+                    next_obs = map_parts(np.array, found)
                     step = (
                         obs,
                         action,
@@ -87,10 +87,10 @@ def record_episodes(
     finally:
         env.close()
     return Demonstrations(
-        obs=map_arrays(_column, *columns["obs"]),
+        obs=map_parts(_column, *columns["obs"]),
         acts=_column(*columns["acts"]),
         rews=np.asarray(columns["rews"], dtype=np.float64),
-        next_obs=map_arrays(_column, *columns["next_obs"]),
+        next_obs=map_parts(_column, *columns["next_obs"]),
         terminals=np.asarray(columns["terminals"], dtype=bool),
         truncated=np.asarray(columns["truncated"], dtype=bool),
         episode_starts=np.cumsum([0, *lengths[:-1]]),

@@ -39,8 +39,7 @@ from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.gail.saving import kind_of_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.runs import atomic_write, check_seed, versions
-from l2l_gail.saved_models import acts as is_policy
-from l2l_gail.saved_models import read_model_parts
+from l2l_gail.saved_models import is_policy, read_model_parts
 from l2l_gail.stopping import Interrupted
 
 __all__ = ["RecordConfig", "main", "record"]

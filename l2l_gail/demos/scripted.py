@@ -10,7 +10,7 @@ from gymnasium.spaces import Space
 
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Predict
-from l2l_gail.observations import Observations, arrays_of, map_arrays
+from l2l_gail.observations import Observations, arrays_of, map_parts
 
 __all__ = ["scripted_policy"]
 
@@ -49,7 +49,7 @@ def scripted_policy(name: str, action_space: Space) -> Predict:
 
     def predict(observations: Observations) -> np.ndarray:
         rows = range(len(arrays_of(observations)[0]))
-        each = (map_arrays(lambda array, i=i: array[i], observations) for i in rows)
+        each = (map_parts(lambda array, i=i: array[i], observations) for i in rows)
         actions = [np.asarray(function(obs), dtype=np.float64) for obs in each]
         for action in actions:
             if action.shape != action_space.shape:

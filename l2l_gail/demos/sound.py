@@ -10,7 +10,7 @@ import numpy as np
 from l2l_gail.demos.checks import check_episodes, check_steps
 from l2l_gail.demos.columns import flat
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, STEP_ARRAYS
-from l2l_gail.observations import map_arrays
+from l2l_gail.observations import map_parts
 
 __all__ = ["sound_arrays"]
 
@@ -27,7 +27,7 @@ def sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
     known = [name for name in STEP_ARRAYS if record[name] is not None]
     steps: dict[str, Any] = {name: np.asarray(record[name]) for name in known}
     for name in {"obs", "next_obs"} & steps.keys():
-        steps[name] = map_arrays(np.asarray, record[name])
+        steps[name] = map_parts(np.asarray, record[name])
     check_steps(flat(steps))
     table = {name: np.asarray(record[name]) for name in EPISODE_ARRAYS}
     for name in ("terminals", "truncated"):
@@ -36,7 +36,7 @@ def sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
         dtype = np.float32 if steps["acts"].dtype.kind == "f" else np.int64
         steps["acts"] = steps["acts"].astype(dtype, copy=False)
     for name in {"obs", "next_obs"} & steps.keys():
-        steps[name] = map_arrays(_observed, steps[name])
+        steps[name] = map_parts(_observed, steps[name])
     if "rews" in steps:
         steps["rews"] = _floating(steps["rews"])
     check_episodes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +13,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from l2l_gail.core import Vars
 from l2l_gail.demos import Demonstrations
@@ -23,9 +21,10 @@ from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.fit import demonstrated_tensors
 from l2l_gail.gail.gail import GAIL
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import ObservationParts, TensorEnv, TensorRolloutBuffer
-from l2l_gail.ppo.observations import Observations, map_tensors, network_input
-from l2l_gail.ppo.tanh_network import tanh_layer
+from l2l_gail.ppo.observations import TensorObservations, network_input
+from l2l_gail.ppo.tanh_network import layer_pairs, linear_stack, tanh_forward
 
 __all__ = ["AIRL", "AIRLDiscriminator", "airl_config"]
 
@@ -79,8 +78,8 @@ class AIRLDiscriminator(Discriminator):
         self.gamma = gamma
         self.state_only_reward = state_only_reward
         seen_by_g = self.obs_dim + (0 if state_only_reward else self.act_dim)
-        self.g = _layers(seen_by_g, hidden_sizes)
-        self.h = _layers(self.obs_dim, hidden_sizes)
+        self.g = linear_stack(seen_by_g, hidden_sizes)
+        self.h = linear_stack(self.obs_dim, hidden_sizes)
         self.absorbing = nn.Parameter(torch.zeros(1))
 
     @property
@@ -98,13 +97,15 @@ class AIRLDiscriminator(Discriminator):
 
     def transition_inputs(
         self,
-        obs: Observations,
+        obs: TensorObservations,
         acts: Tensor,
-        next_obs: Observations,
+        next_obs: TensorObservations,
         terminated: Tensor,
         log_probs: Tensor,
     ) -> Tensor:
         """Return network inputs ``(B, 2 obs_dim + act_dim + 3)`` of raw transitions.
+
+        They are the rows, too: what :meth:`inputs_of_rows` leaves as it is.
 
         Args:
             obs: Observations, ``(B, *shape)`` or a dict of such.
@@ -130,7 +131,7 @@ class AIRLDiscriminator(Discriminator):
         padded[places] = inputs
         return padded
 
-    def transitions(self, rows: Tensor) -> Tensor:
+    def which_are_transitions(self, rows: Tensor) -> Tensor:
         """Return which of the rows are no stays in the absorbing state, bool ``(n,)``."""
         return rows[:, _ABSORBING] == 0
 
@@ -152,7 +153,7 @@ class AIRLDiscriminator(Discriminator):
         f = self._value("g", seen_by_g, weights) + shaping
         return torch.lerp(f, weights["absorbing"].expand_as(f), absorbing.squeeze(1))
 
-    def reward(self, obs: Observations, acts: Tensor) -> Tensor:
+    def reward(self, obs: TensorObservations, acts: Tensor) -> Tensor:
         """Return ``g``, the recovered reward, of raw observations and actions, ``(B,)``."""
         inputs = self.inputs(obs, acts)
         seen_by_g = inputs[:, : self.obs_dim] if self.state_only_reward else inputs
@@ -169,7 +170,10 @@ class AIRLDiscriminator(Discriminator):
         return super().input_gradient(inputs, weights)[:, :_TERMINATED]
 
     def forward(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return ``g``: the logit takes the whole transition and the policy's density."""
         assert acts is not None
@@ -178,13 +182,7 @@ class AIRLDiscriminator(Discriminator):
     @staticmethod
     def _value(name: str, inputs: Tensor, weights: Vars) -> Tensor:
         """Return one network's output ``(B,)``."""
-        n_layers = sum(key.startswith(f"{name}.") for key in weights) // 2
-        *hidden, (w_out, b_out) = (
-            (weights[f"{name}.{i}.weight"], weights[f"{name}.{i}.bias"]) for i in range(n_layers)
-        )
-        for w, b in hidden:
-            inputs = tanh_layer(inputs, w, b)
-        return F.linear(inputs, w_out, b_out).squeeze(-1)
+        return tanh_forward(inputs, layer_pairs(name, weights))
 
 
 class AIRL(GAIL):
@@ -258,11 +256,11 @@ class AIRL(GAIL):
         return prepared
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
-        self._expert_inputs = self._transition_inputs(*self._expert)
-        inputs = self._rollout_inputs(buffer)
-        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
-        taken = self.discriminator.transitions(inputs)  # the rollout's own
-        logits, terminated = logits[taken], inputs[taken, _TERMINATED]
+        self._expert_rows = self._transition_rows(*self._expert)
+        rows = self._rollout_rows(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_rows, rows)
+        taken = self.discriminator.which_are_transitions(rows)  # the rollout's own
+        logits, terminated = logits[taken], rows[taken, _TERMINATED]
         log["disc/logit_absorbing"] = self.discriminator.absorbing.item()
         return logits + terminated * self.discriminator.end_value, log
 
@@ -271,22 +269,26 @@ class AIRL(GAIL):
         """True: the discriminator's logit holds ``h(s')``."""
         return True
 
-    def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return the rollout as discriminator inputs ``(m, in_dim)``, env by env."""
+    def _rollout_rows(self, buffer: TensorRolloutBuffer) -> Tensor:
+        """Return the rollout as rows of the discriminator ``(m, in_dim)``, env by env."""
         obs, next_obs = (
-            network_input(map_tensors(buffer.by_env, part))
+            network_input(map_parts(buffer.by_env, part))
             for part in (buffer.observations, buffer.final_obs)
         )
         terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
-        return self._transition_inputs(obs, buffer.by_env(buffer.actions), next_obs, terminated)
+        return self._transition_rows(obs, buffer.by_env(buffer.actions), next_obs, terminated)
 
     def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return zeros: the reward of another action would need the state it leads to."""
         return torch.zeros_like(buffer.values)
 
     @torch.no_grad()
-    def _transition_inputs(
-        self, obs: Observations, acts: Tensor, next_obs: Observations, terminated: Tensor
+    def _transition_rows(
+        self,
+        obs: TensorObservations,
+        acts: Tensor,
+        next_obs: TensorObservations,
+        terminated: Tensor,
     ) -> Tensor:
         applied = acts.reshape(len(acts), *(self.action_space.shape or ()))
         if isinstance(self.action_space, spaces.MultiBinary):
@@ -343,8 +345,3 @@ def airl_config(config: DiscriminatorConfig) -> DiscriminatorConfig:
             f"AIRL pays the logit, not {config.reward!r}: leave the reward out, or use GAIL"
         )
     return dataclasses.replace(config, reward="logit")
-
-
-def _layers(width: int, hidden_sizes: Sequence[int]) -> nn.ModuleList:
-    widths = [width, *hidden_sizes, 1]
-    return nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths))

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from l2l_gail.core import all_finite
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.observations import as_tensors, map_tensors, network_input
+from l2l_gail.observations import map_parts
+from l2l_gail.ppo.observations import as_tensors, network_input
 
 __all__ = ["Cloning", "behaviour_cloning", "check_clonable", "cloning_optimizer"]
 
@@ -170,7 +171,7 @@ class Cloning:
         return float(torch.stack(errors).sum())
 
     def _error(self, rows: Tensor) -> Tensor:
-        obs = map_tensors(lambda x: x[rows], self._obs)
+        obs = map_parts(lambda x: x[rows], self._obs)
         return _error(self.policy.get_distribution(obs), self._acts[rows])
 
     def _draw(self) -> np.ndarray:

@@ -7,9 +7,14 @@ from typing import Annotated, get_args
 
 from tyro.conf import arg
 
-from l2l_gail.checks import check_choice, check_counts, check_rate
+from l2l_gail.checks import (
+    check_below_one,
+    check_choice,
+    check_counts,
+    check_fraction,
+    check_nonnegative,
+)
 from l2l_gail.core import MetaMode
-from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import JUDGED
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
@@ -71,7 +76,7 @@ class DiscriminatorConfig:
         check_counts(updates_per_rollout=self.updates_per_rollout, batch_size=self.batch_size)
         check_counts(**{f"hidden_sizes[{i}]": size for i, size in enumerate(self.hidden_sizes)})
         for name in ("penalty_weight", "entropy_weight", "controller_weight"):
-            check_rate(name, getattr(self, name))
+            check_nonnegative(name, getattr(self, name))
 
     @property
     def is_penalised(self) -> bool:
@@ -112,10 +117,8 @@ class RuleTraining:
 
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
-        check_rate("meta_learning_rate", self.meta_learning_rate)
+        check_nonnegative("meta_learning_rate", self.meta_learning_rate)
         check_counts(meta_every=self.meta_every)
-        if not 0 <= self.holdout_fraction < 1:
-            raise InputError(f"holdout_fraction must be in [0, 1), not {self.holdout_fraction}")
+        check_below_one("holdout_fraction", self.holdout_fraction)
         check_choice("meta_mode", self.meta_mode, get_args(MetaMode))
-        if not 0 <= self.meta_decay <= 1:
-            raise InputError(f"meta_decay must be in [0, 1], not {self.meta_decay}")
+        check_fraction("meta_decay", self.meta_decay)

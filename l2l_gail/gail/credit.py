@@ -16,12 +16,13 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution, Dis
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_counts, check_rate
+from l2l_gail.checks import check_below_one, check_counts, check_fraction, check_nonnegative
 from l2l_gail.core import GradientMixture
 from l2l_gail.errors import InputError
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import TensorRolloutBuffer
 from l2l_gail.ppo.forward import forward_of
-from l2l_gail.ppo.observations import Observations, leading, map_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, leading, network_input
 
 __all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
 
@@ -57,13 +58,12 @@ class LearnedCredit:
         """Refuse values that no training could use."""
         object.__setattr__(self, "decays", tuple(self.decays))
         for decay in self.decays:
-            check_rate("a decay", decay)
-        if not self.decays or max(self.decays) > 1:
-            raise InputError(f"decays must be one or more numbers in [0, 1], not {self.decays}")
-        if not 0 <= self.credit_memory < 1:
-            raise InputError(f"credit_memory must be in [0, 1), not {self.credit_memory}")
+            check_fraction("a decay", decay)
+        if not self.decays:
+            raise InputError("decays must be one or more numbers in [0, 1], not ()")
+        check_below_one("credit_memory", self.credit_memory)
         check_counts(action_samples=self.action_samples)
-        check_rate("caution", self.caution)
+        check_nonnegative("caution", self.caution)
 
 
 class CreditAssignment(nn.Module):
@@ -124,7 +124,7 @@ class CreditAssignment(nn.Module):
         estimates = _standardised(estimates)  # (K, T, N)
         reference = _standardised(buffer.advantages[None])
         rows = torch.cat([estimates, reference]).transpose(1, 2).flatten(1)  # (K + 1, N T)
-        observations = network_input(map_tensors(buffer.by_env, buffer.observations))
+        observations = network_input(map_parts(buffer.by_env, buffer.observations))
         actions = buffer.by_env(buffer.actions)
         gradients = []
         for half in _halves(rows.shape[1]):
@@ -172,9 +172,9 @@ def advantage_estimates(buffer: TensorRolloutBuffer, surprise: Tensor, decays: T
 
 def action_surprise(
     policy: ActorCriticPolicy,
-    observations: Observations,
+    observations: TensorObservations,
     rewards: Tensor,
-    reward_of: Callable[[Observations, Tensor], Tensor],
+    reward_of: Callable[[TensorObservations, Tensor], Tensor],
     samples: int,
 ) -> Tensor:
     """Return the actions' rewards less their means over the policy's actions at the same states.
@@ -209,7 +209,7 @@ def _draws(distribution: Distribution, samples: int) -> Iterator[Tensor]:
 
 
 def policy_gradients(
-    policy: ActorCriticPolicy, observations: Observations, actions: Tensor, weights: Tensor
+    policy: ActorCriticPolicy, observations: TensorObservations, actions: Tensor, weights: Tensor
 ) -> Tensor:
     """Return the gradients of mean log-probability times weight, one for each row of weights.
 
@@ -231,7 +231,7 @@ def policy_gradients(
     return torch.stack(parts).sum(0)
 
 
-def _batches(observations: Observations) -> Iterator[slice]:
+def _batches(observations: TensorObservations) -> Iterator[slice]:
     """Yield the rows that one batch takes: all of them, unless they are images."""
     n = len(leading(observations))
     tensors = observations.values() if isinstance(observations, dict) else [observations]
@@ -240,8 +240,8 @@ def _batches(observations: Observations) -> Iterator[slice]:
     yield from (slice(start, start + at_once) for start in range(0, n, at_once))
 
 
-def _rows(observations: Observations, rows: slice) -> Observations:
-    some: Observations = map_tensors(lambda x: x[rows], observations)
+def _rows(observations: TensorObservations, rows: slice) -> TensorObservations:
+    some: TensorObservations = map_parts(lambda x: x[rows], observations)
     return some
 
 

@@ -12,8 +12,9 @@ from l2l_gail.gail.credit import CreditAssignment, action_surprise
 from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.rewards import reward_of_logits
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import TensorRolloutBuffer
-from l2l_gail.ppo.observations import Observations, map_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, network_input
 
 __all__ = ["AssignsCredit"]
 
@@ -33,7 +34,7 @@ class AssignsCredit:
     pace: PolicyPace
     policy: Any
 
-    def _rows(self, obs: Observations, acts: Tensor) -> Tensor:
+    def _rows(self, obs: TensorObservations, acts: Tensor) -> Tensor:
         """Return the discriminator's rows ``(n, in_dim)`` of actions as the policy drew them."""
         raise NotImplementedError
 
@@ -61,7 +62,7 @@ class AssignsCredit:
         assert self.credit_assignment is not None
         surprise = action_surprise(
             self.policy,
-            network_input(map_tensors(buffer.by_env, buffer.observations)),
+            network_input(map_parts(buffer.by_env, buffer.observations)),
             buffer.by_env(buffer.step_rewards),
             self._rewards,
             self.credit_assignment.settings.action_samples,
@@ -69,7 +70,7 @@ class AssignsCredit:
         return surprise.view(buffer.rewards.shape[::-1]).T
 
     @torch.no_grad()
-    def _rewards(self, obs: Observations, acts: Tensor) -> Tensor:
+    def _rewards(self, obs: TensorObservations, acts: Tensor) -> Tensor:
         """Return the learned rewards ``(n,)`` of actions as the policy drew them."""
         logits = self.discriminator.logits_of_rows(self._rows(obs, acts))
         return reward_of_logits(logits, self.discriminator_config.reward)

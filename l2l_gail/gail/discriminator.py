@@ -10,7 +10,6 @@ function of. A shared one would be moved by PPO between two updates, and what th
 from __future__ import annotations
 
 import copy
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -21,13 +20,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from l2l_gail.core import Vars
 from l2l_gail.gail.features import TransitionFeatures
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 from l2l_gail.ppo.policy import ObservationStatistics
-from l2l_gail.ppo.tanh_network import tanh_layer
+from l2l_gail.ppo.tanh_network import layer_pairs, linear_stack, tanh_forward, tanh_layer
 
 __all__ = [
     "JUDGED",
@@ -125,7 +123,10 @@ class Discriminator(nn.Module, ABC):
             self.get_parameter(name).copy_(weight)
 
     def rows(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return transitions ``(B, in_dim)`` as they are kept; what is not judged may be None.
 
@@ -144,7 +145,7 @@ class Discriminator(nn.Module, ABC):
         """Return network inputs ``(B, in_dim)`` of transitions that :meth:`rows` made."""
         return self.features.inputs_of_rows(rows)
 
-    def transitions(self, rows: Tensor) -> Tensor | slice:
+    def which_are_transitions(self, rows: Tensor) -> Tensor | slice:
         """Return which of the rows are transitions: all, unless a class adds others to them."""
         return slice(None)
 
@@ -156,13 +157,19 @@ class Discriminator(nn.Module, ABC):
         )
 
     def inputs(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return network inputs ``(B, in_dim)`` from raw ones; what is not judged may be None."""
         return self.inputs_of_rows(self.rows(obs, acts, next_obs))
 
     def forward(
-        self, obs: Observations, acts: Tensor | None = None, next_obs: Observations | None = None
+        self,
+        obs: TensorObservations,
+        acts: Tensor | None = None,
+        next_obs: TensorObservations | None = None,
     ) -> Tensor:
         """Return the logits ``(B,)`` of raw transitions, under its own weights."""
         return self.logits_expert_is_high(self.inputs(obs, acts, next_obs))
@@ -190,18 +197,11 @@ class TanhDiscriminator(Discriminator):
     ) -> None:
         super().__init__(observation_space, action_space, judges)
         n_features = self.obs_dim if features_dim is None else features_dim
-        widths = [n_features + self.features.beside_dim, *hidden_sizes, 1]
-        self.layers = nn.ModuleList(
-            nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths)
-        )
+        self.layers = linear_stack(n_features + self.features.beside_dim, hidden_sizes)
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
-        *hidden, (w_out, b_out) = self._pairs(weights)
-        h = inputs
-        for w, b in hidden:
-            h = tanh_layer(h, w, b)
-        return F.linear(h, w_out, b_out).squeeze(-1)
+        return tanh_forward(inputs, self._pairs(weights))
 
     def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return ``grad_x logit(x)``, shape ``(B, in_dim)``, differentiable in the weights.
@@ -224,8 +224,7 @@ class TanhDiscriminator(Discriminator):
         """Return (weight, bias) of each layer, first to last."""
         if weights is None:
             weights = dict(self.named_parameters())
-        names = [f"layers.{i}." for i in range(len(self.layers))]
-        return [(weights[name + "weight"], weights[name + "bias"]) for name in names]
+        return layer_pairs("layers", weights)
 
 
 class ExtractorDiscriminator(TanhDiscriminator):

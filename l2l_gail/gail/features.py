@@ -30,7 +30,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from torch import Tensor
 
 from l2l_gail.ppo import ObservationParts
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 
 __all__ = ["TransitionFeatures"]
 
@@ -69,7 +69,9 @@ class TransitionFeatures:
         self.act_dim = get_flattened_obs_dim(action_space)
         self.beside_dim = self.obs_dim if of_states else self.act_dim
 
-    def observation_rows(self, obs: Observations, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+    def observation_rows(
+        self, obs: TensorObservations, normalise: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """Return observations as rows ``(B, obs_dim)``.
 
         Args:
@@ -115,7 +117,7 @@ class TransitionFeatures:
             start += width
         return rows * unit
 
-    def split(self, inputs: Tensor) -> tuple[Observations, Any]:
+    def split(self, inputs: Tensor) -> tuple[TensorObservations, Any]:
         """Return network inputs ``(B, in_dim)`` as observations and what is beside them.
 
         Observations, of either kind, have the shape of their space again, ``(B, *shape)`` or a dict
@@ -124,13 +126,13 @@ class TransitionFeatures:
         now, beside = inputs.split([self.obs_dim, self.beside_dim], dim=1)
         return self._shaped(now), self._shaped(beside) if self.of_states else beside
 
-    def whole_pixels(self, obs: Observations) -> Observations:
+    def whole_pixels(self, obs: TensorObservations) -> TensorObservations:
         """Return observations of :meth:`split` with pixels from 0 to 255."""
         parts = {key: self.parts.of(obs, key) for key in self.parts.spaces}
         parts |= {key: parts[key] / _PIXEL for key in self.parts.images}
         return parts if isinstance(self.observation_space, spaces.Dict) else parts[""]
 
-    def _shaped(self, inputs: Tensor) -> Observations:
+    def _shaped(self, inputs: Tensor) -> TensorObservations:
         columns = inputs.split(list(self.parts.widths.values()), dim=1)
         shaped = {
             key: column.unflatten(1, space.shape) if isinstance(space, spaces.Box) else column

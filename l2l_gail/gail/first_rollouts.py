@@ -16,8 +16,9 @@ from l2l_gail.demos.fit import reordered, time_step_ratio
 from l2l_gail.errors import InputError
 from l2l_gail.gail.action_effects import Recording, amiss
 from l2l_gail.gail.spaces import continuous_entries
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import ObservationParts, TensorRolloutBuffer
-from l2l_gail.ppo.observations import Observations, map_tensors
+from l2l_gail.ppo.observations import TensorObservations
 from l2l_gail.ppo.policy import SCALE_FLOOR
 from l2l_gail.ppo.rollout import environment_actions
 
@@ -107,9 +108,9 @@ def _is_inside(frame: FrameType) -> bool:
     return module.partition(".")[0] in ("l2l_gail", "stable_baselines3", "torch")
 
 
-def _numbers(buffer: TensorRolloutBuffer, states: Observations) -> Any:
+def _numbers(buffer: TensorRolloutBuffer, states: TensorObservations) -> Any:
     """Return states of a rollout environment by environment, ``(n, *shape)`` or a dict of such."""
-    return map_tensors(lambda steps: buffer.by_env(steps).numpy(force=True), states)
+    return map_parts(lambda steps: buffer.by_env(steps).numpy(force=True), states)
 
 
 def _fault_of_steps(

@@ -28,7 +28,7 @@ from l2l_gail.gail.discriminator import Discriminator
 from l2l_gail.gail.rewards import SIGNS
 from l2l_gail.gail.spaces import continuous_entries
 from l2l_gail.ppo import ObservationParts, ObservationStatistics
-from l2l_gail.ppo.observations import Observations, as_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, as_tensors, network_input
 
 __all__ = [
     "check_demonstrated",
@@ -197,7 +197,7 @@ def demonstrated_rows(
         return discriminator.rows(demonstrated_tensors(demonstrations.obs, device), acts)
 
 
-def demonstrated_tensors(observations: Any, device: torch.device) -> Observations:
+def demonstrated_tensors(observations: Any, device: torch.device) -> TensorObservations:
     """Return demonstrated observations, an array or a dict of them, as a network takes them."""
     return network_input(as_tensors(observations, device))
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes
 
-from l2l_gail.checks import check_rate, check_share
+from l2l_gail.checks import check_below_one, check_nonnegative
 from l2l_gail.core import UpdateRule, parse_rule
 from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.demos import Demonstrations, embedded
@@ -120,7 +120,7 @@ class MethodFlags:
     """The policy's learning rate falls as this power of how well the discriminator tells it from
     the expert; 0: not at all."""
     policy_divergence: float = 0.005
-    """Correct the policy's learning rate where an update moves the policy by another divergence
+    """Steer the policy's learning rate where an update moves the policy by another divergence
     than this, in nats for each entry of a continuous action, give or take a factor of 1.6; it
     rises only while the discriminator's margin is above half of its largest; 0: never."""
     policy_average: float = 0.9
@@ -141,9 +141,9 @@ class MethodFlags:
             raise InputError(f"learning_rate must be positive and finite, not {self.learning_rate}")
         if any(argument.partition("=")[0].strip() == "lr" for argument in self.rule_args):
             raise InputError("rule_args holds lr, which has a flag of its own: learning_rate")
-        check_rate("policy_pace", self.policy_pace)
-        check_rate("policy_divergence", self.policy_divergence)
-        check_share("policy_average", self.policy_average)
+        check_nonnegative("policy_pace", self.policy_pace)
+        check_nonnegative("policy_divergence", self.policy_divergence)
+        check_below_one("policy_average", self.policy_average)
         self.rule("gail")
         self._learned(0)  # what is wrong with it is said even where it is not used
 

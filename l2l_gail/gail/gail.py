@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
-from l2l_gail.checks import check_kind, check_share
+from l2l_gail.checks import check_kind
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite, build_rule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
@@ -42,7 +42,7 @@ from l2l_gail.gail.fit import (
 from l2l_gail.gail.health import with_health
 from l2l_gail.gail.model_settings import check_settings, check_steps
 from l2l_gail.gail.own_parts import check_own_functions, check_own_network
-from l2l_gail.gail.policy_rate import PacesPolicy
+from l2l_gail.gail.policy_rate import PolicyRate
 from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import plain_fields
 from l2l_gail.gail.sealed import SealedModel
@@ -55,6 +55,7 @@ from l2l_gail.gail.spaces import (
 )
 from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import (
     ObservationParts,
     PPOConfig,
@@ -63,13 +64,13 @@ from l2l_gail.ppo import (
     TensorRolloutBuffer,
     rollout_defaults,
 )
-from l2l_gail.ppo.observations import Observations, map_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, network_input
 from l2l_gail.ppo.rollout import environment_actions
 
 __all__ = ["GAIL"]
 
 
-class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
+class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
     """Generative adversarial imitation learning on PPO.
 
     Paper: Ho & Ermon 2016, https://arxiv.org/abs/1606.03476, algorithm 1, with PPO for TRPO and a
@@ -112,9 +113,9 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
             as it is.
         policy_divergence: The KL divergence from the old policy to the new one, in nats for each
             entry of a continuous action, from which an update may be off by a factor of 1.6 before
-            the policy's learning rate is corrected, see
+            the policy's learning rate is steered, see
             :class:`~l2l_gail.gail.steering.PolicySteering`; it is raised only while the margin is
-            above half of its largest. 0 for no correction, and there is none of a schedule, beside
+            above half of its largest. 0 for no steering, and there is none of a schedule, beside
             ``target_kl``, or of a policy over classes.
         policy_average: Decay, from one rollout to the next, of the average of the policy's weights
             that :attr:`acting_policy` has, by which ``predict`` acts; 0 for the policy as it is.
@@ -181,7 +182,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         self.policy_divergence = policy_divergence
         self.policy_average = policy_average
         self.warm_start_steps = warm_start_steps
-        self._expert_inputs: Tensor | None = None
+        self._expert_rows: Tensor | None = None
         self._first_rollouts: FirstRollouts | None = None
         self.is_cloned = False
         if _init_setup_model:
@@ -191,7 +192,6 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
     @own_defaults
     def _setup_model(self) -> None:
         check_settings(self)
-        check_share("policy_average", self.policy_average)
         check_policy(self.policy_class, self.observation_space, self.policy_kwargs)
         check_judged(self.discriminator_config.judges, self.observation_space)
         if self.demonstrations is not None:
@@ -265,7 +265,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         check_steps(total_timesteps)
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to train it on")
-        self._expert_inputs = self.expert_inputs()
+        self._expert_rows = self.expert_rows()
         if self.warm_start_steps and not (self.is_cloned or self.num_timesteps):
             behaviour_cloning(
                 self.policy, demonstrations, steps=self.warm_start_steps, seed=self.seed or 0
@@ -291,7 +291,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         """Whether rewards depend on the states that steps reach, terminal ones among them."""
         return self.discriminator_config.judges == "state_transition"
 
-    def expert_inputs(self) -> Tensor:
+    def expert_rows(self) -> Tensor:
         """Return the demonstrations as the discriminator's ``rows``, ``(n, in_dim)``."""
         assert self.demonstrations is not None
         return demonstrated_rows(self.demonstrations, self.discriminator, self.device)
@@ -313,9 +313,9 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator; return rewards ``(N * T,)``, env by env, and what to log."""
-        assert self._expert_inputs is not None
-        inputs = self._rollout_inputs(buffer)
-        logits, log = self.discriminator_updates.update(self._expert_inputs, inputs)
+        assert self._expert_rows is not None
+        rows = self._rollout_rows(buffer)
+        logits, log = self.discriminator_updates.update(self._expert_rows, rows)
         return reward_of_logits(logits, self.discriminator_config.reward), log
 
     def train(self) -> None:
@@ -330,17 +330,17 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
             self.average.follow(self.policy)
         self._observe_update()
 
-    def _rollout_inputs(self, buffer: TensorRolloutBuffer) -> Tensor:
+    def _rollout_rows(self, buffer: TensorRolloutBuffer) -> Tensor:
         """Return the rollout as rows of the discriminator ``(N * T, in_dim)``, env by env."""
         obs, next_obs = (
-            network_input(map_tensors(buffer.by_env, steps))
+            network_input(map_parts(buffer.by_env, steps))
             for steps in (buffer.observations, buffer.final_obs)
         )
         return self._rows(obs, buffer.by_env(buffer.actions), next_obs)
 
     @torch.no_grad()
     def _rows(
-        self, obs: Observations, acts: Tensor, next_obs: Observations | None = None
+        self, obs: TensorObservations, acts: Tensor, next_obs: TensorObservations | None = None
     ) -> Tensor:
         """Return the discriminator's rows ``(n, in_dim)`` of actions as the policy drew them."""
         if self.policy.squash_output:  # actions lie in [-1, 1] there, in the env's unit here
@@ -382,7 +382,7 @@ class GAIL(SealedModel, ActsByAverage, PacesPolicy, AssignsCredit, TensorPPO):
         """Leave out what is saved as tensors, and demonstrations: none are needed to act."""
         tensors = ["discriminator", "discriminator_updates", "rule", "discriminator_network"]
         tensors += self._optional_parts
-        of_a_training = ["demonstrations", "_expert_inputs", "_first_rollouts"]
+        of_a_training = ["demonstrations", "_expert_rows", "_first_rollouts"]
         return [*super()._excluded_save_params(), *tensors, *of_a_training]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

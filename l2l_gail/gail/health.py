@@ -15,8 +15,8 @@ from torch import Tensor
 from l2l_gail.core import named_tensors
 from l2l_gail.core.guards import spoiled
 from l2l_gail.errors import InputError
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import TensorRolloutBuffer
-from l2l_gail.ppo.observations import map_tensors
 
 __all__ = ["HealthCallback", "with_health"]
 
@@ -87,7 +87,7 @@ class HealthCallback(BaseCallback):
         used = buffer.dones
         if not getattr(self.model, "judges_next_states", False):
             used = used & buffer.time_limits  # whose value counts; a terminal state's does not
-        return map_tensors(lambda states: states[used], buffer.final_obs)
+        return map_parts(lambda states: states[used], buffer.final_obs)
 
     def _on_training_end(self) -> None:
         self._check_policy()

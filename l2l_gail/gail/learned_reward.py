@@ -22,11 +22,10 @@ from l2l_gail.gail.rewards import reward_of_logits
 from l2l_gail.gail.saving import kind_of_model, saved_file
 from l2l_gail.gail.spaces import channels_first, policy_for
 from l2l_gail.gym_env import make_env
-from l2l_gail.observations import map_arrays
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import ObservationParts, TensorEnv
 from l2l_gail.ppo.observations import as_tensors, leading, network_input
-from l2l_gail.saved_models import acts as is_policy
-from l2l_gail.saved_models import read_model_parts
+from l2l_gail.saved_models import is_policy, read_model_parts
 
 __all__ = ["LearnedReward", "RewardTraining"]
 
@@ -64,7 +63,7 @@ class LearnedReward:
         self.model = model
         self.shaped = shaped
         self.log: dict[str, float] = {}
-        self._expert_inputs: Tensor | None = None
+        self._expert_rows: Tensor | None = None
 
     @classmethod
     def for_env(
@@ -153,27 +152,26 @@ class LearnedReward:
                 another shape.
         """
         states, actions, reached = self._transitions(obs, acts, next_obs)
-        if reached is None and self._looks_ahead:
-            raise InputError("this reward is of whole transitions: give it next_obs")
         discriminator = self.model.discriminator
         if not isinstance(discriminator, AIRLDiscriminator):
             logits = discriminator.logits_of_rows(discriminator.rows(states, actions, reached))
-            rewards = reward_of_logits(logits, self.model.discriminator_config.reward)
-        elif not self.shaped:
-            rewards = discriminator.reward(states, actions)
-        else:
-            if terminated is None:
-                raise InputError("a shaped reward needs to know what has terminated")
-            assert reached is not None
+            return reward_of_logits(logits, self.model.discriminator_config.reward).cpu().numpy()
+        ends = None
+        if terminated is not None:
             ends = torch.as_tensor(terminated, dtype=torch.float32, device=self.model.device)
             ends = ends.reshape(len(ends))
+        if not self.shaped:
+            rewards = discriminator.reward(states, actions)
+        else:
+            if ends is None:
+                raise InputError("a shaped reward needs to know what has terminated")
+            assert reached is not None
             inputs = discriminator.transition_inputs(
                 states, actions, reached, ends, torch.zeros_like(ends)
             )
             rewards = discriminator.shaped_reward(inputs)
-        if isinstance(discriminator, AIRLDiscriminator) and terminated is not None:
-            ends = torch.as_tensor(terminated, dtype=torch.float32, device=self.model.device)
-            rewards = rewards + ends.reshape(len(ends)) * discriminator.end_value
+        if ends is not None:
+            rewards = rewards + ends * discriminator.end_value
         return rewards.cpu().numpy()
 
     @property
@@ -203,17 +201,17 @@ class LearnedReward:
             )
         if self.model.demonstrations is None:
             raise InputError("this reward was loaded without demonstrations, and cannot learn")
-        if self._expert_inputs is None:
-            self._expert_inputs = self.model.expert_inputs()
-        if next_obs is None and self._looks_ahead:
-            raise InputError("this reward is of whole transitions: give it next_obs")
+        if self._expert_rows is None:
+            self._expert_rows = self.model.expert_rows()
         with torch.no_grad():
             rows = self.model.discriminator.rows(*self._transitions(obs, acts, next_obs))
-        _, self.log = self.model.discriminator_updates.update(self._expert_inputs, rows)
+        _, self.log = self.model.discriminator_updates.update(self._expert_rows, rows)
         return self.log
 
     def _transitions(self, obs: Any, acts: Any, next_obs: Any) -> tuple[Any, Any, Any]:
         """Return transitions as networks take them: float32 or whole numbers, channels first."""
+        if next_obs is None and self._looks_ahead:
+            raise InputError("this reward is of whole transitions: give it next_obs")
         states = self._observations("obs", obs)
         actions = as_tensors(acts, self.model.device)
         assert isinstance(actions, Tensor)
@@ -281,7 +279,7 @@ class RewardTraining:
         """Take one step of ``N`` environments, ``(N, *shape)`` each, and update if it is time."""
         if not self.update_every:
             return
-        copies = (map_arrays(np.array, obs), np.array(acts), map_arrays(np.array, next_obs))
+        copies = (map_parts(np.array, obs), np.array(acts), map_parts(np.array, next_obs))
         self._steps.append(copies)
         while len(self._steps) > max(1, -(-self.window // len(acts))):
             self._steps.popleft()
@@ -290,7 +288,7 @@ class RewardTraining:
             self._new = 0
             obs, actions, after = zip(*self._steps, strict=True)
             self.reward.update(
-                map_arrays(_by_env, *obs), _by_env(*actions), map_arrays(_by_env, *after)
+                map_parts(_by_env, *obs), _by_env(*actions), map_parts(_by_env, *after)
             )
 
 

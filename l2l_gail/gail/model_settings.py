@@ -39,7 +39,7 @@ def _is_rate(value: Any) -> bool:
     return _is_real(value) and math.isfinite(value) and bool(value >= 0)
 
 
-def _is_share(value: Any) -> bool:
+def _is_fraction(value: Any) -> bool:
     return _is_real(value) and bool(0 <= value <= 1)
 
 
@@ -69,7 +69,7 @@ _COUNT = (_whole(1), "a whole number from 1 on")
 _DONE = (_whole(0, 2**63), "a whole number from 0 on")
 _NUMBER = (_is_number, "a finite number")
 _RATE = (_is_rate, "0 or more and finite")
-_SHARE = (_is_share, "from 0 to 1")
+_FRACTION = (_is_fraction, "from 0 to 1")
 _SWITCH = (_is_switch, "True or False")
 _DICT = (lambda value: isinstance(value, dict), "a dict")
 
@@ -77,7 +77,7 @@ SETTINGS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("n_steps", "n_envs", "batch_size", "n_epochs"), _COUNT),
     **dict.fromkeys(("num_timesteps", "_n_updates", "_episode_num"), _DONE),
     **dict.fromkeys(("_stats_window_size", "warm_start_steps"), _ANY_COUNT),
-    **dict.fromkeys(("gamma", "gae_lambda"), _SHARE),
+    **dict.fromkeys(("gamma", "gae_lambda"), _FRACTION),
     **dict.fromkeys(("ent_coef", "vf_coef"), _NUMBER),  # a negative one is of use to some
     **dict.fromkeys(("policy_pace", "policy_divergence"), _RATE),
     **dict.fromkeys(("use_sde", "normalize_advantage", "is_cloned"), _SWITCH),
@@ -109,7 +109,7 @@ def check_settings(model: object) -> None:
     """
     for name, (holds, what) in SETTINGS.items():
         value = getattr(model, name, None)
-        if name in vars(model) and value is not None and not holds(value):
+        if name in vars(model) and not holds(value):
             raise InputError(f"{name} must be {what}, not {value!s:.40}")
         if isinstance(value, np.generic):
             setattr(model, name, value.item())

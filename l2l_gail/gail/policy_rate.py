@@ -7,17 +7,16 @@ from typing import Any
 
 from gymnasium.spaces import Box
 
-from l2l_gail.checks import check_rate
 from l2l_gail.gail.pace import PolicyPace
 from l2l_gail.gail.steering import PolicySteering
 
-__all__ = ["PacesPolicy"]
+__all__ = ["PolicyRate"]
 
 _FAR = 0.5
 """Share of the largest margin from which the policy has more of its way before it than behind."""
 
 
-class PacesPolicy:
+class PolicyRate:
     """Inherited from before an algorithm of SB3's: PPO's learning rate follows the game.
 
     It falls as the policy nears the expert (the pace), and is corrected where it was badly chosen
@@ -26,11 +25,11 @@ class PacesPolicy:
     Attributes:
         policy_pace: Power of the margin that the rate is multiplied by; 0 for none.
         policy_divergence: What an update should move the policy by, in nats for each entry of a
-            continuous action, give or take a factor of 1.6; 0 for no correction.
+            continuous action, give or take a factor of 1.6; 0 for no steering.
         pace: Follows the margin, of which others ask too.
-        steering: ``None`` without a correction. There is none either for a policy over classes,
-            for which none was measured, nor where the user has said more of the policy's steps than
-            a rate: a schedule, or ``target_kl``.
+        steering: ``None`` where it is switched off, for a policy over classes, for which none was
+            measured, and where the user has said more of the policy's steps than a rate: a
+            schedule, or ``target_kl``.
     """
 
     policy_pace: float
@@ -47,13 +46,7 @@ class PacesPolicy:
     target_kl: float | None
 
     def _begin_rate(self) -> None:
-        """Begin at PPO's rate.
-
-        Raises:
-            InputError: Pace or divergence are negative or not finite.
-        """
-        check_rate("policy_pace", self.policy_pace)
-        check_rate("policy_divergence", self.policy_divergence)
+        """Begin at PPO's rate."""
         self.pace = PolicyPace(self.policy_pace)
         self.steering = None
         has_more_to_say = callable(self.learning_rate) or self.target_kl is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import gymnasium
@@ -15,8 +14,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail.learned_reward import LearnedReward, RewardTraining
-from l2l_gail.gail.spaces import is_like
-from l2l_gail.observations import map_arrays
+from l2l_gail.observations import map_parts, set_row
+from l2l_gail.ppo.parts import is_like
+from l2l_gail.ppo.rollout import unscaled
 
 __all__ = ["LearnedRewardWrapper", "RelabellingReplayBuffer", "VecLearnedReward"]
 
@@ -61,18 +61,18 @@ class LearnedRewardWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         obs, info = self.env.reset(seed=seed, options=options)
-        self._obs = map_arrays(np.array, obs)
+        self._obs = map_parts(np.array, obs)
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take an action, and be paid by the learned reward."""
         obs, own, terminated, truncated, info = self.env.step(action)
-        before, reached = (map_arrays(_as_batch, each) for each in (self._obs, obs))
+        before, reached = (map_parts(_as_batch, each) for each in (self._obs, obs))
         acts = np.asarray(action)[None]
         (reward,) = self.reward(before, acts, reached, np.array([terminated]))
         self._training.add(before, acts, reached)
         # The environment may write its next one into the same array.
-        self._obs = map_arrays(np.array, obs)
+        self._obs = map_parts(np.array, obs)
         return obs, float(reward), terminated, truncated, {**info, ENV_REWARD: float(own)}
 
 
@@ -124,8 +124,8 @@ class VecLearnedReward(VecEnvWrapper):
 
     def reset(self) -> VecEnvObs:
         """Begin episodes everywhere."""
-        self._obs = map_arrays(np.array, self.venv.reset())
-        copied: VecEnvObs = map_arrays(np.copy, self._obs)
+        self._obs = map_parts(np.array, self.venv.reset())
+        copied: VecEnvObs = map_parts(np.copy, self._obs)
         return copied
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -136,15 +136,15 @@ class VecLearnedReward(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """Return the step, paid by the learned reward, ``(N,)`` float32."""
         obs, own, dones, infos = self.venv.step_wait()
-        reached, terminated = map_arrays(np.array, obs), np.array(dones, dtype=bool)
+        reached, terminated = map_parts(np.array, obs), np.array(dones, dtype=bool)
         for i in np.flatnonzero(dones):
             if "terminal_observation" in infos[i]:
-                map_arrays(partial(_put, int(i)), reached, infos[i]["terminal_observation"])
+                set_row(reached, int(i), infos[i]["terminal_observation"])
             terminated[i] = not infos[i].get("TimeLimit.truncated", False)
         rewards = self.reward(self._obs, self._actions, reached, terminated)
         infos = [{**info, ENV_REWARD: float(r)} for info, r in zip(infos, own, strict=True)]
         self._training.add(self._obs, self._actions, reached)
-        self._obs = map_arrays(np.array, obs)
+        self._obs = map_parts(np.array, obs)
         return obs, rewards, dones, infos
 
 
@@ -216,7 +216,7 @@ class RelabellingReplayBuffer(ReplayBuffer):
         if not isinstance(self.action_space, spaces.Box):
             return actions
         low, high = self.to_torch(self.action_space.low), self.to_torch(self.action_space.high)
-        return low + 0.5 * (actions + 1.0) * (high - low)
+        return unscaled(actions, low, high)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "reward": None}
@@ -242,7 +242,3 @@ def _check_spaces(reward: LearnedReward, *found: spaces.Space[Any]) -> None:
 
 def _as_batch(one: Any) -> np.ndarray:
     return np.asarray(one)[None]
-
-
-def _put(row: int, array: np.ndarray, value: Any) -> None:
-    array[row] = value

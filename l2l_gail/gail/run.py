@@ -24,9 +24,9 @@ from l2l_gail.gail.bc import BC
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.health import HealthCallback
 from l2l_gail.gail.nearest import Nearest
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo import tensor_env_of
 from l2l_gail.ppo.env import env_state, load_env_state
-from l2l_gail.ppo.observations import map_tensors
 from l2l_gail.progress import Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import SnapshotCallback
@@ -113,7 +113,7 @@ class TrainingRun:
         if env is None or saved is None or not load_env_state(env, saved["state"]):
             self.model.env.seed((self.model.seed or 0) + self.model.num_timesteps)
             return False
-        self.model._last_obs = map_tensors(lambda x: x.numpy(), saved["obs"])
+        self.model._last_obs = map_parts(lambda x: x.numpy(), saved["obs"])
         self.model._last_episode_starts = saved["episode_starts"].numpy()
         window = self.model._stats_window_size
         self.model.ep_info_buffer = deque(saved["episodes"], maxlen=window)
@@ -245,7 +245,7 @@ class TrainingRun:
             return None
         return {
             "state": state,
-            "obs": map_tensors(lambda x: torch.from_numpy(np.array(x)), self.model._last_obs),
+            "obs": map_parts(lambda x: torch.from_numpy(np.array(x)), self.model._last_obs),
             "episode_starts": torch.from_numpy(np.array(self.model._last_episode_starts)),
             "episodes": list(self.model.ep_info_buffer or ()),
         }

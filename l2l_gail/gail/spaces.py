@@ -35,7 +35,6 @@ __all__ = [
     "check_policy",
     "check_trainable",
     "continuous_entries",
-    "is_like",
     "laid_out",
     "named_policy",
     "policy_for",
@@ -178,34 +177,15 @@ def channels_first(observations: Any, parts: ObservationParts) -> Any:
     return {**observations, **{key: _moved(observations[key]) for key in keys}}
 
 
-def is_like(space: spaces.Space, other: spaces.Space) -> bool:
-    """Whether what is learned in one space fits another, of images wherever their channels are."""
-    if isinstance(space, spaces.Dict):
-        return (
-            isinstance(other, spaces.Dict)
-            and space.spaces.keys() == other.spaces.keys()
-            and all(is_like(part, other.spaces[key]) for key, part in space.spaces.items())
-        )
-    if not isinstance(space, spaces.Box) or not isinstance(other, spaces.Box):
-        return bool(space == other)
-    if space.shape == other.shape:
-        return True
-    return is_image_space(space) and is_image_space(other) and _turned(other.shape) == space.shape
-
-
 def _moved(images: Any) -> Any:
     return images.movedim(-1, 1) if isinstance(images, Tensor) else np.moveaxis(images, -1, 1)
-
-
-def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[-1], *shape[:-1])
 
 
 def _channels_last(observations: Any, key: str, parts: ObservationParts) -> bool:
     if isinstance(observations, dict) != bool(key) or (key and key not in observations):
         return False  # another space altogether, which is refused elsewhere
     shape, own = tuple(parts.of(observations, key).shape[1:]), parts.spaces[key].shape or ()
-    return len(shape) == len(own) and shape != own and _turned(shape) == own
+    return len(shape) == len(own) and shape != own and (shape[-1], *shape[:-1]) == own
 
 
 def continuous_entries(observations: Any, parts: ObservationParts) -> np.ndarray:

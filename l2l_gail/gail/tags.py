@@ -17,7 +17,7 @@ TAGS = {
     "disc/rejected_updates": "updates not taken because they left the finite numbers, so far",
     "gail/reward_mean": "mean learned reward of the rollout, before the bootstrap at time limits",
     "gail/reward_std": "its standard deviation",
-    "gail/policy_correction": "what corrects the policy's learning rate where it was badly chosen",
+    "gail/policy_correction": "steering: the factor on a learning rate that was badly chosen",
     "gail/policy_pace": "what the policy's learning rate is multiplied by as it nears the expert",
     "rule/step_size": "root mean square of the last update's step over all weights, of any rule",
     "rule/meta_loss": "the loss on what the last update that trained the rule was judged by",
@@ -32,10 +32,13 @@ TAGS = {
     "rule/cosine": "cosine of the learned step with steepest descent, last update",
     "rule/cosine_base": "cosine of the learned step with its base's, at the update of meta_loss",
     "rule/fallbacks": "steps replaced by the base's because they were not finite, so far",
+    "rule/momentum": "of a matrix rule that learns it: the decay rate of its momentum",
+    "rule/learning_rate": "of prodigy: the learning rate that it has found, lr d",
     "rule/tracking_loss": "the loss on the whole rollout before its updates",
     "rule/tracking_loss_after": "the loss on the whole rollout after its updates",
     "rule/tracking_limit": "the same of a copy that is solved on this rollout",
     "rule/tracking_distance": "root mean square difference between its logits and those after",
+    "time/tracking_s": "CPU seconds that rule/tracking_* have cost in this sitting",
     "credit/alignment": "cosine of the mixture's policy gradient with PPO's own on held-out data",
     "credit/action": "learned weight of the action's surprise; the weights have a sum of 1",
     **{
@@ -52,6 +55,7 @@ TAGS = {
 ``disc/`` tags are taken after the rollout's updates."""
 
 BC_TAGS = {
-    "bc/loss": "mean squared error of an action's entry, over the 50 gradient steps before",
+    "bc/loss": "mean squared error of an action's entry, or of classes the mean -log likelihood in "
+    "nats, over the 50 gradient steps before",
 }
 """What behaviour cloning logs besides ``eval/``; x is gradient steps there."""

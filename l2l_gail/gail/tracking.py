@@ -23,9 +23,10 @@ __all__ = ["TrackingCallback"]
 
 _UPDATES = 200
 _LR, _HALF_LIFE = 1e-2, 40.0
+"""Of the solver, the second in updates: it ends where the rate has fallen to a thirtieth, and the
+noise with it."""
 _LARGEST = 2**25
 """Entries of network inputs for which losses are measured."""
-"""Of the solver: it ends where the rate has fallen to a thirtieth, and the noise with it."""
 
 
 class TrackingCallback(BaseCallback):
@@ -73,9 +74,9 @@ class TrackingCallback(BaseCallback):
             return
         started = time.process_time()
         model = self._gail()
-        policy = model._rollout_inputs(model.rollout_buffer)
-        assert model._expert_inputs is not None
-        traces = self._measure(model, model._expert_inputs, policy, self._before)
+        policy = model._rollout_rows(model.rollout_buffer)
+        assert model._expert_rows is not None
+        traces = self._measure(model, model._expert_rows, policy, self._before)
         self.cpu_s += time.process_time() - started
         for name, value in traces.items():
             self.logger.record(f"rule/tracking_{name}", value)

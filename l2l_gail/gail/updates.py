@@ -95,32 +95,30 @@ class DiscriminatorUpdates:
             raise InputError("the discriminator has no weight that requires a gradient")
         trainer.begin(weights)
 
-    def update(
-        self, expert_inputs: Tensor, policy_inputs: Tensor
-    ) -> tuple[Tensor, dict[str, float]]:
+    def update(self, expert_rows: Tensor, policy_rows: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Update the discriminator on one rollout.
 
         Args:
-            expert_inputs: The demonstrations' transitions as the discriminator's ``rows``, shape
+            expert_rows: The demonstrations' transitions as the discriminator's ``rows``, shape
                 ``(T, in_dim)``.
-            policy_inputs: Those of the rollout, shape ``(n, in_dim)``, the steps of one environment
+            policy_rows: Those of the rollout, shape ``(n, in_dim)``, the steps of one environment
                 next to each other.
 
         Returns:
             The moved discriminator's logits of the rollout, shape ``(n,)``, and what there is to
             log, by TensorBoard tag.
         """
-        seen, held_out = self._split(policy_inputs)
+        seen, held_out = self._split(policy_rows)
         trainer = self.trainer
         traces = trainer.steps // self.config.updates_per_rollout % _TRACED_EVERY == 0
         stats: dict[str, Tensor] = {}
         traced: TracedStep | None = None
         last: tuple[Vars, State, TransitionBatch] | None = None
         for _ in range(self.config.updates_per_rollout):
-            batch = self._batch(expert_inputs, seen, self._stream)
+            batch = self._batch(expert_rows, seen, self._stream)
             meta = None
             if trainer.needs_meta_batches:
-                meta = [self._batch(expert_inputs, held_out, self._meta_stream)]
+                meta = [self._batch(expert_rows, held_out, self._meta_stream)]
             before, state = self._follower, trainer.state
             found = trainer.step([batch], meta)
             stats |= found
@@ -134,11 +132,11 @@ class DiscriminatorUpdates:
             stats |= rule_traces(trainer, traced, stats["meta_loss"])
         self.discriminator.adopt(self._follower)
         with torch.no_grad():
-            on_policy = self.discriminator.logits_of_rows(policy_inputs)
-            taken = on_policy[self.discriminator.transitions(policy_inputs)]
-            expert = batch.expert[self.discriminator.transitions(batch.expert)]
+            on_policy = self.discriminator.logits_of_rows(policy_rows)
+            taken = on_policy[self.discriminator.which_are_transitions(policy_rows)]
+            expert = batch.expert[self.discriminator.which_are_transitions(batch.expert)]
             if not len(expert):  # a batch of stays in AIRL's absorbing state alone
-                expert = expert_inputs[self.discriminator.transitions(expert_inputs)]
+                expert = expert_rows[self.discriminator.which_are_transitions(expert_rows)]
             return on_policy, self._log(stats, taken, expert, batch)
 
     @property
@@ -146,28 +144,28 @@ class DiscriminatorUpdates:
         assert self.trainer.follower is not None  # begun with the discriminator's weights
         return self.trainer.follower
 
-    def _split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the part to train on and the part to train a rule on.
 
         The second is one stretch of the rollout at a random place: whole episodes rather than
         single steps, whose neighbours would give them away.
         """
         if self.holdout_fraction == 0:
-            return inputs, inputs
-        n = len(inputs)
+            return rows, rows
+        n = len(rows)
         n_held = min(max(round(self.holdout_fraction * n), 1), n - 1)
         start = int(torch.randint(n, (1,), generator=self._stream))
-        turned = inputs.roll(-start, dims=0)
+        turned = rows.roll(-start, dims=0)
         return turned[n_held:], turned[:n_held]
 
     def _batch(
-        self, expert_inputs: Tensor, policy_inputs: Tensor, stream: torch.Generator
+        self, expert_rows: Tensor, policy_rows: Tensor, stream: torch.Generator
     ) -> TransitionBatch:
         """Draw ``batch_size`` transitions of either side, with replacement."""
         size = self.config.batch_size
         inputs_of_rows = self.discriminator.inputs_of_rows
-        expert = inputs_of_rows(expert_inputs[_draw(len(expert_inputs), size, stream)])
-        policy = inputs_of_rows(policy_inputs[_draw(len(policy_inputs), size, stream)])
+        expert = inputs_of_rows(expert_rows[_draw(len(expert_rows), size, stream)])
+        policy = inputs_of_rows(policy_rows[_draw(len(policy_rows), size, stream)])
         share = torch.rand(size, 1, generator=stream).to(policy.device)
         return TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
 

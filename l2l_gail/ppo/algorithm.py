@@ -14,11 +14,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from l2l_gail.errors import InputError
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
 from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.forward import PolicyForward, forward_of
 from l2l_gail.ppo.from_vec_env import FromVecEnv, as_tensor_env
-from l2l_gail.ppo.observations import map_tensors, network_input
+from l2l_gail.ppo.observations import network_input
 from l2l_gail.ppo.policy import check_policy_name
 from l2l_gail.ppo.rollout import collect
 from l2l_gail.ppo.sb3_view import SB3VecEnv
@@ -152,12 +153,12 @@ class TensorPPO(PPO):
         cut = buffer.time_limits.nonzero(as_tuple=True)
         if not len(cut[0]):
             return
-        terminal = network_input(map_tensors(lambda x: x[cut], buffer.final_obs))
+        terminal = network_input(map_parts(lambda x: x[cut], buffer.final_obs))
         one_by_one = self.values_one_by_one and isinstance(self._tensor_env, FromVecEnv)
         size = 1 if one_by_one else len(cut[0])
         rows = torch.arange(len(cut[0]), device=buffer.rewards.device).split(size)
         with torch.no_grad():
-            values = [forward.values(map_tensors(lambda x, i=i: x[i], terminal)) for i in rows]
+            values = [forward.values(map_parts(lambda x, i=i: x[i], terminal)) for i in rows]
         buffer.rewards[cut] += self.gamma * torch.cat(values)
 
     def train(self) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_gail.ppo.observations import Observations, leading, map_tensors
+from l2l_gail.observations import map_parts
+from l2l_gail.ppo.observations import TensorObservations, leading
 
 __all__ = ["TensorRolloutBuffer", "advantages_and_returns", "minibatch_order"]
 
@@ -49,13 +50,13 @@ class TensorRolloutBuffer:
         n_envs: Not used.
     """
 
-    observations: Observations
+    observations: TensorObservations
     actions: Tensor
     rewards: Tensor
     step_rewards: Tensor
     dones: Tensor
     time_limits: Tensor
-    final_obs: Observations
+    final_obs: TensorObservations
     values: Tensor
     log_probs: Tensor
     advantages: Tensor
@@ -82,12 +83,12 @@ class TensorRolloutBuffer:
 
     def add(
         self,
-        obs: Observations,
+        obs: TensorObservations,
         actions: Tensor,
         rewards: Tensor,
         terminated: Tensor,
         truncated: Tensor,
-        final_obs: Observations,
+        final_obs: TensorObservations,
     ) -> None:
         """Append one step of all environments, tensors of leading dimension ``N``."""
         self._steps.append((obs, actions, rewards, terminated, truncated, final_obs))
@@ -95,7 +96,7 @@ class TensorRolloutBuffer:
     def stack(self) -> None:
         """Turn the steps into tensors ``(T, N, ...)``, on the device of the observations."""
         obs, actions, rewards, terminated, truncated, final_obs = (
-            map_tensors(lambda *steps: torch.stack(steps), *column)
+            map_parts(lambda *steps: torch.stack(steps), *column)
             for column in zip(*self._steps, strict=True)
         )
         self._steps.clear()
@@ -104,7 +105,7 @@ class TensorRolloutBuffer:
         self.rewards = rewards.to(device, torch.float32)
         self.dones = (terminated | truncated).to(device)
         self.time_limits = (truncated & ~terminated).to(device)
-        self.final_obs = map_tensors(lambda x: x.to(device), final_obs)
+        self.final_obs = map_parts(lambda x: x.to(device), final_obs)
 
     def __len__(self) -> int:
         """Return the number of transitions, ``T * N``."""

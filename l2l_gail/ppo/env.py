@@ -10,14 +10,21 @@ from gymnasium import spaces
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 
-__all__ = ["BOOKKEEPING", "StepResult", "TensorEnv", "check_env", "env_state", "load_env_state"]
+__all__ = [
+    "BOOKKEEPING",
+    "StepResult",
+    "TensorEnv",
+    "env_state",
+    "load_env_state",
+    "report_broken",
+]
 
 BOOKKEEPING = ("final_obs", "_final_obs", "episode_return", "episode_length")
 """Entries of ``info`` that every tensor environment has; the others are its own named terms."""
 
-StepResult = tuple[Observations, Tensor, Tensor, Tensor, dict[str, Any]]
+StepResult = tuple[TensorObservations, Tensor, Tensor, Tensor, dict[str, Any]]
 """``obs, reward, terminated, truncated, info``."""
 
 
@@ -63,7 +70,7 @@ class TensorEnv(Protocol):
 
     def reset(
         self, seed: int | Sequence[int | None] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
+    ) -> tuple[TensorObservations, dict[str, Any]]:
         """Begin new episodes everywhere; return observations ``(N, ...)`` and infos."""
 
     def step(self, actions: Tensor) -> StepResult:
@@ -75,7 +82,7 @@ class TensorEnv(Protocol):
         """
 
 
-def check_env(env: TensorEnv) -> None:
+def report_broken(env: TensorEnv) -> None:
     """Have the environment warn of simulations that broke, if it can; waits for its device."""
     check = getattr(env, "check", None)
     if check is not None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from l2l_gail.ppo.flat_adam import FlatAdam
 from l2l_gail.ppo.loss import LossTerms, Minibatch, PPOLoss
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 from l2l_gail.ppo.policy import NormalizedPolicy, NormalizeObservations
 from l2l_gail.ppo.tanh_network import TanhNetwork
 
@@ -32,11 +32,11 @@ class PolicyForward:
         self.policy = policy
         self._parameters = list(policy.parameters())
 
-    def prepare(self, obs: Observations) -> Observations:
+    def prepare(self, obs: TensorObservations) -> TensorObservations:
         """Return what the other methods take for observations ``(B, *shape)``."""
         return obs
 
-    def act(self, obs: Observations) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def act(self, obs: TensorObservations) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw actions at observations, under ``no_grad``.
 
         Returns:
@@ -46,12 +46,12 @@ class PolicyForward:
         actions, values, log_probs = self.policy(obs)
         return actions, values.flatten(), log_probs
 
-    def evaluate(self, prepared: Observations, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, prepared: TensorObservations, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and log-probabilities, ``(B,)`` each, under ``no_grad``."""
         values, log_probs, _ = self.policy.evaluate_actions(prepared, actions)
         return values.flatten(), log_probs
 
-    def values(self, obs: Observations) -> Tensor:
+    def values(self, obs: TensorObservations) -> Tensor:
         """Return the values ``(B,)`` of observations, under ``no_grad``."""
         return self.policy.predict_values(obs).flatten()
 
@@ -69,7 +69,7 @@ class PolicyForward:
         terms.total.backward()
         return LossTerms(*(term.detach() for term in terms))
 
-    def score_gradients(self, obs: Observations, actions: Tensor, weights: Tensor) -> Tensor:
+    def score_gradients(self, obs: TensorObservations, actions: Tensor, weights: Tensor) -> Tensor:
         """Return gradients of weighted sums of log-probabilities.
 
         Args:
@@ -124,18 +124,18 @@ class GaussianForward(PolicyForward):
         self._parts: dict[str, list[Tensor]] = {}
         self._adam: FlatAdam | None = None
 
-    def prepare(self, obs: Observations) -> Tensor:
+    def prepare(self, obs: TensorObservations) -> Tensor:
         """Return the features ``(B, obs_dim)`` of observations."""
         assert isinstance(obs, Tensor)
         features: Tensor = self.policy.features_extractor(obs.float())
         return features
 
-    def act(self, obs: Observations) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def act(self, obs: TensorObservations) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw actions, from the same random numbers as SB3."""
         mean, _ = self._actor.forward(self.prepare(obs))
         return mean + torch.randn_like(mean) * self.policy.log_std.exp(), None, None
 
-    def evaluate(self, prepared: Observations, actions: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(self, prepared: TensorObservations, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and log-probabilities, ``(B,)`` each."""
         assert isinstance(prepared, Tensor)
         log_std = self.policy.log_std
@@ -144,7 +144,7 @@ class GaussianForward(PolicyForward):
         squares = ((actions - mean) * (-log_std).exp()).square()  # (B, act_dim)
         return values.squeeze(-1), -0.5 * squares.sum(1) - _log_normalizer(log_std)
 
-    def values(self, obs: Observations) -> Tensor:
+    def values(self, obs: TensorObservations) -> Tensor:
         """Return the values ``(B,)`` of observations."""
         values, _ = self._critic.forward(self.prepare(obs))
         return values.squeeze(-1)
@@ -185,7 +185,7 @@ class GaussianForward(PolicyForward):
         return LossTerms(policy_loss, value_loss, entropy_loss, total, log_ratio)
 
     @torch.no_grad()
-    def score_gradients(self, obs: Observations, actions: Tensor, weights: Tensor) -> Tensor:
+    def score_gradients(self, obs: TensorObservations, actions: Tensor, weights: Tensor) -> Tensor:
         """Return gradients of weighted sums of log-probabilities, by the chain rule."""
         mean, inputs = self._actor.forward(self.prepare(obs))
         per_std = (-self.policy.log_std).exp()

@@ -10,8 +10,9 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from l2l_gail.observations import map_parts, set_row
 from l2l_gail.ppo.env import StepResult, TensorEnv
-from l2l_gail.ppo.observations import Observations, as_tensors, map_tensors
+from l2l_gail.ppo.observations import TensorObservations, as_tensors
 from l2l_gail.ppo.sb3_view import SB3VecEnv
 
 __all__ = ["FromVecEnv", "as_tensor_env", "tensor_env_of"]
@@ -47,7 +48,7 @@ class FromVecEnv:
 
     def reset(
         self, seed: int | Sequence[int | None] | None = None
-    ) -> tuple[Observations, dict[str, Any]]:
+    ) -> tuple[TensorObservations, dict[str, Any]]:
         """Begin new episodes everywhere; a number seeds environment ``i`` with ``seed + i``."""
         if isinstance(seed, Sequence):
             raise TypeError("a VecEnv takes one seed, from which it counts")
@@ -77,7 +78,7 @@ class FromVecEnv:
                 terminal = self.infos[i].get("terminal_observation")
                 if terminal is not None:  # without it there is no state to go on from
                     truncated[i] = self.infos[i].get("TimeLimit.truncated", False)
-                    _set_row(final_obs, i, terminal)
+                    set_row(final_obs, i, terminal)
             info["final_obs"] = as_tensors(final_obs, _CPU)
             self._return[dones] = 0
             self._length[dones] = 0
@@ -96,16 +97,7 @@ class FromVecEnv:
     @staticmethod
     def _own(observations: Any) -> Any:
         """Return a copy: a ``VecEnv`` may write its next observations into the same array."""
-        return map_tensors(np.array, observations)
-
-
-def _set_row(observations: Any, i: int, row: Any) -> None:
-    """Write one environment's observation into those of all."""
-    if isinstance(observations, dict):
-        for key, array in observations.items():
-            array[i] = row[key]
-    else:
-        observations[i] = row
+        return map_parts(np.array, observations)
 
 
 def tensor_env_of(env: VecEnv | None) -> TensorEnv | None:

@@ -9,8 +9,9 @@ from typing import Any, overload
 import numpy as np
 from torch import Tensor
 
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo.env import BOOKKEEPING
-from l2l_gail.ppo.observations import map_tensors
+from l2l_gail.ppo.observations import to_numpy
 
 __all__ = ["StepInfos", "episode_end"]
 
@@ -49,10 +50,7 @@ class StepInfos(Sequence[dict[str, Any]]):
     @cached_property
     def _columns(self) -> dict[str, Any]:
         """The environment's info as arrays: brought over once for all rows."""
-        return {
-            name: map_tensors(lambda x: x.cpu().numpy(), column)
-            for name, column in self._info.items()
-        }
+        return {name: map_parts(to_numpy, column) for name, column in self._info.items()}
 
 
 def episode_end(columns: dict[str, Any], index: int, *, terminated: bool) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def episode_end(columns: dict[str, Any], index: int, *, terminated: bool) -> dic
         index: Row of the environment.
         terminated: Whether the task ended it, and not the time limit.
     """
-    final_obs: np.ndarray | dict[str, np.ndarray] = map_tensors(
+    final_obs: np.ndarray | dict[str, np.ndarray] = map_parts(
         lambda x: x[index].copy(), columns["final_obs"]
     )
     return {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 
 __all__ = ["LossTerms", "Minibatch", "PPOLoss"]
 
@@ -26,7 +26,7 @@ class Minibatch(NamedTuple):
         returns: ``(B,)``.
     """
 
-    prepared: Observations
+    prepared: TensorObservations
     actions: Tensor
     old_values: Tensor
     old_log_probs: Tensor

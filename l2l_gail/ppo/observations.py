@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Observations", "as_tensors", "leading", "map_tensors", "network_input"]
+from l2l_gail.observations import Observations, map_parts
 
-Observations: TypeAlias = Tensor | dict[str, Tensor]
+__all__ = ["TensorObservations", "as_tensors", "leading", "network_input", "to_numpy"]
+
+TensorObservations: TypeAlias = Tensor | dict[str, Tensor]
 """``(N, *shape)`` of a ``Box`` or ``Discrete`` space; one such tensor per key of a ``Dict``."""
 
 
-def map_tensors(function: Callable[..., Any], *observations: Any) -> Any:
-    """Apply a function to the tensors (or arrays) of observations of one structure.
-
-    Args:
-        function: Takes one tensor of each of ``observations``.
-        *observations: Tensors, or dicts of equal keys.
-
-    Returns:
-        The results, in the structure of ``observations``.
-    """
-    first = observations[0]
-    if isinstance(first, dict):
-        return {key: function(*(each[key] for each in observations)) for key in first}
-    return function(*observations)
-
-
 def as_tensors(
-    observations: np.ndarray | dict[str, np.ndarray] | Observations, device: torch.device
-) -> Observations:
+    observations: Observations | TensorObservations, device: torch.device
+) -> TensorObservations:
     """Return observations as tensors on ``device``, without a copy where that is possible."""
-    return map_tensors(lambda x: torch.as_tensor(x, device=device), observations)
+    return map_parts(lambda x: torch.as_tensor(x, device=device), observations)
 
 
-def network_input(observations: Observations) -> Observations:
+def network_input(observations: TensorObservations) -> TensorObservations:
     """Return observations with float32 for any other floating type; whole numbers stay as they are.
 
     SB3's policies turn those (images, classes) into features themselves.
     """
-    return map_tensors(lambda x: x.float() if x.is_floating_point() else x, observations)
+    return map_parts(lambda x: x.float() if x.is_floating_point() else x, observations)
 
 
-def leading(observations: Observations) -> Tensor:
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's values as an array; those of a CPU tensor without a copy."""
+    return tensor.cpu().numpy()
+
+
+def leading(observations: TensorObservations) -> Tensor:
     """Return one of the tensors: for what they share, device and leading dimensions."""
     return next(iter(observations.values())) if isinstance(observations, dict) else observations

@@ -10,9 +10,9 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
 from torch import Tensor
 
-from l2l_gail.ppo.observations import Observations
+from l2l_gail.ppo.observations import TensorObservations
 
-__all__ = ["ObservationParts"]
+__all__ = ["ObservationParts", "is_like"]
 
 
 class ObservationParts:
@@ -58,10 +58,26 @@ class ObservationParts:
         """Return one part of observations: of a dict of tensors or arrays, or of one of them."""
         return observations[key] if isinstance(observations, dict) else observations
 
-    def flat_continuous(self, observations: Observations) -> Tensor:
+    def flat_continuous(self, observations: TensorObservations) -> Tensor:
         """Return the continuous parts ``(B, continuous_width)`` of observations, beside each other.
 
         Statistics are of these entries, in this order.
         """
         flat = [self.of(observations, key).flatten(1) for key in self.continuous]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+
+
+def is_like(space: gymnasium.Space, other: gymnasium.Space) -> bool:
+    """Whether what is learned in one space fits another, whose images may have channels last."""
+    if isinstance(space, spaces.Dict):
+        return (
+            isinstance(other, spaces.Dict)
+            and space.spaces.keys() == other.spaces.keys()
+            and all(is_like(part, other.spaces[key]) for key, part in space.spaces.items())
+        )
+    if not isinstance(space, spaces.Box) or not isinstance(other, spaces.Box):
+        return bool(space == other)
+    if space.shape == other.shape:
+        return True
+    are_images = is_image_space(space) and is_image_space(other)
+    return are_images and (other.shape[-1], *other.shape[:-1]) == space.shape

@@ -13,15 +13,16 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.ppo import PPO
 from torch import Tensor
 
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
-from l2l_gail.ppo.env import TensorEnv, check_env
+from l2l_gail.ppo.env import TensorEnv, report_broken
 from l2l_gail.ppo.forward import PolicyForward
 from l2l_gail.ppo.from_vec_env import FromVecEnv
 from l2l_gail.ppo.infos import StepInfos
 from l2l_gail.ppo.lazy_array import as_array
-from l2l_gail.ppo.observations import Observations, as_tensors, map_tensors, network_input
+from l2l_gail.ppo.observations import TensorObservations, as_tensors, network_input, to_numpy
 
-__all__ = ["collect", "environment_actions"]
+__all__ = ["collect", "environment_actions", "unscaled"]
 
 
 def collect(
@@ -86,7 +87,7 @@ def collect(
                     "log_probs": log_probs,
                     "actions": as_array(actions),
                     "clipped_actions": as_array(clipped),
-                    "new_obs": map_tensors(as_array, new_obs),
+                    "new_obs": map_parts(as_array, new_obs),
                     "rewards": as_array(rewards),
                     "dones": as_array(dones),
                     "infos": infos,
@@ -105,7 +106,7 @@ def collect(
                 evaluated.append((values, log_probs))
     finally:
         _leave(model, obs, dones, ended)
-    check_env(env)
+    report_broken(env)
     rollout_buffer.stack()
     with torch.no_grad():
         _fill_values(rollout_buffer, forward, evaluated)
@@ -129,13 +130,18 @@ def environment_actions(policy: ActorCriticPolicy) -> Callable[[Tensor], Tensor]
         for bound in (space.low, space.high)
     )
     if policy.squash_output:  # from [-1, 1]
-        return lambda actions: low + 0.5 * (actions + 1.0) * (high - low)
+        return lambda actions: unscaled(actions, low, high)
     return lambda actions: actions.clamp(low, high)
+
+
+def unscaled(actions: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return actions in [-1, 1], as squashed policies draw them, in the environment's unit."""
+    return low + 0.5 * (actions + 1.0) * (high - low)
 
 
 def _leave(
     model: PPO,
-    obs: Observations,
+    obs: TensorObservations,
     dones: Tensor,
     ended: Sequence[tuple[Tensor, Tensor, Tensor]],
 ) -> None:
@@ -147,7 +153,7 @@ def _leave(
         dones: Whether that begins an episode, ``(N,)``.
         ended: Of each step: where episodes ended, their returns and lengths so far, ``(N,)``.
     """
-    model._last_obs = map_tensors(lambda x: x.cpu().numpy(), obs)
+    model._last_obs = map_parts(to_numpy, obs)
     model._last_episode_starts = dones.cpu().numpy()
     if not ended:
         return
@@ -166,7 +172,7 @@ def _fill_values(
     if evaluated:
         values, log_probs = (torch.stack(column) for column in zip(*evaluated, strict=True))
     else:
-        prepared = forward.prepare(map_tensors(lambda x: x.flatten(0, 1), buffer.observations))
+        prepared = forward.prepare(map_parts(lambda x: x.flatten(0, 1), buffer.observations))
         values, log_probs = forward.evaluate(prepared, buffer.actions.flatten(0, 1))
     buffer.values = values.view(buffer.rewards.shape)
     buffer.log_probs = log_probs.view(buffer.rewards.shape)

@@ -17,9 +17,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 
 from l2l_gail.errors import InputError
-from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, check_env
+from l2l_gail.observations import map_parts
+from l2l_gail.ppo.env import BOOKKEEPING, TensorEnv, report_broken
 from l2l_gail.ppo.infos import episode_end
-from l2l_gail.ppo.observations import Observations, map_tensors
+from l2l_gail.ppo.observations import TensorObservations, to_numpy
 
 __all__ = ["SB3VecEnv"]
 
@@ -100,7 +101,7 @@ class SB3VecEnv(VecEnv):
             Observations ``(N, ...)``.
         """
         obs, _ = self.tensor_env.reset(seed=self._seeds[0])
-        check_env(self.tensor_env)
+        report_broken(self.tensor_env)
         self._reset_seeds()
         self._reset_options()
         return self._as_observations(obs)
@@ -118,13 +119,13 @@ class SB3VecEnv(VecEnv):
         """
         actions = torch.as_tensor(self._actions, device=self.tensor_env.device)
         obs, reward, terminated, _, info = self.tensor_env.step(actions)
-        done = _numpy(info["_final_obs"])
+        done = to_numpy(info["_final_obs"])
         infos = self._infos(info)
         ended = np.flatnonzero(done)
         if ended.size:
-            check_env(self.tensor_env)
-            self._add_endings(infos, ended, _numpy(terminated), info)
-        return self._as_observations(obs), _numpy(reward).astype(np.float32), done, infos
+            report_broken(self.tensor_env)
+            self._add_endings(infos, ended, to_numpy(terminated), info)
+        return self._as_observations(obs), to_numpy(reward).astype(np.float32), done, infos
 
     def _infos(self, info: dict[str, Tensor]) -> list[dict[str, Any]]:
         """Return one info per environment, of a step that ended no episode."""
@@ -141,7 +142,7 @@ class SB3VecEnv(VecEnv):
             names = list(self._info_keys)
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": False} for _ in range(self.num_envs)]
         for name in names:
-            for own, value in zip(infos, _numpy(info[name]), strict=True):
+            for own, value in zip(infos, to_numpy(info[name]), strict=True):
                 own[name] = value
         return infos
 
@@ -153,7 +154,7 @@ class SB3VecEnv(VecEnv):
         info: dict[str, Tensor],
     ) -> None:
         """Put what SB3 wants to know about ended episodes into new infos of theirs."""
-        columns = {name: map_tensors(_numpy, info[name]) for name in BOOKKEEPING}
+        columns = {name: map_parts(to_numpy, info[name]) for name in BOOKKEEPING}
         columns["final_obs"] = self._as_observations(info["final_obs"])
         seconds = round(time.time() - self._begun, 6)
         for i in ended.tolist():
@@ -161,20 +162,20 @@ class SB3VecEnv(VecEnv):
             end["episode"]["t"] = seconds
             infos[i] = {**infos[i], **end}
 
-    def _as_observations(self, obs: Observations) -> Any:
+    def _as_observations(self, obs: TensorObservations) -> Any:
         """Return arrays of the space's dtypes."""
         if isinstance(self.observation_space, spaces.Dict):
             assert isinstance(obs, dict)
             kinds = {key: space.dtype for key, space in self.observation_space.spaces.items()}
-            return map_tensors(lambda x, kind: _numpy(x).astype(kind, copy=False), obs, kinds)
+            return map_parts(lambda x, kind: to_numpy(x).astype(kind, copy=False), obs, kinds)
         assert isinstance(obs, Tensor)
-        return _numpy(obs).astype(self.observation_space.dtype, copy=False)
+        return to_numpy(obs).astype(self.observation_space.dtype, copy=False)
 
     @property
     def reset_infos(self) -> list[dict[str, Any]]:
         """Gymnasium's info of each environment's last reset; empty dicts before the first."""
         terms = getattr(self.tensor_env, "reset_info", {})
-        columns = {name: _numpy(term) for name, term in terms.items()}
+        columns = {name: to_numpy(term) for name, term in terms.items()}
         return [{name: term[i] for name, term in columns.items()} for i in range(self.num_envs)]
 
     @reset_infos.setter
@@ -242,11 +243,6 @@ class SB3VecEnv(VecEnv):
         """Return True for the wrappers whose work is done here: ``Monitor`` and ``TimeLimit``."""
         is_wrapped = issubclass(wrapper_class, (Monitor, TimeLimit))
         return [is_wrapped for _ in self._get_indices(indices)]
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    """Return a tensor's values; those of a CPU tensor without a copy."""
-    return tensor.cpu().numpy()
 
 
 def _name(env: TensorEnv) -> str:

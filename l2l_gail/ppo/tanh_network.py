@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, addmm, cat, mm, nn
 from torch import sum as torch_sum
+from torch.nn import functional as F
 
-__all__ = ["TanhNetwork", "tanh_layer"]
+__all__ = ["TanhNetwork", "layer_pairs", "linear_stack", "tanh_forward", "tanh_layer"]
 
 
 def tanh_layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -19,6 +21,31 @@ def tanh_layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if x.is_cuda:
         return addmm(bias, x, weight.mT).tanh()
     return addmm(bias, x, weight.mT, beta=2, alpha=2).sigmoid().mul(2).sub_(1)
+
+
+def linear_stack(width: int, hidden_sizes: Sequence[int]) -> nn.ModuleList:
+    """Return linear layers from so many inputs over these widths to one output."""
+    widths = [width, *hidden_sizes, 1]
+    return nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in itertools.pairwise(widths))
+
+
+def layer_pairs(name: str, weights: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Return (weight, bias) of each layer of a :func:`linear_stack`, first to last.
+
+    Args:
+        name: Of the stack, in the module whose parameters these are.
+        weights: By name, those of other parts among them.
+    """
+    n_layers = sum(key.startswith(f"{name}.") for key in weights) // 2
+    return [(weights[f"{name}.{i}.weight"], weights[f"{name}.{i}.bias"]) for i in range(n_layers)]
+
+
+def tanh_forward(x: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the output ``(B,)`` of linear layers to one number with tanh between them."""
+    *hidden, (w_out, b_out) = pairs
+    for w, b in hidden:
+        x = tanh_layer(x, w, b)
+    return F.linear(x, w_out, b_out).squeeze(-1)
 
 
 class TanhNetwork:

@@ -9,10 +9,10 @@ import torch
 from stable_baselines3.ppo import PPO
 from torch import Tensor
 
+from l2l_gail.observations import map_parts
 from l2l_gail.ppo.buffer import TensorRolloutBuffer, minibatch_order
 from l2l_gail.ppo.forward import PolicyForward
 from l2l_gail.ppo.loss import LossTerms, Minibatch, PPOLoss
-from l2l_gail.ppo.observations import map_tensors
 
 __all__ = ["update_policy"]
 
@@ -35,7 +35,7 @@ def update_policy(model: PPO, buffer: TensorRolloutBuffer, forward: PolicyForwar
     loss = _loss(model)
     with torch.no_grad():
         data = Minibatch(
-            forward.prepare(map_tensors(buffer.by_env, buffer.observations)),
+            forward.prepare(map_parts(buffer.by_env, buffer.observations)),
             *(buffer.by_env(x) for x in (buffer.actions, buffer.values, buffer.log_probs)),
             *(buffer.by_env(x) for x in (buffer.advantages, buffer.returns)),
         )
@@ -86,9 +86,9 @@ def _loss(model: PPO) -> PPOLoss:
 
 def _minibatches(data: Minibatch, order: Tensor, size: int) -> Iterator[Minibatch]:
     """Yield the transitions in an order, ``size`` at a time."""
-    columns = [map_tensors(lambda x: x.index_select(0, order).split(size), x) for x in data]
+    columns = [map_parts(lambda x: x.index_select(0, order).split(size), x) for x in data]
     for k in range(-(-len(order) // size)):
-        yield Minibatch(*(map_tensors(lambda pieces, k=k: pieces[k], x) for x in columns))
+        yield Minibatch(*(map_parts(lambda pieces, k=k: pieces[k], x) for x in columns))
 
 
 def _log(

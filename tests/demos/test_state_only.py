@@ -97,7 +97,7 @@ def test_the_policys_next_states_are_those_that_its_actions_reached(
 def test_where_next_states_are_not_known_they_are_those_that_followed() -> None:
     model = make_gail(dataclasses.replace(states_alone(), next_obs=None))
     model.learn(32)
-    assert model._expert_inputs.shape == (3 * (TIME_LIMIT - 1), 4)
+    assert model._expert_rows.shape == (3 * (TIME_LIMIT - 1), 4)
 
 
 def test_the_discriminator_tells_the_experts_steps_from_others() -> None:

@@ -276,15 +276,15 @@ def test_a_termination_reaches_the_discriminator_and_a_time_limit_does_not() -> 
     model = make_airl()
     _, callback = model._setup_learn(1)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
-    inputs = model._rollout_inputs(model.rollout_buffer)
-    assert len(inputs) == ROLLOUT
-    assert not inputs[:, -3:-1].any()  # the walk ends at its time limit only
+    rows = model._rollout_rows(model.rollout_buffer)
+    assert len(rows) == ROLLOUT
+    assert not rows[:, -3:-1].any()  # the walk ends at its time limit only
     model.rollout_buffer.time_limits[:] = False
-    inputs = model._rollout_inputs(model.rollout_buffer)
-    alive = inputs[:, -2] == 0
+    rows = model._rollout_rows(model.rollout_buffer)
+    alive = rows[:, -2] == 0
     expected = model.rollout_buffer.by_env(model.rollout_buffer.dones).float()
-    assert torch.equal(inputs[alive, -3], expected)
-    assert len(inputs) == ROLLOUT + 100 * expected.sum()
+    assert torch.equal(rows[alive, -3], expected)
+    assert len(rows) == ROLLOUT + 100 * expected.sum()
 
 
 def test_a_termination_is_followed_by_as_many_stays_as_the_horizon_has_steps() -> None:

@@ -381,8 +381,8 @@ def test_float64_actions_and_own_policies_work() -> None:
 def test_the_rule_is_trained_on_what_the_discriminator_never_saw(share: float) -> None:
     training = RuleTraining(holdout_fraction=share, meta_mode="reverse")
     model = make(L2LGAIL, rule_training=training)
-    inputs = torch.arange(ROLLOUT).float()[:, None]
-    seen, held_out = model.discriminator_updates._split(inputs)
+    rows = torch.arange(ROLLOUT).float()[:, None]
+    seen, held_out = model.discriminator_updates._split(rows)
     assert len(held_out) == {0.001: 1, 0.25: 8, 0.999: ROLLOUT - 1}[share]
     assert sorted(torch.cat([seen, held_out]).flatten().tolist()) == list(range(ROLLOUT))
     steps = held_out.flatten().diff().remainder(ROLLOUT)

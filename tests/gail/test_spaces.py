@@ -168,9 +168,9 @@ def test_images_are_compared_in_the_same_layout_on_both_sides() -> None:
     assert model.observation_space.shape == (1, SIDE, SIDE)
     _, callback = model._setup_learn(1)
     first = torch.as_tensor(np.moveaxis(demos.obs[:5], -1, 1).copy()).flatten(1)
-    assert torch.equal(model._expert_inputs[:5, :-4], first)
+    assert torch.equal(model._expert_rows[:5, :-4], first)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, 16)
-    rows = model._rollout_inputs(model.rollout_buffer)
+    rows = model._rollout_rows(model.rollout_buffer)
     pictures = rows[:, :-4].reshape(-1, SIDE, SIDE, 1).numpy()
     assert (pictures.astype(bool).sum(axis=(1, 2, 3)) == SQUARE**2).all()  # one square in each
     played = model.rollout_buffer.by_env(model.rollout_buffer.actions)

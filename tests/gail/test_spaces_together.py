@@ -71,8 +71,8 @@ def test_an_actions_surprise_is_told_from_the_rewards_of_all_classes() -> None:
 @pytest.mark.parametrize(("policy", "env_id"), [("MlpPolicy", POLE), ("MultiInputPolicy", CORNERS)])
 def test_airl_learns_from_classes_and_dicts(policy: str, env_id: str) -> None:
     model = trained(AIRL, policy, env_id)
-    inputs = model._rollout_inputs(model.rollout_buffer)
-    inputs = inputs[inputs[:, -2] == 0]  # without the absorbing state
+    rows = model._rollout_rows(model.rollout_buffer)
+    rows = rows[rows[:, -2] == 0]  # without the absorbing state
     buffer = model.rollout_buffer
     obs = buffer.observations
     flat = (
@@ -81,9 +81,9 @@ def test_airl_learns_from_classes_and_dicts(policy: str, env_id: str) -> None:
         else buffer.by_env(obs)
     )
     log_probs = model.policy.get_distribution(flat).log_prob(buffer.by_env(buffer.actions))
-    torch.testing.assert_close(inputs[:, -1], log_probs.detach())
+    torch.testing.assert_close(rows[:, -1], log_probs.detach())
     width = model.discriminator.obs_dim
-    one_hot = inputs[:, width : width + model.discriminator.act_dim]
+    one_hot = rows[:, width : width + model.discriminator.act_dim]
     assert torch.equal(one_hot.argmax(1), buffer.by_env(buffer.actions))
 
 
@@ -92,7 +92,7 @@ def test_states_alone_are_judged_in_dicts_too() -> None:
     model = trained(GAIL, "MultiInputPolicy", CORNERS, discriminator=OF_STATES)
     width = model.discriminator.obs_dim
     assert model.discriminator.in_dim == 2 * width == 12
-    kinds = model.expert_inputs()[:, [*range(2, 6), *range(width + 2, width + 6)]]
+    kinds = model.expert_rows()[:, [*range(2, 6), *range(width + 2, width + 6)]]
     corners = torch.as_tensor(demos.obs["corner"])
     assert torch.equal(kinds[:, :4].argmax(1), corners)
     assert torch.equal(kinds[:, 4:].argmax(1), corners)  # it stays the same in an episode

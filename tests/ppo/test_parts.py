@@ -24,6 +24,7 @@ from l2l_gail.ppo.forward import GaussianForward, PolicyForward, forward_of
 from l2l_gail.ppo.infos import StepInfos
 from l2l_gail.ppo.lazy_array import LazyArray, as_array
 from l2l_gail.ppo.loss import Minibatch, PPOLoss
+from l2l_gail.ppo.parts import is_like
 from l2l_gail.ppo.policy import NormalizedPolicy, NormalizeObservations
 from l2l_gail.ppo.rollout import environment_actions
 from l2l_gail.ppo.tanh_network import TanhNetwork, tanh_layer
@@ -345,3 +346,23 @@ def test_infos_are_those_of_sb3() -> None:
     assert infos[-1]["episode"] == third["episode"]
     with pytest.raises(IndexError):
         _ = infos[3]
+
+
+@pytest.mark.parametrize(
+    ("learned_in", "played_in", "fits"),
+    [
+        (spaces.Box(0, 255, (3, 8, 9), np.uint8), spaces.Box(0, 255, (8, 9, 3), np.uint8), True),
+        (spaces.Box(0, 255, (3, 8, 9), np.uint8), spaces.Box(0, 255, (9, 8, 3), np.uint8), False),
+        (spaces.Box(-1, 1, (3, 4)), spaces.Box(-1, 1, (4, 3)), False),
+        (spaces.Box(-1, 1, (3,)), spaces.Box(-2, 2, (3,)), True),
+        (spaces.Discrete(3), spaces.Discrete(4), False),
+    ],
+    ids=str,
+)
+def test_what_is_learned_in_a_space_fits_those_of_its_shape(
+    learned_in: spaces.Space, played_in: spaces.Space, fits: bool
+) -> None:
+    assert is_like(learned_in, played_in) == fits
+    inside, outside = (spaces.Dict({"part": space}) for space in (learned_in, played_in))
+    assert is_like(inside, outside) == fits
+    assert not is_like(inside, played_in)

@@ -52,7 +52,8 @@ def test_both_methods_are_trained_compared_and_written_down(
         probed = {tag for tag in TAGS if tag.startswith("rule/tracking_")}
         learned = {tag for tag in TAGS if tag.startswith("rule/")} - {"rule/step_size"}
         credit = {tag for tag in TAGS if tag.startswith("credit/")}
-        lacking = probed | {"disc/logit_absorbing"}
+        of_other_rules = {"rule/momentum", "rule/learning_rate"}
+        lacking = probed | of_other_rules | {"disc/logit_absorbing", "time/tracking_s"}
         if run.folder.method == "gail+short":
             lacking |= learned | credit
         elif what == "credit":  # the default
