@@ -1,5 +1,6 @@
 """Adversarial training of image classifiers, with attackers that are hand-designed or learned."""
 
+from .cuda_graphs import check_cuda_graphs
 from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack, attack_gain
 from .evaluate_run import EvaluateConfig, evaluate_main, evaluate_run
@@ -13,7 +14,6 @@ from .plan import check_batch_size, check_images, plan_of
 from .presets import PRESETS, preset, preset_in
 from .processes import ALONE, Processes, is_launched, is_restarted, joined
 from .registry import Method, method_names, register_method
-from .replay import check_replay
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
 from .settings import METHODS, Settings
@@ -48,8 +48,8 @@ __all__ = [
     "build_method",
     "build_trainer",
     "check_batch_size",
+    "check_cuda_graphs",
     "check_images",
-    "check_replay",
     "cross_entropy",
     "evaluate_main",
     "evaluate_robustness",

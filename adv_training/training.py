@@ -22,6 +22,7 @@ from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
+from .cuda_graphs import check_cuda_graphs, with_cuda_graphs
 from .data import Dataset
 from .evaluate import BATCH
 from .guards import Guard
@@ -30,7 +31,6 @@ from .logbook import Logbook
 from .methods import build_method
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
-from .replay import check_replay, replayed
 from .review import Review
 from .rules import set_radius
 from .schedule import learning_rate
@@ -55,7 +55,7 @@ class Training:
         resume: Go on from the folder's checkpoint, if there is one.
         save_every: Steps between two checkpoints inside an epoch; 0 for one after each epoch alone.
         cuda_graphs: Replay the classifier's passes as CUDA graphs: on a GPU the same training,
-            faster; on a CPU nothing. See :mod:`~adv_training.replay`.
+            faster; on a CPU nothing. See :mod:`~adv_training.cuda_graphs`.
         plan: What the run notes of itself; made from the settings by default.
         processes: Those that share each batch; all of them make a ``Training`` and run it.
 
@@ -107,7 +107,7 @@ class Training:
             for model in {classifier, self.evaluated}:
                 model.compile()  # in place: the weights keep their names
         if cuda_graphs:
-            check_replay(settings, processes)
+            check_cuda_graphs(settings, processes)
         self.cuda_graphs = cuda_graphs
         self.review = Review(settings, dataset, self.method, self.game, self.evaluated)
         if settings.ramp:
@@ -154,7 +154,7 @@ class Training:
         if self.trainer.steps:
             self.tell(Message("line", f"goes on after step {self.trainer.steps} of {total}"))
         try:
-            with signals_deferred() as stop, self._replayed():
+            with signals_deferred() as stop, self._with_cuda_graphs():
                 while self.epoch < settings.epochs:
                     self._train_epoch(logbook, stop)
                     if logbook:
@@ -181,13 +181,13 @@ class Training:
         return summary
 
     @contextmanager
-    def _replayed(self) -> Iterator[None]:
+    def _with_cuda_graphs(self) -> Iterator[None]:
         """Replay passes of the batch sizes of the training and of the judges, if asked to."""
         with ExitStack() as stack:
             if self.cuda_graphs:
                 for model in {self.game.classifier, self.evaluated}:
                     sizes = {self.settings.batch_size, BATCH}
-                    stack.enter_context(replayed(model, sizes))
+                    stack.enter_context(with_cuda_graphs(model, sizes))
             yield
 
     def _train_epoch(self, logbook: Logbook | None, stop: Stop) -> None:
@@ -200,9 +200,9 @@ class Training:
         )
         part = self.processes.part(settings.batch_size)
         own = (batch.part(part) if self.processes.count > 1 else batch for batch in batches)
-        replayed = (batch for batch in own for _ in range(self.method.replays))
+        repeated = (batch for batch in own for _ in range(self.method.replays))
         told = resumed
-        for i, batch in enumerate(islice(replayed, self.steps_per_epoch), start=1):
+        for i, batch in enumerate(islice(repeated, self.steps_per_epoch), start=1):
             if i <= resumed:
                 continue  # trained on in an earlier sitting; drawn again for the generator's sake
             # The rate in the middle of the step, so that neither the first nor the last is 0.
