@@ -90,7 +90,7 @@ class Config:
     @property
     def methods(self) -> Sequence[str]:
         """The methods to train."""
-        return adv_training.METHODS if self.method == "all" else [self.method]
+        return adv_training.COMPARED_METHODS if self.method == "all" else [self.method]
 
 
 @dataclass(frozen=True)

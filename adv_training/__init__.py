@@ -16,7 +16,7 @@ from .processes import ALONE, Processes, is_launched, is_restarted, joined
 from .registry import Method, method_names, register_method
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness, masking_flags
-from .settings import METHODS, Settings
+from .settings import COMPARED_METHODS, Settings
 from .step import build_game, build_trainer, forward_flops, train_step
 from .trained_model import TrainedModel, load_model
 from .training import Training
@@ -24,7 +24,7 @@ from .training import Training
 __all__ = [
     "ALONE",
     "CLEAN",
-    "METHODS",
+    "COMPARED_METHODS",
     "PRESETS",
     "UNIFORM",
     "Dataset",

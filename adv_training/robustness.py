@@ -129,7 +129,7 @@ def evaluate_robustness(
     if "fine_tuned" in attacks:
         assert train is not None
         tuned = fine_tune(game, learned, train, seed=seed)
-    standing, accuracy = clean.clone(), {}
+    withstood, accuracy = clean.clone(), {}
     for name in attacks:
         generator = torch.Generator(images.pixels.device).manual_seed(seed)
 
@@ -157,14 +157,14 @@ def evaluate_robustness(
 
         survives = _each(images, survive) & clean
         accuracy[name] = float(survives.double().mean())
-        standing &= survives
+        withstood &= survives
         tell(f"{name}: {accuracy[name]:.1%}")
     return RobustnessReport(
         eps,
         len(images),
         float(clean.double().mean()),
         accuracy,
-        float(standing.double().mean()),
+        float(withstood.double().mean()),
         masking_flags(classifier, images, accuracy, seed=seed),
     )
 

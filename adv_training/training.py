@@ -94,13 +94,13 @@ class Training:
         self.tell = tell if processes.is_first else silent
         self.processes = processes
         device = dataset.train.pixels.device
-        self.order = torch.Generator(device).manual_seed(settings.seed)
-        self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
+        self._order_stream = torch.Generator(device).manual_seed(settings.seed)
+        self._noise_stream = torch.Generator(device).manual_seed(settings.seed + 1)
         self.method = build_method(settings)
         self.method.rule.to(device)
         classifier = classifier_for(settings, dataset).to(device)
         deal_out(classifier, self.method, settings, processes)
-        self.game = build_game(classifier, self.method, settings, self.noise, dataset.train)
+        self.game = build_game(classifier, self.method, settings, self._noise_stream, dataset.train)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier
         if settings.compile:
@@ -119,7 +119,7 @@ class Training:
         self.save_every = save_every
         self.epoch = 0
         self._steps_into_epoch = 0
-        self._order_at_epoch = self.order.get_state()
+        self._order_at_epoch = self._order_stream.get_state()
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
         self._begun = _clock()
         state = processes.from_first(lambda: self._begin(plan, resume))
@@ -193,10 +193,10 @@ class Training:
     def _train_epoch(self, logbook: Logbook | None, stop: Stop) -> None:
         settings = self.settings
         resumed = self._steps_into_epoch
-        self.order.set_state(self._order_at_epoch)
+        self._order_stream.set_state(self._order_at_epoch)
         total = settings.epochs * self.steps_per_epoch
         batches = self.dataset.train.shuffled(
-            settings.batch_size, self.order, augmented=self.dataset.augmented
+            settings.batch_size, self._order_stream, augmented=self.dataset.augmented
         )
         part = self.processes.part(settings.batch_size)
         own = (batch.part(part) if self.processes.count > 1 else batch for batch in batches)
@@ -231,11 +231,11 @@ class Training:
                 raise Interrupted(asked)
         self.epoch += 1
         self._steps_into_epoch = 0
-        self._order_at_epoch = self.order.get_state()
+        self._order_at_epoch = self._order_stream.get_state()
 
     def _layer_noise(self) -> AbstractContextManager[None]:
         place = self.settings.seed, self.trainer.steps, self.processes.rank
-        return layer_noise(self.order.device, *place)
+        return layer_noise(self._order_stream.device, *place)
 
     def _set_radius(self, radius: float) -> None:
         self.game.eps = radius
@@ -276,14 +276,14 @@ class Training:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "device": self.order.device.type,
+            "device": self._order_stream.device.type,
             "classifier": self.game.classifier.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "trainer": self.trainer.state_dict(),
             "memory": self.game.memory.state_dict() if self.game.memory else None,
             "order": self._order_at_epoch,
             "steps_into_epoch": self._steps_into_epoch,
-            "noise": self.noise.get_state(),
+            "noise": self._noise_stream.get_state(),
             "epoch": self.epoch,
             **self.review.state(),
             "spent": list(self._spent_now()),
@@ -307,10 +307,10 @@ class Training:
         return None
 
     def _load(self, state: dict[str, Any]) -> None:
-        if state.get("device") != self.order.device.type:
+        if state.get("device") != self._order_stream.device.type:
             raise InputError(
                 f"{self.folder.path} was trained on {state.get('device')}, whose random states do "
-                f"not fit {self.order.device.type}; resume it there, or leave --resume out"
+                f"not fit {self._order_stream.device.type}; resume it there, or leave --resume out"
             )
         with fitting(self.folder.checkpoint, OTHER_VERSION):
             self._restore(state)
@@ -324,7 +324,7 @@ class Training:
             self.game.memory.load_state_dict(state["memory"])
         self._order_at_epoch = state["order"]
         self._steps_into_epoch = state.get("steps_into_epoch", 0)  # 0.1.0 saved whole epochs alone
-        self.noise.set_state(state["noise"])
+        self._noise_stream.set_state(state["noise"])
         self.epoch = state["epoch"]
         self.review.restore(state)
         self._spent = (state["spent"][0], state["spent"][1])
