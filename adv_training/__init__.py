@@ -8,6 +8,7 @@ from .game import CLEAN, UNIFORM, ImageGame, Start
 from .image_flags import ImageFlags
 from .image_losses import cross_entropy, margin
 from .load import load_dataset, locate
+from .masking import masking_flags
 from .methods import build_method, forward_equivalents
 from .models import build_classifier, register_model
 from .plan import check_batch_size, check_images, plan_of
@@ -15,7 +16,7 @@ from .presets import PRESETS, preset, preset_in
 from .processes import ALONE, Processes, is_launched, is_restarted, joined
 from .registry import Method, method_names, register_method
 from .report import results_table
-from .robustness import RobustnessReport, evaluate_robustness, masking_flags
+from .robustness import RobustnessReport, evaluate_robustness
 from .settings import COMPARED_METHODS, Settings
 from .step import build_game, build_trainer, forward_flops, train_step
 from .trained_model import TrainedModel, load_model

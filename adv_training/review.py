@@ -26,10 +26,10 @@ from .evaluate import (
 from .game import ImageGame
 from .guards import Guard
 from .logbook import Logbook
+from .masking import masking_flags
 from .methods import build_method, forward_equivalents
 from .pictures import save_pictures
 from .registry import Method
-from .robustness import masking_flags
 from .settings import Settings
 from .step import attacker_flops, forward_flops
 

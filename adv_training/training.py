@@ -22,9 +22,9 @@ from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
+from .attacks import JUDGED_AT_ONCE
 from .cuda_graphs import check_cuda_graphs, with_cuda_graphs
 from .data import Dataset
-from .evaluate import BATCH
 from .guards import Guard
 from .layer_noise import layer_noise
 from .logbook import Logbook
@@ -186,7 +186,7 @@ class Training:
         with ExitStack() as stack:
             if self.cuda_graphs:
                 for model in {self.game.classifier, self.evaluated}:
-                    sizes = {self.settings.batch_size, BATCH}
+                    sizes = {self.settings.batch_size, JUDGED_AT_ONCE}
                     stack.enter_context(with_cuda_graphs(model, sizes))
             yield
 
