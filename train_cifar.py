@@ -85,12 +85,12 @@ class Config:
         for method in self.methods:
             dataclasses.replace(self.settings, method=method)
         if self.cuda_graphs:
-            adv_training.check_replay(self.settings)
+            adv_training.check_cuda_graphs(self.settings)
 
     @property
     def methods(self) -> Sequence[str]:
         """The methods to train."""
-        return adv_training.METHODS if self.method == "all" else [self.method]
+        return adv_training.COMPARED_METHODS if self.method == "all" else [self.method]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def train_together(config: Config) -> None:
     """
     with adv_training.joined(choose_device(config.device)) as processes:
         if config.cuda_graphs:
-            adv_training.check_replay(config.settings, processes)
+            adv_training.check_cuda_graphs(config.settings, processes)
         processes.part(config.settings.batch_size)
         resume = config.runs.resume or adv_training.is_restarted()
         runs = dataclasses.replace(config.runs, resume=resume)

@@ -17,14 +17,26 @@ from .game import check_radius, in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
 
 __all__ = [
+    "JUDGED_AT_ONCE",
     "fgsm",
     "input_gradient",
+    "is_right",
     "losses",
     "pgd",
     "pgd_survivors",
     "standing_survivors",
     "usual_step",
 ]
+
+JUDGED_AT_ONCE = 250
+"""Images in a pass wherever a classifier is judged, which CUDA graphs have to know."""
+
+
+@own_defaults
+def is_right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Return which images are classified as ``y``, bool ``(B,)``, in evaluation mode."""
+    with in_mode(classifier, training=False), torch.no_grad():
+        return classifier(x).argmax(1) == y
 
 
 @own_defaults
@@ -137,8 +149,7 @@ def pgd_survivors(
     check_radius(eps)
     step_size = usual_step(eps) if step_size is None else step_size
     with in_mode(classifier, training=False):
-        with torch.no_grad():
-            survives = classifier(batch.x).argmax(1) == batch.y
+        survives = is_right(classifier, batch.x, batch.y)
         for _ in range(restarts):
             start = _random_start(batch.x, eps, generator)
             alive = survives.nonzero().squeeze(1)
@@ -151,8 +162,7 @@ def pgd_survivors(
                 x = project(x + step_size * ascent.sign(), clean, eps)
                 alive, x, clean, y = alive[correct], x[correct], clean[correct], y[correct]
             if len(alive):
-                with torch.no_grad():
-                    survives[alive] = classifier(x).argmax(1) == y
+                survives[alive] = is_right(classifier, x, y)
     return survives
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
+from .attacks import is_right
 from .data import ImageBatch
 from .game import check_radius, in_mode, project
 
@@ -70,7 +71,7 @@ def autoattack_survivors(
     require_pyautoattack()
     needs_grad = [p.requires_grad for p in classifier.parameters()]
     with in_mode(classifier, training=False), torch.random.fork_rng(devices=_cuda(batch.x)):
-        survives = _right(classifier, batch.x, batch.y)
+        survives = is_right(classifier, batch.x, batch.y)
         alive = survives.nonzero().squeeze(1)
         if not len(alive):
             return survives
@@ -83,7 +84,7 @@ def autoattack_survivors(
             for parameter, grad in zip(classifier.parameters(), needs_grad, strict=True):
                 parameter.requires_grad_(grad)
         found = project(found.detach(), clean, eps)
-        survives[alive] = _right(classifier, found, y)
+        survives[alive] = is_right(classifier, found, y)
     return survives
 
 
@@ -137,11 +138,6 @@ class _Plain(nn.Module):
             x = x.view_as(x)
             x.register_hook(lambda gradient: gradient.contiguous())
         return self.classifier(x)
-
-
-def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        return classifier(x).argmax(1) == y
 
 
 def _cuda(x: Tensor) -> list[torch.device]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ __all__ = [
     "CIFAR100_MD5",
     "FOLDER",
     "FOLDER_100",
-    "find_folder",
+    "find_cifar10",
+    "find_cifar100",
     "read_cifar10",
     "read_cifar100",
 ]
@@ -56,11 +58,21 @@ _CLASSES = {"labels": 10, "fine_labels": 100, "coarse_labels": 20}
 _LARGEST_FILE = 1 << 30
 
 
-def find_folder(data_dir: str | Path) -> Path | None:
+def find_cifar10(data_dir: str | Path) -> Path | None:
     """Return CIFAR-10's folder: ``data_dir`` itself or the standard folder inside it."""
+    return _find(data_dir, FOLDER, ("test_batch", "data_batch_1"))
+
+
+def find_cifar100(data_dir: str | Path) -> Path | None:
+    """Return CIFAR-100's folder, likewise."""
+    return _find(data_dir, FOLDER_100, CIFAR100_MD5)
+
+
+def _find(data_dir: str | Path, standard: str, names: Collection[str]) -> Path | None:
+    """Return the folder that holds one of some files: ``data_dir`` or ``standard`` inside it."""
     data_dir = home_expanded(data_dir)
-    for folder in (data_dir, data_dir / FOLDER):
-        if any(os.path.isfile(folder / name) for name in ("test_batch", "data_batch_1")):
+    for folder in (data_dir, data_dir / standard):
+        if any(os.path.isfile(folder / name) for name in names):
             return folder
     return None
 
@@ -81,7 +93,7 @@ def read_cifar10(
     Raises:
         InputError: If a file is missing, damaged, of another shape, or has other labels.
     """
-    folder = find_folder(data_dir)
+    folder = find_cifar10(data_dir)
     if folder is None:
         raise InputError(
             f"no CIFAR-10 in {data_dir}: it holds neither data_batch_1 nor {FOLDER}/; give "
@@ -113,17 +125,15 @@ def read_cifar100(
     Raises:
         InputError: Likewise.
     """
-    data_dir = home_expanded(data_dir)
-    for folder in (data_dir, data_dir / FOLDER_100):
-        if any(os.path.isfile(folder / name) for name in CIFAR100_MD5):
-            name = "train" if train else "test"
-            sums = {name: CIFAR100_MD5[name]}
-            every = tuple(CIFAR100_MD5)
-            return _read_files(folder, sums, f"{labels}_labels", check_md5, every=every)
-    raise InputError(
-        f"no CIFAR-100 in {data_dir}: it holds neither train nor {FOLDER_100}/; give --data-dir "
-        "the folder with the python files"
-    )
+    folder = find_cifar100(data_dir)
+    if folder is None:
+        raise InputError(
+            f"no CIFAR-100 in {data_dir}: it holds neither train nor {FOLDER_100}/; give "
+            "--data-dir the folder with the python files"
+        )
+    name = "train" if train else "test"
+    sums = {name: CIFAR100_MD5[name]}
+    return _read_files(folder, sums, f"{labels}_labels", check_md5, every=tuple(CIFAR100_MD5))
 
 
 def _read_files(

@@ -11,10 +11,18 @@ from l2l_gail.core import unroll
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
-from .attacks import fgsm, losses, pgd, pgd_survivors, standing_survivors
+from .attacks import (
+    JUDGED_AT_ONCE,
+    fgsm,
+    is_right,
+    losses,
+    pgd,
+    pgd_survivors,
+    standing_survivors,
+)
 from .checks import check_filled
 from .data import ImageBatch, Images
-from .game import CLEAN, ImageGame, check_radius, in_mode
+from .game import CLEAN, ImageGame, check_radius
 from .registry import Method
 
 __all__ = [
@@ -28,8 +36,6 @@ __all__ = [
     "moved",
     "single_step_trap",
 ]
-
-BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -90,9 +96,8 @@ def accuracy(
     check_filled(images, "to judge on")
     generator, other = (torch.Generator(images.pixels.device).manual_seed(seed) for _ in "12")
     right = withstood = stood = 0
-    for batch in images.batches(BATCH):
-        with in_mode(classifier, training=False), torch.no_grad():
-            right += int((classifier(batch.x).argmax(1) == batch.y).sum())
+    for batch in images.batches(JUDGED_AT_ONCE):
+        right += int(is_right(classifier, batch.x, batch.y).sum())
         survives = pgd_survivors(
             classifier,
             batch,
@@ -186,7 +191,7 @@ def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
     """
     check_filled(images, "to judge on")
     by_fgsm = by_rule = 0.0
-    for batch in images.batches(BATCH):
+    for batch in images.batches(JUDGED_AT_ONCE):
         clean = losses(game.classifier, batch.x, batch.y).sum()
         steepest = fgsm(game.classifier, batch, game.eps)
         by_fgsm += float(losses(game.classifier, steepest, batch.y).sum() - clean)
@@ -219,8 +224,7 @@ def single_step_trap(
     check_radius(eps)
 
     def right(x: Tensor) -> float:
-        with in_mode(classifier, training=False), torch.no_grad():
-            return float((classifier(x).argmax(1) == batch.y).float().mean())
+        return float(is_right(classifier, x, batch.y).float().mean())
 
     stronger = pgd(classifier, batch, eps, steps=7, step_size=eps / 3, generator=generator)
     return right(fgsm(classifier, batch, eps)), right(stronger)

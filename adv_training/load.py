@@ -14,7 +14,14 @@ from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
 
-from .cifar_files import CIFAR100_MD5, FOLDER, FOLDER_100, find_folder, read_cifar10, read_cifar100
+from .cifar_files import (
+    FOLDER,
+    FOLDER_100,
+    find_cifar10,
+    find_cifar100,
+    read_cifar10,
+    read_cifar100,
+)
 from .data import Dataset, Images
 from .download import download_cifar10, download_cifar100, reachable
 from .layers import CIFAR10_STATISTICS, CIFAR100_STATISTICS
@@ -44,15 +51,8 @@ class _Source:
     fetch: Callable[[Path], Path]
 
 
-def _find_cifar100(root: Path) -> Path | None:
-    for folder in (root, root / FOLDER_100):
-        if any(os.path.isfile(folder / name) for name in CIFAR100_MD5):
-            return folder
-    return None
-
-
-_CIFAR10 = _Source("cifar10", "CIFAR-10", FOLDER, find_folder, download_cifar10)
-_CIFAR100 = _Source("cifar100", "CIFAR-100", FOLDER_100, _find_cifar100, download_cifar100)
+_CIFAR10 = _Source("cifar10", "CIFAR-10", FOLDER, find_cifar10, download_cifar10)
+_CIFAR100 = _Source("cifar100", "CIFAR-100", FOLDER_100, find_cifar100, download_cifar100)
 
 
 def locate(
@@ -152,7 +152,7 @@ def load_dataset(
     folder = home_expanded(folder)
     hundred = name == "cifar100"
     if name not in ("cifar10", "cifar100"):
-        hundred = find_folder(folder) is None and _find_cifar100(folder) is not None
+        hundred = find_cifar10(folder) is None and find_cifar100(folder) is not None
     read = read_cifar100 if hundred else read_cifar10
     parts = (read(folder, train=train, check_md5=check_md5) for train in (True, False))
     train, test = (Images(torch.from_numpy(x), torch.from_numpy(y)) for x, y in parts)

@@ -25,11 +25,11 @@ from .evaluate import (
 )
 from .game import ImageGame
 from .guards import Guard
-from .labelled import save_labelled
 from .logbook import Logbook
+from .masking import masking_flags
 from .methods import build_method, forward_equivalents
+from .pictures import save_pictures
 from .registry import Method
-from .robustness import masking_flags
 from .settings import Settings
 from .step import attacker_flops, forward_flops
 
@@ -245,7 +245,7 @@ class Review:
         else:
             perturbed = pgd(self._evaluated, few, self._settings.radius)
         logbook.images(_as_rgb(few.x), _as_rgb(perturbed), self.epochs)
-        save_labelled(
+        save_pictures(
             folder,
             self._evaluated,
             few,

@@ -1,53 +1,43 @@
 """How robust a classifier is, as far as a battery of attacks can tell, and whether to believe it.
 
 An image counts as robust if *every* attack of the battery fails on it. Robust accuracy is an upper
-bound: a classifier may only hide its gradients (Athalye et al. 2018, arXiv 1802.00420). The flags
-say where there are signs of that.
+bound: a classifier may only hide its gradients (Athalye et al. 2018, arXiv 1802.00420). Flags say
+where there are signs of that (:mod:`~adv_training.masking`).
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.core.descent import descend
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
 from .attackers import build_attacker
-from .attacks import input_gradient, pgd_survivors, standing_survivors
+from .attacks import JUDGED_AT_ONCE, pgd_survivors, standing_survivors
 from .autoattack import AUTOATTACKS, autoattack_survivors, require_pyautoattack
 from .checks import check_filled, check_finite, check_judged
 from .data import ImageBatch, Images
 from .evaluate import attack, judging_game
 from .game import ImageGame, check_radius, in_mode, project
-from .image_losses import cross_entropy, margin
+from .image_losses import cross_entropy
+from .masking import masking_flags
 from .registry import Method
 from .rules import set_radius
 
-__all__ = ["ATTACKS", "RobustnessReport", "evaluate_robustness", "fine_tune", "masking_flags"]
+__all__ = ["ATTACKS", "RobustnessReport", "evaluate_robustness", "fine_tune"]
 
 ATTACKS = ("pgd20", "standing", "learned", "fine_tuned", *AUTOATTACKS)
 """Names of attacks: those of :mod:`.attacks`, the learned attacker, and those of AutoAttack."""
 
-_BATCH = 250
-_LARGE_EPS = 0.5
-_FLAG_IMAGES = 200
-_SHARE = 0.01
-_GAP = 0.05
-_SMALL_STEP = 0.1 / 255
-_HALF = 0.5
-_TITLES = {
-    "apgd_t": "APGD-T",
-    "apgd_ce": "APGD-CE",
-    "square": "Square",
-    "autoattack": "AutoAttack",
-}
 _TO_LEARN_ON = "for fine_tuned to learn on"
 
 
@@ -120,53 +110,82 @@ def evaluate_robustness(
     if "fine_tuned" in attacks and train is not None:
         check_judged(classifier, train, _TO_LEARN_ON)
     clean = _each(images, lambda batch: _right(classifier, batch.x, batch.y))
-    if method is not None and hasattr(method.rule, "set_radius"):  # a rule of one's own may not
-        method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
-        set_radius(method.rule, eps)
-    learned = method if method and method.learns else None
+    learned = _with_radius(method, eps) if method and method.learns else None
     game = judging_game(classifier, eps, learned) if learned else ImageGame(classifier, eps)
-    tuned = None
+    players = {} if learned is None else {"learned": learned}
     if "fine_tuned" in attacks:
         assert train is not None
-        tuned = fine_tune(game, learned, train, seed=seed)
-    standing, accuracy = clean.clone(), {}
+        players["fine_tuned"] = fine_tune(game, learned, train, seed=seed)
+    battery = _Battery(classifier, eps, game, players, seed, square_queries)
+    withstood, accuracy = clean.clone(), {}
     for name in attacks:
-        generator = torch.Generator(images.pixels.device).manual_seed(seed)
-
-        def survive(
-            batch: ImageBatch, name: str = name, generator: torch.Generator = generator
-        ) -> Tensor:
-            if name == "pgd20":
-                return pgd_survivors(classifier, batch, eps, generator=generator)
-            if name == "standing":
-                return standing_survivors(classifier, batch, eps, generator=generator)
-            if name in AUTOATTACKS:
-                return autoattack_survivors(
-                    name, classifier, batch, eps, seed=seed, square_queries=square_queries
-                )
-            player = learned if name == "learned" else tuned
-            assert player is not None
-            # A game of one's own may have another feasible set than the ball that is reported.
-            perturbed = project(attack(game, player, batch), batch.x, eps)
-            if not perturbed.isfinite().all():
-                raise InputError(
-                    f"the attack {name!r} returns images that are NaN or infinite; look at the "
-                    "weights of the method's rule"
-                )
-            return _right(classifier, perturbed, batch.y)
-
-        survives = _each(images, survive) & clean
+        survives = battery.survivors(name, images) & clean
         accuracy[name] = float(survives.double().mean())
-        standing &= survives
+        withstood &= survives
         tell(f"{name}: {accuracy[name]:.1%}")
     return RobustnessReport(
         eps,
         len(images),
         float(clean.double().mean()),
         accuracy,
-        float(standing.double().mean()),
+        float(withstood.double().mean()),
         masking_flags(classifier, images, accuracy, seed=seed),
     )
+
+
+@dataclass(frozen=True)
+class _Battery:
+    """The attacks on one classifier.
+
+    Attributes:
+        classifier: Images in [0, 1] to logits.
+        eps: Radius of the ball.
+        game: What learned attackers play in.
+        players: The attackers of ``learned`` and ``fine_tuned``, as far as there are any.
+        seed: Seed of each attack.
+        square_queries: Forward passes that Square may spend on each image.
+    """
+
+    classifier: nn.Module
+    eps: float
+    game: ImageGame
+    players: Mapping[str, Method]
+    seed: int
+    square_queries: int
+
+    def survivors(self, name: str, images: Images) -> Tensor:
+        """Return which images withstand an attack of :data:`ATTACKS`, bool ``(N,)``.
+
+        Raises:
+            InputError: A learned attacker returns numbers that are not finite, or the classifier
+                does for what it returns.
+        """
+        generator = torch.Generator(images.pixels.device).manual_seed(self.seed)
+        return _each(images, lambda batch: self._survivors_in(batch, name, generator))
+
+    def _survivors_in(self, batch: ImageBatch, name: str, generator: torch.Generator) -> Tensor:
+        if name == "pgd20":
+            return pgd_survivors(self.classifier, batch, self.eps, generator=generator)
+        if name == "standing":
+            return standing_survivors(self.classifier, batch, self.eps, generator=generator)
+        if name in AUTOATTACKS:
+            return autoattack_survivors(
+                name,
+                self.classifier,
+                batch,
+                self.eps,
+                seed=self.seed,
+                square_queries=self.square_queries,
+            )
+        perturbed = attack(self.game, self.players[name], batch)
+        # A game of one's own may have another feasible set than the ball that is reported.
+        perturbed = project(perturbed, batch.x, self.eps)
+        if not perturbed.isfinite().all():
+            raise InputError(
+                f"the attack {name!r} returns images that are NaN or infinite; look at the "
+                "weights of the method's rule"
+            )
+        return _right(self.classifier, perturbed, batch.y)
 
 
 @own_defaults
@@ -214,99 +233,28 @@ def fine_tune(
         return method
     optimizer = torch.optim.Adam(parameters, lr=lr)
     generator = torch.Generator(images.pixels.device).manual_seed(seed)
-    size, done = min(64, len(images)), 0
-    while done < steps:
-        for batch in images.shuffled(size, generator, augmented=False):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * (1 - done / steps)
-            x = attack(game, method, batch, differentiable=True)
-            with in_mode(game.classifier, training=False):
-                loss = -cross_entropy(game.classifier(x), batch.y).mean()
-            if not loss.requires_grad:  # of a frozen classifier and a rule that uses none of them
-                return method
-            gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
-            optimizer.step()
-            done += 1
-            if done == steps:
-                break
+    size = min(64, len(images))
+    epochs = (images.shuffled(size, generator, augmented=False) for _ in count())
+    for done, batch in enumerate(islice(chain.from_iterable(epochs), steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - done / steps)
+        x = attack(game, method, batch, differentiable=True)
+        with in_mode(game.classifier, training=False):
+            loss = -cross_entropy(game.classifier(x), batch.y).mean()
+        if not loss.requires_grad:  # of a frozen classifier and a rule that uses none of them
+            return method
+        gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        descend(optimizer, parameters, gradients)
     return method
 
 
-@own_defaults
-def masking_flags(
-    classifier: nn.Module, images: Images, accuracy: dict[str, float], *, seed: int = 0
-) -> list[str]:
-    """Return the signs that a classifier hides its gradients, one line each.
-
-    Six checks; the first two on the accuracies of attacks, the others on at most 200 images:
-
-    * An attack of AutoAttack's leaves more than 5 % of the images less than the standing measure
-      does: the classifier bends its loss near the images, and the standing measure flatters it. On
-      the same images healthy classifiers differ from APGD-T by 0 to 3 %.
-    * Square, which sees no gradient, beats APGD-T by more than 1 % of the images. (That it beats
-      PGD-20 on cross-entropy says nothing: healthy classifiers do that.)
-    * More than 1 % of the images withstand a ball of half the range, in which any image can be
-      turned into another.
-    * Two looks at one image give different outputs.
-    * The margin's gradient is exactly zero for more than 1 % of the images.
-    * Over a step of 0.1/255 along the gradient's sign the margin changes by something else than
-      the gradient says: the relative error's median is above 1/2. Networks of smooth or piecewise
-      linear parts stay below 1/20; one that is discontinuous everywhere, such as
-      k-winners-take-all, is off by factors.
-
-    Args:
-        classifier: Images in [0, 1] to logits.
-        images: What to check on.
-        accuracy: Accuracy under attacks, by name, all on the same images.
-        seed: Seed of the starts.
-
-    Raises:
-        InputError: If there are no images, the classifier is no module, does not take them, returns
-            no finite logits of two classes or more, or has no output for a label.
-    """
-    check_judged(classifier, images)
-    flags = []
-    stronger = [name for name in _TITLES if name in accuracy]
-    if "standing" in accuracy and stronger:
-        name = min(stronger, key=accuracy.__getitem__)
-        gap = accuracy["standing"] - accuracy[name]
-        if gap > _GAP:
-            flags.append(
-                f"{_TITLES[name]} is {gap:.1%} of the images below the standing measure, which "
-                "flatters here"
-            )
-    if {"square", "apgd_t"} <= accuracy.keys():
-        lead = accuracy["apgd_t"] - accuracy["square"]
-        if lead > _SHARE:
-            flags.append(f"Square beats APGD-T by {lead:.1%} of the images")
-    batch = images.batch(slice(0, _FLAG_IMAGES))
-    generator = torch.Generator(batch.x.device).manual_seed(seed)
-    survives = standing_survivors(classifier, batch, _LARGE_EPS, generator=generator)
-    share = float(survives.float().mean())
-    if share > _SHARE:
-        flags.append(f"{share:.1%} of the images withstand eps = {_LARGE_EPS}")
-    with in_mode(classifier, training=False), torch.no_grad():
-        first, second = classifier(batch.x), classifier(batch.x)
-    check_finite(classifier, first)
-    if not torch.allclose(first, second, rtol=1e-4, atol=1e-5):
-        flags.append("the classifier is random: two looks at one image differ")
-    gradient = input_gradient(classifier, batch, margin)
-    slope = gradient.abs().sum(dim=(1, 2, 3))
-    share = float((slope == 0).float().mean())
-    if share > _SHARE:
-        flags.append(f"the gradient is exactly zero for {share:.1%} of the images")
-    with in_mode(classifier, training=False), torch.no_grad():
-        near = classifier(batch.x + _SMALL_STEP * gradient.sign())
-        rise = margin(near, batch.y) - margin(classifier(batch.x), batch.y)
-    error = (rise / (_SMALL_STEP * slope) - 1).abs()[slope > 0]
-    if len(error) and float(error.median()) > _HALF:
-        flags.append(
-            f"over 0.1/255 the margin does not follow its gradient: it is off by a factor of "
-            f"{float(error.median()):.1f}"
-        )
-    return flags
+def _with_radius(method: Method, eps: float) -> Method:
+    """Return a method with a copy of its rule that keeps to the ball of ``eps``, if it can."""
+    if not hasattr(method.rule, "set_radius"):  # a rule of one's own may not
+        return method
+    method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
+    set_radius(method.rule, eps)
+    return method
 
 
 def _check_attacks(attacks: Sequence[str], method: Method | None, train: Images | None) -> None:
@@ -325,10 +273,11 @@ def _check_attacks(attacks: Sequence[str], method: Method | None, train: Images 
 
 
 def _each(images: Images, survives: Callable[[ImageBatch], Tensor]) -> Tensor:
-    return torch.cat([survives(batch) for batch in images.batches(_BATCH)])
+    return torch.cat([survives(batch) for batch in images.batches(JUDGED_AT_ONCE)])
 
 
 def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """As ``is_right``, of logits that are to be finite."""
     with in_mode(classifier, training=False), torch.no_grad():
         logits = classifier(x)
     check_finite(classifier, logits)

@@ -17,12 +17,12 @@ from .attackers import check_attacker
 from .models import check_model
 from .registry import find_method
 
-__all__ = ["DEFAULT_ATTACKER", "METHODS", "OPTIONS", "Order", "Schedule", "Settings"]
+__all__ = ["COMPARED_METHODS", "DEFAULT_ATTACKER", "OPTIONS", "Order", "Schedule", "Settings"]
 
 Order = Literal["fused", "alternating"]
 Schedule = Literal["one_cycle", "steps"]
 
-METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
+COMPARED_METHODS = ("standard", "fgsm_rs", "pgd", "grad_l2l")
 """What ``--method all`` compares; the whole table is ``registry.method_names()``."""
 
 DEFAULT_ATTACKER = "memory"

@@ -22,15 +22,15 @@ from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
+from .attacks import JUDGED_AT_ONCE
+from .cuda_graphs import check_cuda_graphs, with_cuda_graphs
 from .data import Dataset
-from .evaluate import BATCH
 from .guards import Guard
 from .layer_noise import layer_noise
 from .logbook import Logbook
 from .methods import build_method
 from .plan import check_batch_size, check_images, plan_of
 from .processes import ALONE, Processes
-from .replay import check_replay, replayed
 from .review import Review
 from .rules import set_radius
 from .schedule import learning_rate
@@ -55,7 +55,7 @@ class Training:
         resume: Go on from the folder's checkpoint, if there is one.
         save_every: Steps between two checkpoints inside an epoch; 0 for one after each epoch alone.
         cuda_graphs: Replay the classifier's passes as CUDA graphs: on a GPU the same training,
-            faster; on a CPU nothing. See :mod:`~adv_training.replay`.
+            faster; on a CPU nothing. See :mod:`~adv_training.cuda_graphs`.
         plan: What the run notes of itself; made from the settings by default.
         processes: Those that share each batch; all of them make a ``Training`` and run it.
 
@@ -94,20 +94,20 @@ class Training:
         self.tell = tell if processes.is_first else silent
         self.processes = processes
         device = dataset.train.pixels.device
-        self.order = torch.Generator(device).manual_seed(settings.seed)
-        self.noise = torch.Generator(device).manual_seed(settings.seed + 1)
+        self._order_stream = torch.Generator(device).manual_seed(settings.seed)
+        self._noise_stream = torch.Generator(device).manual_seed(settings.seed + 1)
         self.method = build_method(settings)
         self.method.rule.to(device)
         classifier = classifier_for(settings, dataset).to(device)
         deal_out(classifier, self.method, settings, processes)
-        self.game = build_game(classifier, self.method, settings, self.noise, dataset.train)
+        self.game = build_game(classifier, self.method, settings, self._noise_stream, dataset.train)
         self.average = WeightAverage(classifier, settings.ema) if settings.ema else None
         self.evaluated = self.average.model if self.average else classifier
         if settings.compile:
             for model in {classifier, self.evaluated}:
                 model.compile()  # in place: the weights keep their names
         if cuda_graphs:
-            check_replay(settings, processes)
+            check_cuda_graphs(settings, processes)
         self.cuda_graphs = cuda_graphs
         self.review = Review(settings, dataset, self.method, self.game, self.evaluated)
         if settings.ramp:
@@ -119,7 +119,7 @@ class Training:
         self.save_every = save_every
         self.epoch = 0
         self._steps_into_epoch = 0
-        self._order_at_epoch = self.order.get_state()
+        self._order_at_epoch = self._order_stream.get_state()
         self._spent = (0.0, 0.0)  # wall and CPU seconds before this process took over
         self._begun = _clock()
         state = processes.from_first(lambda: self._begin(plan, resume))
@@ -154,7 +154,7 @@ class Training:
         if self.trainer.steps:
             self.tell(Message("line", f"goes on after step {self.trainer.steps} of {total}"))
         try:
-            with signals_deferred() as stop, self._replayed():
+            with signals_deferred() as stop, self._with_cuda_graphs():
                 while self.epoch < settings.epochs:
                     self._train_epoch(logbook, stop)
                     if logbook:
@@ -181,28 +181,28 @@ class Training:
         return summary
 
     @contextmanager
-    def _replayed(self) -> Iterator[None]:
+    def _with_cuda_graphs(self) -> Iterator[None]:
         """Replay passes of the batch sizes of the training and of the judges, if asked to."""
         with ExitStack() as stack:
             if self.cuda_graphs:
                 for model in {self.game.classifier, self.evaluated}:
-                    sizes = {self.settings.batch_size, BATCH}
-                    stack.enter_context(replayed(model, sizes))
+                    sizes = {self.settings.batch_size, JUDGED_AT_ONCE}
+                    stack.enter_context(with_cuda_graphs(model, sizes))
             yield
 
     def _train_epoch(self, logbook: Logbook | None, stop: Stop) -> None:
         settings = self.settings
         resumed = self._steps_into_epoch
-        self.order.set_state(self._order_at_epoch)
+        self._order_stream.set_state(self._order_at_epoch)
         total = settings.epochs * self.steps_per_epoch
         batches = self.dataset.train.shuffled(
-            settings.batch_size, self.order, augmented=self.dataset.augmented
+            settings.batch_size, self._order_stream, augmented=self.dataset.augmented
         )
         part = self.processes.part(settings.batch_size)
         own = (batch.part(part) if self.processes.count > 1 else batch for batch in batches)
-        replayed = (batch for batch in own for _ in range(self.method.replays))
+        repeated = (batch for batch in own for _ in range(self.method.replays))
         told = resumed
-        for i, batch in enumerate(islice(replayed, self.steps_per_epoch), start=1):
+        for i, batch in enumerate(islice(repeated, self.steps_per_epoch), start=1):
             if i <= resumed:
                 continue  # trained on in an earlier sitting; drawn again for the generator's sake
             # The rate in the middle of the step, so that neither the first nor the last is 0.
@@ -231,11 +231,11 @@ class Training:
                 raise Interrupted(asked)
         self.epoch += 1
         self._steps_into_epoch = 0
-        self._order_at_epoch = self.order.get_state()
+        self._order_at_epoch = self._order_stream.get_state()
 
     def _layer_noise(self) -> AbstractContextManager[None]:
         place = self.settings.seed, self.trainer.steps, self.processes.rank
-        return layer_noise(self.order.device, *place)
+        return layer_noise(self._order_stream.device, *place)
 
     def _set_radius(self, radius: float) -> None:
         self.game.eps = radius
@@ -276,14 +276,14 @@ class Training:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "device": self.order.device.type,
+            "device": self._order_stream.device.type,
             "classifier": self.game.classifier.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "trainer": self.trainer.state_dict(),
             "memory": self.game.memory.state_dict() if self.game.memory else None,
             "order": self._order_at_epoch,
             "steps_into_epoch": self._steps_into_epoch,
-            "noise": self.noise.get_state(),
+            "noise": self._noise_stream.get_state(),
             "epoch": self.epoch,
             **self.review.state_dict(),
             "spent": list(self._spent_now()),
@@ -307,10 +307,10 @@ class Training:
         return None
 
     def _load(self, state: dict[str, Any]) -> None:
-        if state.get("device") != self.order.device.type:
+        if state.get("device") != self._order_stream.device.type:
             raise InputError(
                 f"{self.folder.path} was trained on {state.get('device')}, whose random states do "
-                f"not fit {self.order.device.type}; resume it there, or leave --resume out"
+                f"not fit {self._order_stream.device.type}; resume it there, or leave --resume out"
             )
         with fitting(self.folder.checkpoint, OTHER_VERSION):
             self._restore(state)
@@ -324,7 +324,7 @@ class Training:
             self.game.memory.load_state_dict(state["memory"])
         self._order_at_epoch = state["order"]
         self._steps_into_epoch = state.get("steps_into_epoch", 0)  # 0.1.0 saved whole epochs alone
-        self.noise.set_state(state["noise"])
+        self._noise_stream.set_state(state["noise"])
         self.epoch = state["epoch"]
         self.review.load_state_dict(state)
         self._spent = (state["spent"][0], state["spent"][1])

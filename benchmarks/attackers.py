@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from attacker_variants import IN_TRAINING, VARIANTS, Attack, ByRule, Classifier, Variant
 
 from adv_training import Dataset, Images, Settings, Training, build_game, build_trainer, train_step
-from adv_training.cifar_files import FOLDER, find_folder
+from adv_training.cifar_files import FOLDER, find_cifar10
 from adv_training.game import in_mode, project
 from adv_training.image_losses import cross_entropy
 from adv_training.load import load_dataset
@@ -182,7 +182,7 @@ def images_of(data_dir: Path | None, train_size: int, eval_size: int) -> Dataset
     Raises:
         InputError: The folder holds none.
     """
-    folder = data_dir and find_folder(data_dir)
+    folder = data_dir and find_cifar10(data_dir)
     if data_dir and folder is None:
         raise InputError(
             f"--data-dir {data_dir} holds no {FOLDER}; give a folder that does, or leave it "

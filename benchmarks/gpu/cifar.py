@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import Results
 
 from adv_training import build_game, build_method, build_trainer, train_step
+from adv_training.cuda_graphs import with_cuda_graphs
 from adv_training.methods import forward_equivalents
 from adv_training.presets import preset
-from adv_training.replay import replayed
 from adv_training.step import attacker_flops, classifier_for, forward_flops
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.averaging import WeightAverage
@@ -109,7 +109,7 @@ def measure(config: Config) -> list[dict[str, Any]]:
     data = synthetic_dataset(train_size=2560, eval_size=10, held_out=10)
     images = data.train.to(device)
     players = {}
-    replays = ExitStack()
+    graphs = ExitStack()
     for name in config.methods:
         given = dict(METHODS[name])
         settings = preset(
@@ -131,7 +131,7 @@ def measure(config: Config) -> list[dict[str, Any]]:
         if config.compile:
             classifier.compile()
         if config.cuda_graphs:
-            replays.enter_context(replayed(classifier, {settings.batch_size}))
+            graphs.enter_context(with_cuda_graphs(classifier, {settings.batch_size}))
         attacker = attacker_flops(method, 3, 32, 32) or 0
         share = attacker / forward_flops(classifier, 1, 3, 32, 32)
         passes = forward_equivalents(settings, share)
@@ -149,7 +149,7 @@ def measure(config: Config) -> list[dict[str, Any]]:
             _wait(device)
             spent[name].append((time.perf_counter() - begun) / 4)
             assert bool(torch.isfinite(stats["leader_loss"])), name
-    replays.close()
+    graphs.close()
     found = []
     for name, (*_, passes) in players.items():
         each = spent[name][4:] or spent[name]

@@ -73,7 +73,9 @@ def parameters_of(optimizer: torch.optim.Optimizer | None) -> list[Tensor]:
 
 
 def descend(
-    optimizer: torch.optim.Optimizer | None, parameters: list[Tensor], gradients: Sequence[Tensor]
+    optimizer: torch.optim.Optimizer | None,
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
 ) -> None:
     """Take the optimizer's step along ``gradients``, of the shapes of ``parameters``."""
     assert optimizer is not None

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2l_gail.core.descent import check_moves_rule
+from l2l_gail.core.descent import check_moves_rule, descend
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import InputError
 
@@ -125,10 +125,11 @@ class EvolutionStrategy:
             self.begin(pair)
         if bool(good.any()):
             pieces = gradient.split([p.numel() for p in self.parameters])
-            for parameter, piece in zip(self.parameters, pieces, strict=True):
-                parameter.grad = piece.view(parameter.shape).to(parameter)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            shaped = [
+                piece.view(parameter.shape).to(parameter)
+                for parameter, piece in zip(self.parameters, pieces, strict=True)
+            ]
+            descend(self.optimizer, self.parameters, shaped)
         return gradient
 
     def begin(self, pair: int) -> None:

@@ -15,9 +15,10 @@ from adv_training.data import Dataset, ImageBatch, Images
 from adv_training.evaluate import attack_gain
 from adv_training.game import ImageGame
 from adv_training.layers import Normalise
+from adv_training.masking import masking_flags
 from adv_training.methods import build_method
 from adv_training.registry import Method
-from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
+from adv_training.robustness import evaluate_robustness, fine_tune
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.errors import InputError
 from tests.adv_training.support import EPS, Linear, generator, tiny_game, tiny_settings

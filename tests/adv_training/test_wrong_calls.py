@@ -15,9 +15,10 @@ from adv_training.autoattack import autoattack_survivors
 from adv_training.data import Dataset, Images
 from adv_training.evaluate import accuracy, attack, attack_gain, single_step_trap
 from adv_training.game import ImageGame
+from adv_training.masking import masking_flags
 from adv_training.methods import build_method
 from adv_training.other_games import TradesGame
-from adv_training.robustness import evaluate_robustness, fine_tune, masking_flags
+from adv_training.robustness import evaluate_robustness, fine_tune
 from adv_training.settings import Settings
 from adv_training.synthetic import synthetic_images
 from l2l_gail.errors import InputError

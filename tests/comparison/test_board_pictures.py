@@ -140,7 +140,7 @@ def test_a_profile_is_the_share_of_runs_above() -> None:
 
 def test_training_notes_the_classes_of_its_adversarial_images(tmp_path: Path) -> None:
     from adv_training.data import ImageBatch
-    from adv_training.labelled import save_labelled
+    from adv_training.pictures import save_pictures
 
     class BrightIsOne(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -149,7 +149,7 @@ def test_training_notes_the_classes_of_its_adversarial_images(tmp_path: Path) ->
 
     dark, bright = torch.full((1, 3, 4, 4), 0.2), torch.full((1, 3, 4, 4), 0.8)
     clean = ImageBatch(torch.cat([dark, bright]), torch.tensor([0, 0]))
-    save_labelled(tmp_path, BrightIsOne(), clean, clean.x.flip(0), data="own", classes=2)
+    save_pictures(tmp_path, BrightIsOne(), clean, clean.x.flip(0), data="own", classes=2)
     with np.load(tmp_path / "adversarial.npz") as file:
         assert file["before"].tolist() == [0, 1]
         assert file["after"].tolist() == [1, 0]

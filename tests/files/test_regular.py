@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adv_training.cifar_files import find_folder
+from adv_training.cifar_files import find_cifar10
 from l2l_gail.compare import main as compare
 from l2l_gail.core import Adam, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
@@ -229,7 +229,7 @@ def test_the_home_of_nobody_is_refused_and_never_made(
         lambda: atomic_write(nobody, "content"),
         lambda: RunFolder.create(nobody, "g", "m", 0),
         lambda: Demonstrations.load(nobody),
-        lambda: find_folder(nobody),
+        lambda: find_cifar10(nobody),
         lambda: train_cifar(["--data", "synthetic", "--out", nobody]),
         lambda: compare([nobody]),
         lambda: record(["--env", "Hopper-v5", "--out", f"{nobody}.npz"]),

@@ -14,7 +14,7 @@ from l2l_gail.files import atomic_write, seal
 from .data import ImageBatch
 from .game import in_mode
 
-__all__ = ["CLASS_NAMES", "save_labelled"]
+__all__ = ["CLASS_NAMES", "save_pictures"]
 
 CLASS_NAMES = {
     "cifar10": tuple("plane car bird cat deer dog frog horse ship truck".split()),
@@ -22,7 +22,7 @@ CLASS_NAMES = {
 """Names of the classes, by data set, in the order of their labels; others go by number."""
 
 
-def save_labelled(
+def save_pictures(
     folder: Path,
     classifier: nn.Module,
     clean: ImageBatch,

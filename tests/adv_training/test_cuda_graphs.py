@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import train_cifar
-from adv_training import Dataset, Settings, Training, replay
+from adv_training import Dataset, Settings, Training, cuda_graphs
+from adv_training.cuda_graphs import check_cuda_graphs, with_cuda_graphs
 from adv_training.models import build_classifier
 from adv_training.processes import ALONE
-from adv_training.replay import check_replay, replayed
 from adv_training.review import Review
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.errors import InputError
@@ -96,7 +96,7 @@ def _into(memory: dict[str, Any], name: str, value: Tensor) -> Tensor:
 @pytest.fixture
 def doubles(monkeypatch: pytest.MonkeyPatch) -> Doubles:
     found = Doubles()
-    monkeypatch.setattr(replay, "_DEVICES", ("cpu",))
+    monkeypatch.setattr(cuda_graphs, "_DEVICES", ("cpu",))
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", found.make)
     return found
 
@@ -168,7 +168,7 @@ def test_a_replayed_run_goes_on_bit_for_bit(
 @pytest.fixture
 def classifier() -> Iterator[nn.Module]:
     model = build_classifier("tiny_cnn", 10, 0).eval()
-    with replayed(model, {16}):
+    with with_cuda_graphs(model, {16}):
         yield model
 
 
@@ -251,7 +251,7 @@ def test_a_pass_is_differentiated_once(doubles: Doubles, classifier: nn.Module) 
 def test_afterwards_a_module_is_as_it_was(doubles: Doubles) -> None:
     model = build_classifier("tiny_cnn", 10, 0).eval()
     before = vars(model).copy()
-    with replayed(model, {16}):
+    with with_cuda_graphs(model, {16}):
         for _ in range(5):
             model(tiny_batch().x.requires_grad_())
     assert vars(model) == before
@@ -270,7 +270,7 @@ def test_what_cannot_be_replayed_is_refused_before_any_work() -> None:
         train_cifar.main(["--compile", "--cuda-graphs", "--data", "synthetic"])
     two = dataclasses.replace(ALONE, count=2)
     with pytest.raises(InputError, match="for one process; leave it out under torchrun"):
-        check_replay(tiny_settings(), two)
+        check_cuda_graphs(tiny_settings(), two)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from l2l_gail.errors import InputError
 from .processes import ALONE, Processes
 from .settings import Settings
 
-__all__ = ["check_replay", "replayed"]
+__all__ = ["check_cuda_graphs", "with_cuda_graphs"]
 
 _DEVICES = ("cuda",)
 _FIRST = 3  # passes of a kind that are as always: what is loaded or chosen at first is there then
@@ -32,7 +32,7 @@ _FIRST = 3  # passes of a kind that are as always: what is loaded or chosen at f
 Forward = Callable[[Tensor], Tensor]
 
 
-def check_replay(settings: Settings, processes: Processes = ALONE) -> None:
+def check_cuda_graphs(settings: Settings, processes: Processes = ALONE) -> None:
     """Refuse to replay the passes of a run that it is not made for.
 
     Raises:
@@ -45,7 +45,7 @@ def check_replay(settings: Settings, processes: Processes = ALONE) -> None:
 
 
 @contextmanager
-def replayed(module: nn.Module, batch_sizes: Collection[int]) -> Iterator[None]:
+def with_cuda_graphs(module: nn.Module, batch_sizes: Collection[int]) -> Iterator[None]:
     """Replay a module's passes as CUDA graphs inside, in place.
 
     There is a graph for each kind of pass: mode, shape, precision. A pass is as before where a
