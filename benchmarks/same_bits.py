@@ -162,7 +162,7 @@ def gymnasium_environments() -> dict[str, str]:
 
 def expert() -> dict[str, str]:
     """Train the recorder's expert for a few rollouts."""
-    from l2l_gail.demos.expert import ExpertRecipe, make_expert_model
+    from l2l_gail.recording.expert import ExpertRecipe, make_expert_model
 
     recipe = ExpertRecipe(n_envs=4, n_steps=256)
     model, venv = make_expert_model("Hopper-v5", recipe, 0, {"max_episode_steps": 60})

@@ -14,12 +14,12 @@ from gymnasium.spaces import Box
 from gymnasium.wrappers import TimeLimit
 
 import envs
-from l2l_gail.demos.expert import train_expert
 from l2l_gail.demos.record import record_episodes
-from l2l_gail.demos.record_command import main as record_main
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import evaluate_policy_return
 from l2l_gail.gym_env import check_env_id, make_env, parse_env_kwargs
+from l2l_gail.recording.expert import train_expert
+from l2l_gail.recording.record_command import main as record_main
 
 
 @pytest.mark.parametrize(

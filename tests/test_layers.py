@@ -142,6 +142,23 @@ def test_no_module_of_the_repository_imports_itself_by_way_of_others() -> None:
     assert not circles(graph)
 
 
+def test_no_folder_of_the_library_imports_itself_by_way_of_others() -> None:
+    """But for commands: `python -m l2l_gail.demos record` is a command of what stands above."""
+    paths = [path for path in sources("l2l_gail") if path.name != "__main__.py"]
+    folders = {module_of(path) for path in paths if path.name == "__init__.py"} - {"l2l_gail"}
+
+    def folder_of(module: str) -> str:
+        above = module.rpartition(".")[0]
+        return above if above in folders else module
+
+    graph: dict[str, set[str]] = {}
+    for module, targets in arrows(paths).items():
+        own = folder_of(module)
+        graph.setdefault(own, set()).update({folder_of(target) for target in targets} - {own})
+    assert {"l2l_gail.gail", "l2l_gail.demos"} <= graph["l2l_gail.recording"]
+    assert not circles(graph)
+
+
 def test_ppo_knows_nothing_of_the_library_but_its_errors() -> None:
     assert not breaches(
         sources("l2l_gail/ppo"),

@@ -18,9 +18,9 @@ import train_cifar
 import train_gail
 from l2l_gail import compare, play
 from l2l_gail.cli import run_main
-from l2l_gail.demos import record_command
 from l2l_gail.demos.__main__ import main as demos
 from l2l_gail.demos.embedded import embedded_path
+from l2l_gail.recording import record_command
 from l2l_gail.sweep.__main__ import main as sweep
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,4 +1,7 @@
-"""Expert demonstrations: what they are, how they are read, and how they are made."""
+"""Expert demonstrations: what they are, and how they are read and written.
+
+What makes them is in `l2l_gail.recording`, but for :func:`l2l_gail.demos.record.record_episodes`.
+"""
 
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.embedded import embedded

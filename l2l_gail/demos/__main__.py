@@ -42,9 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands[name](rest)
 
 
-# Imported on use: reading a file needs neither Stable-Baselines3 nor its start-up time.
+# Imported on use: recording stands above demos and gail, and reading a file needs neither
+# Stable-Baselines3 nor its start-up time.
 def _record(argv: list[str]) -> None:
-    from l2l_gail.demos.record_command import main as record
+    from l2l_gail.recording.record_command import main as record
 
     record(argv)
 

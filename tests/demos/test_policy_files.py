@@ -20,8 +20,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from l2l_gail.demos.policy_file import ACTIVATIONS, MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
-from l2l_gail.demos.trusted import load_sb3_model, load_vecnormalize
 from l2l_gail.errors import InputError
+from l2l_gail.recording.trusted import load_sb3_model, load_vecnormalize
 from tests.demos.support import (
     Doubling,
     members_of,

@@ -17,9 +17,15 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.demos import expert as expert_module
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.expert import (
+from l2l_gail.demos.policy_file import MlpPolicy
+from l2l_gail.demos.record import record_episodes
+from l2l_gail.errors import InputError
+from l2l_gail.evaluation import Evaluation, evaluate_policy_return
+from l2l_gail.files import save_tensors
+from l2l_gail.gail import AIRL, BC, GAIL
+from l2l_gail.recording import expert as expert_module
+from l2l_gail.recording.expert import (
     Checkpoint,
     ExpertRecipe,
     make_expert_model,
@@ -27,13 +33,7 @@ from l2l_gail.demos.expert import (
     recipe_for,
     train_expert,
 )
-from l2l_gail.demos.partial import PartialExpert, partial_policy
-from l2l_gail.demos.policy_file import MlpPolicy
-from l2l_gail.demos.record import record_episodes
-from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Evaluation, evaluate_policy_return
-from l2l_gail.files import save_tensors
-from l2l_gail.gail import AIRL, BC, GAIL
+from l2l_gail.recording.partial import PartialExpert, partial_policy
 from l2l_gail.stopping import Interrupted
 from tests.demos.support import Doubling, save_model, small_policy
 

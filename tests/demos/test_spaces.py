@@ -16,13 +16,13 @@ from stable_baselines3 import DQN, PPO
 
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.expert import ExpertRecipe, make_expert_model, plain_policy, train_expert
 from l2l_gail.demos.info_command import describe
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.demos.sb3_file import read_sb3_policy
-from l2l_gail.demos.trusted import load_sb3_model
 from l2l_gail.errors import InputError
+from l2l_gail.recording.expert import ExpertRecipe, make_expert_model, plain_policy, train_expert
+from l2l_gail.recording.trusted import load_sb3_model
 from tests.demos.support import small_policy
 from tests.gail.worlds import SIDE, cartpole_expert, corners_expert, recorded
 

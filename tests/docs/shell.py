@@ -25,10 +25,10 @@ import train_cifar
 import train_gail
 from adv_training.autoattack import AUTOATTACKS
 from l2l_gail import compare, play
-from l2l_gail.demos import record_command
 from l2l_gail.demos.__main__ import main as demos
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.gail import references
+from l2l_gail.recording import record_command
 from tests.docs.pages import ROOT
 
 MAINS: dict[str, Callable[[list[str]], None]] = {

@@ -17,9 +17,9 @@ from PIL import Image
 
 from l2l_gail.comparison import compare
 from l2l_gail.core import UpdateRule, parse_rule, rule_names
-from l2l_gail.demos.partial import partial_policy
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
+from l2l_gail.recording.partial import partial_policy
 from l2l_gail.snapshots import load_policy
 from l2l_gail.sweep import Spec, read_spec
 from tests.demos.support import small_policy

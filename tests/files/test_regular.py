@@ -15,10 +15,10 @@ from l2l_gail.compare import main as compare
 from l2l_gail.core import Adam, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
-from l2l_gail.demos.record_command import main as record
 from l2l_gail.errors import InputError, printable
 from l2l_gail.files import atomic_write, open_regular, read_text
 from l2l_gail.files.writing import keep_a_copy
+from l2l_gail.recording.record_command import main as record
 from l2l_gail.runs import RunFolder
 from tests.demos.support import small_policy
 from tests.demos.test_demos import make_arrays

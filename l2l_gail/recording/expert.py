@@ -25,13 +25,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 from tqdm import tqdm
 
-from l2l_gail.demos.partial import PartialExpert
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import evaluate_policy_return
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.ppo import TensorPPO
+from l2l_gail.recording.partial import PartialExpert
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
 __all__ = [

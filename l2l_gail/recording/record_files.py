@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l2l_gail.demos.embedded import POLICY_SUFFIX
-from l2l_gail.demos.partial import SUFFIX as PARTIAL_SUFFIX
 from l2l_gail.errors import InputError
 from l2l_gail.files import check_can_be_written
 from l2l_gail.files.locks import holder_of, locked
+from l2l_gail.recording.partial import SUFFIX as PARTIAL_SUFFIX
 
 __all__ = ["RecordFiles"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from l2l_gail.demos import record_command
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.record_files import RecordFiles
 from l2l_gail.errors import InputError
 from l2l_gail.files.locks import locked
+from l2l_gail.recording import record_command
+from l2l_gail.recording.record_files import RecordFiles
 
 
 @pytest.fixture(autouse=True)
