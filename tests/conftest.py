@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+import torch
 
 from l2l_gail.gail import references
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
+
+# The tests' matrices are tiny: where the cores are busy, several threads take ten times as long.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

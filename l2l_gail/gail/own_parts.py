@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from l2l_gail.gail.rewards import REWARDS
 __all__ = ["check_own_functions", "check_own_network"]
 
 _ROWS = 3
-_OURS = frozenset((*LOSSES, *PENALTIES, *REWARDS))
+_OUR_LOSSES, _OUR_PENALTIES, _OUR_REWARDS = map(frozenset, (LOSSES, PENALTIES, REWARDS))
 
 
 def check_own_network(discriminator: Discriminator) -> None:
@@ -89,20 +89,23 @@ def check_own_functions(config: DiscriminatorConfig, discriminator: Discriminato
     rows = _transitions(discriminator)
     with torch.no_grad():
         logits = discriminator.logits_expert_is_high(rows)
-    if config.reward not in _OURS:
-        with _named(f"the reward {config.reward!r}"):
-            reward = REWARDS[config.reward](logits)
-        _check(f"the reward {config.reward!r}", reward, (_ROWS,))
-    if config.loss not in _OURS:
-        with _named(f"the loss {config.loss!r}"):
-            loss = LOSSES[config.loss](logits, logits)
-        _check(f"the loss {config.loss!r}", loss, ())
+    if config.reward not in _OUR_REWARDS:
+        _check_function(f"the reward {config.reward!r}", (_ROWS,), REWARDS[config.reward], logits)
+    if config.loss not in _OUR_LOSSES:
+        _check_function(f"the loss {config.loss!r}", (), LOSSES[config.loss], logits, logits)
     for name in config.penalty:
-        if name not in _OURS:
+        if name not in _OUR_PENALTIES:
             weights = {n: w.requires_grad_() for n, w in discriminator.weights().items()}
-            with _named(f"the penalty {name!r}"):
-                penalty = PENALTIES[name](discriminator, weights, TransitionBatch(rows, rows, rows))
-            _check(f"the penalty {name!r}", penalty, ())
+            given = discriminator, weights, TransitionBatch(rows, rows, rows)
+            _check_function(f"the penalty {name!r}", (), PENALTIES[name], *given)
+
+
+def _check_function(
+    what: str, shape: tuple[int, ...], function: Callable[..., Any], *arguments: Any
+) -> None:
+    with _named(what):
+        found = function(*arguments)
+    _check(what, found, shape)
 
 
 def _transitions(discriminator: Discriminator) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from adv_training.data import Dataset
 from adv_training.synthetic import synthetic_dataset
@@ -11,5 +10,4 @@ from adv_training.synthetic import synthetic_dataset
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    torch.set_num_threads(1)
     return synthetic_dataset(train_size=200, eval_size=40, held_out=40)

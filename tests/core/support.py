@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Callable
 from typing import TypeVar
@@ -49,6 +50,12 @@ def assert_alike(a: L2LTrainer, b: L2LTrainer) -> None:
         assert torch.equal(b.follower[name], tensor), name
     for mine, its in zip(a.rule.parameters(), b.rule.parameters(), strict=True):
         assert torch.equal(mine, its)
+
+
+def live_tensors() -> int:
+    """How many tensors there are once all garbage is gone."""
+    gc.collect()
+    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
 
 def problem(dtype: torch.dtype = torch.float64) -> tuple[Vars, Loss]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import warnings
 from typing import Any
@@ -25,7 +24,7 @@ from l2l_gail.core import (
     unroll,
 )
 from l2l_gail.core.forward_mode import ForwardMode
-from tests.core.support import assert_alike, hand_over, problem
+from tests.core.support import assert_alike, hand_over, live_tensors, problem
 
 CURVATURE = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
 
@@ -230,10 +229,6 @@ def learning(**options: Any) -> L2LTrainer:
 
 def test_memory_stays_flat() -> None:
     trainer = learning()
-
-    def live_tensors() -> int:
-        gc.collect()
-        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     for _ in range(5):
         trainer.step([0.0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 
 import pytest
@@ -25,7 +24,7 @@ from l2l_gail.core import (
     unroll,
 )
 from l2l_gail.games import Bilinear, play
-from tests.core.support import awaken, problem, run, run_torch
+from tests.core.support import awaken, live_tensors, problem, run, run_torch
 
 
 class RegressionGame(Game):
@@ -249,7 +248,6 @@ def test_learned_step_grows_where_adam_is_too_slow() -> None:
 
 def train_follower(seed: int, meta_steps: int) -> GatedMomentum:
     """Meta-train a follower on random bilinear games with random equilibria."""
-    torch.set_num_threads(1)
     rule = GatedMomentum(0.1, seed=seed).double()
     optimizer = torch.optim.Adam(rule.meta_parameter_groups(1e-2))
     generator = torch.Generator().manual_seed(seed)
@@ -329,10 +327,6 @@ def test_memory_stays_flat_over_many_commits(second_order: bool) -> None:
     trainer = L2LTrainer(
         game, rule, meta_optimizer=optimizer, persistent=True, second_order=second_order
     )
-
-    def live_tensors() -> int:
-        gc.collect()
-        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     for _ in range(5):
         trainer.step([None])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import math
 import warnings
@@ -25,7 +24,7 @@ from l2l_gail.core import (
     Vars,
 )
 from l2l_gail.errors import InputError
-from tests.core.support import assert_alike, hand_over
+from tests.core.support import assert_alike, hand_over, live_tensors
 
 
 class Regression(Game):
@@ -200,10 +199,6 @@ def test_a_step_that_is_rejected_is_not_judged_and_a_bad_batch_leaves_the_rule_a
 
 def test_memory_stays_flat() -> None:
     trainer = learning(MatrixRule(1e-2, learn_network=True))
-
-    def live_tensors() -> int:
-        gc.collect()
-        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
     data = batches(45)
     for batch in data[:5]:

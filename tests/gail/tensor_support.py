@@ -16,6 +16,7 @@ from l2l_gail.core import Adam, CoordinateMLP
 from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig
 from l2l_gail.ppo.policy import NormalizedPolicy
 from l2l_gail.ppo.sb3_view import SB3VecEnv
+from tests.gail.models import weights_of
 from tests.gail.support import ENV_ID, TIME_LIMIT, Walk, walk_demos
 
 SMALL = DiscriminatorConfig(hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=16)
@@ -152,15 +153,8 @@ def logged(model: GAIL, total: int, **kwargs: Any) -> list[dict[str, Any]]:
     return rows.rows
 
 
-def weights(model: GAIL) -> dict[str, Tensor]:
-    return {
-        **{f"policy.{k}": v for k, v in model.policy.state_dict().items()},
-        **{f"disc.{k}": v for k, v in model.discriminator.state_dict().items()},
-    }
-
-
 def assert_trained_alike(a: GAIL, b: GAIL, atol: float) -> None:
-    left, right = weights(a), weights(b)
+    left, right = weights_of(a), weights_of(b)
     assert left.keys() == right.keys()
     for name, value in left.items():
         torch.testing.assert_close(value, right[name], rtol=0, atol=atol, msg=name)

@@ -14,8 +14,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from l2l_gail.errors import InputError
 from l2l_gail.gail import AIRL, GAIL, L2LGAIL
 from l2l_gail.snapshots import load_policy
+from tests.gail.models import weights_of
 from tests.gail.support import walk_envs
-from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, make, weights
+from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, make
 
 OBS = np.array([[0.3, 6.0], [-1.0, -7.0], [2.5, 28.0]], np.float32)
 
@@ -59,8 +60,8 @@ def test_the_average_is_the_recurrence_over_rollouts_and_changes_no_training(cls
     for t, now in enumerate(states):
         keep = min(0.3, (1 + t) / (10 + t))
         expected = {k: keep * expected[k] + (1 - keep) * v for k, v in now.items()}
-    for name, value in weights(plain).items():
-        assert torch.equal(value, weights(model)[name]), name
+    for name, value in weights_of(plain).items():
+        assert torch.equal(value, weights_of(model)[name]), name
     for k, v in model.acting_policy.state_dict().items():
         torch.testing.assert_close(v, expected[k])
     assert plain.acting_policy is plain.policy
@@ -74,8 +75,8 @@ def test_the_average_is_the_recurrence_over_rollouts_and_changes_no_training(cls
 def test_any_policy_is_averaged_without_a_random_number(policy: Any, kwargs: Any) -> None:
     plain, _ = trained(GAIL, 2, policy, policy_average=0.0, **kwargs)
     model, _ = trained(GAIL, 2, policy, **kwargs)
-    for name, value in weights(plain).items():
-        assert torch.equal(value, weights(model)[name]), name
+    for name, value in weights_of(plain).items():
+        assert torch.equal(value, weights_of(model)[name]), name
     assert not np.array_equal(acts(model), acts(plain))
 
 

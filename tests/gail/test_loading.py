@@ -14,9 +14,9 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail import BC, GAIL, L2LGAIL, LearnedCredit
-from tests.gail.models import SMALL
+from tests.gail.models import SMALL, weights_of
 from tests.gail.support import walk_demos, walk_envs
-from tests.gail.tensor_support import ROLLOUT, TensorWalk, make, weights
+from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
 
 OBS = np.array([[0.3, 6.0], [-1.0, -7.0], [2.5, 28.0]], np.float32)
 OFF: dict[str, Any] = {"credit": None, "policy_pace": 0.0, "policy_average": 0.0}
@@ -48,7 +48,7 @@ def test_a_trained_model_is_pickled_and_trains_on(cls: type[GAIL]) -> None:
     model = make(cls, TensorWalk())
     model.learn(ROLLOUT)
     other = pickle.loads(pickle.dumps(model))
-    assert same(weights(model), weights(other))
+    assert same(weights_of(model), weights_of(other))
     assert np.array_equal(_acts(model), _acts(other))
     other.learn(ROLLOUT, reset_num_timesteps=False)
     assert other.num_timesteps == 2 * ROLLOUT
@@ -65,7 +65,7 @@ def test_a_part_may_be_switched_on_or_off_at_loading(
         model = saved(path, **before)
         other = loaded(path, **after)
         assert getattr(other, name) == after[name]
-        assert same(weights(model), weights(other))  # all that both have is as it was
+        assert same(weights_of(model), weights_of(other))  # all that both have is as it was
         other.learn(ROLLOUT)
         other.save(path)
         again = loaded(path)
@@ -115,10 +115,10 @@ def test_a_part_that_a_model_does_not_have_is_refused_before_any_is_replaced(
     model, other = (make(GAIL, TensorWalk(), policy_average=share) for share in (0.0, 0.9))
     for parameter in other.policy.parameters():
         parameter.data.fill_(7.0)
-    before = {name: value.clone() for name, value in weights(model).items()}
+    before = {name: value.clone() for name, value in weights_of(model).items()}
     with pytest.raises(ValueError, match="this model has no average"):
         model.set_parameters(other.get_parameters(), exact_match)
-    assert same(before, weights(model))
+    assert same(before, weights_of(model))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_settings_that_do_not_fit_the_saved_discriminator_are_named(
 def test_weights_are_taken_over_from_a_file(tmp_path: Path, cls: type[GAIL]) -> None:
     model = saved(tmp_path / "model.zip", cls)
     other = make(cls, TensorWalk(), seed=1)
-    assert not same(weights(model), weights(other))
+    assert not same(weights_of(model), weights_of(other))
     other.set_parameters(tmp_path / "model.zip")
-    assert same(weights(model), weights(other))
+    assert same(weights_of(model), weights_of(other))
     assert np.array_equal(_acts(model), _acts(other))
 
 

@@ -108,6 +108,19 @@ def test_a_function_that_returns_something_else_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("table", "setting", "name"),
+    [(REWARDS, "reward", "r1"), (LOSSES, "loss", "gail"), (PENALTIES, "penalty", "logit")],
+)
+def test_a_function_of_ones_own_is_tried_whatever_else_has_its_name(
+    monkeypatch: pytest.MonkeyPatch, table: dict[str, Any], setting: str, name: str
+) -> None:
+    monkeypatch.setitem(table, name, lambda *given: "nothing")
+    config = DiscriminatorConfig(hidden_sizes=(8,), **{setting: name})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"the {setting} '{name}' has to return"):
+        make(GAIL, TensorWalk(), discriminator=config)
+
+
 def test_functions_of_ones_own_train_as_the_same_ones_of_the_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -19,6 +19,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, RuleTraining
 from l2l_gail.ppo import FromVecEnv, PPOConfig, SB3VecEnv, TensorEnv, tensor_env_of
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
+from tests.gail.models import weights_of
 from tests.gail.support import TIME_LIMIT, UNDECIDED, walk_demos, walk_envs
 from tests.gail.tensor_support import (
     N_ENVS,
@@ -31,7 +32,6 @@ from tests.gail.tensor_support import (
     assert_trained_alike,
     logged,
     make,
-    weights,
 )
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -386,10 +386,10 @@ def test_a_model_trained_on_tensors_is_saved_and_loaded(cls: type[GAIL], tmp_pat
     again = cls.load(tmp_path / "model", env=TensorWalk(), demonstrations=walk_demos())
     assert isinstance(again.env, VecEnv)
     assert_trained_alike(model, again, atol=0)
-    before = weights(again)["policy.log_std"].clone()
+    before = weights_of(again)["policy.log_std"].clone()
     again.learn(ROLLOUT, reset_num_timesteps=False)
     assert again.num_timesteps == 3 * ROLLOUT
-    assert not torch.equal(weights(again)["policy.log_std"], before)
+    assert not torch.equal(weights_of(again)["policy.log_std"], before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -402,5 +402,5 @@ def test_training_stays_on_the_gpu(policy: Any, env_device: str) -> None:
     buffer = model.rollout_buffer
     for tensor in (buffer.observations, buffer.rewards, buffer.returns, buffer.final_obs):
         assert tensor.device.type == "cuda"
-    assert all(bool(value.isfinite().all()) for value in weights(model).values())
+    assert all(bool(value.isfinite().all()) for value in weights_of(model).values())
     assert [(info["r"], info["l"]) for info in model.ep_info_buffer] == watcher.episodes

@@ -94,7 +94,6 @@ def test_leaders_loss_sees_the_generator_and_the_followers_does_not() -> None:
 
 def play_gan(rule: UpdateRule, iterations: int) -> tuple[list[RingQuality], RingGame]:
     """Train a small GAN on the ring; return its quality before and after."""
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     ring, noise, data, judge = RingOfGaussians(), stream(1), stream(2), stream(3)
     generator, game = network(2), RingGame(network(1), r1=1.0)

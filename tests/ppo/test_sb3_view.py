@@ -185,7 +185,6 @@ def test_vec_monitor_writes_the_episodes_that_it_writes_of_dummy_vec_env(tmp_pat
 
 
 def ppo(env: VecEnv, seed: int = 0) -> PPO:
-    torch.set_num_threads(1)
     return PPO("MlpPolicy", env, n_steps=32, batch_size=64, n_epochs=2, seed=seed, device="cpu")
 
 
