@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from l2l_gail.comparison.board_events import Picture
 from l2l_gail.comparison.boards import Board
-from l2l_gail.comparison.digest import Picture
 from l2l_gail.comparison.figures import new_figure
 from l2l_gail.comparison.labels import as_drawn
 from l2l_gail.comparison.results import MethodResult
