@@ -10,20 +10,13 @@ import numpy as np
 from l2l_gail import stats
 from l2l_gail.cli import format_table
 from l2l_gail.comparison.estimates import Estimate
-from l2l_gail.comparison.results import IMAGES, SYNTHETIC, X_KEY, MethodResult, Section
+from l2l_gail.comparison.results import IMAGES, REFERENCES, SYNTHETIC, X_KEY, MethodResult, Section
 from l2l_gail.errors import printable
 from l2l_gail.stats import Floats
 
 __all__ = ["Table", "format_estimate", "section_notes", "section_tables"]
 
 UNKNOWN = "-"
-
-BASELINES = {
-    "expert": "expert_return",
-    "behaviour cloning": "bc_return",
-    "random": "random_return",
-}
-"""Reference policies of a GAIL section, and where a summary has their mean return."""
 
 _OF_A_METHOD = frozenset(
     "method seed update_rule matched_effort learned meta_every reward "
@@ -188,7 +181,7 @@ def _gail_table(section: Section) -> Table:
             (
                 *(method.method, str(len(method.runs)), _range(method.numbers("steps"))),
                 format_estimate(method.final("eval_returns"), 0),
-                _mean_or_unknown(method.normalised_finals, 2),
+                _iqm_or_unknown(method.normalised_finals, 2),
                 *(nearest[method.method] for _ in shown),
                 f"{method.numbers('eval_lengths').mean():.0f}",
                 UNKNOWN if tails is None else f"{_iqm([stats.tail_std(c) for _, c in tails]):.3f}",
@@ -198,11 +191,9 @@ def _gail_table(section: Section) -> Table:
         )
     rows += _unfinished_rows(section, width=len(header))
     for source in section.sources:
-        expert, random = (
-            section.baseline(f"{name}_return", source) for name in ("expert", "random")
-        )
-        for name, key in BASELINES.items():
-            value = section.baseline(key, source)
+        expert, random = (section.reference_return(name, source) for name in ("expert", "random"))
+        for name in REFERENCES:
+            value = section.reference_return(name, source)
             if value is None:
                 continue
             scaled = UNKNOWN
@@ -252,8 +243,8 @@ def _stability_table(section: Section, methods: Sequence[MethodResult], note: st
                 _with_interval([stats.tail_std(curve) for curve in curves], 3),
                 UNKNOWN if spread is None else f"{spread:.3f}",
                 f"{_iqm([stats.max_drawdown(curve) for curve in curves]):.2f}",
-                _mean_of_known(collapses, 2),
-                _mean_of_known(arrivals, 0),
+                _iqm_of_known(collapses, 2),
+                _iqm_of_known(arrivals, 0),
             )
         )
     title = f"{section.title}: stability of the normalised return during training{note}"
@@ -316,11 +307,11 @@ def _iqm(values: Sequence[float]) -> float:
     return float(stats.iqm(list(values)))
 
 
-def _mean_or_unknown(values: Sequence[float] | None, digits: int) -> str:
+def _iqm_or_unknown(values: Sequence[float] | None, digits: int) -> str:
     return UNKNOWN if values is None else f"{_iqm(values):.{digits}f}"
 
 
-def _mean_of_known(values: Sequence[float | None], digits: int) -> str:
+def _iqm_of_known(values: Sequence[float | None], digits: int) -> str:
     """IQM of the seeds that have a value, and how many do not."""
     known = [value for value in values if value is not None]
     if not known:
