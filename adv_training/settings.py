@@ -231,11 +231,6 @@ class Settings:
         """The method with all that makes it another one: ``pgd-2``, ``grad_l2l-alternating``."""
         return find_method(self.method).label(self)
 
-    @property
-    def folder_name(self) -> str:
-        """The label as the name of a folder of runs."""
-        return self.label
-
     def own(self) -> dict[str, Any]:
         """Return what decides the run's result besides method and seed: what the method uses."""
         unused = {"method", "seed"}
