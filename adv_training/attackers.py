@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_choice
 from l2l_gail.core import UpdateRule
-from l2l_gail.errors import InputError
 
 from .paper_attackers import PaperSlimAttacker, TwoLayerAttacker, WideAttacker
 from .rules import ClassStart, MemoryStart, Perturber, ResidualPerturber
@@ -146,9 +146,12 @@ STARTED = frozenset({"class_start", "memory"})
 
 
 def check_attacker(name: str) -> None:
-    """Refuse a name that is none of :data:`ATTACKERS`, in one line."""
-    if name not in ATTACKERS:
-        raise InputError(f"unknown attacker {name!r}; known: {', '.join(ATTACKERS)}")
+    """Refuse a name that is none of :data:`ATTACKERS`.
+
+    Raises:
+        InputError: In one line.
+    """
+    check_choice("attacker", name, ATTACKERS)
 
 
 def build_attacker(

@@ -16,6 +16,7 @@ import tyro
 from torch import nn
 
 from l2l_gail.checkpoints import load_checkpoint
+from l2l_gail.checks import check_choice
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
@@ -70,8 +71,7 @@ class EvaluateConfig:
             InputError: One line that names the flag.
         """
         for name in self.attacks:
-            if name not in ATTACKS:
-                raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+            check_choice("attack", name, ATTACKS)
         if not self.attacks:
             raise InputError(f"--attacks needs at least one of {', '.join(ATTACKS)}")
         check_seed(self.seed)

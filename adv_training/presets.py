@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from l2l_gail.errors import InputError
+from l2l_gail.checks import check_choice
 
 from .settings import Settings
 
@@ -61,7 +61,7 @@ def preset_in(argv: Sequence[str]) -> str | None:
     except argparse.ArgumentError:  # without a value; whoever reads the other flags says so
         return None
     if name is not None:
-        _check_known(name)
+        check_choice("preset", name, PRESETS)
     return name
 
 
@@ -77,10 +77,5 @@ def preset(name: str, method: str, data: str, **changes: Any) -> Settings:
     Raises:
         InputError: For an unknown name, or a value that ``Settings`` refuses.
     """
-    _check_known(name)
+    check_choice("preset", name, PRESETS)
     return Settings(method, data, **(PRESETS[name] | changes))
-
-
-def _check_known(name: str) -> None:
-    if name not in PRESETS:
-        raise InputError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")

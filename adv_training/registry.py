@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from l2l_gail.checks import check_choice
 from l2l_gail.core import UpdateRule
 from l2l_gail.errors import InputError
 
@@ -151,8 +152,7 @@ def find_method(name: str) -> MethodEntry:
     Raises:
         InputError: If there is none.
     """
-    if name not in _TABLE:
-        raise InputError(f"unknown method {name!r}; known: {', '.join(_TABLE)}")
+    check_choice("method", name, _TABLE)
     return _TABLE[name]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_choice
 from l2l_gail.core.descent import descend
 from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
@@ -262,8 +263,7 @@ def _check_attacks(attacks: Sequence[str], method: Method | None, train: Images 
     if isinstance(attacks, str):
         raise InputError(f"attacks is a list of names, [{attacks!r}], not {attacks!r} alone")
     for name in attacks:
-        if name not in ATTACKS:
-            raise InputError(f"unknown attack {name!r}; known: {', '.join(ATTACKS)}")
+        check_choice("attack", name, ATTACKS)
     if not set(AUTOATTACKS).isdisjoint(attacks):
         require_pyautoattack()
     if "learned" in attacks and not (method and method.learns):

@@ -147,67 +147,79 @@ class Settings:
         Raises:
             InputError: One line that names the flag and what it must be.
         """
+        self._check_kinds()
+        self._check_ranges()
+        self._check_together()
+
+    def _check_kinds(self) -> None:
+        """Check that names are known and numbers are numbers, which then are Python's own."""
         find_method(self.method)
-        # A list, where it comes from JSON.
-        object.__setattr__(self, "shape", tuple(_whole("shape", side) for side in self.shape))
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise InputError(f"--shape {self.shape} must be channels, height and width")
         check_model(self.model)
-        if self.width != 1.0 and self.model != "preact_resnet18":
-            raise InputError(
-                f"--width {self.width} is for --model preact_resnet18; {self.model} has one width"
-            )
+        check_attacker(self.attacker)
+        for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be one of {choices}")
+        for name in ("bf16", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be True or False")
         for name in (*_AT_LEAST_ONE, "seed", "attacker_channels", "classes"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _whole(name, value))
         for name in _NUMBERS:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
-        for name in ("bf16", "compile"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be True or False")
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
-        check_seed(self.seed)
-        for name in _POSITIVE:
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
-        if not 0 < self.momentum < 1:  # Nesterov's form needs some
-            raise InputError(f"--momentum {self.momentum} must be above 0 and below 1")
-        for name in _NOT_NEGATIVE:
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise InputError(f"{_flag(name)} {value} must be 0 or more and finite")
-        check_eps(self.eps)
-        for name, choices in (("order", get_args(Order)), ("schedule", get_args(Schedule))):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{_flag(name)} {getattr(self, name)!r} must be one of {choices}")
+        # Lists, where they come from JSON.
+        object.__setattr__(self, "shape", tuple(_whole("shape", side) for side in self.shape))
         given: Any = self.milestones
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise InputError(f"--milestones {given!r} must be several numbers: (0.5, 0.75)")
         shares = tuple(_number("milestones", share) for share in given)
         object.__setattr__(self, "milestones", shares)
+
+    def _check_ranges(self) -> None:
+        """Check each number by itself."""
+        check_seed(self.seed)
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise InputError(f"--shape {self.shape} must be channels, height and width")
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise InputError(f"{_flag(name)} {getattr(self, name)} must be at least 1")
+        if self.classes is not None and self.classes < 2:
+            raise InputError(f"--classes {self.classes} must be at least 2")
+        for name in _POSITIVE:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{_flag(name)} {getattr(self, name)} must be above 0")
+        check_eps(self.eps)
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise InputError(f"{_flag(name)} {value} must be 0 or more and finite")
+        for name in _FRACTIONS:
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")
+        if not 0 < self.momentum < 1:  # Nesterov's form needs some
+            raise InputError(f"--momentum {self.momentum} must be above 0 and below 1")
         if list(self.milestones) != sorted(self.milestones) or not all(
             0 < share < 1 for share in self.milestones
         ):
             raise InputError(
                 f"--milestones {self.milestones} must be fractions of the training, rising"
             )
+
+    def _check_together(self) -> None:
+        """Check what one setting asks of another."""
+        if self.width != 1.0 and self.model != "preact_resnet18":
+            raise InputError(
+                f"--width {self.width} is for --model preact_resnet18; {self.model} has one width"
+            )
         if self.attacker_noise and self.l2l_steps > 1:  # they would leave the ball step by step
             raise InputError("--attacker-noise is for one step; leave it or --l2l-steps out")
-        for name in _FRACTIONS:
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{_flag(name)} {getattr(self, name)} must be from 0 to below 1")
         if self.compile and self.awp:
             raise InputError("--compile and --awp do not go together; leave one of them out")
-        check_attacker(self.attacker)
         multiple = 32 if self.attacker == "paper_slim" else 4
         width = self.attacker_channels
         if width is not None and (width < 1 or width % multiple):
             raise InputError(f"--attacker-channels {width} must be a multiple of {multiple}")
-        if self.classes is not None and self.classes < 2:
-            raise InputError(f"--classes {self.classes} must be at least 2")
 
     @property
     def radius(self) -> float:
@@ -230,11 +242,6 @@ class Settings:
     def label(self) -> str:
         """The method with all that makes it another one: ``pgd-2``, ``grad_l2l-alternating``."""
         return find_method(self.method).label(self)
-
-    @property
-    def folder_name(self) -> str:
-        """The label as the name of a folder of runs."""
-        return self.label
 
     def own(self) -> dict[str, Any]:
         """Return what decides the run's result besides method and seed: what the method uses."""

@@ -24,10 +24,12 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import open_regular
 from l2l_gail.files.writing import not_written
 
-__all__ = ["continued_writer", "is_whole", "which_are_whole"]
+__all__ = ["FOOTER", "continued_writer", "frames", "is_whole", "which_are_whole"]
+
+FOOTER = 4
+"""Bytes of a record's checksum, which follows it."""
 
 _HEADER = 12  # length of the record, 8 bytes, and that length's checksum
-_FOOTER = 4  # checksum of the record
 _CASTAGNOLI = np.uint32(0x82F63B78)  # CRC-32C's polynomial, its bits reversed
 _WORTH_AN_ARRAY = 24  # records of one length
 
@@ -181,17 +183,28 @@ def _records(path: Path) -> Iterator[bytes | None]:
     """The records of an event file; ``None`` for one that is damaged."""
     with open_regular(path) as file:
         data = file.read()
-    place = 0
-    while place + _HEADER + _FOOTER <= len(data):
-        length, of_length = struct.unpack_from("<QI", data, place)
-        if masked_crc32c(data[place : place + 8]) != of_length:
+    for header, record, checksum in frames(data):
+        if not is_whole(header[:8], header[8:]):
             yield None  # nobody knows where the next one begins
             return
-        start, place = place + _HEADER, place + _HEADER + length + _FOOTER
-        if place > len(data):
+        if len(checksum) < FOOTER:
             return
-        record = data[start : start + length]
-        yield record if is_whole(record, data[start + length : place]) else None
+        yield record if is_whole(record, checksum) else None
+
+
+def frames(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield header, record and checksum of each record of an event file.
+
+    The header is the record's length, 8 bytes, and the checksum of these. Nothing is checked; where
+    the file ends within a record, that record's checksum has less than :data:`FOOTER` bytes.
+    """
+    place = 0
+    while place + _HEADER + FOOTER <= len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        start = place + _HEADER
+        end = start + length
+        yield data[place:start], data[start:end], data[end : end + FOOTER]
+        place = end + FOOTER
 
 
 def is_whole(record: bytes, checksum: bytes) -> bool:

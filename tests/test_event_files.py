@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 from torch.utils.tensorboard import SummaryWriter
 
-from l2l_gail.comparison.event_files import read_scalars
+from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.event_files import continued_writer, is_whole, which_are_whole
 

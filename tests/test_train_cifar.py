@@ -70,7 +70,7 @@ def test_help_fits_80_columns_and_explains_every_flag(
     ("args", "said"),
     [
         (["--sed", "1"], "perhaps you meant --seed"),
-        (["--preset", "slow"], "unknown preset 'slow'; known: paper, fastat"),
+        (["--preset", "slow"], "preset 'slow' is unknown; there are: paper, fastat"),
         (["--preset"], "missing value for argument '--preset'"),
         (["--preset", "paper", "--lr", "x"], "lr"),
         (["--method", "pdg"], "pdg"),

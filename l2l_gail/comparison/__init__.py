@@ -1,7 +1,7 @@
 """The parts of the comparison: runs as methods, their tables, pictures and TensorBoard boards."""
 
+from l2l_gail.comparison.board_events import Picture, write_board
 from l2l_gail.comparison.boards import Board, boards_of
-from l2l_gail.comparison.digest import Picture, write_board
 from l2l_gail.comparison.estimates import Curve, Estimate
 from l2l_gail.comparison.figures import draw_figure
 from l2l_gail.comparison.grouping import collect

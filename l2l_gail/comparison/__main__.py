@@ -19,7 +19,7 @@ import tyro
 
 from l2l_gail.cli import parse, run_main
 from l2l_gail.comparison.reading import run_files
-from l2l_gail.comparison.serve import Boards, address_of, board_names
+from l2l_gail.comparison.serve import BoardServer, address_of, board_names
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.comparison.write import compare
 from l2l_gail.errors import InputError
@@ -87,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(note, flush=True)
 
     folder = root / "comparison"
-    server = Boards(folder, config.port) if config.board else None  # a port that is taken, at once
+    # Before all the work: its port may be taken.
+    server = BoardServer(folder, config.port) if config.board else None
     with contextlib.closing(server) if server is not None else contextlib.nullcontext():
         seen = _compare_once(root, config, tell)
         if not config.board:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from l2l_gail.comparison.results import MethodResult, Section
+from l2l_gail.comparison.results import REFERENCES, MethodResult, Section
 
 __all__ = [
+    "DRAWN_REFERENCES",
     "OVERVIEW",
     "PALETTE",
-    "REFERENCES",
     "Board",
     "boards_of",
     "folder_name",
@@ -28,8 +28,8 @@ __all__ = [
 PALETTE = ("#425066", "#12b5cb", "#e52592", "#f9ab00", "#9334e6", "#7cb342", "#e8710a")
 """TensorBoard's colours of runs, in their order."""
 
-REFERENCES = {"expert": "expert_return", "behaviour cloning": "bc_return"}
-"""Reference policies that are drawn as level lines, and where a summary has their mean return."""
+DRAWN_REFERENCES = tuple(name for name in REFERENCES if name != "random")
+"""Reference policies that are drawn as level lines."""
 
 _MOST_REFERENCES = 4  # or there would be no room for methods
 
@@ -110,7 +110,7 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
 
 def _references(section: Section) -> dict[str, float]:
     """The reference policies that a board has room for, the expert first."""
-    found = section.references(REFERENCES)
+    found = section.reference_returns(DRAWN_REFERENCES)
     return dict(list(found.items())[:_MOST_REFERENCES])
 
 

@@ -111,14 +111,14 @@ def score_figures(boards: Sequence[Board]) -> dict[str, Figure]:
 
 def _draw_score(
     score: Score,
-    place: str,
+    where: str,
     rows: Sequence[tuple[MethodResult, Estimate]],
     colours: Mapping[str, str],
 ) -> Figure:
     """One score: a point and its interval for each method."""
     better = "more is better" if score.more_is_better else "less is better"
     height = max(2.2, 1.2 + 0.34 * len(rows))
-    figure, axes = new_chart(f"{score.name} ({better})", place, height, left=1.75)
+    figure, axes = new_chart(f"{score.name} ({better})", where, height, left=1.75)
     for row, (method, estimate) in enumerate(rows):
         colour = colours[method.method]
         axes.plot(estimate.value, row, "o", color=colour, markersize=8)
@@ -133,21 +133,21 @@ def _draw_score(
 
 
 def new_chart(
-    title: str, place: str, height: float = 2.75, left: float = 0.75
+    title: str, where: str, height: float = 2.75, left: float = 0.75
 ) -> tuple[Figure, Axes]:
     """A figure with one chart, at a size whose letters are readable in TensorBoard's cards.
 
     Args:
         title: What is drawn.
-        place: Where it was measured, on a line of its own.
+        where: On what it was measured, on a line of its own.
         height: In inches; the width is that of a card.
         left: Inches left to the labels of y.
     """
     figure = Figure(figsize=(_WIDTH, height))
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    figure.suptitle(f"{title}\n{as_drawn(place)}", fontsize="medium")
-    _place(figure, height, left, bottom=0.52)
+    figure.suptitle(f"{title}\n{as_drawn(where)}", fontsize="medium")
+    _set_margins(figure, height, left, bottom=0.52)
     tidy(axes)
     return figure, axes
 
@@ -164,12 +164,12 @@ def add_legend_below(figure: Figure, axes: Axes) -> None:
     added = 0.08 + 0.19 * lines
     height = figure.get_size_inches()[1] + added
     figure.set_size_inches(_WIDTH, height)
-    _place(figure, height, figure.subplotpars.left * _WIDTH, bottom=0.52 + added)
+    _set_margins(figure, height, figure.subplotpars.left * _WIDTH, bottom=0.52 + added)
     # Row by row: the first columns hold the first row.
-    order = [place for column in range(columns) for place in range(column, len(labels), columns)]
+    order = [index for column in range(columns) for index in range(column, len(labels), columns)]
     figure.legend(
-        [handles[place] for place in order],
-        [wrapped[place] for place in order],
+        [handles[index] for index in order],
+        [wrapped[index] for index in order],
         loc="lower center",
         ncols=columns,
         fontsize="small",
@@ -179,8 +179,8 @@ def add_legend_below(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _place(figure: Figure, height: float, left: float, bottom: float) -> None:
-    """Fixed margins, in inches: finding them takes as long as the drawing."""
+def _set_margins(figure: Figure, height: float, left: float, bottom: float) -> None:
+    """Fix the margins, in inches: finding them takes as long as the drawing."""
     figure.subplots_adjust(
         left=left / _WIDTH, right=0.975, bottom=bottom / height, top=1 - 0.52 / height
     )

@@ -9,14 +9,14 @@ import io
 import os
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from l2l_gail.comparison.board_events import Picture
 from l2l_gail.comparison.boards import Board
-from l2l_gail.comparison.digest import Picture
 from l2l_gail.comparison.figures import new_figure
 from l2l_gail.comparison.labels import as_drawn
 from l2l_gail.comparison.results import MethodResult
@@ -86,50 +86,62 @@ def videos(boards: Sequence[Board], *, record: bool) -> tuple[dict[str, list[Pic
     found: dict[str, list[Picture]] = {}
     notes: list[str] = []
     left: list[Path] = []
-    methods = sum(len(board.methods) for board in boards if board.section.kind == "gail")
-    end = time.monotonic() + (_OF_FEW_S if methods <= _FEW else _RECORDING_S)
-    for board in boards:
-        for method in board.methods if board.section.kind == "gail" else ():
-            run = median_run(method).folder.path
-            # "module:Id" imports a module, which a comparison of anybody's runs must not.
-            safe = ":" not in str(method.settings.get("env", ""))
-            for place, moment in enumerate(("first", "middle", "last")):
-                path = video_file(run, moment)
-                try:
-                    wanted = _is_to_be_filmed(run, moment)
-                except InputError as error:
-                    notes.append(f"No video of {run}: {error}")
-                    break
-                outdated = wanted and os.path.lexists(path)
-                if record and safe and wanted:
-                    if time.monotonic() > end:
-                        left.append(run)
-                        break
-                    try:
-                        _record(run, moment)
-                    except InputError as error:
-                        notes.append(f"No video of {run}: {error}")
-                        break
-                elif outdated:
-                    notes.append(
-                        f"Left out: {path} shows the policy of before the run was gone on with; "
-                        f"record it anew: python -m l2l_gail.play {run}"
-                    )
-                    continue
-                if os.path.lexists(path):
-                    tag = f"8 policies/{method.method}, {place + 1} {moment}"
-                    try:
-                        picture = _picture(tag, _read(path))
-                    except InputError as error:
-                        notes.append(f"Left out: {error}.")
-                        continue
-                    found.setdefault(board.name, []).append(picture)
+    games = [board for board in boards if board.section.kind == "gail"]
+    methods = sum(len(board.methods) for board in games)
+    seconds = _OF_FEW_S if methods <= _FEW else _RECORDING_S
+    end = time.monotonic() + seconds if record else None
+    for board in games:
+        for method in board.methods:
+            for picture in _videos_of(method, end, notes, left):
+                found.setdefault(board.name, []).append(picture)
     if left:
         notes.append(
             f"Not all policies are filmed yet: {len(left)} of the runs are left for later "
             f"comparisons, or now: python -m l2l_gail.play {left[0]}"
         )
     return found, notes
+
+
+def _videos_of(
+    method: MethodResult, end: float | None, notes: list[str], left: list[Path]
+) -> Iterator[Picture]:
+    """The videos of a method.
+
+    Args:
+        method: Of GAIL.
+        end: The monotonic time up to which videos are recorded; ``None`` if they are not.
+        notes: Takes a sentence on each that could not be made.
+        left: Takes the run for whose videos there is no time left.
+    """
+    run = median_run(method).folder.path
+    if ":" in str(method.settings.get("env", "")):
+        end = None  # "module:Id" imports a module, which a comparison of anybody's runs must not
+    for number, moment in enumerate(("first", "middle", "last"), start=1):
+        path = video_file(run, moment)
+        try:
+            wanted = _is_to_be_filmed(run, moment)
+            if wanted and end is not None:
+                if time.monotonic() > end:
+                    left.append(run)
+                    return
+                _record(run, moment)
+        except InputError as error:
+            notes.append(f"No video of {run}: {error}")
+            return
+        if not os.path.lexists(path):
+            continue
+        if wanted and end is None:
+            notes.append(
+                f"Left out: {path} shows the policy of before the run was gone on with; record it "
+                f"anew: python -m l2l_gail.play {run}"
+            )
+            continue
+        try:
+            video = _picture(f"8 policies/{method.method}, {number} {moment}", _read(path))
+        except InputError as error:
+            notes.append(f"Left out: {error}.")
+        else:
+            yield video
 
 
 def _is_to_be_filmed(run: Path, moment: str) -> bool:

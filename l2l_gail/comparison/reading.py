@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from l2l_gail.comparison.event_files import read_scalars
+from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
 from l2l_gail.runs import Run, RunFolder, walk_runs

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from l2l_gail.comparison.board_events import Picture
 from l2l_gail.comparison.boards import Board
-from l2l_gail.comparison.digest import Picture
 from l2l_gail.comparison.results import Section
 from l2l_gail.comparison.tables import Table, section_notes, section_tables
 

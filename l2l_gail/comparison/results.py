@@ -6,7 +6,7 @@ Inside it, a method is all its seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from l2l_gail.stats import Floats
 
 __all__ = [
     "IMAGES",
+    "REFERENCES",
     "SYNTHETIC",
     "X_KEY",
     "Kind",
@@ -38,6 +39,13 @@ SYNTHETIC = "synthetic"
 
 IMAGES = "images"
 """Setting that names the images of a section's runs, where they are not all the same."""
+
+REFERENCES = {
+    "expert": "expert_return",
+    "behaviour cloning": "bc_return",
+    "random": "random_return",
+}
+"""Reference policies of a GAIL section, and where a summary has their mean return."""
 
 _CURVES: dict[Kind, dict[str, str]] = {
     "gail": {"return": "return_mean", "length": "length_mean"},
@@ -295,8 +303,9 @@ class Section:
             found.setdefault(f" ({', '.join(parts)})" if parts else "", []).append(method)
         return {name: tuple(methods) for name, methods in found.items()}
 
-    def baseline(self, key: str, source: str) -> float | None:
-        """Mean over the runs of a source of a reference return; None where no run has it."""
+    def reference_return(self, name: str, source: str) -> float | None:
+        """Mean return of one of :data:`REFERENCES` by a source's runs; None where none has it."""
+        key = REFERENCES[name]
         values = [
             float(as_floats(run, key, run.summary[key]).mean())
             for method in self.sources[source]
@@ -305,18 +314,18 @@ class Section:
         ]
         return float(np.mean(values)) if values else None
 
-    def references(self, keys: Mapping[str, str]) -> dict[str, float]:
-        """Reference returns, by name; named by their source where it makes a difference.
+    def reference_returns(self, names: Iterable[str]) -> dict[str, float]:
+        """Returns of reference policies; named by their source where it makes a difference.
 
         Args:
-            keys: Names of reference policies, and where a summary has their mean return.
+            names: Which of :data:`REFERENCES`.
         """
         found: dict[str, float] = {}
-        for name, key in keys.items():
+        for name in names:
             by_source = {
                 source: value
                 for source in self.sources
-                if (value := self.baseline(key, source)) is not None
+                if (value := self.reference_return(name, source)) is not None
             }
             alike = len(set(by_source.values())) == 1
             for source, value in by_source.items():

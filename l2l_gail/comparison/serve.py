@@ -22,7 +22,7 @@ from l2l_gail.comparison.boards import OVERVIEW
 from l2l_gail.comparison.single_runs import RUNS_ENDING
 from l2l_gail.errors import InputError
 
-__all__ = ["Boards", "address_of", "board_names"]
+__all__ = ["BoardServer", "address_of", "board_names"]
 
 # Told outright, since "auto" prints a notice for each board.
 _FAST = "true" if find_spec("tensorboard_data_server") else "false"
@@ -40,7 +40,7 @@ def address_of(board: str) -> str:
     return f"{quote(board)}/?smoothing=0#timeseries"
 
 
-class Boards:
+class BoardServer:
     """A web server of a comparison, on this machine alone.
 
     Args:
@@ -127,7 +127,7 @@ def _tensorboard(folder: Path) -> Any:
             kept.append(wsgi_app)
 
         def serve_forever(self) -> None:
-            """Do nothing: :class:`Boards` serves."""
+            """Do nothing: :class:`BoardServer` serves."""
 
         def get_url(self) -> str:
             """Where it would be."""

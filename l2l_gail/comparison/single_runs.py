@@ -13,8 +13,8 @@ import numpy as np
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
 
+from l2l_gail.comparison.board_events import EventFile
 from l2l_gail.comparison.boards import OVERVIEW, PALETTE, folder_name, folder_names
-from l2l_gail.comparison.event_files import EventFile
 from l2l_gail.comparison.hparams import hyperparameters
 from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section
 from l2l_gail.comparison.scores import SCORES
@@ -52,7 +52,7 @@ def write_runs_board(folder: Path, section: Section, name: str, started: float) 
     Args:
         folder: Folder of the board; a run is ``<method>/seed<k>`` in it.
         section: What it shows.
-        name: Name of the event files, as for :func:`~l2l_gail.comparison.digest.write_board`.
+        name: Name of the event files, as for :func:`~l2l_gail.comparison.board_events.write_board`.
         started: Unix time of the first event.
     """
     methods = section.finished

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from l2l_gail.comparison.board_events import Picture, remove_boards, started_at, write_board
 from l2l_gail.comparison.boards import Board, boards_of
-from l2l_gail.comparison.digest import Picture, remove_boards, started_at, write_board
 from l2l_gail.comparison.distributions import draw_learning_rates, draw_profiles
 from l2l_gail.comparison.figures import board_figures, draw_figure, score_figures
 from l2l_gail.comparison.grouping import collect, sound

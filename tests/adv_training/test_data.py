@@ -302,7 +302,9 @@ def test_images_in_blocks_of_one_class_are_refused_where_a_part_lacks_some(
 def test_images_that_need_no_shuffling_are_taken(
     train: torch.Tensor, test: torch.Tensor, sizes: dict
 ) -> None:
-    Dataset.split("mine", labelled(train), labelled(test), **{"held_out": 80, **sizes})
+    sizes = {"held_out": 80, **sizes}
+    dataset = Dataset.split("mine", labelled(train), labelled(test), **sizes)
+    assert len(dataset.train) == len(train) - sizes["held_out"]
 
 
 @pytest.mark.parametrize("shape", [(5, 32, 32, 3), (5, 28, 28, 1), (5, 8, 8, 4)])

@@ -109,7 +109,7 @@ def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(
 ) -> None:
     for argv, said in (
         ([str(tmp_path)], "no finished run"),
-        ([str(run), "--attacks", "pdg"], "unknown attack 'pdg'"),
+        ([str(run), "--attacks", "pdg"], "attack 'pdg' is unknown"),
         ([str(run), "--eval-size", "3"], "--eval-size 3"),
         ([str(run), "--eps", "0"], "--eps 0"),
     ):

@@ -329,7 +329,7 @@ def test_bf16_keeps_losses_in_float32() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"method": "pdg"}, "unknown method"),
+        ({"method": "pdg"}, "method 'pdg' is unknown"),
         ({"model": "big"}, "unknown model"),
         ({"epochs": 0}, "--epochs 0"),
         ({"pgd_steps": 0}, "--pgd-steps 0"),
@@ -339,7 +339,7 @@ def test_bf16_keeps_losses_in_float32() -> None:
         ({"attacker_channels": 6}, "multiple of 4"),
         ({"attacker_channels": 0}, "multiple of 4"),
         ({"attacker_channels": 8, "attacker": "paper_slim"}, "multiple of 32"),
-        ({"attacker": "fat"}, "unknown attacker 'fat'; known: slim"),
+        ({"attacker": "fat"}, "attacker 'fat' is unknown; there are: slim"),
         ({"ramp": 1.5}, "--ramp 1.5"),
         ({"milestones": (0.5, 0.2)}, "--milestones .* rising"),
         ({"milestones": (0.5, 30.0)}, "--milestones .* fractions"),

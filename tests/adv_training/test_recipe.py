@@ -96,7 +96,7 @@ def test_presets_are_the_published_ones() -> None:
     rates = [learning_rate((epoch + 0.5) / 76, paper) for epoch in (0, 29, 30, 59, 60, 75)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3])
     assert (fastat.model, fastat.epochs, fastat.ema) == ("resnet18", 100, 0.9995)
-    with pytest.raises(InputError, match="unknown preset 'slow'; known: paper, fastat"):
+    with pytest.raises(InputError, match="preset 'slow' is unknown; there are: paper, fastat"):
         preset("slow", "pgd", "cifar10")
 
 

@@ -189,7 +189,7 @@ def test_fine_tuning_raises_the_gain_and_leaves_the_attacker_alone(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"attacks": ["pdg"]}, "unknown attack"),
+        ({"attacks": ["pdg"]}, "attack 'pdg' is unknown; perhaps you meant 'pgd20'"),
         ({"attacks": ["learned"]}, "needs a method"),
         ({"attacks": ["fine_tuned"]}, "needs images"),
     ],

@@ -19,7 +19,7 @@ from PIL import Image
 
 from l2l_gail.compare import compare
 from l2l_gail.comparison.boards import PALETTE
-from l2l_gail.comparison.serve import Boards, address_of
+from l2l_gail.comparison.serve import BoardServer, address_of
 from tests.comparison.browser import CHROMIUM, Page, browser
 
 pytestmark = [
@@ -52,7 +52,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             if folder.name != "comparison" and not (root / folder.name).exists():
                 (root / folder.name).symlink_to(folder)
     compare(root)
-    boards = Boards(root / "comparison", port=0)
+    boards = BoardServer(root / "comparison", port=0)
     thread = threading.Thread(target=boards.serve, daemon=True)
     thread.start()
     yield boards.address

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from l2l_gail.comparison import boards_of
-from l2l_gail.comparison.boards import OVERVIEW, PALETTE, REFERENCES
+from l2l_gail.comparison.boards import DRAWN_REFERENCES, OVERVIEW, PALETTE
 from l2l_gail.comparison.distributions import draw_profiles, profile
 from l2l_gail.comparison.figures import board_figures, score_figures
 from l2l_gail.comparison.media import adversarial_pictures, median_run
@@ -58,7 +58,7 @@ def test_no_two_runs_of_a_board_share_a_colour_however_many_methods(tmp_path: Pa
     shown = [method.method for one in boards for method in one.methods]
     assert sorted(shown) == sorted(method.method for method in section.methods)
     for one in boards:
-        runs = len(REFERENCES) + len(one.methods) + 1
+        runs = len(DRAWN_REFERENCES) + len(one.methods) + 1
         assert runs <= len(PALETTE)
         assert len(set(one.colours.values())) == len(one.colours) == runs - 1
 

@@ -9,7 +9,8 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.comparison import find
-from l2l_gail.comparison.event_files import EventFile, read_scalars
+from l2l_gail.comparison.board_events import EventFile
+from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
 from tests.comparison.support import events, gail_run, log, methods_of, unfinished_run

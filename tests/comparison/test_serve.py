@@ -12,14 +12,14 @@ from urllib.parse import quote
 import pytest
 
 from l2l_gail.compare import compare, main
-from l2l_gail.comparison.serve import Boards, address_of, board_names
+from l2l_gail.comparison.serve import BoardServer, address_of, board_names
 from l2l_gail.errors import InputError
 from tests.comparison.support import events, gail_run
 
 
 @pytest.fixture(scope="module")
 def served(compared: Path) -> Iterator[str]:
-    boards = Boards(compared / "comparison", port=0)
+    boards = BoardServer(compared / "comparison", port=0)
     thread = threading.Thread(target=boards.serve, daemon=True)
     thread.start()
     yield boards.address
@@ -71,7 +71,7 @@ def test_a_taken_port_is_one_line(compared: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} is taken: give another --port"):
-            Boards(compared / "comparison", port=port)
+            BoardServer(compared / "comparison", port=port)
 
 
 def test_a_taken_port_is_said_before_anything_is_compared(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_board_whose_name_is_not_ascii_is_served(tmp_path: Path) -> None:
     name = "Bäume-v0"
     gail_run(tmp_path, "gail", 0, 1000, env=name)
     compare(tmp_path)
-    boards = Boards(tmp_path / "comparison", port=0)
+    boards = BoardServer(tmp_path / "comparison", port=0)
     threading.Thread(target=boards.serve, daemon=True).start()
     try:
         page = get(boards.address).decode()

@@ -119,7 +119,7 @@ def test_a_preset_is_a_flag_like_others(tmp_path: Path) -> None:
         ('["pgd", "grad_l2l"]', "[]", "train_cifar.methods must be a list of names"),
         ('["pgd", "grad_l2l"]', "7", "train_cifar.methods must be a list of names"),
         ('"grad_l2l"', '"pgd"', "train_cifar.methods has 'pgd' twice"),
-        ('"grad_l2l"', '"pdg"', "unknown method 'pdg'"),
+        ('"grad_l2l"', '"pdg"', "method 'pdg' is unknown"),
         ('"grad_l2l"', '"all"', "synthetic all: stands for several methods"),
         ('["synthetic"]', '["imagenet"]', "train_cifar imagenet pgd: .*imagenet"),
         ('"0-1"', "[0, 0]", "train_cifar.seeds holds 0 twice"),

@@ -4,29 +4,35 @@ In TensorBoard a colour belongs to a run.  With one run for each method and iden
 chart overlays the methods in their colours.  Tags are numbered, since TensorBoard sorts them: the
 true return comes first, then stability, then cost, then what the game's players did.  Numbers that
 are one for each method stand in the Text and HParams tabs and in pictures, not in charts.
+
+The order of runs in TensorBoard, and with it their colours, follows the time of each run's first
+event; torch's writer always stamps the present, so the event files of a board are written here.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_lowercase
 
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
 
 from l2l_gail.comparison.boards import OVERVIEW, PALETTE, Board, folder_name, folder_names
-from l2l_gail.comparison.event_files import SUFFIX, EventFile
 from l2l_gail.comparison.hparams import hyperparameters
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import CURVES, CurveTag
 
-__all__ = ["Picture", "remove_boards", "started_at", "trace_tag", "write_board"]
+__all__ = ["EventFile", "Picture", "remove_boards", "started_at", "trace_tag", "write_board"]
 
+_SUFFIX = ".l2l_gail"  # of every event file that belongs to a comparison
 _OWN_HEADINGS = ("rule", "tracking")
 
 
@@ -50,6 +56,53 @@ class Picture:
         return "image/gif" if self.data.startswith(b"GIF") else "image/png"
 
 
+class EventFile:
+    """The event file of one run of a board.
+
+    Args:
+        folder: Folder of the run, made if it is missing.
+        started: Unix time of its first event: runs are listed, and coloured, in this order.
+        name: Distinguishes files; later files must sort after earlier ones.
+    """
+
+    def __init__(self, folder: Path, started: float, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._time = started
+        path = folder / f"events.out.tfevents.{name}{_SUFFIX}"
+        self._records = RecordWriter(path.open("wb"))
+        self._write(Event(file_version="brain.Event:2"))
+        # Whatever an earlier comparison showed is to be forgotten by a TensorBoard that is open.
+        self._write(Event(step=0, session_log=SessionLog(status=SessionLog.START)))
+
+    def scalar(self, tag: str, step: float, value: float) -> None:
+        """Write one point of a curve."""
+        self.scalars(step, {tag: value})
+
+    def scalars(self, step: float, values: Mapping[str, float]) -> None:
+        """Write a point of each of several curves, by their tags."""
+        points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self.summary(Summary(value=points), int(step))
+
+    def picture(self, tag: str, data: bytes, size: tuple[int, int]) -> None:
+        """Write an encoded image, PNG or GIF, of ``size`` (width, height)."""
+        image = Summary.Image(
+            width=size[0], height=size[1], colorspace=3, encoded_image_string=data
+        )
+        self.summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
+
+    def summary(self, summary: Summary, step: int = 0) -> None:
+        """Write any summary."""
+        self._write(Event(step=step, summary=summary))
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        self._records.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = self._time
+        self._records.write(event.SerializeToString())
+
+
 def remove_boards(folder: Path, *, keep: str = "") -> None:
     """Remove what earlier comparisons wrote for TensorBoard, and nothing else.
 
@@ -57,7 +110,7 @@ def remove_boards(folder: Path, *, keep: str = "") -> None:
         folder: Folder of the comparison.
         keep: The name that the newest comparison gave its event files.
     """
-    for old in list(folder.rglob(f"events.out.tfevents.*{SUFFIX}")):
+    for old in list(folder.rglob(f"events.out.tfevents.*{_SUFFIX}")):
         if not keep or keep not in old.name:
             old.unlink()
             parent = old.parent
