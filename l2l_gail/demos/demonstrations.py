@@ -62,8 +62,9 @@ class Demonstrations:
         episode_lengths: Steps of each episode, ``(E,)`` int64.
         env_id: Gymnasium id of the environment they were recorded in, if known.
         env_kwargs: Keyword arguments of that environment, plain values, if known.
-        random_return: Mean return of uniformly random actions (50 episodes), if known.
-        expert_return: Mean return of the recorded policy (50 fresh episodes), if known.
+        random_return: Mean return of uniformly random actions, if known; over 50 episodes where
+            ``demos record`` measured it.
+        expert_return: Mean return of the recorded policy, likewise.
 
     Raises:
         InputError: Arrays of unequal length, of wrong shape, empty, with NaN, infinite or enormous
