@@ -37,6 +37,7 @@ from l2l_gail.experiment import (
     open_folders,
     titles,
 )
+from l2l_gail.finding_runs import find_runs
 from l2l_gail.gail import (
     AIRL,
     BC,
@@ -55,7 +56,7 @@ from l2l_gail.gail.fit import is_altered
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
-from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.runs import RunFolder
 from l2l_gail.state_distance import StateDistance
 
 if TYPE_CHECKING or not __package__:

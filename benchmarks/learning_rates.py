@@ -23,7 +23,7 @@ from l2l_gail.comparison import collect
 from l2l_gail.comparison.estimates import Estimate
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.tables import format_estimate
-from l2l_gail.runs import find_runs
+from l2l_gail.finding_runs import find_runs
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DEFAULT = "L2L-GAIL, 3e-4 (default)"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Observations", "arrays_of", "map_parts", "set_row"]
+__all__ = ["Observations", "arrays_of", "entries_of", "map_parts", "set_row"]
 
 Observations: TypeAlias = np.ndarray | dict[str, np.ndarray]
 """``(n, *shape)``, or one such array for each key of a ``Dict`` space."""
@@ -41,3 +41,9 @@ def set_row(observations: Any, row: int, one: Any) -> None:
 def arrays_of(observations: Any) -> list[Any]:
     """Return the arrays of observations: those of a dict, or the one there is."""
     return list(observations.values()) if isinstance(observations, Mapping) else [observations]
+
+
+def entries_of(observations: Observations) -> np.ndarray:
+    """Return the numbers of observations, ``(T, n)``: the arrays of a dict beside each other."""
+    arrays = arrays_of(observations)
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)

@@ -1,11 +1,11 @@
-"""Run folders: where a run lies, how its files are written, how finished runs are found.
+"""Run folders: where a run lies, and how its files are written.
 
 One run is one folder, ``<out>/<group>/<method>/seed<k>/``: the group is an environment
 (``Hopper-v5``) or a data set (``cifar10``).  It holds ``config.json`` from the start, a
 ``checkpoint.pt`` and the one before it, ``checkpoint-previous.pt``, while it trains, and
 ``summary.json`` once it is done: a run is *finished* when it has a summary.  Every file is replaced
 in one step, so a process that is killed at any moment leaves either the old file or the new one,
-never half of one.
+never half of one.  :mod:`l2l_gail.finding_runs` finds the runs below a folder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import importlib.metadata
 import os
 import platform
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,18 +31,14 @@ from l2l_gail.version import __version__
 
 __all__ = [
     "SEED_FOLDER",
-    "Run",
     "RunFolder",
     "atomic_write",
     "check_seed",
-    "find_runs",
     "run_folders",
     "versions",
-    "walk_runs",
 ]
 
 SEED_FOLDER = re.compile(r"seed(?P<seed>\d+)(?:-(?P<attempt>\d+))?")
-_MOST_FOLDERS = 10_000  # that are no runs
 _PACKAGES = ("numpy", "gymnasium", "stable_baselines3", "mujoco")
 
 
@@ -291,91 +286,6 @@ class RunFolder:
                 "is gone, so that it cannot go on; leave --resume out for a run of its own"
             )
         return True
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run: its folder, and what is known of it: ``summary.json`` where it is finished."""
-
-    folder: RunFolder
-    summary: dict[str, Any]
-
-
-def find_runs(root: str | Path) -> list[Run]:
-    """Find the finished runs at or below a folder.
-
-    Where a seed was run more than once, the newest finished folder counts (``seed0-2`` before
-    ``seed0``); a run that is still going does not hide the one before it.
-
-    Args:
-        root: Any folder above runs: all of them, one group, one method.
-
-    Returns:
-        Runs ordered by group, method and seed.
-
-    Raises:
-        InputError: ``root`` is no folder, or a summary is damaged.
-    """
-    newest: dict[tuple[Path, int], tuple[int, RunFolder]] = {}
-    for folder, attempt in walk_runs(root):
-        key = (folder.path.parent, folder.seed)
-        if folder.finished and attempt > newest.get(key, (0, folder))[0]:
-            newest[key] = (attempt, folder)
-    found = [folder for _, (_, folder) in sorted(newest.items())]
-    return [Run(folder, folder.read_summary()) for folder in found]
-
-
-def walk_runs(
-    root: str | Path, unreadable: Callable[[str], None] = warnings.warn
-) -> Iterator[tuple[RunFolder, int]]:
-    """Go through all runs at or below a folder, those behind symbolic links included, each once.
-
-    Args:
-        root: Any folder above runs.
-        unreadable: Takes a sentence on each folder that is left out: it may not be entered, it is
-            a second way to what was read already, such as a link that leads back up, or a link
-            that leads nowhere.
-
-    Yields:
-        Each folder named like a seed that holds a ``config.json`` or a ``summary.json``, and which
-        attempt at its seed it is: 1 for ``seed0``, 2 for ``seed0-2``.
-
-    Raises:
-        InputError: ``root`` is no folder, or so many lie below it (behind a link to a whole disk,
-            say) that it can hardly be one of runs.
-    """
-    root = home_expanded(root)
-    if not os.path.isdir(root):
-        raise InputError(f"{root} is not a folder: give the one that holds the runs")
-
-    def left_out(error: OSError) -> None:
-        unreadable(f"Left out: {error.filename} cannot be read ({error.strerror}).")
-
-    seen: dict[str, str] = {}
-    others = 0
-    for name, folders, files in os.walk(os.path.realpath(root), onerror=left_out, followlinks=True):
-        real = os.path.realpath(name)
-        if real in seen:
-            folders.clear()
-            unreadable(f"Left out: {name} is another name of {seen[real]}.")
-            continue
-        seen[real] = name
-        folders.sort()
-        path = Path(name)
-        match = SEED_FOLDER.fullmatch(path.name)
-        if match is not None and {"summary.json", "config.json"} & set(files):
-            folders.clear()
-            yield RunFolder.of(path), int(match["attempt"] or 1)
-            continue
-        others += 1
-        if others > _MOST_FOLDERS:
-            raise InputError(
-                f"there are more than {_MOST_FOLDERS:,} folders below {root} that are no runs, the "
-                f"last {name}: give the one that holds the runs, without links to others"
-            )
-        for link in (path / file for file in sorted(files)):
-            if os.path.islink(link) and not os.path.exists(link):
-                unreadable(f"Left out: {link} is a link to what is not there.")
 
 
 def run_folders(parent: Path) -> list[Path]:

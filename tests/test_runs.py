@@ -15,7 +15,8 @@ import torch
 
 from l2l_gail.comparison import find
 from l2l_gail.errors import InputError
-from l2l_gail.runs import RunFolder, atomic_write, find_runs, versions, walk_runs
+from l2l_gail.finding_runs import find_runs, walk_runs
+from l2l_gail.runs import RunFolder, atomic_write, versions
 
 
 def finish(out: Path, group: str, method: str, seed: int, **fields) -> RunFolder:
@@ -185,7 +186,7 @@ def test_runs_behind_links_are_found_once(tmp_path: Path) -> None:
 
 
 def test_a_link_to_a_whole_disk_ends_in_one_line(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("l2l_gail.runs._MOST_FOLDERS", 50)
+    monkeypatch.setattr("l2l_gail.finding_runs._MOST_FOLDERS", 50)
     for place in range(60):
         (tmp_path / "disk" / f"folder{place}").mkdir(parents=True)
     (tmp_path / "all").mkdir()

@@ -21,7 +21,7 @@ from l2l_gail.comparison.results import (
     check_curves,
 )
 from l2l_gail.errors import InputError, printable
-from l2l_gail.runs import Run
+from l2l_gail.finding_runs import Run
 
 __all__ = ["collect", "sound"]
 
@@ -85,7 +85,7 @@ def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[
     """Sort runs into sections and methods.
 
     Args:
-        runs: Finished runs, as :func:`l2l_gail.runs.find_runs` gives them.
+        runs: Finished runs, as :func:`l2l_gail.finding_runs.find_runs` gives them.
         unfinished: Runs without a summary, as :func:`l2l_gail.comparison.find` gives them.
 
     Returns:

@@ -24,7 +24,7 @@ from l2l_gail.demos.npz import read_arrays
 from l2l_gail.errors import InputError, printable
 from l2l_gail.files import open_regular
 from l2l_gail.films import is_outdated, policy_file, video_file
-from l2l_gail.runs import Run
+from l2l_gail.finding_runs import Run
 
 __all__ = ["ADVERSARIAL_FILE", "adversarial_pictures", "median_run", "videos"]
 

@@ -22,7 +22,8 @@ import numpy as np
 from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
-from l2l_gail.runs import Run, RunFolder, walk_runs
+from l2l_gail.finding_runs import Run, walk_runs
+from l2l_gail.runs import RunFolder
 from l2l_gail.stats import Floats
 
 __all__ = [

@@ -17,7 +17,7 @@ from l2l_gail import stats
 from l2l_gail.comparison.estimates import Curve, Estimate
 from l2l_gail.comparison.reading import Unfinished, traces_of
 from l2l_gail.errors import InputError
-from l2l_gail.runs import Run
+from l2l_gail.finding_runs import Run
 from l2l_gail.stats import Floats
 
 __all__ = [

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from l2l_gail.demos.arguments import left_out, plain_kwargs, warn_of_left_out
-from l2l_gail.demos.checks import LARGEST
 from l2l_gail.demos.columns import flat, named_arrays
 from l2l_gail.demos.endings import Endings
 from l2l_gail.demos.episodes import (
@@ -35,11 +34,11 @@ from l2l_gail.demos.episodes import (
 )  # fmt: skip
 from l2l_gail.demos.fit import check_fit, unfamiliar
 from l2l_gail.demos.own_file import time_limit, write_record
-from l2l_gail.demos.sound import sound_arrays
+from l2l_gail.demos.sound import sound
 from l2l_gail.demos.sources import read_source
 from l2l_gail.errors import InputError
 from l2l_gail.files import digest_of
-from l2l_gail.observations import Observations, arrays_of, map_parts
+from l2l_gail.observations import Observations, entries_of, map_parts
 
 __all__ = ["Demonstrations"]
 
@@ -63,8 +62,9 @@ class Demonstrations:
         episode_lengths: Steps of each episode, ``(E,)`` int64.
         env_id: Gymnasium id of the environment they were recorded in, if known.
         env_kwargs: Keyword arguments of that environment, plain values, if known.
-        random_return: Mean return of uniformly random actions (50 episodes), if known.
-        expert_return: Mean return of the recorded policy (50 fresh episodes), if known.
+        random_return: Mean return of uniformly random actions, if known; over 50 episodes where
+            ``demos record`` measured it.
+        expert_return: Mean return of the recorded policy, likewise.
 
     Raises:
         InputError: Arrays of unequal length, of wrong shape, empty, with NaN, infinite or enormous
@@ -86,17 +86,8 @@ class Demonstrations:
 
     def __post_init__(self) -> None:
         """Check every array and bring it to the dtype that the class documents."""
-        for name, array in sound_arrays(vars(self)).items():
-            object.__setattr__(self, name, array)
-        if self.env_kwargs is not None:
-            plain = plain_kwargs(self.env_kwargs)
-            if plain.keys() != self.env_kwargs.keys():
-                raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
-            object.__setattr__(self, "env_kwargs", plain)
-        for name in ("random_return", "expert_return"):
-            value = getattr(self, name)
-            if value is not None and not abs(value) <= LARGEST:  # NaN is not either
-                raise InputError(f"demonstrations: {name!r} is {value}; measure it again")
+        for name, value in sound(vars(self)).items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
@@ -267,7 +258,7 @@ class Demonstrations:
             The entries, of all keys one after another, whose median is outside the demonstrated
             range by more than twice its width, or not finite.
         """
-        return unfamiliar(_entries(self.obs), _entries(observations))
+        return unfamiliar(entries_of(self.obs), entries_of(observations))
 
     def needed(self, name: Literal["acts", "rews", "next_obs"], what_for: str) -> np.ndarray:
         """An array that not all demonstrations have.
@@ -345,16 +336,9 @@ class Demonstrations:
                 None.
 
         Raises:
-            InputError: ``every`` is no such number, or the seed is negative or none.
+            InputError: ``every`` or the seed is none, or an episode's one step leads nowhere known.
         """
-        if not isinstance(every, SupportsIndex) or index(every) < 1:
-            raise InputError(f"every {every} steps: give a whole number from 1 on")
-        if seed is not None and (not isinstance(seed, SupportsIndex) or index(seed) < 0):
-            raise InputError(f"the seed is {seed}: give a whole number from 0 on")
-        offsets = np.zeros(self.n_episodes, dtype=np.int64)
-        if seed is not None:
-            offsets = np.random.default_rng(seed).integers(every, size=self.n_episodes)
-        return type(self)(**thin(vars(self), every, offsets))
+        return type(self)(**thin(vars(self), every, seed))
 
     @property
     def returns(self) -> np.ndarray:
@@ -370,9 +354,7 @@ class Demonstrations:
     def endings(self) -> Endings:
         """How the episodes end."""
         last = self.episode_starts + self.episode_lengths - 1
-        terminal, time_limit = self.terminals[last].sum(), self.truncated[last].sum()
-        cut_off = self.n_episodes - terminal - time_limit
-        return Endings(int(terminal), int(time_limit), int(cut_off))
+        return Endings.of(self.terminals[last], self.truncated[last])
 
     @property
     def digest(self) -> str:
@@ -391,14 +373,12 @@ class Demonstrations:
     @property
     def obs_mean(self) -> Observations:
         """Mean observation, ``(*shape,)`` float64, or one such array for each key."""
-        mean: Observations = map_parts(lambda x: x.mean(axis=0, dtype=np.float64), self.obs)
-        return mean
+        return map_parts(lambda x: x.mean(axis=0, dtype=np.float64), self.obs)
 
     @property
     def obs_std(self) -> Observations:
         """Population standard deviation of the observations, as ``obs_mean``."""
-        std: Observations = map_parts(lambda x: x.std(axis=0, dtype=np.float64), self.obs)
-        return std
+        return map_parts(lambda x: x.std(axis=0, dtype=np.float64), self.obs)
 
     def __len__(self) -> int:
         """Number of steps, T."""
@@ -410,9 +390,8 @@ class Demonstrations:
             f"{name}={array.shape} {array.dtype}"
             for name, array in named_arrays("obs", self.obs).items()
         )
-        acts, returns = "none", "not known"
-        if self.acts is not None:
-            acts = str(self.acts.shape)
+        acts = "none" if self.acts is None else self.acts.shape
+        returns = "not known"
         if self.rews is not None:
             values = self.returns
             returns = f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f})"
@@ -420,9 +399,3 @@ class Demonstrations:
             f"Demonstrations(env_id={self.env_id!r}, episodes={self.n_episodes}, "
             f"{observed}, acts={acts}, return={returns})"
         )
-
-
-def _entries(observations: Observations) -> np.ndarray:
-    """Return observations ``(T, n)``, the arrays of a dict beside each other."""
-    arrays = arrays_of(observations)
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)

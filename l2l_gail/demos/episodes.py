@@ -7,7 +7,8 @@ A record here is the constructor arguments of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -173,15 +174,26 @@ def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str, Any]:
+def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, Any]:
     """Every so many-th step of each episode; see :meth:`Demonstrations.subsample`.
 
     Args:
         record: The record.
         every: Distance between two kept steps.
-        offsets: The first kept step of each episode, ``(E,)``.
+        seed: Of the first kept step of each episode; its first one if None.
+
+    Raises:
+        InputError: A number that is none of these, or an episode of one step whose next
+            observation is not known.
     """
+    if not isinstance(every, SupportsIndex) or index(every) < 1:
+        raise InputError(f"every {every} steps: give a whole number from 1 on")
+    if seed is not None and (not isinstance(seed, SupportsIndex) or index(seed) < 0):
+        raise InputError(f"the seed is {seed}: give a whole number from 0 on")
     starts, lengths = record["episode_starts"], record["episode_lengths"]
+    offsets = np.zeros(len(starts), dtype=np.int64)
+    if seed is not None:
+        offsets = np.random.default_rng(seed).integers(every, size=len(starts))
     ends = starts + lengths - 1
     is_terminal = record["terminals"][ends]
     next_obs = record["next_obs"]

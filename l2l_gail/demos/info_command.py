@@ -59,8 +59,8 @@ def describe(demos: Demonstrations) -> str:
             for name, array in named_arrays("obs", demos.obs).items()
         ),
         *_actions(demos),
-        ("expert return, 50 episodes", _optional(demos.expert_return)),
-        ("random return, 50 episodes", _optional(demos.random_return)),
+        ("expert return", _optional(demos.expert_return)),
+        ("random return", _optional(demos.random_return)),
     ]
     episodes = []
     known = demos.rews is not None

@@ -1,4 +1,4 @@
-"""The arrays of demonstrations, checked and in the dtypes that they are kept in."""
+"""Demonstrations checked, with arrays in the dtypes that they are kept in."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from l2l_gail.demos.checks import check_episodes, check_steps
+from l2l_gail.demos.arguments import plain_kwargs
+from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
 from l2l_gail.demos.columns import flat
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, STEP_ARRAYS
+from l2l_gail.errors import InputError
 from l2l_gail.observations import map_parts
 
-__all__ = ["sound_arrays"]
+__all__ = ["sound"]
 
 
-def sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arrays of a record, of which there may be fewer, in their dtypes.
+def sound(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record holds that has to be checked, as it is kept: arrays in their dtypes.
 
     Args:
         record: The constructor arguments of ``Demonstrations``, by name.
@@ -24,6 +26,19 @@ def sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: See :class:`~l2l_gail.demos.demonstrations.Demonstrations`.
     """
+    found = _sound_arrays(record)
+    if record["env_kwargs"] is not None:
+        found["env_kwargs"] = plain_kwargs(record["env_kwargs"])
+        if found["env_kwargs"].keys() != record["env_kwargs"].keys():
+            raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
+    for name in ("random_return", "expert_return"):
+        value = record[name]
+        if value is not None and not abs(value) <= LARGEST:  # NaN is not either
+            raise InputError(f"demonstrations: {name!r} is {value}; measure it again")
+    return found
+
+
+def _sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
     known = [name for name in STEP_ARRAYS if record[name] is not None]
     steps: dict[str, Any] = {name: np.asarray(record[name]) for name in known}
     for name in {"obs", "next_obs"} & steps.keys():

@@ -193,7 +193,6 @@ def _record(
         predict.save(files.policy)
     provenance = {
         "command": command,
-        "licence": "MIT",
         "env": config.env,
         "env_kwargs": env_kwargs,
         "policy": _describe_policy(config, expert),

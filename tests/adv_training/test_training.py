@@ -24,8 +24,9 @@ from adv_training.synthetic import synthetic_dataset
 from adv_training.training import Training
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
+from l2l_gail.finding_runs import find_runs
 from l2l_gail.progress import Message
-from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted
 from tests.adv_training.support import start, tiny_settings
 

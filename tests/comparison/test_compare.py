@@ -12,7 +12,8 @@ from l2l_gail import stats
 from l2l_gail.compare import compare, main
 from l2l_gail.comparison import boards_of, collect, draw_figure, section_tables
 from l2l_gail.errors import InputError
-from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.finding_runs import find_runs
+from l2l_gail.runs import RunFolder
 from tests.comparison.support import (
     gail_run,
     table_cells,

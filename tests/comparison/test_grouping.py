@@ -19,7 +19,7 @@ from l2l_gail.comparison.distributions import learning_rate_groups
 from l2l_gail.comparison.grouping import sound
 from l2l_gail.comparison.scores import CURVES, SCORES
 from l2l_gail.errors import InputError
-from l2l_gail.runs import find_runs
+from l2l_gail.finding_runs import find_runs
 from tests.comparison.support import (
     age,
     cifar_run,

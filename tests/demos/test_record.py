@@ -281,6 +281,7 @@ class TestCommand:
         provenance = json.loads(out.with_suffix(".json").read_text())
         assert provenance["episodes"]["reset_seeds"] == [5, 6]
         assert provenance["env_kwargs"] == {"max_episode_steps": 30}
+        assert "licence" not in provenance  # that is for whoever recorded it to say
         measured = evaluate_policy_return(
             policy, "Hopper-v5", range(30_000, 30_050), {"max_episode_steps": 30}
         )

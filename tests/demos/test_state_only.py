@@ -17,9 +17,9 @@ from l2l_gail.comparison import collect
 from l2l_gail.core import Adam
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
+from l2l_gail.finding_runs import find_runs
 from l2l_gail.gail import DiscriminatorConfig, ModuleDiscriminator, TanhDiscriminator
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
-from l2l_gail.runs import find_runs
 from tests.gail.support import TIME_LIMIT, Walk, short_run, walk_demos, walk_envs
 
 TRANSITIONS = DiscriminatorConfig(judges="state_transition", batch_size=32)

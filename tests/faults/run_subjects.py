@@ -18,8 +18,9 @@ from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.comparison import collect, find, section_notes, section_tables
 from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
+from l2l_gail.finding_runs import find_runs
 from l2l_gail.gym_env import parse_env_kwargs
-from l2l_gail.runs import RunFolder, find_runs
+from l2l_gail.runs import RunFolder
 from tests.faults import mutate
 from tests.faults.mutate import Random
 

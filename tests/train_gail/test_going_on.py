@@ -15,7 +15,7 @@ import train_gail
 from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
-from l2l_gail.runs import find_runs
+from l2l_gail.finding_runs import find_runs
 from l2l_gail.stopping import Interrupted
 from tests.comparison.support import events
 

@@ -20,8 +20,8 @@ from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.core import L2LTrainer
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.evaluation import random_policy
+from l2l_gail.finding_runs import find_runs
 from l2l_gail.gail.tags import BC_TAGS, TAGS
-from l2l_gail.runs import find_runs
 from tests.comparison.support import events, scalar_tags
 from tests.gail.support import walk_demos
 
