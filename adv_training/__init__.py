@@ -1,5 +1,6 @@
 """Adversarial training of image classifiers, with attackers that are hand-designed or learned."""
 
+from .cost import forward_flops
 from .cuda_graphs import check_cuda_graphs
 from .data import Dataset, ImageBatch, Images
 from .evaluate import accuracy, attack, attack_gain
@@ -18,7 +19,7 @@ from .registry import Method, method_names, register_method
 from .report import results_table
 from .robustness import RobustnessReport, evaluate_robustness
 from .settings import COMPARED_METHODS, Settings
-from .step import build_game, build_trainer, forward_flops, train_step
+from .step import build_game, build_trainer, train_step
 from .trained_model import TrainedModel, load_model
 from .training import Training
 

@@ -20,8 +20,8 @@ from l2l_gail.checks import check_choice
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
-from l2l_gail.files import check_can_be_written, fitting, home_expanded, read_json
-from l2l_gail.runs import atomic_write, check_seed
+from l2l_gail.files import atomic_write, check_can_be_written, fitting, home_expanded, read_json
+from l2l_gail.runs import check_seed
 
 from .autoattack import AUTOATTACKS
 from .data import Dataset
@@ -137,7 +137,14 @@ def evaluate_run(
 
 
 def evaluate_main(argv: list[str]) -> None:
-    """Run ``train_cifar.py evaluate``; ``argv`` is what follows that word."""
+    """Run ``train_cifar.py evaluate``.
+
+    Args:
+        argv: What follows that word.
+
+    Raises:
+        InputError: Wrong arguments, a report that cannot be written, or as :func:`evaluate_run`.
+    """
     config = parse(
         EvaluateConfig,
         argv,

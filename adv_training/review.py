@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from l2l_gail.progress import Message, Tell
 
 from .attacks import pgd
+from .cost import attacker_flops, forward_flops
 from .data import Dataset, Images
 from .evaluate import (
     Accuracy,
@@ -31,7 +32,6 @@ from .methods import build_method, forward_equivalents
 from .pictures import save_pictures
 from .registry import Method
 from .settings import Settings
-from .step import attacker_flops, forward_flops
 
 __all__ = ["Review"]
 

@@ -17,7 +17,15 @@ from .attackers import check_attacker
 from .models import check_model
 from .registry import find_method
 
-__all__ = ["COMPARED_METHODS", "DEFAULT_ATTACKER", "OPTIONS", "Order", "Schedule", "Settings"]
+__all__ = [
+    "COMPARED_METHODS",
+    "DEFAULT_ATTACKER",
+    "OPTIONS",
+    "Order",
+    "Schedule",
+    "Settings",
+    "check_eps",
+]
 
 Order = Literal["fused", "alternating"]
 Schedule = Literal["one_cycle", "steps"]

@@ -1,13 +1,11 @@
-"""One training step of a method: the players it needs, how it is played, what it costs."""
+"""One training step of a method: the players it needs, and how it is played."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from l2l_gail.core import L2LTrainer
 from l2l_gail.errors import InputError
@@ -23,12 +21,10 @@ from .settings import Settings
 from .synced_batch_norm import sync_batch_norm
 
 __all__ = [
-    "attacker_flops",
     "build_game",
     "build_trainer",
     "classifier_for",
     "deal_out",
-    "forward_flops",
     "train_step",
 ]
 
@@ -161,32 +157,3 @@ def train_step(trainer: L2LTrainer, method: Method, batch: ImageBatch) -> dict[s
     """Play one training step, all inner steps on one batch; see ``L2LTrainer.step``."""
     inner: list[Any] = [batch] + [None] * (method.steps - 1)
     return trainer.step(inner)
-
-
-def attacker_flops(method: Method, *shape: int) -> int | None:
-    """Return the operations of one pass through a method's attacker; ``None`` if it has none.
-
-    Args:
-        method: With or without a learned rule.
-        shape: Of an image, ``(C, H, W)``.
-    """
-    net = getattr(method.rule, "net", None)
-    if not method.learns or net is None:
-        return None
-    colours, *size = shape
-    return forward_flops(net, 1, method.sees * colours, *size)
-
-
-def forward_flops(module: nn.Module, *shape: int) -> int:
-    """Return the floating-point operations of one pass of an input of ``shape`` through a module.
-
-    Two for each multiply-add of a convolution or matrix product; the rest is not counted.  The
-    module is left as it was.
-    """
-    module = copy.deepcopy(module).eval()  # a replayed one counts nothing, its copy does
-    weight = next(module.parameters())
-    x = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        module(x)
-    return counter.get_total_flops()

@@ -26,10 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import Results
 
 from adv_training import build_game, build_method, build_trainer, train_step
+from adv_training.cost import attacker_flops, forward_flops
 from adv_training.cuda_graphs import with_cuda_graphs
 from adv_training.methods import forward_equivalents
 from adv_training.presets import preset
-from adv_training.step import attacker_flops, classifier_for, forward_flops
+from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.averaging import WeightAverage
 from l2l_gail.cli import format_table, parse, run_main

@@ -23,7 +23,14 @@ from l2l_gail.comparison.reading import TRACED_OVER, TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import SCORES, Score, estimate_of
 
-__all__ = ["add_legend_below", "board_figures", "draw_figure", "new_chart", "score_figures"]
+__all__ = [
+    "add_legend_below",
+    "board_figures",
+    "draw_figure",
+    "new_chart",
+    "new_figure",
+    "score_figures",
+]
 
 _PANELS = {
     "gail": {"return": "true return", "length": "episode length (steps)"},

@@ -28,6 +28,8 @@ from l2l_gail.stats import Floats
 
 __all__ = [
     "GOING_S",
+    "TRACED_OVER",
+    "TRACES",
     "Found",
     "Unfinished",
     "digest_of_data",

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from adv_training.attackers import ResidualNet, SlimAttacker
+from adv_training.cost import attacker_flops, forward_flops
 from adv_training.data import ImageBatch
 from adv_training.evaluate import attack
 from adv_training.game import CLEAN, UNIFORM, ImageGame, Start, in_mode
@@ -20,7 +21,7 @@ from adv_training.models import MODELS, build_classifier
 from adv_training.registry import method_names
 from adv_training.rules import ClassStart, MemoryStart, ResidualPerturber
 from adv_training.settings import Settings
-from adv_training.step import attacker_flops, build_game, build_trainer, forward_flops, train_step
+from adv_training.step import build_game, build_trainer, train_step
 from l2l_gail.core import ConvPerturber, L2LTrainer, SignDescent
 from l2l_gail.core import trainer as core_trainer
 from l2l_gail.errors import InputError
