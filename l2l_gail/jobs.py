@@ -17,23 +17,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
+from l2l_gail.devices import available_cores
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
 
-__all__ = ["Outcome", "available_cores", "run_jobs", "settle_jobs", "share_cores"]
+__all__ = ["Outcome", "run_jobs", "settle_jobs", "share_cores"]
 
 Work: TypeAlias = Callable[[Any, Tell], Any]
 """Does one job, telling its news, and returns its result; picklable where processes are used."""
 
 _POLL_SECONDS = 0.2
-
-
-def available_cores() -> int:
-    """Return how many CPU cores this process may use (its affinity, where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def share_cores(jobs: int, workers: int) -> tuple[int, int]:
