@@ -91,7 +91,7 @@ class TestMlpPolicy:
             [
                 ({"W0": np.zeros((4, 8))}, "layer 0"),
                 ({"bout": np.full(2, np.nan)}, "NaN"),
-                ({"activation": np.array("mish")}, "unknown activation 'mish'"),
+                ({"activation": np.array("mish")}, "activation 'mish' is unknown; there are: tanh"),
                 ({"action_low": np.zeros(2)}, "pairs"),
                 ({"obs_clip": np.zeros(3)}, "no single number"),
                 ({"obs_clip": np.array(np.nan)}, "obs_clip be positive"),
