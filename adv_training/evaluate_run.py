@@ -19,8 +19,8 @@ from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
-from l2l_gail.files import check_can_be_written, fitting, home_expanded, read_json
-from l2l_gail.runs import atomic_write, check_seed
+from l2l_gail.files import atomic_write, check_can_be_written, fitting, home_expanded, read_json
+from l2l_gail.runs import check_seed
 
 from .autoattack import AUTOATTACKS
 from .data import Dataset

@@ -63,7 +63,11 @@ class Ant(NoisyStart):
     body: int = field(init=False, repr=False)
 
     def bind(self, model: mujoco.MjModel, asarray: Callable[[np.ndarray], Array]) -> Self:
-        """Return the task with what it needs of its compiled model; see :meth:`Task.bind`."""
+        """Return the task with what it needs of its compiled model; see :meth:`Task.bind`.
+
+        Raises:
+            InputError: ``main_body`` is no body of the model.
+        """
         bound = super().bind(model, asarray)
         try:
             body = model.body(self.main_body).id

@@ -24,9 +24,8 @@ from l2l_gail.comparison.results import Section
 from l2l_gail.comparison.single_runs import runs_board_name, write_runs_board
 from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.errors import InputError
-from l2l_gail.files import home_expanded
+from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.files.locks import holder_of, locked
-from l2l_gail.runs import atomic_write
 
 __all__ = ["EXPLANATION", "compare"]
 

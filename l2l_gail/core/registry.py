@@ -29,6 +29,7 @@ __all__ = [
     "build_rule",
     "builder_names",
     "parse_rule",
+    "plain_config",
     "register_builder",
     "register_rule",
     "rule_name",

@@ -28,17 +28,18 @@ from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
-from l2l_gail.files import home_expanded
+from l2l_gail.evaluation import Evaluation, evaluate_policy_return, random_policy
+from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.gail.saving import kind_of_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
+from l2l_gail.policies import Predict
 from l2l_gail.recording.expert import Expert, recipe_for, train_expert
 from l2l_gail.recording.partial import partial_policy
 from l2l_gail.recording.record_files import RecordFiles
 from l2l_gail.recording.scripted import scripted_policy
 from l2l_gail.recording.trusted import Algorithm, load_sb3_model, load_vecnormalize, playing
-from l2l_gail.runs import atomic_write, check_seed, versions
+from l2l_gail.runs import check_seed, versions
 from l2l_gail.saved_models import acts as is_policy
 from l2l_gail.saved_models import read_model_parts
 from l2l_gail.stopping import Interrupted
@@ -51,7 +52,11 @@ MEASUREMENT_SEEDS = range(30_000, 30_050)
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What to record, and of which policy."""
+    """What to record, and of which policy.
+
+    Raises:
+        InputError: Numbers that mean nothing, or options that do not go together.
+    """
 
     env: str = "Hopper-v5"
     """id of a Gymnasium environment; an expert is trained where observations are a flat Box and
