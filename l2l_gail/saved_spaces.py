@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,15 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 
 from l2l_gail.files.pickles import Refused
 
-__all__ = ["SPACES"]
+__all__ = ["SPACES", "class_name"]
 
 _MOST = 2**24
 """Classes of a space, each of which is an entry of a network's input."""
+
+
+def class_name(space: Mapping[str, Any]) -> str:
+    """Return the name of the class of a space in a model's archive, without its module."""
+    return str(space.get(":type:")).rpartition(".")[2].strip("'>")
 
 
 def _box(state: dict[str, Any]) -> Box:

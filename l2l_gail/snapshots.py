@@ -24,6 +24,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.films import NEAREST, policy_file, snapshot
 from l2l_gail.ppo.policy import OBS_CLIP
 from l2l_gail.saved_models import acting_state, acts, read_model_parts
+from l2l_gail.saved_spaces import class_name
 
 __all__ = ["MOMENTS", "NEAREST", "SnapshotCallback", "has_policy", "load_policy"]
 
@@ -106,7 +107,7 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
         return MlpPolicy.load(path)
     data, tensors = read_model_parts(model, acts)
     settings, state = data.get("policy_kwargs", {}), acting_state(tensors) or {}
-    kinds = [_kind(data.get(name) or {}) for name in ("observation_space", "action_space")]
+    kinds = [class_name(data.get(name) or {}) for name in ("observation_space", "action_space")]
     try:
         if "activation_fn" in settings:
             raise KeyError("activation_fn")
@@ -125,11 +126,6 @@ def _is_plain(observation_space: Space, action_space: Space) -> bool:
     of_vectors = isinstance(observation_space, Box) and len(observation_space.shape) == 1
     to_vectors = isinstance(action_space, Box) and len(action_space.shape) == 1
     return of_vectors and (to_vectors or isinstance(action_space, Discrete))
-
-
-def _kind(space: Mapping[str, Any]) -> str:
-    """The class of a space in a model's archive."""
-    return str(space.get(":type:")).rpartition(".")[2].strip("'>")
 
 
 def _from_state(state: Mapping[str, Tensor], activation: str, classes: bool) -> MlpPolicy:

@@ -23,6 +23,7 @@ from torch import Tensor
 from l2l_gail.demos.policy_file import ACTIVATIONS, STD_FLOOR, MlpPolicy
 from l2l_gail.errors import InputError
 from l2l_gail.saved_models import read_model_parts
+from l2l_gail.saved_spaces import class_name
 
 __all__ = ["linear_layers", "read_sb3_policy"]
 
@@ -199,7 +200,7 @@ def _activation(path: str | Path, settings: Mapping[str, Any], default: str) -> 
 
 def _check_actions(path: str | Path, saved: Mapping[str, Any], space: Box | Discrete) -> None:
     """Refuse a model whose action space differs from the environment's."""
-    kind = str(saved.get(":type:")).rpartition(".")[2].strip("'>")
+    kind = class_name(saved)
     if kind != type(space).__name__:
         raise InputError(
             f"{path} acts in a space {kind}, the environment in {space}: give a model of this "

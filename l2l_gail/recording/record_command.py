@@ -23,6 +23,7 @@ from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.cli import format_table, parse
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.record import record_episodes
@@ -152,7 +153,7 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     Raises:
         InputError: Wrong input, found before any training starts.
     """
-    out = home_expanded(config.out or f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
+    out = home_expanded(config.out or f"{bare_id(config.env).replace('/', '-')}.npz")
     env = make_env(config.env, parse_env_kwargs(config.env_kwargs))
     check_time_limit(env.spec)
     env.close()

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from gymnasium.spaces import Dict, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Space
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.gail.spaces import is_like
 from l2l_gail.policies import Predict
 
 __all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize", "playing"]
@@ -91,7 +92,7 @@ def playing(
         (model.observation_space, observation_space),
         (model.action_space, action_space),
     ):
-        if not _alike(saved, space):
+        if not is_like(saved, space):
             raise InputError(
                 f"{path} was trained with the space {saved}, the environment has {space}: "
                 "give a model of this environment"
@@ -101,18 +102,6 @@ def playing(
         return model.predict(observations, deterministic=True)[0]
 
     return predict
-
-
-def _alike(saved: Space, space: Space) -> bool:
-    """Whether a model of the one space can play in the other; SB3 puts channels first."""
-    if isinstance(space, Dict):
-        return isinstance(saved, Dict) and (
-            saved.spaces.keys() == space.spaces.keys()
-            and all(_alike(saved.spaces[key], part) for key, part in space.spaces.items())
-        )
-    if isinstance(space, (Discrete, MultiDiscrete)):
-        return saved == space
-    return type(saved) is type(space) and sorted(saved.shape or ()) == sorted(space.shape or ())
 
 
 def _guess(path: Path) -> str:
