@@ -175,17 +175,7 @@ def _record(
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
     if isinstance(predict, MlpPolicy):
         _check_widths(predict, config, observation_space, action_space)
-    measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)
-    chance = evaluate_policy_return(
-        random_policy(action_space, seed=0), config.env, MEASUREMENT_SEEDS, env_kwargs
-    )
-    if measured.mean_return <= chance.mean_return:
-        warnings.warn(
-            f"the policy's mean return, {measured.mean_return:.1f}, is no better than that of "
-            f"random actions, {chance.mean_return:.1f}: is it of this environment, and does it "
-            "need --vecnormalize?",
-            stacklevel=2,
-        )
+    measured, chance = _measure(predict, config.env, action_space, env_kwargs)
     seeds = range(config.episode_seed, config.episode_seed + config.episodes)
     demos = record_episodes(
         predict,
@@ -206,14 +196,7 @@ def _record(
         "expert": _describe_evaluation(measured),
         "random": _describe_evaluation(chance),
         "measurement_seeds": _describe_seeds(MEASUREMENT_SEEDS),
-        "episodes": {
-            "reset_seeds": list(seeds),
-            "returns": [round(float(value), 3) for value in demos.returns],
-            "lengths": demos.episode_lengths.tolist(),
-            "actions": "deterministic"
-            + (", clipped to the action space" if isinstance(action_space, Box) else ""),
-            "left_out": 0,
-        },
+        "episodes": _describe_episodes(demos, seeds, action_space),
         "sha256": hashlib.sha256(files.demos.read_bytes()).hexdigest(),
         "wall_s": round(time.perf_counter() - started, 1),
         "versions": versions(),
@@ -221,18 +204,50 @@ def _record(
     atomic_write(files.provenance, json.dumps(provenance, indent=2, default=str) + "\n")
     if expert is not None:
         files.partial.unlink(missing_ok=True)
+    _print_summary(files, demos, measured, chance)
+    return demos
+
+
+def _measure(
+    predict: Predict, env_id: str, action_space: Space, env_kwargs: dict[str, Any]
+) -> tuple[Evaluation, Evaluation]:
+    """Evaluate the policy and random actions, and warn where the one is no better."""
+    measured = evaluate_policy_return(predict, env_id, MEASUREMENT_SEEDS, env_kwargs)
+    random = random_policy(action_space, seed=0)
+    chance = evaluate_policy_return(random, env_id, MEASUREMENT_SEEDS, env_kwargs)
+    if measured.mean_return <= chance.mean_return:
+        warnings.warn(
+            f"the policy's mean return, {measured.mean_return:.1f}, is no better than that of "
+            f"random actions, {chance.mean_return:.1f}: is it of this environment, and does it "
+            "need --vecnormalize?",
+            stacklevel=3,
+        )
+    return measured, chance
+
+
+def _describe_episodes(demos: Demonstrations, seeds: range, action_space: Space) -> dict[str, Any]:
+    clipped = ", clipped to the action space" if isinstance(action_space, Box) else ""
+    return {
+        "reset_seeds": list(seeds),
+        "returns": [round(float(value), 3) for value in demos.returns],
+        "lengths": demos.episode_lengths.tolist(),
+        "actions": f"deterministic{clipped}",
+        "left_out": 0,
+    }
+
+
+def _print_summary(
+    files: RecordFiles, demos: Demonstrations, measured: Evaluation, chance: Evaluation
+) -> None:
+    recorded = Evaluation(demos.returns, demos.episode_lengths)
     rows = [
         _row(f"expert, {len(MEASUREMENT_SEEDS)} fresh episodes", measured),
         _row(f"random, {len(MEASUREMENT_SEEDS)} episodes", chance),
-        _row(
-            f"recorded, {config.episodes} episodes",
-            Evaluation(demos.returns, demos.episode_lengths),
-        ),
+        _row(f"recorded, {demos.n_episodes} episodes", recorded),
     ]
     print(format_table(("policy", "return", "std", "min", "steps"), rows))
     size = files.demos.stat().st_size / 1e6
     print(f"\nwrote {files.demos} ({size:.2f} MB) and {files.provenance}")
-    return demos
 
 
 def _check_widths(
