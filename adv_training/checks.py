@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 
 from .data import Images
 from .game import in_mode
@@ -148,6 +148,5 @@ def _why_not(classifier: nn.Module, x: Tensor, error: Exception, name: str) -> s
         if parameter.is_floating_point() and parameter.dtype != x.dtype:
             kind = str(parameter.dtype).removeprefix("torch.")
             return f"{name} has weights of {kind}, and images are float32; give classifier.float()"
-    said = " ".join(str(error).split())
-    shape = tuple(x.shape[1:])
+    shape, said = tuple(x.shape[1:]), one_line(error)
     return f"{name} takes no images of shape {shape} ({said:.300}); give those it was made for"

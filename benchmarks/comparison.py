@@ -30,7 +30,8 @@ from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.compare import compare  # noqa: E402
 from l2l_gail.comparison.reading import find  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
-from l2l_gail.runs import atomic_write, versions  # noqa: E402
+from l2l_gail.files import atomic_write  # noqa: E402
+from l2l_gail.runs import versions  # noqa: E402
 
 SHAPES = ((200, 1), (40, 5), (20, 10), (5, 40))
 """Methods, and seeds of each."""

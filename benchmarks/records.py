@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_tensors, read_text
 
-__all__ = ["as_lines", "check_same", "read_configuration", "state_of", "tabulate"]
+__all__ = ["as_lines", "check_same", "markdown", "read_configuration", "state_of", "tabulate"]
 
 _LARGEST = 1 << 20  # bytes of a configuration
 
@@ -37,6 +37,12 @@ def read_configuration(file: Path, needed: Iterable[str] = ()) -> dict[str, Any]
     if lacking := [key for key in needed if key not in grid]:
         raise InputError(f"{file} lacks {', '.join(lacking)}: see the head of grid.py")
     return grid
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def check_same(file: Path, cell: dict[str, Any]) -> None:

@@ -218,7 +218,8 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(figures))
         return
-    from l2l_gail.runs import atomic_write, versions
+    from l2l_gail.files import atomic_write
+    from l2l_gail.runs import versions
 
     found: dict[str, Any] = {}
     if args.json and args.json.exists():

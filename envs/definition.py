@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from l2l_gail.checks import nearest
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import check_env_id, make_env
 
@@ -152,6 +152,6 @@ def _unknown(env_id: str) -> str:
             f"{env_id} cannot be batched: only {', '.join(sorted(TASKS))} can, and tasks of your "
             f"own (envs.register_task); step it one by one, with {others} or gymnasium.make_vec"
         )
-    nearest = difflib.get_close_matches(env_id, TASKS, n=1, cutoff=0.5)
-    hint = f"perhaps you meant {nearest[0]!r}" if nearest else f"there are: {', '.join(TASKS)}"
+    near = nearest(env_id, TASKS, cutoff=0.5)
+    hint = f"perhaps you meant {near!r}" if near else f"there are: {', '.join(TASKS)}"
     return f"unknown environment {env_id!r}; {hint}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from typing import Any
 
 import numpy as np
 import torch
 
-from l2l_gail.devices import choose_device
+from l2l_gail.devices import available_cores, choose_device
 from l2l_gail.errors import InputError
 
 from .batched import BatchedEnv
@@ -102,7 +101,7 @@ def simulation_device(device: str = "auto", num_envs: int | None = None) -> str:
         InputError: A GPU was asked for, and there is none or mujoco_warp cannot use it.
     """
     if device == "auto":
-        few = num_envs is not None and num_envs < _WORTH_A_GPU * len(os.sched_getaffinity(0))
+        few = num_envs is not None and num_envs < _WORTH_A_GPU * available_cores()
         if few or not torch.cuda.is_available():
             return "cpu"
         if (reason := obstacle("cuda")) is None:

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.files import home_expanded
 
 from .cpu.single import TaskEnv
@@ -80,5 +80,5 @@ def register_task(
             kwargs={"task": env_id, **arguments},
         )
     except gymnasium.error.Error as error:
-        raise InputError(f"{env_id!r} is no id: {' '.join(str(error).split())}") from error
+        raise InputError(f"{env_id!r} is no id: {one_line(error)}") from error
     TASKS[env_id] = task

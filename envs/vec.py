@@ -91,6 +91,9 @@ def batch_of_episodes(env_id: str, env_kwargs: Mapping[str, Any]) -> MakeBatch |
     Returns ``None`` for an environment that is to be evaluated in Gymnasium's single environments:
     one that cannot be batched, or a task of the user's own, for which no test has shown that the
     batch equals them.
+
+    Raises:
+        InputError: The id is unknown.
     """
     if not can_be_batched(env_id, env_kwargs) or check_env_id(env_id) not in GYMNASIUM_TASKS:
         return None

@@ -40,6 +40,10 @@ class TrueReturnCallback(BaseCallback):
         nearest_distance: The smallest distance so far.
         on_nearest: Called where that is the distance just measured; of two alike the later one
             counts. No return needs to be known for it.
+
+    Raises:
+        InputError: ``every`` is no whole number from 1 on, the environment is unknown, or there
+            are no seeds.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ __all__ = [
     "check_kind",
     "check_nonnegative",
     "is_real",
+    "nearest",
 ]
 
 
@@ -76,9 +77,20 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """
     known = list(choices)
     if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-        hint = f"perhaps you meant {near[0]!r}" if near else f"there are: {', '.join(known)}"
+        near = nearest(str(value), known, cutoff=0.5)
+        hint = f"perhaps you meant {near!r}" if near else f"there are: {', '.join(known)}"
         raise InputError(f"{name} {value!r} is unknown; {hint}")
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like another one; ``None`` if none is alike.
+
+    Args:
+        name: What was given.
+        known: What there is.
+        cutoff: How alike it must be, from 0 to 1 (equal), as :mod:`difflib` measures it.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def check_kind(name: str, given: Any, kind: type, hint: str = "", *, optional: bool = True) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import re
@@ -27,7 +26,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
-from l2l_gail.errors import InputError, printable
+from l2l_gail.checks import nearest
+from l2l_gail.errors import InputError, one_line, printable
 from l2l_gail.stopping import Interrupted, raise_on_sigterm
 from l2l_gail.streams import keep_streams_open
 
@@ -195,7 +195,7 @@ def run_main(main: Callable[[], None]) -> None:
         with raise_on_sigterm():
             main()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Interrupted) else Interrupted()
@@ -336,9 +336,9 @@ def _describe_unknown(unknown: Sequence[str], flags: Sequence[Flag], prog: str) 
     name = wrong.split("=", 1)[0]
     # `-seed` is meant as `--seed`; an underscore is as good as a dash.
     spelled = "--" + name.lstrip("-").replace("_", "-")
-    near = [word for word in _WORDS_OF_OTHERS.get(spelled, ()) if word in spellings]
-    near = near or difflib.get_close_matches(spelled, spellings, n=1, cutoff=0.6)
-    hint = f"perhaps you meant {near[0]}" if near else f"see {prog} --help"
+    synonyms = (word for word in _WORDS_OF_OTHERS.get(spelled, ()) if word in spellings)
+    near = next(synonyms, None) or nearest(spelled, spellings)
+    hint = f"perhaps you meant {near}" if near else f"see {prog} --help"
     return f"unknown flag {name}; {hint}"
 
 

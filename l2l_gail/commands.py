@@ -10,22 +10,21 @@ import l2l_gail.startup  # noqa: F401  before anything else is loaded
 
 # isort: split
 import importlib
-import sys
-from pathlib import Path
 
 from l2l_gail.cli import run_main
+from l2l_gail.finding_scripts import script_module
 
 __all__ = ["cifar", "compare", "demos", "gail"]
 
 
 def gail() -> None:
     """``l2l-gail`` is ``python train_gail.py``."""
-    _run(_script("train_gail"))
+    _run(script_module("train_gail"))
 
 
 def cifar() -> None:
     """``l2l-cifar`` is ``python train_cifar.py``."""
-    _run(_script("train_cifar"))
+    _run(script_module("train_cifar"))
 
 
 def compare() -> None:
@@ -36,15 +35,6 @@ def compare() -> None:
 def demos() -> None:
     """``l2l-demos`` is ``python -m l2l_gail.demos``."""
     _run("l2l_gail.demos.__main__")
-
-
-def _script(name: str) -> str:
-    """The module that a script is, in a clone that was installed as editable or in a wheel."""
-    clone = Path(__file__).parent.parent
-    if not (clone / f"{name}.py").is_file():
-        return f"l2l_gail.scripts.{name}"
-    sys.path.insert(0, str(clone))  # as for `python train_gail.py`: `envs` has one name there
-    return name
 
 
 def _run(module: str) -> None:

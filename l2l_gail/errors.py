@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["InputError", "printable"]
+__all__ = ["MISFITS", "InputError", "one_line", "printable"]
+
+MISFITS = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(RuntimeError, AssertionError, MemoryError),
+)
+"""What is raised by whatever is built from values of another kind, length or size."""
+
 
 _LONGEST_MESSAGE = 2000
 
@@ -39,6 +46,11 @@ def printable(text: str, *, limit: int | None = None) -> str:
     if limit is not None and len(shown) > limit:
         shown = f"{shown[: limit // 2]} ... {shown[-(limit // 4) :]}"
     return shown
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an exception says in one line; its class's name if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _escaped(char: str) -> str:

@@ -30,7 +30,6 @@ __all__ = [
     "BatchOfEpisodes",
     "Evaluation",
     "MakeBatch",
-    "Predict",
     "applied_actions",
     "evaluate_policy_return",
     "random_policy",

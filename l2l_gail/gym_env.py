@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 
-from l2l_gail.errors import InputError
+from l2l_gail.checks import nearest
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings, handle_mujoco_warnings
 
 __all__ = [
@@ -65,8 +65,8 @@ def check_env_id(env_id: str) -> str:
     if name in gymnasium.registry:
         return name
     known = {registered.lower(): registered for registered in gymnasium.registry}
-    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"; perhaps you meant {known[nearest[0]]!r}" if nearest else ""
+    near = nearest(name.lower(), known, cutoff=0.5)
+    hint = f"; perhaps you meant {known[near]!r}" if near else ""
     hint = hint or "; gymnasium.pprint_registry() lists the known ones"
     raise InputError(f"unknown environment {env_id!r}{hint}")
 
@@ -103,8 +103,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
         ValueError,
         ArithmeticError,
     ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"environment {env_id!r} cannot be made: {reason}") from error
+        raise InputError(f"environment {env_id!r} cannot be made: {one_line(error)}") from error
     try:
         check_spaces(env.observation_space, env.action_space, f"environment {env_id!r}")
     except InputError:

@@ -17,23 +17,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
+from l2l_gail.devices import available_cores
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
 
-__all__ = ["Outcome", "available_cores", "run_jobs", "settle_jobs", "share_cores"]
+__all__ = ["Outcome", "run_jobs", "settle_jobs", "share_cores"]
 
 Work: TypeAlias = Callable[[Any, Tell], Any]
 """Does one job, telling its news, and returns its result; picklable where processes are used."""
 
 _POLL_SECONDS = 0.2
-
-
-def available_cores() -> int:
-    """Return how many CPU cores this process may use (its affinity, where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def share_cores(jobs: int, workers: int) -> tuple[int, int]:
@@ -228,47 +222,87 @@ def _run_in_turn(work: Work, jobs: Mapping[str, Any], outcome: Outcome) -> None:
 def _run_parallel(
     work: Work, jobs: Mapping[str, Any], workers: int, outcome: Outcome, retries: int
 ) -> None:
-    waiting = list(jobs.items())
-    left = dict.fromkeys(jobs, retries)
-    # A pipe for each: one that is killed in the middle of a word leaves the others theirs.
-    running: dict[str, tuple[BaseProcess, Connection]] = {}
+    children = _Children(work, jobs, outcome, retries)
     asked = 0  # by which signal to end
     with signals_deferred() as stop:
         try:
-            while running or (waiting and not asked):
-                while waiting and len(running) < workers and not asked:
-                    label, job = waiting.pop(0)
-                    running[label] = _start(work, label, job)
+            while children.running or (children.waiting and not asked):
+                if not asked:
+                    children.fill(workers)
                 if stop() and not asked:
                     asked = stop()
-                    for process, _ in running.values():
-                        process.terminate()
-                wait([pipe for _, pipe in running.values()], timeout=_POLL_SECONDS)
-                for label, (process, pipe) in list(running.items()):
-                    ended = not process.is_alive()  # judged first, so that a last word counts
-                    for kind, content in _words(pipe):
-                        outcome.take(label, kind, content)
-                    if ended:
-                        running.pop(label)
-                        fate = _bury(process, pipe)
-                        if label in outcome or asked or outcome.interrupted:
-                            continue
-                        if left[label]:
-                            left[label] -= 1
-                            again = f"{fate}; begun again, {left[label]} more times at most"
-                            outcome.take(label, "news", Message("line", again))
-                            waiting.insert(0, (label, jobs[label]))
-                        else:
-                            outcome.take(label, "failure", fate)
+                    children.terminate()
+                children.listen(ending=bool(asked))
         finally:
-            for process, pipe in running.values():
-                process.kill()
-                process.join()
-                pipe.close()
+            children.kill()
     if asked:
         raise Interrupted(asked)
     if outcome.interrupted:  # a child of its own, by somebody else
         raise Interrupted(outcome.interrupted)
+
+
+class _Children:
+    """Jobs in processes of their own, and those that wait for one.
+
+    Args:
+        work: Does one job.
+        jobs: Argument of each job by its label, in the order to start them.
+        outcome: Takes what they say.
+        retries: How often a job is begun again whose process was killed or crashed.
+    """
+
+    def __init__(self, work: Work, jobs: Mapping[str, Any], outcome: Outcome, retries: int) -> None:
+        self._work, self._jobs, self._outcome = work, jobs, outcome
+        self._left = dict.fromkeys(jobs, retries)
+        self.waiting = list(jobs)
+        # A pipe for each: one that is killed in the middle of a word leaves the others theirs.
+        self.running: dict[str, tuple[BaseProcess, Connection]] = {}
+
+    def fill(self, workers: int) -> None:
+        """Start jobs until as many run as may."""
+        while self.waiting and len(self.running) < workers:
+            label = self.waiting.pop(0)
+            self.running[label] = _start(self._work, label, self._jobs[label])
+
+    def listen(self, *, ending: bool) -> None:
+        """Take what they say, for a moment, and let go of those that have ended.
+
+        Args:
+            ending: All are asked to end: none is begun again.
+        """
+        wait([pipe for _, pipe in self.running.values()], timeout=_POLL_SECONDS)
+        for label, (process, pipe) in list(self.running.items()):
+            ended = not process.is_alive()  # judged first, so that a last word counts
+            for kind, content in _words(pipe):
+                self._outcome.take(label, kind, content)
+            if not ended:
+                continue
+            del self.running[label]
+            fate = _bury(process, pipe)
+            if label not in self._outcome and not ending and not self._outcome.interrupted:
+                self._settle(label, fate)
+
+    def _settle(self, label: str, fate: str) -> None:
+        """Begin a job again whose process ended without a last word; or it has failed."""
+        if not self._left[label]:
+            self._outcome.take(label, "failure", fate)
+            return
+        self._left[label] -= 1
+        again = f"{fate}; begun again, {self._left[label]} more times at most"
+        self._outcome.take(label, "news", Message("line", again))
+        self.waiting.insert(0, label)
+
+    def terminate(self) -> None:
+        """Ask all to end in their own way."""
+        for process, _ in self.running.values():
+            process.terminate()
+
+    def kill(self) -> None:
+        """End all that are left, at once."""
+        for process, pipe in self.running.values():
+            process.kill()
+            process.join()
+            pipe.close()
 
 
 def _start(work: Work, label: str, job: Any) -> tuple[BaseProcess, Connection]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, SupportsIndex
 import numpy as np
 from torch.nn import Module
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.observations import arrays_of
 
 __all__ = ["Model", "Predict", "actions_in", "as_predict", "as_seeds"]
@@ -55,7 +55,7 @@ def as_predict(policy: Predict | Model) -> Predict:
         except InputError:
             raise
         except (TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(
                 f"the predict of {_kind(policy)} does not play here ({reason}): give a model of "
                 "this environment, as stable-baselines3 has them"

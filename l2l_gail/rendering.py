@@ -21,9 +21,9 @@ from gymnasium.spaces import Box
 from PIL import Image, ImageDraw
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict
 from l2l_gail.gym_env import check_env_id
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
+from l2l_gail.policies import Predict
 
 __all__ = ["Film", "action_of", "as_gif", "film_policy", "usable_backend"]
 

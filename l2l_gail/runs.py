@@ -32,7 +32,6 @@ from l2l_gail.version import __version__
 __all__ = [
     "SEED_FOLDER",
     "RunFolder",
-    "atomic_write",
     "check_seed",
     "run_folders",
     "versions",

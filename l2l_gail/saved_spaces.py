@@ -16,6 +16,11 @@ _MOST = 2**24
 """Classes of a space, each of which is an entry of a network's input."""
 
 
+def class_name(space: Mapping[str, Any]) -> str:
+    """Return the name of the class of a space in a model's archive, without its module."""
+    return str(space.get(":type:")).rpartition(".")[2].strip("'>")
+
+
 def _box(state: dict[str, Any]) -> Box:
     low, high, shape = state["low"], state["high"], state.get("_shape", state.get("shape"))
     if not isinstance(low, np.ndarray) or not isinstance(high, np.ndarray):
@@ -70,8 +75,3 @@ SPACES: dict[tuple[str, str], Callable[[dict[str, Any]], Space]] = {
     for gym in ("gymnasium", "gym")
 }
 """What makes a space from its state, by the module and name that a file gives it."""
-
-
-def class_name(space: Mapping[str, Any]) -> str:
-    """Return the name of a space's class from its record in a model's archive."""
-    return str(space.get(":type:")).rpartition(".")[2].strip("'>")

@@ -22,6 +22,7 @@ from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
 from l2l_gail.films import NEAREST, policy_file, snapshot
+from l2l_gail.ppo.policy import OBS_CLIP
 from l2l_gail.saved_models import acting_state, is_policy, read_model_parts
 from l2l_gail.saved_spaces import class_name
 
@@ -31,7 +32,6 @@ MOMENTS = ("first", "middle", "last")
 """When a policy was."""
 
 _STATISTICS = "features_extractor.statistics"
-_CLIP = 10.0  # of the observations, see l2l_gail.ppo.policy
 
 
 class SnapshotCallback(BaseCallback):
@@ -145,7 +145,7 @@ def _from_state(state: Mapping[str, Tensor], activation: str, classes: bool) -> 
     if features:
         mean = state[f"{_STATISTICS}.mean"].cpu().numpy().astype(np.float64)
         std = 1.0 / state[f"{_STATISTICS}.scale"].cpu().numpy().astype(np.float64) - STD_FLOOR
-        clip = _CLIP
+        clip = OBS_CLIP
     return MlpPolicy(
         mean, std, weights, biases, activation=activation, obs_clip=clip, classes=classes
     )

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from l2l_gail.errors import InputError
 
 __all__ = [
+    "Floats",
     "area_under_curve",
     "bootstrap_band",
     "bootstrap_interval",

@@ -15,8 +15,9 @@ import torch
 
 from l2l_gail.comparison import find
 from l2l_gail.errors import InputError
+from l2l_gail.files import atomic_write
 from l2l_gail.finding_runs import find_runs, walk_runs
-from l2l_gail.runs import RunFolder, atomic_write, versions
+from l2l_gail.runs import RunFolder, versions
 
 
 def finish(out: Path, group: str, method: str, seed: int, **fields) -> RunFolder:

@@ -168,6 +168,13 @@ def test_the_embedded_demonstrations_load(installed: Path, tmp_path: Path) -> No
     assert run(installed, "-c", probe, cwd=tmp_path) == "Hopper-v5 11 3"
 
 
+def test_a_sweep_finds_the_scripts(installed: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "sweep.toml"
+    spec.write_text('[train_cifar]\nmethods = ["pgd"]\ndata = ["synthetic"]\n')
+    listed = run(installed, "-m", "l2l_gail.sweep", spec, "--dry-run", cwd=tmp_path)
+    assert "pgd" in listed
+
+
 def test_environments_step_under_their_new_name(installed: Path, tmp_path: Path) -> None:
     probe = (
         "from l2l_gail.envs import make_vec\n"

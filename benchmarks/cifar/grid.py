@@ -50,7 +50,8 @@ from benchmarks.records import as_lines, check_same, read_configuration  # noqa:
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.devices import choose_device  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
-from l2l_gail.runs import atomic_write, versions  # noqa: E402
+from l2l_gail.files import atomic_write  # noqa: E402
+from l2l_gail.runs import versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "cifar"
 NEEDED = ("name", "data", "seeds", "common", "methods", "judge")

@@ -22,7 +22,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -36,7 +36,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 from images import unpacked  # noqa: E402
 
-from benchmarks.records import read_configuration, tabulate  # noqa: E402
+from benchmarks.records import markdown, read_configuration, tabulate  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 
@@ -355,12 +355,6 @@ def heading(setting: str) -> str:
 def has_apgd(grid: Grid, key: Key) -> bool:
     """Whether a cell was judged by APGD-T."""
     return all(record["judge"].get("apgd_t") for record in grid.records[key].values())
-
-
-def markdown(header: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 ALONE: dict[str, Callable[[], str]] = {

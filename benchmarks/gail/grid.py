@@ -53,7 +53,8 @@ import trials  # noqa: E402, F401 - registers its rules
 from benchmarks.records import as_lines, check_same, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.demos import Demonstrations  # noqa: E402
-from l2l_gail.runs import atomic_write, versions  # noqa: E402
+from l2l_gail.files import atomic_write  # noqa: E402
+from l2l_gail.runs import versions  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gail"
 NEEDED = ("name", "steps", "eval_every", "envs", "seeds", "methods")

@@ -33,7 +33,7 @@ import grid as games  # noqa: E402
 
 from benchmarks.records import as_lines, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
-from l2l_gail.runs import atomic_write  # noqa: E402
+from l2l_gail.files import atomic_write  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peer"
 CONFIGURATION = Path(__file__).resolve().parent / "configs" / "shipped.toml"

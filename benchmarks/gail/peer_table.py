@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gail.figures import area, estimate, last, markdown, number
+from benchmarks.gail.figures import area, estimate, last, number
+from benchmarks.records import markdown
 
 ROWS = {
     "tuned": "`imitation`, its own settings for the environment",

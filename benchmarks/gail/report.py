@@ -31,7 +31,6 @@ from benchmarks.gail.figures import (  # noqa: E402
     gradients_per_rollout,
     kind,
     last,
-    markdown,
     number,
     resampled_difference,
     resampled_means,
@@ -40,7 +39,7 @@ from benchmarks.gail.figures import (  # noqa: E402
     with_interval,
 )
 from benchmarks.gail.peer_table import peer_table  # noqa: E402
-from benchmarks.records import tabulate  # noqa: E402
+from benchmarks.records import markdown, tabulate  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 

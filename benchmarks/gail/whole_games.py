@@ -43,8 +43,8 @@ from benchmarks.records import as_lines, state_of  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.core import EvolutionStrategy, UpdateRule  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
-from l2l_gail.files import save_tensors  # noqa: E402
-from l2l_gail.runs import atomic_write, versions  # noqa: E402
+from l2l_gail.files import atomic_write, save_tensors  # noqa: E402
+from l2l_gail.runs import versions  # noqa: E402
 
 ENVS = ("HalfCheetah-v5", "Walker2d-v5", "Hopper-v5")
 GAME = {

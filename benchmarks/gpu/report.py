@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.records import tabulate  # noqa: E402
+from benchmarks.records import markdown, tabulate  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 
@@ -80,7 +80,7 @@ def rollouts() -> str:
                 ]
             )
     head = ("task", "on", "worlds", "physics", "with the task", "with a policy", "glue")
-    return _markdown(head, [row[:-1] for row in rows])
+    return markdown(head, [row[:-1] for row in rows])
 
 
 def gail() -> str:
@@ -98,7 +98,7 @@ def gail() -> str:
     steps = [cell["steps"] for cell in _cells("gail")]
     median = f"{statistics.median(steps) / 1e6:.2f} million"
     rows.append(["median", f"{statistics.median(seconds):.1f}", median, ""])
-    return _markdown(("seed", "wall s", "environment steps", "normalised return"), rows)
+    return markdown(("seed", "wall s", "environment steps", "normalised return"), rows)
 
 
 def cifar() -> str:
@@ -121,7 +121,7 @@ def cifar() -> str:
         rows.append(row)
     of_it = f"of {REFERENCE}'s"
     head = ("method", "passes a step", of_it, "s an epoch", of_it, "with graphs", of_it)
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def fastat() -> str:
@@ -133,7 +133,7 @@ def fastat() -> str:
         pairs = zip(cell["clean"], cell["robust"], strict=True)
         texts = [f"{100 * clean:.1f} / {100 * robust:.1f}" for clean, robust in pairs]
         rows.append([cell["method"], *texts, *["-"] * (epochs - len(texts))])
-    return _markdown(("method", *(f"epoch {k + 1}" for k in range(epochs))), rows)
+    return markdown(("method", *(f"epoch {k + 1}" for k in range(epochs))), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -151,11 +151,6 @@ def _cells(name: str) -> list[Cell]:
 
 def _thousands(number: int) -> str:
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"
-
-
-def _markdown(head: tuple[str, ...], rows: list[list[str]]) -> str:
-    lines = [list(head), ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import torch
 from gymnasium.utils import seeding
 from torch import Tensor
 
+from l2l_gail.devices import available_cores
 from l2l_gail.errors import InputError
 
 from ..batched import BatchedEnv, Info, StepResult
@@ -56,7 +56,7 @@ class CpuEnv(BatchedEnv):
         super().__init__(definition, num_envs, torch.device("cpu"), torch.float64, seed)
         if num_threads is not None and num_threads < 1:
             raise InputError(f"{num_threads} threads cannot step: give at least 1")
-        self.num_threads = num_threads or (1 if self.num_envs < _FEW else _cores())
+        self.num_threads = num_threads or (1 if self.num_envs < _FEW else available_cores())
         self._task = definition.task.bind(definition.model, np.asarray)
         self._batch = MjBatch(
             without_idle_work(definition.model, definition.xml),
@@ -265,11 +265,6 @@ def _tensors(terms: dict[str, np.ndarray], apart_from: Sequence[np.ndarray]) -> 
         given.add(id(value))
         info[name] = torch.from_numpy(value if own else value.copy())
     return info
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _plain(generator: np.random.Generator) -> dict[str, Any]:

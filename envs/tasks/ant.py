@@ -11,7 +11,7 @@ import numpy as np
 
 from l2l_gail.errors import InputError
 
-from .base import Array, Fields, NoisyStart, flat, norm, sum_of_squares
+from .base import Array, Fields, NoisyStart, flat, norm, reached, sum_of_squares
 
 __all__ = ["Ant", "AntV4"]
 
@@ -63,7 +63,11 @@ class Ant(NoisyStart):
     body: int = field(init=False, repr=False)
 
     def bind(self, model: mujoco.MjModel, asarray: Callable[[np.ndarray], Array]) -> Self:
-        """Return the task with what it needs of its compiled model; see :meth:`Task.bind`."""
+        """Return the task with what it needs of its compiled model; see :meth:`Task.bind`.
+
+        Raises:
+            InputError: ``main_body`` is no body of the model.
+        """
         bound = super().bind(model, asarray)
         try:
             body = model.body(self.main_body).id
@@ -127,11 +131,7 @@ class Ant(NoisyStart):
 
     def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
         """Return where the torso is."""
-        return {
-            "x_position": f.qpos[:, 0],
-            "y_position": f.qpos[:, 1],
-            "distance_from_origin": norm(xp, f.qpos[:, :2]),
-        }
+        return reached(xp, f)
 
 
 @dataclass(frozen=True)

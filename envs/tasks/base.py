@@ -22,7 +22,7 @@ from l2l_gail.errors import InputError
 
 from .draw import Draw
 
-__all__ = ["Array", "Fields", "NoisyStart", "Task", "flat", "norm", "sum_of_squares"]
+__all__ = ["Array", "Fields", "NoisyStart", "Task", "flat", "norm", "reached", "sum_of_squares"]
 
 Array = Any
 """A numpy array on the CPU, a torch tensor on a GPU."""
@@ -169,6 +169,15 @@ def sum_of_squares(xp: Any, array: Array) -> Array:
     Over rows laid out flat, so that numpy adds in the order in which it adds one environment's.
     """
     return flat(xp.square(array)).sum(-1)
+
+
+def reached(xp: Any, f: Fields) -> dict[str, Array]:
+    """Return where a free body has come to on the ground, as named terms ``(B,)``, in m."""
+    return {
+        "x_position": f.qpos[:, 0],
+        "y_position": f.qpos[:, 1],
+        "distance_from_origin": norm(xp, f.qpos[:, :2]),
+    }
 
 
 def norm(xp: Any, vectors: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .base import Array, Fields, NoisyStart, norm
+from .base import Array, Fields, NoisyStart, reached
 
 __all__ = ["Swimmer", "SwimmerV4"]
 
@@ -65,11 +65,7 @@ class Swimmer(NoisyStart):
 
     def reset_info(self, xp: Any, f: Fields) -> dict[str, Array]:
         """Return where the front tip is."""
-        return {
-            "x_position": f.qpos[:, 0],
-            "y_position": f.qpos[:, 1],
-            "distance_from_origin": norm(xp, f.qpos[:, :2]),
-        }
+        return reached(xp, f)
 
 
 @dataclass(frozen=True)

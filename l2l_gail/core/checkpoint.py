@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l2l_gail.core.registry import build_rule, plain_config, rule_name, rule_names
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.errors import InputError
+from l2l_gail.errors import MISFITS, InputError, one_line
 from l2l_gail.files import read_tensors, save_tensors
 
 __all__ = ["load_rule", "load_rule_meta", "rule_from_dict", "rule_to_dict", "save_rule"]
@@ -91,15 +91,8 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
             if tensor.is_floating_point():
                 rule.to(tensor.dtype)  # a rule that worked in float64 still does
         rule.load_state_dict(weights)
-    except (
-        TypeError,
-        AttributeError,
-        LookupError,
-        ArithmeticError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        reason = " ".join(str(error).split())
+    except MISFITS as error:
+        reason = one_line(error)
         raise InputError(f"the {name} checkpoint does not fit this version: {reason}") from error
     return rule
 

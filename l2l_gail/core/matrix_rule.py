@@ -22,7 +22,7 @@ from l2l_gail.core.rules import adam_direction, init_moments
 from l2l_gail.core.types import Layout, State, Vars
 from l2l_gail.errors import InputError
 
-__all__ = ["MatrixRule", "Muon", "orthogonalise"]
+__all__ = ["MatrixRule", "Muon", "is_matrix", "orthogonalise"]
 
 _ITERATIONS = 5
 

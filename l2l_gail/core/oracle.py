@@ -10,7 +10,7 @@ from torch import Tensor
 from l2l_gail.core.types import Vars
 from l2l_gail.errors import InputError
 
-__all__ = ["Oracle"]
+__all__ = ["FieldOracle", "Oracle", "leaf"]
 
 
 class Oracle:

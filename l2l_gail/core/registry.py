@@ -14,7 +14,6 @@ any program that has imported its module.
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import json
 import math
@@ -22,13 +21,15 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from l2l_gail.checks import nearest
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.errors import InputError
+from l2l_gail.errors import MISFITS, InputError, one_line
 
 __all__ = [
     "build_rule",
     "builder_names",
     "parse_rule",
+    "plain_config",
     "register_builder",
     "register_rule",
     "rule_name",
@@ -130,11 +131,9 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
     except InputError:
         raise
     # A value of another kind or length raises whatever the constructor makes of it.
-    except (
-        ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
-    ) as error:  # fmt: skip
+    except MISFITS as error:
         given = ", ".join(f"{key}={value!r}" for key, value in config.items())
-        raise InputError(f"{name} cannot be built with {given}: {_one_line(error)}") from error
+        raise InputError(f"{name} cannot be built with {given}: {one_line(error)}") from error
     for key, value in built.config.items():
         if not _is_finite(value):
             raise InputError(f"{name}: {key} must be finite, not {value!r}")
@@ -237,8 +236,8 @@ def _find(name: str) -> Callable[..., UpdateRule]:
     known: dict[str, Callable[..., UpdateRule]] = {**_RULES, **_BUILDERS}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    guess = f"; did you mean {near[0]!r}?" if near else ";"
+    near = nearest(name.lower(), known)
+    guess = f"; did you mean {near!r}?" if near else ";"
     raise InputError(f"unknown rule {name!r}{guess} Known: {', '.join(sorted(known))}")
 
 
@@ -248,10 +247,6 @@ def _origin(builder: Callable[..., UpdateRule]) -> tuple[str, str]:
 
 def _arguments(signature: inspect.Signature) -> str:
     return ", ".join(str(p).split(":")[0].split("=")[0] for p in signature.parameters.values())
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _is_finite(value: Any) -> bool:

@@ -26,7 +26,16 @@ from l2l_gail.core.registry import register_rule
 from l2l_gail.core.rule import UpdateRule, plain_numbers
 from l2l_gail.core.types import Layout, State, Vars, has_tangent
 
-__all__ = ["SGD", "Adam", "Extragradient", "Optimistic", "OptimisticAdam", "SignDescent"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "Extragradient",
+    "Optimistic",
+    "OptimisticAdam",
+    "SignDescent",
+    "adam_direction",
+    "init_moments",
+]
 
 
 def _minus(variables: Vars, lr: float, direction: Vars) -> Vars:

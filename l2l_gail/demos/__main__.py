@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 
+from l2l_gail.checks import nearest
 from l2l_gail.cli import as_typed, run_main
 from l2l_gail.errors import InputError
 
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     name, rest = args[0], args[1:]
     commands: dict[str, Callable[[list[str]], None]] = {"record": _record, "info": _info}
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1)
-        hint = f"perhaps you meant {near[0]}" if near else f"there are {', '.join(commands)}"
+        near = nearest(name, commands)
+        hint = f"perhaps you meant {near}" if near else f"there are {', '.join(commands)}"
         raise InputError(f"unknown command {name!r}; {hint}")
     commands[name](rest)
 

@@ -15,12 +15,10 @@ import numpy as np
 from l2l_gail.demos import foreign_arrays
 from l2l_gail.demos.npz import read_archive
 from l2l_gail.errors import InputError
-from l2l_gail.files import open_regular
+from l2l_gail.files import most_unpacked, open_regular
 
 __all__ = ["read_apart"]
 
-_FREE = 32 << 20
-_LARGEST_RATIO = 50
 _SECONDS = 600
 _HDF5, _TABLES = ("h5py", "minari"), ("pyarrow", "imitation")
 
@@ -47,7 +45,7 @@ def read_apart(
     for path in paths:
         with open_regular(path) as file:
             size += os.fstat(file.fileno()).st_size
-    limit = _FREE + _LARGEST_RATIO * size
+    limit = most_unpacked(size)
     script = [sys.executable, "-P", str(foreign_arrays.__file__), kind, str(limit)]
     with tempfile.TemporaryFile() as answer:
         try:

@@ -108,7 +108,11 @@ def split(
 
 
 def pairs(record: Mapping[str, Any]) -> tuple[Observations, Observations]:
-    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`."""
+    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`.
+
+    Raises:
+        InputError: There are none: every episode is a single step.
+    """
     obs, ends = record["obs"], record["episode_starts"] + record["episode_lengths"] - 1
     if record["next_obs"] is not None:
         return obs, record["next_obs"]

@@ -65,7 +65,11 @@ def check_fit(
     action_space: gymnasium.Space[Any],
     env_kwargs: Mapping[str, Any] | None,
 ) -> None:
-    """See :meth:`Demonstrations.check_env`."""
+    """See :meth:`Demonstrations.check_env`.
+
+    Raises:
+        InputError: As it says there.
+    """
     name = env_id or "the environment"
     if demos.env_id is not None and env_id is not None and bare_id(demos.env_id) != bare_id(env_id):
         raise InputError(

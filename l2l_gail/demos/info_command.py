@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 from tyro.conf import Positional
 
 from l2l_gail.cli import format_table, parse
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.columns import named_arrays
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.errors import InputError
@@ -132,7 +133,7 @@ def _classes(acts: np.ndarray) -> list[tuple[str, str]]:
 def _bounds(env_id: str | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, str]:
     """The bounds of the action space; those of most tasks where the environment is unknown."""
     # A name out of a file is looked up among those that are registered; it never imports a module.
-    name = env_id.rpartition(":")[2] if env_id else None
+    name = bare_id(env_id) if env_id else None
     if name in gymnasium.registry:
         with contextlib.suppress(InputError):  # what it needs is not installed here
             env = make_env(name)

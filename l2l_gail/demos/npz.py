@@ -92,6 +92,10 @@ def read_archive(
         required: Arrays that must be there.
         optional: Arrays that are read where they exist; None reads everything in the file.
         groups: Those that may be several arrays instead, named ``name.key``.
+
+    Raises:
+        InputError: It is damaged or not an ``.npz`` archive, an array is missing, holds something
+            else, or would take memory out of proportion.
     """
     check_seal(file, path, _WAY_OUT)
     with open_archive(file, path, _WAY_OUT) as archive:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from l2l_gail.checks import check_choice
 from l2l_gail.demos.npz import read_arrays, write_arrays
 from l2l_gail.errors import InputError
 
@@ -69,11 +70,7 @@ class MlpPolicy:
 
     def __post_init__(self) -> None:
         """Check that the layers fit each other, and that the mean observation gives an action."""
-        if self.activation not in ACTIVATIONS:
-            raise InputError(
-                f"policy: unknown activation {self.activation!r}; "
-                f"known are {', '.join(ACTIVATIONS)}"
-            )
+        check_choice("policy: activation", self.activation, ACTIVATIONS)
         if not self.weights or len(self.weights) != len(self.biases):
             raise InputError("policy: one weight matrix and one bias per layer are needed")
         statistics = [array for array in (self.obs_mean, self.obs_std) if array.ndim == 1]

@@ -1,6 +1,6 @@
 """Files of this library: written whole, sealed with a checksum, and read as if written by a foe."""
 
-from l2l_gail.files.archive import open_archive, read_member
+from l2l_gail.files.archive import most_unpacked, open_archive, read_member
 from l2l_gail.files.digest import digest_of
 from l2l_gail.files.fitting import fitting
 from l2l_gail.files.regular import check_folder, home_expanded, open_regular, read_json, read_text
@@ -17,6 +17,7 @@ __all__ = [
     "fitting",
     "home_expanded",
     "load_tensors",
+    "most_unpacked",
     "open_archive",
     "open_regular",
     "read_json",

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from l2l_gail.errors import InputError
 
-__all__ = ["open_archive", "read_member"]
+__all__ = ["most_unpacked", "open_archive", "read_member"]
 
 _MOST_MEMBERS = 20_000
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -16,6 +16,11 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _FREE = 32 << 20
 _LARGEST_RATIO = 50
 _ENCRYPTED = 0x1
+
+
+def most_unpacked(size: int) -> int:
+    """Return how many bytes a file of ``size`` may hold: 32 MiB, and 50 times the file."""
+    return _FREE + _LARGEST_RATIO * size
 
 
 def open_archive(file: BinaryIO, name: str, way_out: str) -> zipfile.ZipFile:
@@ -43,7 +48,7 @@ def open_archive(file: BinaryIO, name: str, way_out: str) -> zipfile.ZipFile:
     members = archive.infolist()
     size = file.seek(0, os.SEEK_END)
     total = sum(member.file_size for member in members)
-    if total > _FREE + _LARGEST_RATIO * size:
+    if total > most_unpacked(size):
         raise InputError(
             f"{name} would take {total:,} bytes unpacked, out of {size:,}: it is damaged or made "
             f"to fill the memory; {way_out}"

@@ -6,14 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import MISFITS, InputError, one_line
 
 __all__ = ["fitting"]
-
-_MISFITS = (
-    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
-    *(RuntimeError, AssertionError, MemoryError),
-)
 
 
 @contextlib.contextmanager
@@ -34,8 +29,8 @@ def fitting(path: str | Path, way_out: str = "") -> Iterator[None]:
         yield
     except InputError:
         raise
-    except _MISFITS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except MISFITS as error:
+        reason = one_line(error)
         if isinstance(error, KeyError):
             reason = f"it lacks {reason}"
         advice = f"; {way_out}" if way_out else ""

@@ -29,6 +29,9 @@ def to_json(fields: Mapping[str, Any], what: str) -> str:
     """Indented JSON, sealed, keys in the order given; NaN and infinite values are refused by name.
 
     A seal among the fields is replaced.
+
+    Raises:
+        InputError: A value is NaN or infinite.
     """
     fields = {key: value for key, value in fields.items() if key != _SEAL}
     for key, value in fields.items():

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.files.archive import open_archive, read_member
 from l2l_gail.files.pickles import Refused, Shell, Table, encode, read_plain
 from l2l_gail.files.regular import open_regular
@@ -43,8 +43,8 @@ def dump_tensors(content: Any) -> bytes:
     try:
         load_tensors(buffer.getvalue())
     except (Refused, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        raise TypeError(f"an object that is not plain data cannot be saved: {reason}") from None
+        said = one_line(error)
+        raise TypeError(f"an object that is not plain data cannot be saved: {said}") from None
     return seal(buffer.getvalue())
 
 

@@ -24,7 +24,7 @@ from l2l_gail.ppo import TensorRolloutBuffer
 from l2l_gail.ppo.forward import forward_of
 from l2l_gail.ppo.observations import TensorObservations, leading, network_input
 
-__all__ = ["CreditAssignment", "LearnedCredit", "advantage_estimates"]
+__all__ = ["CreditAssignment", "LearnedCredit", "action_surprise", "advantage_estimates"]
 
 _AT_ONCE = 2**24
 """Pixels that the policy is shown in one batch: 594 stacks of four pictures of 84 x 84."""

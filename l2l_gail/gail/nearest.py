@@ -11,8 +11,8 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
+from l2l_gail.files import atomic_write
 from l2l_gail.gail.gail import GAIL
-from l2l_gail.runs import atomic_write
 from l2l_gail.snapshots import NEAREST
 
 __all__ = ["Nearest"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig
 from l2l_gail.gail.discriminator import Discriminator, ExtractorDiscriminator, ModuleDiscriminator
@@ -23,7 +23,9 @@ from l2l_gail.gail.rewards import REWARDS
 __all__ = ["check_own_functions", "check_own_network"]
 
 _ROWS = 3
-_OUR_LOSSES, _OUR_PENALTIES, _OUR_REWARDS = map(frozenset, (LOSSES, PENALTIES, REWARDS))
+_OUR_LOSSES = frozenset(LOSSES)
+_OUR_PENALTIES = frozenset(PENALTIES)
+_OUR_REWARDS = frozenset(REWARDS)
 
 
 def check_own_network(discriminator: Discriminator) -> None:
@@ -122,8 +124,8 @@ def _named(what: str) -> Iterator[None]:
         raise
     # What a user's code may raise is anything.
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{what} cannot be called: {type(error).__name__}: {reason}") from error
+        kind = type(error).__name__
+        raise InputError(f"{what} cannot be called: {kind}: {one_line(error)}") from error
 
 
 def _check(what: str, found: Any, *shapes: tuple[int, ...]) -> None:

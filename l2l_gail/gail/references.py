@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from l2l_gail.demos import Demonstrations
-from l2l_gail.evaluation import Evaluation, Predict, random_policy
+from l2l_gail.evaluation import Evaluation, random_policy
 from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 from l2l_gail.gail.gail import GAIL
+from l2l_gail.policies import Predict
 
 __all__ = ["measure_references"]
 

@@ -168,6 +168,9 @@ class RelabellingReplayBuffer(ReplayBuffer):
         *args: As in ``ReplayBuffer``.
         reward: Pays for the samples; None until it is set, which drawing samples needs.
         **kwargs: As in ``ReplayBuffer``.
+
+    Raises:
+        InputError: Observations are dicts; or samples are drawn before the reward is set.
     """
 
     reward: LearnedReward | None

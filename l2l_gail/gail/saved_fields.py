@@ -12,7 +12,7 @@ from torch import Tensor
 
 from l2l_gail.core import build_rule
 from l2l_gail.core.registry import builder_names
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.gail.model_settings import SETTINGS
 from l2l_gail.saved_models import SavedModel
 
@@ -103,8 +103,8 @@ def _check_widths(
         with torch.device("meta"):
             rule = build_rule(spec["rule"], **spec["config"])
     except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: its rule cannot be built ({reason}); {_WAY_OUT}") from None
+        why = one_line(error)
+        raise InputError(f"{path}: its rule cannot be built ({why}); {_WAY_OUT}") from None
     size = sum(parameter.numel() for parameter in rule.parameters())
     if size > sum(tensor.numel() for tensor in tensors):
         raise InputError(f"{path}: its rule is larger than all that is in it; {_WAY_OUT}")

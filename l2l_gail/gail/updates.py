@@ -75,6 +75,9 @@ class DiscriminatorUpdates:
         config: Number and size of the updates.
         holdout_fraction: Share of each rollout that the updates never see.
         seed: Seed of both streams.
+
+    Raises:
+        InputError: The discriminator has no weight that requires a gradient.
     """
 
     def __init__(

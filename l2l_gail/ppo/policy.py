@@ -22,6 +22,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.ppo.parts import ObservationParts
 
 __all__ = [
+    "OBS_CLIP",
     "SCALE_FLOOR",
     "NormalizeDict",
     "NormalizeObservations",
@@ -34,7 +35,8 @@ __all__ = [
 SCALE_FLOOR = 1e-3
 """Share of a standard deviation of 1, or the largest if below, that is added to all of them."""
 
-_CLIP = 10.0
+OBS_CLIP = 10.0
+"""Largest size of a normalised observation's entry; what is beyond is clipped."""
 
 
 def check_policy_name(name: str, known: Iterable[str]) -> None:
@@ -83,7 +85,7 @@ class ObservationStatistics(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return normalised observations ``(B, width)``."""
-        return ((observations - self.mean) * self.scale).clamp(-_CLIP, _CLIP)
+        return ((observations - self.mean) * self.scale).clamp(-OBS_CLIP, OBS_CLIP)
 
 
 class NormalizeObservations(BaseFeaturesExtractor):

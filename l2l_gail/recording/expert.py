@@ -25,6 +25,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 from tqdm import tqdm
 
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
@@ -85,7 +86,7 @@ _RECIPES = {
 
 def recipe_for(env_id: str) -> ExpertRecipe:
     """The recipe of a task, whatever its version; the default one where none has been chosen."""
-    name = env_id.rpartition(":")[2].partition("-v")[0]
+    name = bare_id(env_id).partition("-v")[0]
     return _RECIPES.get(name, ExpertRecipe())
 
 

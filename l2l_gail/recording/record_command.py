@@ -23,22 +23,24 @@ from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.cli import format_table, parse
+from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Evaluation, Predict, evaluate_policy_return, random_policy
-from l2l_gail.files import home_expanded
+from l2l_gail.evaluation import Evaluation, evaluate_policy_return, random_policy
+from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.gail.saving import kind_of_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
+from l2l_gail.policies import Predict
 from l2l_gail.recording.expert import Expert, recipe_for, train_expert
 from l2l_gail.recording.partial import partial_policy
 from l2l_gail.recording.record_files import RecordFiles
 from l2l_gail.recording.scripted import scripted_policy
 from l2l_gail.recording.trusted import Algorithm, load_sb3_model, load_vecnormalize, playing
-from l2l_gail.runs import atomic_write, check_seed, versions
+from l2l_gail.runs import check_seed, versions
 from l2l_gail.saved_models import is_policy, read_model_parts
 from l2l_gail.stopping import Interrupted
 
@@ -50,7 +52,11 @@ MEASUREMENT_SEEDS = range(30_000, 30_050)
 
 @dataclass(frozen=True)
 class RecordConfig:
-    """What to record, and of which policy."""
+    """What to record, and of which policy.
+
+    Raises:
+        InputError: Numbers that mean nothing, or options that do not go together.
+    """
 
     env: str = "Hopper-v5"
     """id of a Gymnasium environment; an expert is trained where observations are a flat Box and
@@ -146,7 +152,7 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     Raises:
         InputError: Wrong input, found before any training starts.
     """
-    out = home_expanded(config.out or f"{config.env.rpartition(':')[2].replace('/', '-')}.npz")
+    out = home_expanded(config.out or f"{bare_id(config.env).replace('/', '-')}.npz")
     env = make_env(config.env, parse_env_kwargs(config.env_kwargs))
     check_time_limit(env.spec)
     env.close()
@@ -168,17 +174,7 @@ def _record(
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
     if isinstance(predict, MlpPolicy):
         _check_widths(predict, config, observation_space, action_space)
-    measured = evaluate_policy_return(predict, config.env, MEASUREMENT_SEEDS, env_kwargs)
-    chance = evaluate_policy_return(
-        random_policy(action_space, seed=0), config.env, MEASUREMENT_SEEDS, env_kwargs
-    )
-    if measured.mean_return <= chance.mean_return:
-        warnings.warn(
-            f"the policy's mean return, {measured.mean_return:.1f}, is no better than that of "
-            f"random actions, {chance.mean_return:.1f}: is it of this environment, and does it "
-            "need --vecnormalize?",
-            stacklevel=2,
-        )
+    measured, chance = _measure(predict, config.env, action_space, env_kwargs)
     seeds = range(config.episode_seed, config.episode_seed + config.episodes)
     demos = record_episodes(
         predict,
@@ -199,14 +195,7 @@ def _record(
         "expert": _describe_evaluation(measured),
         "random": _describe_evaluation(chance),
         "measurement_seeds": _describe_seeds(MEASUREMENT_SEEDS),
-        "episodes": {
-            "reset_seeds": list(seeds),
-            "returns": [round(float(value), 3) for value in demos.returns],
-            "lengths": demos.episode_lengths.tolist(),
-            "actions": "deterministic"
-            + (", clipped to the action space" if isinstance(action_space, Box) else ""),
-            "left_out": 0,
-        },
+        "episodes": _describe_episodes(demos, seeds, action_space),
         "sha256": hashlib.sha256(files.demos.read_bytes()).hexdigest(),
         "wall_s": round(time.perf_counter() - started, 1),
         "versions": versions(),
@@ -214,18 +203,50 @@ def _record(
     atomic_write(files.provenance, json.dumps(provenance, indent=2, default=str) + "\n")
     if expert is not None:
         files.partial.unlink(missing_ok=True)
+    _print_summary(files, demos, measured, chance)
+    return demos
+
+
+def _measure(
+    predict: Predict, env_id: str, action_space: Space, env_kwargs: dict[str, Any]
+) -> tuple[Evaluation, Evaluation]:
+    """Evaluate the policy and random actions, and warn where the one is no better."""
+    measured = evaluate_policy_return(predict, env_id, MEASUREMENT_SEEDS, env_kwargs)
+    random = random_policy(action_space, seed=0)
+    chance = evaluate_policy_return(random, env_id, MEASUREMENT_SEEDS, env_kwargs)
+    if measured.mean_return <= chance.mean_return:
+        warnings.warn(
+            f"the policy's mean return, {measured.mean_return:.1f}, is no better than that of "
+            f"random actions, {chance.mean_return:.1f}: is it of this environment, and does it "
+            "need --vecnormalize?",
+            stacklevel=3,
+        )
+    return measured, chance
+
+
+def _describe_episodes(demos: Demonstrations, seeds: range, action_space: Space) -> dict[str, Any]:
+    clipped = ", clipped to the action space" if isinstance(action_space, Box) else ""
+    return {
+        "reset_seeds": list(seeds),
+        "returns": [round(float(value), 3) for value in demos.returns],
+        "lengths": demos.episode_lengths.tolist(),
+        "actions": f"deterministic{clipped}",
+        "left_out": 0,
+    }
+
+
+def _print_summary(
+    files: RecordFiles, demos: Demonstrations, measured: Evaluation, chance: Evaluation
+) -> None:
+    recorded = Evaluation(demos.returns, demos.episode_lengths)
     rows = [
         _row(f"expert, {len(MEASUREMENT_SEEDS)} fresh episodes", measured),
         _row(f"random, {len(MEASUREMENT_SEEDS)} episodes", chance),
-        _row(
-            f"recorded, {config.episodes} episodes",
-            Evaluation(demos.returns, demos.episode_lengths),
-        ),
+        _row(f"recorded, {demos.n_episodes} episodes", recorded),
     ]
     print(format_table(("policy", "return", "std", "min", "steps"), rows))
     size = files.demos.stat().st_size / 1e6
     print(f"\nwrote {files.demos} ({size:.2f} MB) and {files.provenance}")
-    return demos
 
 
 def _check_widths(

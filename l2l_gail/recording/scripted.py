@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium.spaces import Space
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict
 from l2l_gail.observations import Observations, arrays_of, map_parts
+from l2l_gail.policies import Predict
 
 __all__ = ["scripted_policy"]
 

@@ -20,8 +20,8 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.errors import InputError
-from l2l_gail.evaluation import Predict
 from l2l_gail.files import home_expanded
+from l2l_gail.policies import Predict
 from l2l_gail.ppo.parts import is_like
 
 __all__ = ["Algorithm", "Normalization", "load_sb3_model", "load_vecnormalize", "playing"]

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.jobs import Outcome
 from l2l_gail.progress import Display, Message
 from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
@@ -112,7 +112,7 @@ def _take(ray: Any, outcome: Outcome, title: str, reference: Any) -> None:
     try:
         kind, content = ray.get(reference)
     except ray.exceptions.RayError as error:  # lost more often than it was to be begun again
-        kind, content = "failure", " ".join(str(error).split())
+        kind, content = "failure", one_line(error)
     if kind == "interrupted":  # by somebody else
         kind, content = "failure", f"ended on signal {content}"
     outcome.take(title, kind, content)

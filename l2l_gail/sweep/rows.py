@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from l2l_gail.errors import InputError
 from l2l_gail.experiment import Prepared, open_folders
 from l2l_gail.files import read_json
+from l2l_gail.finding_scripts import script_module
 from l2l_gail.progress import Tell
 from l2l_gail.runs import RunFolder
 
@@ -22,8 +20,6 @@ SCRIPTS = ("train_gail", "train_cifar")
 """What a sweep can run."""
 
 State = Literal["new", "begun", "finished"]
-
-_CLONE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -63,16 +59,12 @@ class Row:
 
 
 def load_script(name: str) -> Any:
-    """Import a script, which lies beside the library in a clone and is no part of a wheel.
+    """Import a script.
 
     Raises:
         InputError: It is not there.
     """
-    if name not in sys.modules and importlib.util.find_spec(name) is None:
-        if not (_CLONE / f"{name}.py").is_file():
-            raise InputError(f"{name}.py is not here: run the sweep in a clone of the project")
-        sys.path.insert(0, str(_CLONE))
-    return importlib.import_module(name)
+    return importlib.import_module(script_module(name))
 
 
 def prepare(script: str, arguments: tuple[str, ...]) -> tuple[Any, Prepared]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from l2l_gail.checks import nearest
 from l2l_gail.cli import Flag, flags_of
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Plan, Prepared, check_folders, parse_seeds
@@ -205,8 +205,8 @@ def _checked_flags(
         if key in own:
             raise InputError(f"{where}.{name} is no flag to give here: {own[key]}")
         if key not in flags:
-            near = difflib.get_close_matches(key, flags, n=1)
-            hint = f"; perhaps you meant {near[0]!r}" if near else ""
+            near = nearest(key, flags)
+            hint = f"; perhaps you meant {near!r}" if near else ""
             raise InputError(f"{where}: unknown flag {name!r}{hint}")
         if key in found:
             raise InputError(f"{where} has {key} twice")
@@ -323,6 +323,6 @@ def _typed(
 def _check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in content:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"perhaps you meant {near[0]!r}" if near else f"known: {', '.join(known)}"
+            near = nearest(key, known)
+            hint = f"perhaps you meant {near!r}" if near else f"known: {', '.join(known)}"
             raise InputError(f"unknown key {where + key!r}; {hint}")

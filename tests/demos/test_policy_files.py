@@ -8,6 +8,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -21,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from l2l_gail.demos.policy_file import ACTIVATIONS, MlpPolicy
 from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.errors import InputError
-from l2l_gail.recording.trusted import load_sb3_model, load_vecnormalize
+from l2l_gail.recording.trusted import load_sb3_model, load_vecnormalize, playing
 from tests.demos.support import (
     Doubling,
     members_of,
@@ -91,7 +92,7 @@ class TestMlpPolicy:
             [
                 ({"W0": np.zeros((4, 8))}, "layer 0"),
                 ({"bout": np.full(2, np.nan)}, "NaN"),
-                ({"activation": np.array("mish")}, "unknown activation 'mish'"),
+                ({"activation": np.array("mish")}, "activation 'mish' is unknown; there are: tanh"),
                 ({"action_low": np.zeros(2)}, "pairs"),
                 ({"obs_clip": np.zeros(3)}, "no single number"),
                 ({"obs_clip": np.array(np.nan)}, "obs_clip be positive"),
@@ -167,6 +168,15 @@ class TestReadingSB3:
             read_sb3_policy(path, Box(-2.0, 2.0, (2,)))
         with pytest.raises(InputError, match="was trained with the space"):
             load_sb3_model(path, OBSERVATIONS, Box(-2.0, 2.0, (2,)))
+
+    def test_channels_may_be_turned_and_other_numbers_may_not(self, tmp_path: Path) -> None:
+        images, first = (Box(0, 255, shape, np.uint8) for shape in ((36, 40, 3), (3, 36, 40)))
+        wide, high = Box(-1.0, 1.0, (3, 4)), Box(-1.0, 1.0, (4, 3))
+        model = SimpleNamespace(observation_space=first, action_space=ACTIONS)
+        playing(model, tmp_path, images, ACTIONS)  # as stable-baselines3 keeps its images
+        model.observation_space = wide
+        with pytest.raises(InputError, match="was trained with the space"):
+            playing(model, tmp_path, high, ACTIONS)
 
     def test_damaged_models_are_refused(self, tmp_path: Path) -> None:
         _, path = save_model(tmp_path, PPO)

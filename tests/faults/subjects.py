@@ -8,7 +8,7 @@ import math
 import pickle
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +147,10 @@ def pickled_fields_changed(content: bytes, rng: Random) -> bytes:
     return json.dumps(data).encode()
 
 
-def hostile_model(rng: Random, folder: Path) -> Path:
+def hostile_model(saved: Callable[[], bytes], rng: Random, folder: Path) -> Path:
     kinds = {".pth": tensors_changed, "data": pickled_fields_changed}
     path = folder / "input.zip"
-    path.write_bytes(mutate.change_archive(sb3_model(), rng, kinds))
+    path.write_bytes(mutate.change_archive(saved(), rng, kinds))
     return path
 
 
@@ -187,13 +187,6 @@ class Still(gymnasium.Env):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         return np.zeros(4, np.float32), 0.0, False, True, {}
-
-
-def hostile_gail_model(rng: Random, folder: Path) -> Path:
-    kinds = {".pth": tensors_changed, "data": pickled_fields_changed}
-    path = folder / "input.zip"
-    path.write_bytes(mutate.change_archive(gail_model(), rng, kinds))
-    return path
 
 
 def load_gail_model(path: Path) -> Any:
@@ -385,9 +378,11 @@ SUBJECTS: dict[str, Subject] = {
     **RUN_SUBJECTS,
     "demonstrations": Subject(hostile_npz(small_demos()), Demonstrations.load, judge_demos),
     "policy": Subject(hostile_npz(policy_arrays()), MlpPolicy.load, judge_policy),
-    "sb3 policy": Subject(hostile_model, lambda p: read_sb3_policy(p, ACTIONS), judge_policy),
-    "model": Subject(hostile_model, read_model, judge_model),
-    "gail model": Subject(hostile_gail_model, load_gail_model, judge_gail_model),
+    "sb3 policy": Subject(
+        partial(hostile_model, sb3_model), lambda p: read_sb3_policy(p, ACTIONS), judge_policy
+    ),
+    "model": Subject(partial(hostile_model, sb3_model), read_model, judge_model),
+    "gail model": Subject(partial(hostile_model, gail_model), load_gail_model, judge_gail_model),
     "checkpoint": Subject(hostile_tensors(payload, "checkpoint.pt"), load_checkpoint, judge_plain),
     "rule": Subject(hostile_rule, load_rule, judge_rule),
     "trained model": Subject(

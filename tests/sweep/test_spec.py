@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 import train_cifar
 import train_gail
+from l2l_gail import finding_scripts
 from l2l_gail.cli import parse
 from l2l_gail.errors import InputError
+from l2l_gail.finding_scripts import script_module
 from l2l_gail.sweep import read_spec
 from l2l_gail.sweep.rows import load_script
 from tests.sweep.support import SPEC, write_spec
@@ -185,8 +188,18 @@ def test_too_many_runs_are_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_script_that_is_not_there_is_said() -> None:
-    with pytest.raises(InputError, match=r"train_nothing\.py is not here: run .* in a clone"):
+    with pytest.raises(InputError, match=r"train_nothing\.py is neither in .* nor part of the"):
         load_script("train_nothing")
+
+
+def test_without_a_clone_the_script_of_the_installed_package_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = types.ModuleType("l2l_gail.scripts")
+    package.__path__ = [str(ROOT)]  # as the wheel has it
+    monkeypatch.setattr(finding_scripts, "_CLONE", tmp_path)
+    monkeypatch.setitem(sys.modules, "l2l_gail.scripts", package)
+    assert script_module("train_cifar") == "l2l_gail.scripts.train_cifar"
 
 
 def test_a_missing_file_ends_the_process_with_status_2(tmp_path: Path) -> None:
