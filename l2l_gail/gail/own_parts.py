@@ -23,7 +23,8 @@ from l2l_gail.gail.rewards import REWARDS
 __all__ = ["check_own_functions", "check_own_network"]
 
 _ROWS = 3
-_OUR_LOSSES, _OUR_PENALTIES, _OUR_REWARDS = map(frozenset, (LOSSES, PENALTIES, REWARDS))
+_OUR_LOSSES, _OUR_PENALTIES = frozenset(LOSSES), frozenset(PENALTIES)
+_OUR_REWARDS = frozenset(REWARDS)
 
 
 def check_own_network(discriminator: Discriminator) -> None:
