@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adv_training import robustness
+from adv_training import masking, robustness
 from adv_training.attacks import fgsm, pgd, pgd_survivors, standing_survivors
 from adv_training.autoattack import autoattack_survivors
 from adv_training.data import Dataset, Images
@@ -123,8 +123,10 @@ def no_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object, **options: object) -> Tensor:
         raise AssertionError("an attack has begun")
 
-    for name in ("pgd_survivors", "standing_survivors", "fine_tune", "input_gradient"):
+    for name in ("pgd_survivors", "standing_survivors", "fine_tune"):
         monkeypatch.setattr(robustness, name, never)
+    for name in ("standing_survivors", "input_gradient"):
+        monkeypatch.setattr(masking, name, never)
 
 
 @pytest.mark.usefixtures("no_attack")
