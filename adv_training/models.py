@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from l2l_gail.errors import InputError
 
-from .layers import CIFAR10_STATISTICS, Network, Normalise, Statistics, conv
+from .checks import first_look
+from .game import in_mode
+from .layers import CIFAR10_STATISTICS, Network, Normalise, Statistics, channels_last, conv
 from .resnets import PreActResNet18, ResNet18, WideResNet28, WideResNet34
 
 __all__ = [
@@ -95,6 +99,7 @@ def register_model(name: str, build: Callable[[int, Statistics], nn.Module]) -> 
             whose constructor takes both will do. It returns a fresh module from images
             ``(B, C, H, W)``, float32 in [0, 1], to logits ``(B, classes)``, the normalisation being
             part of it; initial weights come from torch's global generator, which has been seeded.
+            Lazy layers learn from a first image what they are.
             When a model is loaded it is also called on torch's meta device, where tensors have no
             values.
 
@@ -142,6 +147,7 @@ def build_classifier(
     *,
     statistics: Statistics = CIFAR10_STATISTICS,
     width: float = 1.0,
+    size: tuple[int, int] = (32, 32),
 ) -> nn.Module:
     """Return a freshly initialised classifier; torch's global random state is left as it was.
 
@@ -151,18 +157,34 @@ def build_classifier(
         seed: Seed of the initial weights.
         statistics: Mean and deviation of each channel of the images, in [0, 1].
         width: Factor on the width, for ``preact_resnet18``.
+        size: Height and width of the images; one of zeros tells lazy layers what they are.
 
     Raises:
-        InputError: For an unknown name, or one whose builder returns no module.
+        InputError: For an unknown name, one whose builder returns no module, or lazy layers that
+            take no such image or are not reached by it.
     """
     check_model(name)
     options = {} if width == 1.0 else {"width": width}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MODELS[name](classes, statistics, **options)
-    if not isinstance(model, nn.Module):
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"what makes the model {name!r} must return a torch.nn.Module, not "
+                f"{type(model).__name__}"
+            )
+        if _waiting(model):
+            with in_mode(model, training=False), torch.no_grad():
+                first_look(model, torch.zeros(1, len(statistics[0]), *size), f"the model {name}")
+    if waiting := _waiting(model):
         raise InputError(
-            f"what makes the model {name!r} must return a torch.nn.Module, not "
-            f"{type(model).__name__}"
+            f"the model {name} has lazy layers that its forward does not call, {waiting[0]} being "
+            "of one; leave them out"
         )
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return channels_last(model)
+
+
+def _waiting(model: nn.Module) -> list[str]:
+    """Return the names of what lazy layers have not made yet."""
+    made = chain(model.named_parameters(), model.named_buffers())
+    return [name for name, tensor in made if is_lazy(tensor)]

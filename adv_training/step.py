@@ -41,6 +41,7 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
         settings.seed,
         statistics=dataset.statistics,
         width=settings.width,
+        size=settings.shape[1:],
     )
     with in_mode(classifier, training=False), torch.no_grad():
         logits = first_look(

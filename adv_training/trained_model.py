@@ -158,6 +158,7 @@ def _build(content: Any, which: Which, device: torch.device | str) -> TrainedMod
             settings.seed,
             statistics=(mean, std),
             width=settings.width,
+            size=settings.shape[1:],
         )
         return classifier, build_method(settings)
 

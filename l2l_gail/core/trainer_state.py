@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -62,6 +63,8 @@ class TrainerState:
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
         """Take over a state of :meth:`state_dict`, as a copy on this trainer's device.
 
+        Before the first step, with no follower yet, the saved one's device is the trainer's.
+
         Raises:
             ValueError: If it is of another follower, another rule, or has other optimizers.
         """
@@ -79,8 +82,8 @@ class TrainerState:
                 raise ValueError("the saved follower has other names or shapes than this one")
             if rule_state.keys() != self.state.keys():
                 raise ValueError(f"the saved state is not one of {type(self.rule).__name__}")
-            device = next(iter(self.follower.values())).device
-            follower, rule_state = copy_tree(follower, device), copy_tree(rule_state, device)
+        device = next(iter(self.follower.values())).device if self.follower else None
+        follower, rule_state = copy_tree(follower, device), copy_tree(rule_state, device)
         try:
             self.rule.load_state_dict(state["rule"], strict=strict)
         except RuntimeError as error:
@@ -90,7 +93,7 @@ class TrainerState:
         for name in optimizers:
             optimizer = getattr(self, name)
             if optimizer is not None:
-                optimizer.load_state_dict(state[name])
+                optimizer.load_state_dict(copy.deepcopy(state[name]))  # it keeps what it is given
         if "given" in state:  # not before version 0.2.0
             self._backup.take_over(state["given"], self.rule)
         counts = [*state["counts"], 0, 0][:5]  # version 0.1.0 had the first three

@@ -53,10 +53,15 @@ def detach(tree: Tree) -> Tree:
     return tree
 
 
-def copy_tree(tree: Tree, device: torch.device) -> Tree:
-    """Return ``tree`` with a copy of every tensor on a device, cut from its graph."""
+def copy_tree(tree: Tree, device: torch.device | None) -> Tree:
+    """Return ``tree`` with a copy of every tensor on a device, cut from its graph.
+
+    Args:
+        tree: Tensors in nested dicts, lists and tuples.
+        device: Where the copies lie; ``None`` leaves each where its tensor does.
+    """
     if isinstance(tree, Tensor):
-        return tree.detach().clone().to(device)  # type: ignore[return-value]
+        return tree.detach().clone().to(device or tree.device)  # type: ignore[return-value]
     if isinstance(tree, (Mapping, list, tuple)):
         return mapped(lambda _, part: copy_tree(part, device), tree)
     return tree

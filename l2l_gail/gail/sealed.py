@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
 from collections.abc import Collection, Iterable, Mapping
@@ -148,7 +149,7 @@ class SealedModel:
                 with fitting(file, "load it with load()"):
                     self.set_parameters(given, exact_match, device)
             return
-        parts = dict(load_path_or_dict)
+        parts = copy.deepcopy(dict(load_path_or_dict))  # optimizers keep what they are given
         mine = self.get_parameters()  # type: ignore[attr-defined]
         begun: list[str] = []
         if "_parts_may_differ" in self.__dict__:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from adv_training.models import build_classifier
 from adv_training.training import Training
 from l2l_gail.errors import InputError
 from tests.adv_training.support import start, tiny_settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +194,116 @@ def test_frozen_and_unused_weights_and_extra_states_do_no_harm(
     for name, value in run.evaluated.state_dict().items():
         same = torch.equal if isinstance(value, Tensor) else dict.__eq__
         assert same(loaded[name], value)
+
+
+class Grouped(nn.Module):
+    """Group normalisations of the images and behind a frozen stem, all of them trained."""
+
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__()
+        colours = len(statistics[0])
+        self.layers = nn.Sequential(
+            Normalise(statistics),
+            nn.GroupNorm(1, colours),
+            nn.Conv2d(colours, 8, 3, 4).requires_grad_(False),
+            nn.GroupNorm(2, 8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+_TRAINED = """
+import sys
+from pathlib import Path
+import torch
+from adv_training import load_model, register_model
+from adv_training.synthetic import synthetic_dataset
+from tests.adv_training.support import start, tiny_settings
+from tests.adv_training.test_own_model import Grouped
+torch.set_num_threads(1)
+register_model("grouped", Grouped)
+data = synthetic_dataset(train_size=80, eval_size=10, held_out=10)
+for method, recipe in (("standard", {}), ("fgsm", {"awp": 0.01})):
+    settings = tiny_settings(method, model="grouped", epochs=1, **recipe)
+    run = start(Path(sys.argv[1]) / method, settings, data)
+    run.run()
+loaded = load_model(run.folder.path).classifier
+torch.autograd.grad(loaded(data.test.batch(slice(0, 8)).x).sum(), loaded.layers[1].weight)
+print("whole")
+"""
+
+
+def test_trained_group_normalisations_end_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TRAINED, str(tmp_path)]  # torch 2.13 had a segmentation fault
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "whole\n"), done.stderr[-500:]
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_only_group_normalisations_see_images_on_a_cpu_channel_by_channel(colours: int) -> None:
+    register_model("grouped", Grouped)
+    model = build_classifier("grouped", 10, 0, statistics=((0.5,) * colours, (0.5,) * colours))
+    seen: list[tuple[int, ...]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        seen.append(inputs[0].stride())
+
+    for layer in (model.layers[1], model.layers[3], model.layers[5]):
+        layer.register_forward_pre_hook(note)
+    x = torch.rand(2, 32, 32, colours).permute(0, 3, 1, 2)
+    plain = nn.Sequential(*copy.deepcopy(model.layers)).to(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(model(x), plain(x.flatten(1).view(x.shape)))
+    assert seen[:3] == [(colours * 1024, 1024, 32, 1), (512, 64, 8, 1), (512, 64, 8, 1)]
+    weights = model.layers[2].weight
+    assert weights.is_contiguous(memory_format=torch.channels_last)
+
+
+class Lazy(nn.Module):
+    """Made without a word about the size of its images."""
+
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            Normalise(statistics),
+            nn.LazyConv2d(4, 3, 4),
+            nn.LazyBatchNorm2d(),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.LazyLinear(classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_lazy_layers_are_made_by_the_seed_trained_and_loaded(tmp_path: Path, data: Dataset) -> None:
+    register_model("lazy", Lazy)
+    first, again = (build_classifier("lazy", 10, 3, size=(12, 16)).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["layers.5.weight"].shape == (10, 4 * 3 * 4)
+    assert first["layers.2.num_batches_tracked"] == 0
+    run = start(tmp_path, tiny_settings("fgsm", model="lazy", epochs=1, ema=0.9), data)
+    run.run()
+    loaded = load_model(run.folder.path, which="last").classifier.state_dict()
+    assert all(torch.equal(loaded[n], value) for n, value in run.evaluated.state_dict().items())
+
+
+class Idle(Own):
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__(classes, statistics)
+        self.idle = nn.LazyLinear(2)
+
+
+def test_lazy_layers_that_no_image_reaches_are_said_in_one_line(
+    tmp_path: Path, data: Dataset
+) -> None:
+    register_model("idle", Idle)
+    with pytest.raises(InputError, match=r"idle has lazy layers .* idle\.weight") as caught:
+        start(tmp_path, tiny_settings("pgd", model="idle"), data)
+    assert "\n" not in str(caught.value)

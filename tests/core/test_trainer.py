@@ -360,6 +360,26 @@ def test_resumed_trainer_goes_on_bit_for_bit(learned: bool) -> None:
     assert_equal(second.state_dict(), straight.state_dict())
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_snapshot_stays_as_it_is_and_gives_the_same_twice(begun: bool) -> None:
+    trainer = weight_trainer()
+    for _ in range(3):
+        trainer.step([1.0])
+    snapshot = copy.deepcopy(trainer.state_dict())
+    before, ends = copy.deepcopy(snapshot), []
+    for _ in range(2):
+        branch = weight_trainer()
+        if begun:
+            branch.step([2.0])
+        branch.load_state_dict(snapshot)
+        assert branch.follower["w"].data_ptr() != snapshot["follower"]["w"].data_ptr()
+        for _ in range(3):
+            branch.step([1.0])
+        ends.append(branch.state_dict())
+    assert_equal(snapshot, before)
+    assert_equal(*ends)
+
+
 def test_state_with_a_meta_optimizer_is_refused_by_a_trainer_without_one() -> None:
     saved = weight_trainer().state_dict()
     with pytest.raises(ValueError, match="meta_optimizer"):

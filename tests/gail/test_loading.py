@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail import BC, GAIL, L2LGAIL, LearnedCredit
+from tests.core.test_trainer import assert_equal
 from tests.gail.models import SMALL, weights_of
 from tests.gail.support import walk_demos, walk_envs
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
@@ -174,3 +176,14 @@ def test_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None
         make(L2LGAIL, TensorWalk(), credit=LearnedCredit()).set_parameters(tmp_path / "model.zip")
     with pytest.raises(InputError, match="no model at"):
         make(GAIL, TensorWalk()).set_parameters(tmp_path / "nothing.zip")
+
+
+def test_parameters_that_were_given_to_a_model_are_not_moved_by_its_training() -> None:
+    model = make(L2LGAIL, TensorWalk())
+    model.learn(ROLLOUT)
+    snapshot = copy.deepcopy(model.get_parameters())
+    before = copy.deepcopy(snapshot)
+    other = make(L2LGAIL, TensorWalk())
+    other.set_parameters(snapshot)
+    other.learn(ROLLOUT)
+    assert_equal(snapshot, before)
