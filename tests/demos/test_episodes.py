@@ -265,6 +265,7 @@ class TestSubsampling:
         unknown = dataclasses.replace(whole, next_obs=None).subsample(4)
         np.testing.assert_array_equal(unknown.obs[:, 0], [0, 8, 100, 108])
         assert not unknown.terminals.any()
+        assert unknown.endings == whole.endings
         assert unknown.truncated.tolist() == [False, False, False, True]
 
     @given(every=st.integers(1, 9), seed=st.none() | st.integers(0, 99), n=st.integers(1, 20))
