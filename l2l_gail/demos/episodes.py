@@ -7,11 +7,12 @@ A record here is the constructor arguments of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from l2l_gail.demos.arguments import bare_id
+from l2l_gail.demos.arguments import bare_id, with_defaults
 from l2l_gail.demos.checks import check_together
 from l2l_gail.demos.columns import flat
 from l2l_gail.demos.ends import END_ARRAYS
@@ -172,13 +173,15 @@ def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         InputError: They say different ones.
     """
     found: dict[str, Any] = {}
-    for name, same in (("env_id", bare_id), ("env_kwargs", dict)):
+    for name in ("env_id", "env_kwargs"):
         known = [record[name] for record in records if record[name] is not None]
+        same = bare_id if name == "env_id" else partial(with_defaults, env_id=found["env_id"])
         others = [value for value in known if same(value) != same(known[0])]
         if others:
+            first, other = (bare_id(x) if name == "env_id" else x for x in (known[0], others[0]))
             raise InputError(
-                f"demonstrations of different environments ({name} {same(known[0])!r} and "
-                f"{same(others[0])!r}) are not one set"
+                f"demonstrations of different environments ({name} {first!r} and {other!r}) are "
+                "not one set"
             )
         # An id that names its module can be made anywhere.
         found[name] = max(known, key=len, default=None)

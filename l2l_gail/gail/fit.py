@@ -78,9 +78,9 @@ def is_altered(demonstrations: Demonstrations, env: VecEnv, given: Mapping[str, 
     spec = env_spec(env)
     ours = None if spec is None else arguments_of(spec)
     theirs = demonstrations.env_kwargs
-    if ours is None or theirs is None:
+    if spec is None or ours is None or theirs is None:
         return bool(given)
-    return bool(differing_arguments(theirs, ours, env.action_space))
+    return bool(differing_arguments(theirs, ours, env.action_space, spec.id))
 
 
 def check_env(
