@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,9 +24,11 @@ __all__ = [
     "left_out",
     "plain_kwargs",
     "warn_of_left_out",
+    "with_defaults",
 ]
 
 _NOT_COMPARED = ("render_mode",)
+_ABSENT = object()
 _RESCALED = RescaleAction.class_name()
 
 
@@ -134,22 +138,52 @@ def arguments_in(spec: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def differing_arguments(
-    theirs: Mapping[str, Any], ours: Mapping[str, Any], space: gymnasium.Space[Any]
+    theirs: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    space: gymnasium.Space[Any],
+    env_id: str | None = None,
 ) -> list[str]:
     """Names of arguments, plain ones, in which demonstrations differ from an environment.
+
+    One that is not given is the environment's default, where that can be told; None is a value.
 
     Args:
         theirs: Arguments of the demonstrations.
         ours: Arguments of the environment.
         space: Its actions.
+        env_id: Its id, if known.
     """
-    names = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+    theirs, ours = (with_defaults(given, env_id) for given in (theirs, ours))
+    names = sorted(
+        key for key in {*theirs, *ours} if theirs.get(key, _ABSENT) != ours.get(key, _ABSENT)
+    )
     if _RESCALED in names and _RESCALED not in ours and isinstance(space, Box):
         bounds = theirs[_RESCALED]
         pairs = (("min_action", space.low), ("max_action", space.high))
         if isinstance(bounds, Mapping) and all(_same(bounds.get(n), own) for n, own in pairs):
             names.remove(_RESCALED)  # it changed nothing
     return names
+
+
+def with_defaults(given: Mapping[str, Any], env_id: str | None) -> dict[str, Any]:
+    """Arguments and, where a registered environment tells them, the defaults of the others.
+
+    Nothing is imported for it: what has been made is there.
+    """
+    spec = gymnasium.registry.get(bare_id(env_id)) if env_id else None
+    if spec is None:
+        return dict(given)
+    entry_point: Any = spec.entry_point
+    if isinstance(entry_point, str):
+        module, _, name = entry_point.partition(":")
+        entry_point = getattr(sys.modules.get(module), name, None)
+    try:
+        parameters = inspect.signature(entry_point).parameters.values()
+    except (TypeError, ValueError):  # none that can be called, or written in C
+        parameters = ()
+    own = {each.name: each.default for each in parameters if each.default is not each.empty}
+    limit = {"max_episode_steps": spec.max_episode_steps}
+    return plain_kwargs(limit | own | spec.kwargs) | given
 
 
 def _same(bound: Any, own: np.ndarray) -> bool:

@@ -1,15 +1,15 @@
 """Demonstrations: a frozen record of expert episodes.
 
 A time limit is not a terminal state, and the object in memory always tells the two apart: where a
-file does not, an end at the environment's time limit (1,000 steps, if the environment is unknown)
-is read as the time limit's. The file's layout is in :mod:`l2l_gail.demos.own_file`, those of other
+file does not, an end at the time limit of the environment is read as the time limit's, see
+:mod:`l2l_gail.demos.ends`. The file's layout is in :mod:`l2l_gail.demos.own_file`, those of other
 libraries are in :mod:`l2l_gail.demos.foreign`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from pathlib import Path
 from typing import Any, Literal, Self, SupportsIndex
@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from l2l_gail.demos.arguments import left_out, plain_kwargs, warn_of_left_out
 from l2l_gail.demos.columns import flat, named_arrays
 from l2l_gail.demos.endings import Endings
+from l2l_gail.demos.ends import ends_of, known_time_limit, settled
 from l2l_gail.demos.episodes import (
     EPISODE_ARRAYS,
     STEP_ARRAYS,
@@ -33,7 +34,7 @@ from l2l_gail.demos.episodes import (
     thin,
 )  # fmt: skip
 from l2l_gail.demos.fit import check_fit, unfamiliar
-from l2l_gail.demos.own_file import time_limit, write_record
+from l2l_gail.demos.own_file import write_record
 from l2l_gail.demos.sound import sound
 from l2l_gail.demos.sources import read_source
 from l2l_gail.errors import InputError
@@ -65,6 +66,11 @@ class Demonstrations:
         random_return: Mean return of uniformly random actions, if known; over 50 episodes where
             ``demos record`` measured it.
         expert_return: Mean return of the recorded policy, likewise.
+        ended_after: Steps after which each episode ended, ``(E,)`` int64, where it is not known
+            whether in a terminal state or at the time limit, else 0; None if that is known of all.
+            The marks are then those of a time limit of 1,000 steps: see :meth:`with_time_limit`.
+        ended_unseen: The step that the episode ended with is not among these, ``(E,)`` bool; None
+            if all are here.
 
     Raises:
         InputError: Arrays of unequal length, of wrong shape, empty, with NaN, infinite or enormous
@@ -83,11 +89,16 @@ class Demonstrations:
     env_kwargs: dict[str, Any] | None = None
     random_return: float | None = None
     expert_return: float | None = None
+    ended_after: np.ndarray | None = None
+    ended_unseen: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check every array and bring it to the dtype that the class documents."""
         for name, value in sound(vars(self)).items():
             object.__setattr__(self, name, value)
+        ends = settled(vars(self), known_time_limit(self.env_id, self.env_kwargs))
+        for name, array in ends.items():
+            object.__setattr__(self, name, array)
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
@@ -130,7 +141,8 @@ class Demonstrations:
                 Without all of these, ``obs`` are the states that followed one another.
                 ``terminals`` and ``truncated`` are flags per step or one for the episode, which is
                 cut off where neither is given. ``terminal`` is an end of either kind, as
-                `imitation` has it: the time limit's after as many steps, see the module.
+                `imitation` has it: the time limit's after as many steps, see
+                :meth:`with_time_limit`.
                 Or each a set of demonstrations, which stay what they are, see :meth:`concatenate`.
             env_id: See the class, as for what follows.
             env_kwargs: Likewise.
@@ -150,7 +162,7 @@ class Demonstrations:
         given = [episodes] if isinstance(episodes, Mapping) else list(episodes)
         sets = [vars(each) for each in given if isinstance(each, Demonstrations)]
         if not sets:
-            return cls(**stack(given, time_limit(env_id, env_kwargs)), **said)
+            return cls(**stack(given), **said)
         if len(sets) < len(given):
             raise InputError(
                 "some of these are Demonstrations and some are episodes: make the episodes "
@@ -243,6 +255,27 @@ class Demonstrations:
         """
         check_fit(self, env_id, observation_space, action_space, env_kwargs)
 
+    def with_time_limit(self, steps: int) -> Self:
+        """Tell time limits from terminal states where that is not known.
+
+        `imitation`, and older recorders, mark both alike. An episode that ended after as many steps
+        as the limit ended there, one after fewer in a terminal state; a longer one was recorded
+        under another limit and keeps its mark. What is stated stays as it is. ``GAIL``, ``AIRL``
+        and ``BC`` do this with the limit of their environment; where the demonstrations say theirs,
+        it is done already.
+
+        Args:
+            steps: The limit of the environment, from 1 on.
+
+        Raises:
+            InputError: It is no such number.
+        """
+        if not isinstance(steps, SupportsIndex) or index(steps) < 1:
+            raise InputError(f"a time limit of {steps} steps: give a whole number from 1 on")
+        return (
+            self if self.ended_after is None else replace(self, **settled(vars(self), index(steps)))
+        )
+
     def unfamiliar(self, observations: Observations) -> list[int]:
         """Where observations are far from all that were demonstrated.
 
@@ -327,8 +360,9 @@ class Demonstrations:
 
         Neighbours in time are nearly copies: fewer steps of more episodes show more.
         ``rews`` of a step kept is the sum until the next one, so returns stay as they are. The
-        step into a terminal state is kept as well, as no other shows it, unless that state is not
-        known; the last step kept carries the mark of an end at the time limit.
+        step into a terminal state is kept as well, as no other shows it; where that state is not
+        known, it is only remembered that the episode ended so. The last step kept carries the
+        mark of an end at the time limit.
 
         Args:
             every: Distance between two kept steps, from 1 on.
@@ -353,8 +387,8 @@ class Demonstrations:
     @property
     def endings(self) -> Endings:
         """How the episodes end."""
-        last = self.episode_starts + self.episode_lengths - 1
-        return Endings.of(self.terminals[last], self.truncated[last])
+        ends = ends_of(vars(self))
+        return Endings(*(ends.count(kind) for kind in ("terminal", "time limit", "cut off")))
 
     @property
     def digest(self) -> str:

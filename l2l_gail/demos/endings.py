@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 __all__ = ["Endings"]
 
 _MOST = 0.5
@@ -31,12 +29,6 @@ class Endings:
     terminal: int
     time_limit: int
     cut_off: int
-
-    @classmethod
-    def of(cls, terminal: np.ndarray, time_limit: np.ndarray) -> Endings:
-        """Count the endings of episodes by their flags, ``(E,)`` bool each."""
-        ended = (int(terminal.sum()), int(time_limit.sum()))
-        return cls(*ended, cut_off=len(terminal) - sum(ended))
 
     @property
     def terminal_share(self) -> float:

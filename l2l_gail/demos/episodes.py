@@ -7,14 +7,16 @@ A record here is the constructor arguments of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from operator import index
 from typing import Any, SupportsIndex
 
 import numpy as np
 
-from l2l_gail.demos.arguments import bare_id
+from l2l_gail.demos.arguments import bare_id, with_defaults
 from l2l_gail.demos.checks import check_together
 from l2l_gail.demos.columns import flat
+from l2l_gail.demos.ends import END_ARRAYS
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations, arrays_of, map_parts
 
@@ -46,12 +48,11 @@ _OF_TRANSITIONS = ("dones", "done", "act", "rew", "obs_next")
 _PASSED_OVER = ("infos", "id", "seed", "options")
 
 
-def stack(episodes: Iterable[Any], time_limit: int) -> dict[str, Any]:
+def stack(episodes: Iterable[Any]) -> dict[str, Any]:
     """Put episodes one after another; see :meth:`Demonstrations.from_episodes`.
 
     Args:
         episodes: Mappings or objects with the arrays of one episode each.
-        time_limit: Steps after which an end of unknown kind is taken to be the time limit's.
 
     Raises:
         InputError: In one line, with the episode's number.
@@ -60,20 +61,22 @@ def stack(episodes: Iterable[Any], time_limit: int) -> dict[str, Any]:
     if isinstance(episodes, Mapping):
         episodes = [episodes]
     first: dict[str, Any] = {}
+    of_unknown_kind = []
     for number, episode in enumerate(episodes):
         try:
-            arrays = _arrays_of(episode, time_limit)
+            arrays, unknown = _arrays_of(episode)
             check_together(flat(arrays), flat(first or arrays))
         except InputError as error:
             raise InputError(f"episode {number}: {error}") from None
         first = first or arrays
+        of_unknown_kind.append(unknown)
         for name, array in arrays.items():
             columns[name].append(array)
     if not first:
         raise InputError("demonstrations: no episodes; give at least one")
     lengths = np.array([_steps(observations) for observations in columns["obs"]], dtype=np.int64)
     stacked = {name: _joined(parts) if parts else None for name, parts in columns.items()}
-    return stacked | _table(lengths)
+    return stacked | _table(lengths) | {"ended_after": np.where(of_unknown_kind, lengths, 0)}
 
 
 def split(
@@ -128,7 +131,8 @@ def select(record: Mapping[str, Any], chosen: Sequence[int] | np.ndarray) -> dic
     """The episodes with these numbers, in this order."""
     starts, lengths = record["episode_starts"][chosen], record["episode_lengths"][chosen]
     rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
-    return {**record, **_rows(record, rows), **_table(lengths)}
+    ends = {n: None if record[n] is None else record[n][chosen] for n in END_ARRAYS}
+    return {**record, **_rows(record, rows), **_table(lengths), **ends}
 
 
 def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -155,7 +159,16 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     scalars = {name: _common([record[name] for record in records]) for name in SCALARS}
     lengths = np.concatenate([record["episode_lengths"] for record in records])
-    return joined | _table(lengths) | scalars | environment
+    ends = {
+        name: np.concatenate(
+            [
+                np.zeros(len(r["episode_lengths"]), int) if r[name] is None else r[name]
+                for r in records
+            ]
+        )
+        for name in END_ARRAYS
+    }
+    return joined | _table(lengths) | ends | scalars | environment
 
 
 def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -165,13 +178,15 @@ def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         InputError: They say different ones.
     """
     found: dict[str, Any] = {}
-    for name, same in (("env_id", bare_id), ("env_kwargs", dict)):
+    for name in ("env_id", "env_kwargs"):
         known = [record[name] for record in records if record[name] is not None]
+        same = bare_id if name == "env_id" else partial(with_defaults, env_id=found["env_id"])
         others = [value for value in known if same(value) != same(known[0])]
         if others:
+            first, other = (bare_id(x) if name == "env_id" else x for x in (known[0], others[0]))
             raise InputError(
-                f"demonstrations of different environments ({name} {same(known[0])!r} and "
-                f"{same(others[0])!r}) are not one set"
+                f"demonstrations of different environments ({name} {first!r} and {other!r}) are "
+                "not one set"
             )
         # An id that names its module can be made anywhere.
         found[name] = max(known, key=len, default=None)
@@ -199,11 +214,14 @@ def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, A
     if seed is not None:
         offsets = np.random.default_rng(seed).integers(every, size=len(starts))
     ends = starts + lengths - 1
-    is_terminal = record["terminals"][ends]
-    next_obs = record["next_obs"]
+    is_terminal, is_unknown = record["terminals"][ends], record["ended_after"]
+    # No other step leads to a terminal state, nor may one be marked as if it did.
+    is_kept = is_terminal if is_unknown is None else is_terminal | (is_unknown > 0)
+    next_obs, unseen = record["next_obs"], record["ended_unseen"]
     if next_obs is None:  # told by the step after, which is there only before the thinning
         next_obs = map_parts(lambda x: np.concatenate([x[1:], x[-1:]]), record["obs"])
-        usable, is_terminal = lengths - 1, np.zeros_like(is_terminal)
+        unseen = is_kept if unseen is None else is_kept | unseen
+        usable, is_terminal, is_kept = lengths - 1, *np.zeros((2, len(ends)), dtype=bool)
         if (usable < 1).any():
             raise InputError(
                 f"episode {int(np.argmax(usable < 1))} has one step and no next observation: leave "
@@ -215,10 +233,9 @@ def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, A
         np.arange(start + min(offset, length - 1), start + length, every)
         for start, length, offset in zip(starts, usable, offsets, strict=True)
     ]
-    # No other step leads to the terminal state, nor may one be marked as if it did.
     kept = [
-        np.union1d(steps, end) if terminal else steps
-        for steps, end, terminal in zip(kept, ends, is_terminal, strict=True)
+        np.union1d(steps, end) if also else steps
+        for steps, end, also in zip(kept, ends, is_kept, strict=True)
     ]
     rows, counts = np.concatenate(kept), np.array([len(each) for each in kept])
     thinned = {**record, **_rows({**record, "next_obs": next_obs}, rows), **_table(counts)}
@@ -231,11 +248,14 @@ def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, A
     for name, ended in (("terminals", is_terminal), ("truncated", record["truncated"][ends])):
         thinned[name] = np.zeros(len(rows), dtype=bool)
         thinned[name][last] = ended
-    return thinned
+    return thinned | {"ended_unseen": unseen}
 
 
-def _arrays_of(episode: Any, time_limit: int) -> dict[str, Any]:
-    """The arrays of one episode under this library's names, one row per step."""
+def _arrays_of(episode: Any) -> tuple[dict[str, Any], bool]:
+    """The arrays of one episode under this library's names, one row per step.
+
+    And whether it has an end of which the kind is not known, which is marked as a terminal state.
+    """
     given = _given(episode)
     if "obs" not in given:
         raise InputError("there are no observations; give 'obs', one row per step")
@@ -256,12 +276,11 @@ def _arrays_of(episode: Any, time_limit: int) -> dict[str, Any]:
     for name in _FLAGS[:2]:
         arrays[name] = _flags(name, given.get(name), steps)
     if "terminal" in given:
-        kind = "truncated" if steps == time_limit else "terminals"
-        arrays[kind] = _flags("terminal", given["terminal"], steps)
+        arrays["terminals"] = _flags("terminal", given["terminal"], steps)
     # A terminal state that is reached in the last step of the time limit is one all the same.
     both = (arrays["terminals"] == 1) & (arrays["truncated"] == 1)
     arrays["truncated"] = np.where(both, arrays["truncated"].dtype.type(0), arrays["truncated"])
-    return arrays
+    return arrays, "terminal" in given and bool(arrays["terminals"][-1])
 
 
 def _given(episode: Any) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def _warn_of_arguments(
     warn_of_left_out(strange, "not compared with the demonstrations", stacklevel=5)
     told = ", ".join(
         f"{key} {_told(theirs, key)} there and {_told(ours, key)} here"
-        for key in differing_arguments(theirs, ours, space)
+        for key in differing_arguments(theirs, ours, space, env_id)
         if key not in strange
     )
     if told:

@@ -12,7 +12,7 @@ import numpy as np
 from l2l_gail.demos.apart import read_apart
 from l2l_gail.demos.arguments import arguments_in
 from l2l_gail.demos.episodes import split, stack
-from l2l_gail.demos.own_file import DEFAULT_TIME_LIMIT, check_id
+from l2l_gail.demos.own_file import check_id
 from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
 
@@ -57,7 +57,7 @@ def _minari_record(arrays: dict[str, np.ndarray], metadata: Path) -> dict[str, A
         {name: parts[number][name] for name, parts in by_name.items()}
         for number in range(max((len(parts) for parts in by_name.values()), default=0))
     ]
-    return stack(episodes, DEFAULT_TIME_LIMIT) | environment(spec)
+    return stack(episodes) | environment(spec)
 
 
 def environment(spec: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _d4rl_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     ends = np.flatnonzero(arrays["terminals"] | arrays["timeouts"]) + 1
     if len(ends) == 0 or ends[-1] != len(arrays["terminals"]):
         ends = np.append(ends, len(arrays["terminals"]))
-    return stack(split(arrays, np.diff(ends, prepend=0)), DEFAULT_TIME_LIMIT)
+    return stack(split(arrays, np.diff(ends, prepend=0)))
 
 
 def imitation_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -106,10 +106,9 @@ def imitation_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     parts = split({name: arrays[name] for name in ("acts", "rews") if name in arrays}, lengths)
     states = split({"obs": arrays["obs"]}, lengths + 1)
     return stack(
-        [part | state | {"terminal": end}
-         for part, state, end in zip(parts, states, terminal, strict=True)],
-        DEFAULT_TIME_LIMIT,
-    )  # fmt: skip
+        part | state | {"terminal": end}
+        for part, state, end in zip(parts, states, terminal, strict=True)
+    )
 
 
 def _lengths_between(begins: np.ndarray, steps: int) -> np.ndarray:

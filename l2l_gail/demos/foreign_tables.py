@@ -17,7 +17,6 @@ import numpy as np
 from l2l_gail.demos.apart import read_apart
 from l2l_gail.demos.episodes import split, stack
 from l2l_gail.demos.foreign import COPY_AGAIN, environment
-from l2l_gail.demos.own_file import DEFAULT_TIME_LIMIT
 from l2l_gail.errors import InputError
 from l2l_gail.files import check_folder, read_json
 
@@ -71,7 +70,7 @@ def read_minari_tables(folder: Path) -> dict[str, Any]:
             {name: part if name == "observations" else part[:-1] for name, part in each.items()}
             for each in split(columns, rows, may_be_empty=True)
         ]
-        return stack(played, DEFAULT_TIME_LIMIT) | environment(str(metadata.get("env_spec") or ""))
+        return stack(played) | environment(str(metadata.get("env_spec") or ""))
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
 
@@ -126,7 +125,7 @@ def read_lerobot(folder: Path) -> dict[str, Any]:
             columns["rews"] = _column(arrays, "next.reward")[order]
         begins = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
         lengths = np.diff(begins, append=len(order))
-        return stack(split(columns, lengths), DEFAULT_TIME_LIMIT)
+        return stack(split(columns, lengths))
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
 
@@ -182,7 +181,7 @@ def read_huggingface(folder: Path) -> dict[str, Any]:
         )
     arrays = read_apart("imitation", folder, [folder / name for name in inside])
     try:
-        return stack(_trajectories(arrays), DEFAULT_TIME_LIMIT)
+        return stack(_trajectories(arrays))
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
 

@@ -15,6 +15,7 @@ from l2l_gail.cli import format_table, parse
 from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.columns import named_arrays
 from l2l_gail.demos.demonstrations import Demonstrations
+from l2l_gail.demos.ends import ends_of
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import make_env
 
@@ -66,13 +67,10 @@ def describe(demos: Demonstrations) -> str:
     episodes = []
     known = demos.rews is not None
     returns = [f"{value:.1f}" for value in demos.returns] if known else ["-"] * demos.n_episodes
-    for index, (start, length) in enumerate(
-        zip(demos.episode_starts, demos.episode_lengths, strict=True)
-    ):
-        last = start + length - 1
-        end = "terminal" if demos.terminals[last] else "time limit"
-        if not (demos.terminals[last] or demos.truncated[last]):
-            end = "cut off"
+    ends: list[str] = [*ends_of(vars(demos))]
+    for index, length in enumerate(demos.episode_lengths):
+        unknown = demos.ended_after is not None and demos.ended_after[index]
+        end = "terminal or time limit" if unknown else ends[index]
         episodes.append((str(index), returns[index], str(length), end))
     return "\n\n".join(
         [

@@ -15,6 +15,9 @@ array               shape, dtype         meaning
 ``truncated``       (T,) bool, optional  the episode ended at its time limit
 ``episode_starts``  (E,) int             index of each episode's first step
 ``episode_lengths`` (E,) int             steps of each episode
+``ended_after``     (E,) int, optional   steps after which it ended, where the kind of the end is
+                                         not known, else 0
+``ended_unseen``    (E,) bool, optional  the step that it ended with is not in the file
 ``env_id``          () str, optional     Gymnasium id of the environment
 ``env_kwargs``      () str, optional     its keyword arguments, a JSON object, in which
                                          ``Infinity`` is a number
@@ -29,42 +32,36 @@ actions of a ``Discrete`` space ``(T,)`` int64.
 A time limit is not a terminal state: with ``truncated`` in the file, ``terminals`` is true for true
 termination only, and no step is both. A file without ``truncated`` comes from a recorder that did
 not tell the two apart; there a terminal at the environment's time limit (its argument
-``max_episode_steps``, else the registered one; 1,000 steps, if the environment is unknown) is read
-as a truncation.
+``max_episode_steps``, else the registered one) is read as a truncation. Where the file does not say
+its environment, that of the one decides in which it is used; see :mod:`l2l_gail.demos.ends`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from l2l_gail.demos.arguments import bare_id, left_out, plain_kwargs
+from l2l_gail.demos.arguments import left_out, plain_kwargs
 from l2l_gail.demos.columns import flat, group_of, nested
 from l2l_gail.demos.compact import with_next_obs, without_next_obs
+from l2l_gail.demos.ends import END_ARRAYS
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, MAY_BE_MISSING, SCALARS, STEP_ARRAYS
 from l2l_gail.demos.npz import write_arrays
 from l2l_gail.errors import InputError
 
 __all__ = [
-    "DEFAULT_TIME_LIMIT",
     "OBSERVATIONS",
     "check_id",
     "record_of",
-    "time_limit",
     "write_record",
 ]
 
 _REQUIRED = ("obs", "terminals", *EPISODE_ARRAYS)
 OBSERVATIONS = ("obs", "next_obs", "final_obs")
 """What may be several arrays, one for each key of a dict."""
-
-DEFAULT_TIME_LIMIT = 1000
-"""Steps after which an end of unknown kind is the time limit's, where the task is unknown."""
 
 _LONGEST_ID = 200
 
@@ -83,16 +80,17 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             f"{', '.join(_REQUIRED)}, mostly {', '.join(MAY_BE_MISSING)} too"
         )
     arrays = with_next_obs(arrays)
-    env_id = _id(arrays.get("env_id"))
     record: dict[str, Any] = {
         **{name: nested(arrays, name) for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)},
-        "env_id": env_id,
+        **{name: arrays.get(name) for name in END_ARRAYS},
+        "env_id": _id(arrays.get("env_id")),
         "env_kwargs": _kwargs(arrays.get("env_kwargs")),
         "random_return": _number("random_return", arrays.get("random_return")),
         "expert_return": _number("expert_return", arrays.get("expert_return")),
     }
     if "truncated" not in arrays:
-        record |= _split_ends(arrays, time_limit(env_id, record["env_kwargs"]))
+        record["truncated"] = np.zeros(arrays["terminals"].shape, dtype=bool)
+        record["ended_after"] = arrays["episode_lengths"]
     return record
 
 
@@ -101,38 +99,13 @@ def write_record(path: str | Path, record: dict[str, Any], *, compact: bool = Fa
     arrays = flat({name: record[name] for name in (*STEP_ARRAYS, *EPISODE_ARRAYS)})
     if compact and record["next_obs"] is not None:
         arrays = without_next_obs(arrays)
+    arrays |= {name: record[name] for name in END_ARRAYS if record[name] is not None}
     for name in SCALARS:
         value = record[name]
         if value is not None:
             text = json.dumps(value, sort_keys=True) if name == "env_kwargs" else value
             arrays[name] = np.asarray(text)
     write_arrays(path, arrays)
-
-
-def time_limit(env_id: str | None, env_kwargs: Mapping[str, Any] | None = None) -> int:
-    """The limit of an environment in steps, its argument's or registered; 1,000 if not known."""
-    own = (env_kwargs or {}).get("max_episode_steps")
-    if isinstance(own, int) and not isinstance(own, bool) and own > 0:
-        return own
-    spec = gymnasium.registry.get(bare_id(env_id)) if env_id else None
-    return (spec.max_episode_steps if spec else None) or DEFAULT_TIME_LIMIT
-
-
-def _split_ends(arrays: dict[str, np.ndarray], time_limit: int) -> dict[str, np.ndarray]:
-    """Tell time limits from terminal states in a file that marks both as terminals.
-
-    Returns:
-        ``terminals`` and ``truncated``. Arrays that do not fit are returned as they are: the
-        checks that follow say what is wrong with them.
-    """
-    terminals, lengths = arrays["terminals"], arrays["episode_lengths"]
-    truncated = np.zeros(terminals.shape, dtype=bool)
-    if lengths.ndim == 1 and lengths.dtype.kind in "iu" and terminals.dtype.kind in "fiub":
-        last = np.cumsum(lengths)[lengths == time_limit] - 1
-        last = last[(last >= 0) & (last < len(terminals))] if terminals.ndim == 1 else last[:0]
-        truncated[last] = terminals[last].astype(bool)
-        terminals = np.where(truncated, np.zeros_like(terminals), terminals)
-    return {"terminals": terminals, "truncated": truncated}
 
 
 def _text(name: str, array: np.ndarray) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from l2l_gail.demos.arguments import plain_kwargs
 from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
 from l2l_gail.demos.columns import flat
+from l2l_gail.demos.ends import sound_ends
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, STEP_ARRAYS
 from l2l_gail.errors import InputError
 from l2l_gail.observations import map_parts
@@ -57,7 +58,8 @@ def _sound_arrays(record: Mapping[str, Any]) -> dict[str, Any]:
     check_episodes(
         table["episode_starts"], table["episode_lengths"], steps["terminals"], steps["truncated"]
     )
-    return steps | {name: array.astype(np.int64, copy=False) for name, array in table.items()}
+    table = {name: array.astype(np.int64, copy=False) for name, array in table.items()}
+    return steps | table | sound_ends(record, len(table["episode_lengths"]))
 
 
 def _observed(array: np.ndarray) -> np.ndarray:

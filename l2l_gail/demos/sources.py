@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from l2l_gail.demos.embedded import embedded, embedded_path
+from l2l_gail.demos.ends import END_ARRAYS
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, SCALARS, STEP_ARRAYS
 from l2l_gail.demos.foreign import IMITATION_ARRAYS, imitation_record, read_hdf5
 from l2l_gail.demos.foreign_tables import (
@@ -111,7 +112,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *SCALARS, *OBSERVATIONS)
+    own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *END_ARRAYS, *SCALARS, *OBSERVATIONS)
     arrays = read_arrays(
         path, required=("obs",), optional={*own, *IMITATION_ARRAYS}, groups=OBSERVATIONS
     )

@@ -23,6 +23,7 @@ from l2l_gail.gail.fit import (
     fit_statistics,
     observation_statistics,
     read_demonstrations,
+    with_limit_of,
 )
 from l2l_gail.gail.model_settings import check_settings, check_steps
 from l2l_gail.gail.saving import plain_attributes
@@ -133,6 +134,7 @@ class BC(SealedModel, BaseAlgorithm):
         check_wrappers(self.env)
         if self.demonstrations is not None and self.env is not None:
             check_env(self.demonstrations, self.env, self.observation_space, self.action_space)
+            self.demonstrations = with_limit_of(self.demonstrations, self.env)
 
     def learn(
         self,

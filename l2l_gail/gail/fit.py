@@ -22,6 +22,7 @@ from l2l_gail.checks import check_kind
 from l2l_gail.core import UpdateRule, rule_name
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.arguments import arguments_of, differing_arguments
+from l2l_gail.demos.ends import DEFAULT_TIME_LIMIT
 from l2l_gail.demos.fit import unfamiliar
 from l2l_gail.errors import InputError
 from l2l_gail.gail.discriminator import Discriminator
@@ -47,6 +48,7 @@ __all__ = [
     "warn_of_reward",
     "warn_of_rule",
     "warn_of_units",
+    "with_limit_of",
 ]
 
 _STACK = 5  # the line that makes or trains the model
@@ -76,9 +78,9 @@ def is_altered(demonstrations: Demonstrations, env: VecEnv, given: Mapping[str, 
     spec = env_spec(env)
     ours = None if spec is None else arguments_of(spec)
     theirs = demonstrations.env_kwargs
-    if ours is None or theirs is None:
+    if spec is None or ours is None or theirs is None:
         return bool(given)
-    return bool(differing_arguments(theirs, ours, env.action_space))
+    return bool(differing_arguments(theirs, ours, env.action_space, spec.id))
 
 
 def check_env(
@@ -99,6 +101,26 @@ def check_env(
         action_space,
         None if spec is None else {**spec.kwargs, **arguments_of(spec)},
     )
+
+
+def with_limit_of(demonstrations: Demonstrations, env: VecEnv | None) -> Demonstrations:
+    """Return demonstrations whose ends of unknown kind an environment's time limit has settled.
+
+    Where it tells no limit, their kind is a guess, which is warned about.
+    """
+    if demonstrations.ended_after is None or env is None:
+        return demonstrations
+    spec = env_spec(env)
+    limit = None if spec is None else spec.max_episode_steps
+    if limit is not None and limit > 0:
+        return demonstrations.with_time_limit(limit)
+    warnings.warn(
+        "the demonstrations do not tell a time limit from a terminal state, and the environment "
+        f"tells no time limit: {DEFAULT_TIME_LIMIT:,} steps are taken to be it; to say it, give "
+        "demonstrations.with_time_limit(steps)",
+        stacklevel=_STACK,
+    )
+    return demonstrations
 
 
 def check_demonstrated(demonstrations: Demonstrations, judges: str, warm_start_steps: int) -> None:

@@ -59,6 +59,11 @@ class TaskFlags:
         demos = Demonstrations.load(self._embedded() if self.demos is None else self.demos)
         if self.demo_episodes is not None:
             demos = demos.head(self.demo_episodes)
+        env = make_env(self.env, kwargs)
+        check_time_limit(env.spec)
+        assert env.spec is not None
+        assert env.spec.max_episode_steps is not None
+        demos = demos.with_time_limit(env.spec.max_episode_steps)
         if self.demo_every != 1:
             longest = int(demos.episode_lengths.max())
             if self.demo_every >= longest:
@@ -67,8 +72,6 @@ class TaskFlags:
                     f"has {longest}"
                 )
             demos = demos.subsample(self.demo_every)
-        env = make_env(self.env, kwargs)
-        check_time_limit(env.spec)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # each model says it; a job shows it once
             demos.check_env(self.env, env.observation_space, env.action_space)

@@ -38,6 +38,7 @@ from l2l_gail.gail.fit import (
     warn_of_reward,
     warn_of_rule,
     warn_of_units,
+    with_limit_of,
 )
 from l2l_gail.gail.health import with_health
 from l2l_gail.gail.model_settings import check_settings, check_steps
@@ -253,6 +254,7 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
                 self.demonstrations, self.discriminator_config.judges, self.warm_start_steps
             )
             check_env(self.demonstrations, self.env, self.observation_space, self.action_space)
+            self.demonstrations = with_limit_of(self.demonstrations, self.env)
 
     def _setup_learn(
         self,

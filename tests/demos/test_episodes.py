@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -265,6 +266,7 @@ class TestSubsampling:
         unknown = dataclasses.replace(whole, next_obs=None).subsample(4)
         np.testing.assert_array_equal(unknown.obs[:, 0], [0, 8, 100, 108])
         assert not unknown.terminals.any()
+        assert unknown.endings == whole.endings
         assert unknown.truncated.tolist() == [False, False, False, True]
 
     @given(every=st.integers(1, 9), seed=st.none() | st.integers(0, 99), n=st.integers(1, 20))
@@ -338,6 +340,10 @@ def test_a_list_of_sets_is_one_set_with_all_that_they_say() -> None:
         assert again.env_id == "Hopper-v5"
         assert (again.env_kwargs, again.expert_return) == ({"frame_skip": 2}, 3.0)
     assert Demonstrations.from_episodes([demos, demos], env_id="mine:Hopper-v5").n_episodes == 4
+    hopper = dataclasses.replace(demos, env_id="Hopper-v5", env_kwargs={"frame_skip": 4})
+    bare = dataclasses.replace(hopper, env_kwargs={})
+    gymnasium.make("Hopper-v5").close()  # its default is known where its module is
+    assert Demonstrations.concatenate([bare, hopper]).env_kwargs == {"frame_skip": 4}
     unnamed = dataclasses.replace(demos, env_id=None, env_kwargs=None)
     joined = Demonstrations.concatenate([unnamed, demos])
     assert (joined.env_id, joined.env_kwargs) == ("Hopper-v5", {"frame_skip": 2})

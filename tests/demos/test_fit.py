@@ -18,7 +18,13 @@ from gymnasium.spaces import Box
 import envs
 from l2l_gail.demos import Demonstrations, Endings
 from l2l_gail.demos.__main__ import main
-from l2l_gail.demos.arguments import arguments_in, arguments_of, differing_arguments, left_out
+from l2l_gail.demos.arguments import (
+    arguments_in,
+    arguments_of,
+    differing_arguments,
+    left_out,
+    plain_kwargs,
+)
 from l2l_gail.demos.fit import reordered, time_step_ratio
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
@@ -64,6 +70,24 @@ def test_the_same_or_unknown_arguments_are_silent(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         demos.check_env("Hopper-v5", OBSERVATIONS, ACTIONS, given)
+
+
+def test_none_is_a_value_and_a_default_spelled_out_is_no_other_argument() -> None:
+    def make(goal: float | None = 1.0, shape: tuple[int, ...] = (2,), **_: object) -> Any: ...
+
+    gymnasium.register("Made-v0", make, max_episode_steps=9, kwargs={"own": 3})
+    try:
+        same = {"goal": 1.0, "shape": (2,), "own": 3, "max_episode_steps": 9}
+        assert differing_arguments({}, plain_kwargs(same), ACTIONS, "m:Made-v0") == []
+        assert differing_arguments({"goal": None, "own": 4}, {}, ACTIONS, "Made-v0") == [
+            "goal", "own",
+        ]  # fmt: skip
+    finally:
+        del gymnasium.registry["Made-v0"]
+    for pair in (({"other": None}, {}), ({}, {"other": None})):
+        assert differing_arguments(*pair, ACTIONS, "Made-v0") == ["other"]
+    hopper = gymnasium.make("Hopper-v5", frame_skip=4, reset_noise_scale=5e-3)
+    assert differing_arguments({}, arguments_of(hopper.spec), ACTIONS, "Hopper-v5") == []
 
 
 def test_arguments_of_numpy_and_infinite_ones_are_kept_and_compared(tmp_path: Path) -> None:

@@ -102,6 +102,33 @@ def test_a_reward_that_pays_for_not_finishing_is_warned_of() -> None:
         GAIL("MlpPolicy", walk_envs(), walk_demos(), **kwargs)
 
 
+@pytest.mark.parametrize("cls", [GAIL, AIRL, BC])
+def test_the_time_limit_of_the_environment_settles_ends_of_unknown_kind(
+    cls: type[GAIL | BC],
+) -> None:
+    unknown = Demonstrations.from_episodes(
+        [
+            {"obs": each.obs, "next_obs": each.next_obs, "acts": each.acts, "terminal": True}
+            for each in walk_demos()
+        ]
+    )
+    assert unknown.endings.terminal == 3
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = cls("MlpPolicy", walk_envs(), unknown, device="cpu")
+    assert not [one for one in caught if "terminal state" in str(one.message)]
+    assert model.demonstrations.endings.time_limit == 3
+    assert not model.demonstrations.terminals.any()
+
+
+def test_ends_of_unknown_kind_in_an_environment_without_a_limit_are_warned_of() -> None:
+    unknown = demos_like_walk(env_id=None, ended_after=np.full(3, 8))
+    env = make_vec_env(lambda: gymnasium.make(ENV_ID).unwrapped, 2, seed=0)
+    with pytest.warns(UserWarning, match=r"1,000 steps are taken to be it; to say it, give demons"):
+        model = GAIL("MlpPolicy", env, unknown, n_steps=16, batch_size=16, device="cpu")
+    assert model.demonstrations.ended_after is not None
+
+
 def test_observations_that_a_wrapper_has_changed_are_warned_of() -> None:
     class Scaled(gymnasium.ObservationWrapper):
         def observation(self, observation: np.ndarray) -> np.ndarray:
