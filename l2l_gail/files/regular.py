@@ -84,10 +84,7 @@ def open_regular(path: str | Path, *, missing: str = "") -> Iterator[BinaryIO]:
 
 
 def _open(path: str | Path) -> int:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except ValueError as error:  # a zero byte in the name
-        raise InputError(f"{path} cannot be read ({error}): give the path of a file") from None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
