@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 RUNS ?= runs
+export RUNS  # recipes read it from the environment, whatever letters it has
 BIN := .venv/bin
 # Errors are shown, warnings are not.
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install -c constraints.txt
@@ -29,10 +30,10 @@ cifar: .venv/.ready
 	@$(BIN)/python train_cifar.py $(ARGS)
 
 compare: .venv/.ready
-	@$(BIN)/python -m l2l_gail.compare $(RUNS) $(ARGS)
+	@$(BIN)/python -m l2l_gail.compare "$$RUNS" $(ARGS)
 
 board: .venv/.ready
-	@$(BIN)/python -m l2l_gail.compare $(RUNS) --board $(ARGS)
+	@$(BIN)/python -m l2l_gail.compare "$$RUNS" --board $(ARGS)
 
 # The networks of the tests are small: with one torch thread each, two workers do not fight.
 test: .venv/.ready

@@ -187,8 +187,9 @@ def run_main(main: Callable[[], None]) -> None:
 
     Raises:
         SystemExit: With status 2 after ``InputError`` (``error: ...`` on stderr, one line), with
-            130 after Ctrl-C and 143 after SIGTERM; where a training was interrupted, with the
-            command that goes on with it.  Any other exception keeps its traceback: it is a defect.
+            130 after Ctrl-C, 143 after SIGTERM and 129 where a closed terminal ended a training;
+            where one was interrupted, with the command that goes on with it.  Any other exception
+            keeps its traceback: it is a defect.
     """
     keep_streams_open()
     try:

@@ -311,15 +311,17 @@ def _start(work: Work, label: str, job: Any) -> tuple[BaseProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     news, own_end = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(work, job, own_end), name=label, daemon=True)
-    # A terminal sends Ctrl-C to children too. They leave it to the parent, from their first moment.
+    # A terminal sends Ctrl-C and its own end to children too. They leave both to the parent, from
+    # their first moment.
     # SIGTERM, which `timeout` and batch systems send to all, waits until they can answer it: one
     # that died of it before it had read its job would leave the parent writing that job for ever.
     resource_tracker.ensure_running()  # by itself it would start within, and unblock the signals
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    answered = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, answered)
     try:
         process.start()
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, answered)
         own_end.close()
     return process, news
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while something trains: end between two steps, with everything saved."""
+"""Ctrl-C, SIGTERM and a closed terminal: training ends between two steps, everything saved."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def signals_deferred() -> Iterator[Stop]:
 
     The first Ctrl-C or SIGTERM is only noted, and the yielded function tells of it: the work asks
     between two steps, saves, and raises :class:`Interrupted`.  The second raises that at once,
-    wherever the work is.  Signals that the process ignores stay ignored; in a thread other than
-    the main one, which never sees a signal, nothing is changed.
+    wherever the work is.  SIGHUP, of a terminal that is closed, is noted as well; shell and system
+    both send it, so it never counts as the second.  Signals that the process ignores, as it does
+    SIGHUP under ``nohup``, stay ignored; in a thread other than the main one, which never sees a
+    signal, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
@@ -49,13 +51,16 @@ def signals_deferred() -> Iterator[Stop]:
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if received:
+        if received and number != signal.SIGHUP:
             raise Interrupted(number)
         received.append(number)
+        if number == signal.SIGHUP:  # nobody is left to read
+            return
         if multiprocessing.parent_process() is None:  # which speaks for its children
             print("ending after this step; once more to end at once", file=sys.stderr, flush=True)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:

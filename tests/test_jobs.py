@@ -176,7 +176,7 @@ def _save_when_asked(folder: Path, tell: Tell) -> None:
         raise Interrupted(stop())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_has_every_job_that_runs_save_and_none_begin(tmp_path: Path, number: int) -> None:
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
@@ -211,6 +211,31 @@ def test_the_first_signal_is_noted_and_the_second_ends_at_once(
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_closed_terminal_is_noted_in_silence_however_often_it_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with signals_deferred() as stop:
+        for _ in range(3):  # by the shell, as it ends, and by the system
+            signal.raise_signal(signal.SIGHUP)
+        assert stop() == signal.SIGHUP
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+    assert capsys.readouterr().err == ""
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_terminal_that_may_be_closed_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with signals_deferred() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop() == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("times", [1, 2])

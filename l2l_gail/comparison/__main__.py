@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -94,13 +96,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not config.board:
             print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
             print(f"Everything in one page: {folder / 'index.html'}")
-            print(f"In TensorBoard: python -m l2l_gail.compare {root} --board, or one of them:")
+            runs = shlex.quote(str(root))
+            print(f"In TensorBoard: python -m l2l_gail.compare {runs} --board, or one of them:")
             for name in board_names(folder):
-                print(f"tensorboard --logdir '{folder / name}'")
+                print(f"tensorboard --logdir {shlex.quote(str(folder / name))}")
         if server is not None:
             print(f"\nThe comparison is at {server.address} (Ctrl-C ends it)")
             for name in board_names(folder):
                 print(f"  TensorBoard of {name}: {server.address}{address_of(name)}")
+            sys.stdout.flush()  # into a file or a pipe, too: what follows has no end of its own
             threading.Thread(target=server.serve, daemon=True).start()
         while config.watch or server is not None:
             time.sleep(config.every)

@@ -6,7 +6,9 @@ report; every board is a folder below it: ``http://localhost:6006/Hopper-v5/``.
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import threading
 from collections.abc import Iterable
 from html import escape
@@ -24,6 +26,7 @@ from l2l_gail.errors import InputError
 
 __all__ = ["BoardServer", "address_of", "board_names"]
 
+_HERE = "127.0.0.1"
 # Told outright, since "auto" prints a notice for each board.
 _FAST = "true" if find_spec("tensorboard_data_server") else "false"
 
@@ -51,7 +54,7 @@ class BoardServer:
         address: Where it is found.
 
     Raises:
-        InputError: The port is taken.
+        InputError: The port is taken, or cannot be had for another reason.
     """
 
     def __init__(self, folder: Path, port: int = 6006) -> None:
@@ -60,13 +63,16 @@ class BoardServer:
         self._lock = threading.Lock()
         self._serving = False
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        try:
+        with _listening(port) as own:  # werkzeug, left to itself, prints its own advice and exits
             self._server: BaseWSGIServer = make_server(
-                "127.0.0.1", port, self._answer, threaded=True, request_handler=_Quiet
+                _HERE,
+                own.getsockname()[1],
+                self._answer,
+                threaded=True,
+                request_handler=_Quiet,
+                fd=own.fileno(),  # of which it makes a copy
             )
-        except (OSError, SystemExit):  # werkzeug prints its own advice and exits
-            raise InputError(f"port {port} is taken: give another --port") from None
-        self.address = f"http://localhost:{self._server.server_port}/"
+        self.address = f"http://localhost:{self._server.port}/"
 
     def serve(self) -> None:
         """Answer until :meth:`close`."""
@@ -107,6 +113,22 @@ class BoardServer:
         )
         text = page.read_text(encoding="utf-8")
         return [text.replace("<!-- boards -->", f"<nav>{links}</nav>", 1).encode()]
+
+
+def _listening(port: int) -> socket.socket:
+    """Return a socket that listens on a port of this machine."""
+    own = socket.socket()
+    try:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.bind((_HERE, port))
+        own.listen()
+    except OSError as error:
+        own.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} is taken: give another --port") from None
+        reason = os.strerror(error.errno or 0)
+        raise InputError(f"port {port} cannot be had ({reason}): give another --port") from None
+    return own
 
 
 class _Quiet(WSGIRequestHandler):

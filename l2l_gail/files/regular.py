@@ -23,9 +23,12 @@ def home_expanded(path: str | Path) -> Path:
     """A path whose ``~`` or ``~user`` at the start is a home folder, as a shell would have it.
 
     Raises:
-        InputError: There is no such user, and nothing here of that name either.
+        InputError: There is no such user, and nothing here of that name either, or no file can be
+            called so.
     """
     expanded = os.path.expanduser(path)
+    if "\0" in os.fspath(expanded):
+        raise InputError(f"{str(path)!r} holds a NUL, which no path may: give another one")
     name = os.fspath(expanded).partition("/")[0]
     if name.startswith("~") and not os.path.lexists(name):
         raise InputError(
@@ -81,10 +84,7 @@ def open_regular(path: str | Path, *, missing: str = "") -> Iterator[BinaryIO]:
 
 
 def _open(path: str | Path) -> int:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except ValueError as error:  # a zero byte in the name
-        raise InputError(f"{path} cannot be read ({error}): give the path of a file") from None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)

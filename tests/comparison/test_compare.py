@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from tests.comparison.support import (
     unfinished_run,
 )
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_summary_page_and_picture_are_written(runs: Path, capsys) -> None:
     main([str(runs)])
@@ -31,7 +35,32 @@ def test_summary_page_and_picture_are_written(runs: Path, capsys) -> None:
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "l2l_gail" in printed
-    assert f"tensorboard --logdir '{folder / 'Hopper-v5'}'" in printed
+    assert f"tensorboard --logdir {folder / 'Hopper-v5'}" in printed
+
+
+def test_printed_commands_can_be_pasted_whatever_the_folder_is_called(
+    tmp_path: Path, capsys
+) -> None:
+    root = tmp_path / "O'Neil's runs"
+    gail_run(root, "gail", 0, 1000)
+    main([str(root)])
+    printed = capsys.readouterr().out
+    board = printed.split("In TensorBoard: ")[1].partition(", or one")[0]
+    assert shlex.split(board)[1:] == ["-m", "l2l_gail.compare", str(root), "--board"]
+    (single,) = re.findall(r"^tensorboard .*Hopper-v5'?$", printed, re.MULTILINE)
+    assert shlex.split(single)[1:] == ["--logdir", str(root / "comparison" / "Hopper-v5")]
+
+
+@pytest.mark.parametrize(("verb", "flags"), [("compare", []), ("board", ["--board"])])
+def test_make_takes_folders_whatever_they_are_called(
+    tmp_path: Path, verb: str, flags: list[str]
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    command = ["make", "-s", "-o", ".venv/.ready", verb, f"BIN={tmp_path}", "RUNS=O'Neil's runs"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert said.splitlines() == ["-m", "l2l_gail.compare", "O'Neil's runs", *flags]
 
 
 def test_the_page_needs_nothing_beside_it(compared: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import threading
@@ -72,6 +73,15 @@ def test_a_taken_port_is_one_line(compared: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} is taken: give another --port"):
             BoardServer(compared / "comparison", port=port)
+
+
+def test_a_port_that_one_may_not_have_is_not_called_taken(tmp_path: Path, monkeypatch) -> None:
+    def refuse(self: socket.socket, address: tuple[str, int]) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(InputError, match=r"^port 80 cannot be had \(Permission denied\): give"):
+        Boards(tmp_path, port=80)
 
 
 def test_a_taken_port_is_said_before_anything_is_compared(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_pipe_a_device_and_a_folder_are_no_files(tmp_path: Path) -> None:
         (tmp_path, "a folder"),
         (tmp_path / "none", "does not exist"),
         (tmp_path / "pipe" / "none", "does not exist"),
-        (Path("a\0b"), "cannot be read"),
+        (Path("a\0b"), "holds a NUL"),
     ):
         with pytest.raises(InputError, match=said), open_regular(path):
             pass
@@ -219,11 +219,18 @@ def test_a_tilde_is_the_home_folder_for_readers_and_writers(
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_the_home_of_nobody_is_refused_and_never_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("nobody", "said"),
+    [
+        ("~nobody-of-this-name/x", "there is no home folder ~nobody-of-this-name"),
+        ("a\0b", r"'a\\x00b(\.npz)?' holds a NUL, which no path may"),
+    ],
+    ids=["home", "nul"],
+)
+def test_the_home_of_nobody_and_a_nul_are_refused_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nobody: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    nobody = "~nobody-of-this-name/x"
     for refused in (
         lambda: read_text(nobody, limit=1),
         lambda: atomic_write(nobody, "content"),
@@ -234,7 +241,7 @@ def test_the_home_of_nobody_is_refused_and_never_made(
         lambda: compare([nobody]),
         lambda: record(["--env", "Hopper-v5", "--out", f"{nobody}.npz"]),
     ):
-        with pytest.raises(InputError, match="there is no home folder ~nobody-of-this-name"):
+        with pytest.raises(InputError, match=said):
             refused()
     assert list(tmp_path.iterdir()) == []
 
