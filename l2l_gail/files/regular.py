@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +17,24 @@ from l2l_gail.files.json_text import is_damaged
 
 __all__ = ["check_folder", "home_expanded", "open_regular", "read_json", "read_text"]
 
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 _LARGEST_JSON = 64 << 20
 
 
 def home_expanded(path: str | Path) -> Path:
-    """A path whose ``~`` or ``~user`` at the start is a home folder, as a shell would have it.
+    """A path with what a shell makes of ``~``, ``~user`` or ``$NAME`` at its start.
 
     Raises:
-        InputError: There is no such user, and nothing here of that name either.
+        InputError: There is no such user or variable, and nothing here of that name either.
     """
     expanded = os.path.expanduser(path)
+    first = os.fspath(expanded).partition("/")[0]
+    variable = _VARIABLE.fullmatch(first)
+    if variable and not os.path.lexists(first):
+        value = os.environ.get(variable[1] or variable[2])
+        if not value:
+            raise InputError(f"{path}: there is no variable {first}: give the folder that is meant")
+        expanded = value + os.fspath(expanded)[len(first) :]
     name = os.fspath(expanded).partition("/")[0]
     if name.startswith("~") and not os.path.lexists(name):
         raise InputError(
