@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 _ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile("[-+─╰╯]+")  # drawn in ASCII where the terminal's encoding asks for it
+_NUMBERS = re.compile(r"[(\[]?[-+.0-9e]+(, ?[-+.0-9e]*)+[)\]]?")
 _NUMERIC = re.compile(r"[-+]?[0-9]")
 
 
@@ -171,6 +172,7 @@ def parse(
         mistyped = [arg for arg in args if arg.startswith("--") and not _is_known(arg, flags)]
         if mistyped:
             raise InputError(_describe_unknown(mistyped, flags, prog)) from None
+        _check_numbers_apart(args, flags, complaint.getvalue())
         raise InputError(
             _first_sentence(complaint.getvalue(), config_class.__name__, flags, prog)
         ) from None
@@ -302,6 +304,19 @@ def _check_lists(args: Sequence[str], flags: Sequence[Flag]) -> None:
         seen.add(name)
 
 
+def _check_numbers_apart(args: Sequence[str], flags: Sequence[Flag], complaint: str) -> None:
+    """Say how a list of numbers is written, where a value with commas is complained of."""
+    lists = {flag.name for flag in flags if flag.takes_list}
+    name = ""
+    for arg in args:
+        given = arg
+        if arg.startswith("--"):
+            name, _, given = arg.partition("=")
+        if name.replace("_", "-") in lists and _NUMBERS.fullmatch(given) and given in complaint:
+            apart = " ".join(given.strip("()[]").replace(",", " ").split())
+            raise InputError(f"{name} {given}: give numbers with blanks between, {name} {apart}")
+
+
 def _is_flag_or_end(args: Sequence[str]) -> bool:
     return not args or args[0].startswith("--")
 
@@ -335,6 +350,8 @@ def _describe_unknown(unknown: Sequence[str], flags: Sequence[Flag], prog: str) 
     if wrong is None:
         return f"unexpected argument {unknown[0]!r}, see {prog} --help"
     name = wrong.split("=", 1)[0]
+    if _is_known(name, flags):
+        return f"{name} is behind a --, where no flag is read: leave the -- out"
     # `-seed` is meant as `--seed`; an underscore is as good as a dash.
     spelled = "--" + name.lstrip("-").replace("_", "-")
     synonyms = (word for word in _WORDS_OF_OTHERS.get(spelled, ()) if word in spellings)

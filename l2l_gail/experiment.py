@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _LONGEST_LABEL = 150
+_MOST = 10**15  # more than can be counted to
 _MOST_SEEDS = 10_000
 
 
@@ -127,7 +128,7 @@ def parse_seeds(texts: Sequence[str]) -> list[int]:
 
 
 def check_least(least: int, **counts: int) -> None:
-    """Refuse numbers that are too small, named as the flags that they are.
+    """Refuse numbers that are too small, or beyond all use, named as the flags that they are.
 
     Raises:
         InputError: In one line.
@@ -136,6 +137,8 @@ def check_least(least: int, **counts: int) -> None:
         if count < least:
             more = "0 or more" if least == 0 else f"at least {least}"
             raise InputError(f"--{name.replace('_', '-')} must be {more}, not {count}")
+        if count > _MOST:
+            raise InputError(f"--{name.replace('_', '-')} is {count:.3g}: give {_MOST:,} or fewer")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Config:
     resume: bool = False
     """Continue the newest run of this seed."""
     game: Game = field(default_factory=Game)
+    widths: tuple[int, ...] = (64, 64)
+    """Widths of its layers."""
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -72,6 +74,10 @@ def test_flags_fill_the_dataclass() -> None:
         (["Ant-v5"], "unexpected argument 'Ant-v5', see train.py --help"),
         (["--seed", "three"], "--seed: invalid literal for int() with base 10: 'three'"),
         (["--method", "pgd"], "invalid choice 'pgd'"),
+        (["--", "--seed", "1"], "--seed is behind a --, where no flag is read: leave the -- out"),
+        (["--widths", "64,32"], "--widths 64,32: give numbers with blanks between, --widths 64 32"),
+        (["--widths=(8, 8)"], "--widths (8, 8): give numbers with blanks between, --widths 8 8"),
+        (["--seed", "6,4"], "--seed: invalid literal for int() with base 10: '6,4'"),
         (["--seed"], "missing value for argument '--seed'"),
         (["--seed", "-1"], "the seed is negative: give 0 or more. Or none"),
     ],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -177,13 +178,12 @@ def with_defaults(given: Mapping[str, Any], env_id: str | None) -> dict[str, Any
     if isinstance(entry_point, str):
         module, _, name = entry_point.partition(":")
         entry_point = getattr(sys.modules.get(module), name, None)
-    try:
+    parameters: Iterable[inspect.Parameter] = ()
+    with contextlib.suppress(TypeError, ValueError):  # none that can be called, or written in C
         parameters = inspect.signature(entry_point).parameters.values()
-    except (TypeError, ValueError):  # none that can be called, or written in C
-        parameters = ()
     own = {each.name: each.default for each in parameters if each.default is not each.empty}
     limit = {"max_episode_steps": spec.max_episode_steps}
-    return plain_kwargs(limit | own | spec.kwargs) | given
+    return plain_kwargs(limit | own | spec.kwargs) | dict(given)
 
 
 def _same(bound: Any, own: np.ndarray) -> bool:

@@ -209,11 +209,13 @@ class Demonstrations:
     def concatenate(cls, parts: Iterable[Demonstrations]) -> Self:
         """Put several sets of one environment after one another.
 
-        What is not the same in all parts, such as ``expert_return``, is left out. A part that does
-        not say its environment or arguments is taken to have those of the others.
+        What is not the same in all parts, such as ``expert_return``, is left out, and so are, with
+        a warning, ``rews`` and ``next_obs`` that a part lacks. A part that does not say its
+        environment or arguments is taken to have those of the others.
 
         Raises:
-            InputError: None at all, of different environments, or with different arrays.
+            InputError: None at all, of different environments, or with different arrays; or a part
+                lacks ``next_obs`` and the rows of another, thinned out, do not tell theirs.
         """
         return cls(**join([vars(part) for part in parts]))
 

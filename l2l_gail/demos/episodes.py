@@ -6,6 +6,7 @@ A record here is the constructor arguments of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import index
@@ -138,15 +139,34 @@ def select(record: Mapping[str, Any], chosen: Sequence[int] | np.ndarray) -> dic
 def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Records one after another; a scalar that is not the same in all of them is left out.
 
+    So are, with a warning, rewards and next observations that not all of them have.
+
     Raises:
-        InputError: None at all, or of different environments, widths or contents.
+        InputError: None at all, of different environments, widths or contents, or with next
+            observations that the others lack and that are not their own next rows.
     """
     if not records:
         raise InputError("no demonstrations to concatenate; give at least one")
     environment = one_environment(records)
+    given = [{name for name in STEP_ARRAYS if record[name] is not None} for record in records]
+    lacking = (set.union(*given) - set.intersection(*given)) & {"rews", "next_obs"}
+    if "next_obs" in lacking:
+        for number, record in enumerate(records):
+            if record["next_obs"] is not None and not _follow_one_another(record):
+                raise InputError(
+                    f"part {number} has a 'next_obs' that others lack, and that is not the next "
+                    "row of 'obs', as its steps are thinned out: join the parts first, then "
+                    "subsample them, or give 'next_obs' for all"
+                )
+    if lacking:
+        warnings.warn(
+            f"not all parts of the demonstrations have {' and '.join(map(repr, sorted(lacking)))}: "
+            "left out of the whole",
+            stacklevel=3,
+        )
     steps = [
-        {name: record[name] for name in STEP_ARRAYS if record[name] is not None}
-        for record in records
+        {name: record[name] for name in sorted(names - lacking, key=STEP_ARRAYS.index)}
+        for record, names in zip(records, given, strict=True)
     ]
     for number, arrays in enumerate(steps):
         try:
@@ -169,6 +189,17 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in END_ARRAYS
     }
     return joined | _table(lengths) | ends | scalars | environment
+
+
+def _follow_one_another(record: Mapping[str, Any]) -> bool:
+    """Whether a step's next observation is, within an episode, the next step's observation."""
+    inside = np.delete(
+        np.arange(_steps(record["obs"])), record["episode_starts"] + record["episode_lengths"] - 1
+    )
+    pairs = ((_taken(record["next_obs"], inside)), _taken(record["obs"], inside + 1))
+    return all(
+        np.array_equal(after, now) for after, now in zip(*map(arrays_of, pairs), strict=True)
+    )
 
 
 def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

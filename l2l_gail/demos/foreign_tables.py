@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from l2l_gail.files import check_folder, read_json
 
 __all__ = ["minari_episodes", "read_huggingface", "read_lerobot", "read_minari_tables"]
 
+_MOST_NAMES, _MOST_SHOWN = 6, 60
 _TABLES = ("arrow", "parquet")
 
 
@@ -92,7 +94,9 @@ def read_lerobot(folder: Path) -> dict[str, Any]:
     """The record in a LeRobot dataset of version 2 or 3: ``observation.state`` and ``action``.
 
     Its tables have one row for each frame, and tell neither the state after the last action of an
-    episode nor why it ended; so episodes are cut off. Images and videos are left out.
+    episode nor why it ended; so episodes are cut off. ``next.success`` says of a frame that its
+    task is done, whether or not that ends an episode. Images and videos are left out; numbers that
+    are left out are warned about.
 
     Args:
         folder: With ``meta/info.json`` and ``data/``.
@@ -125,9 +129,35 @@ def read_lerobot(folder: Path) -> dict[str, Any]:
             columns["rews"] = _column(arrays, "next.reward")[order]
         begins = np.flatnonzero(np.diff(number, prepend=number[:1] - 1))
         lengths = np.diff(begins, append=len(order))
-        return stack(split(columns, lengths))
+        record = stack(split(columns, lengths))
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
+    _warn_of_features(folder, info.get("features"))
+    return record
+
+
+def _warn_of_features(folder: Path, features: Any) -> None:
+    """Name the numbers of a LeRobot dataset that a method might have learned from."""
+    kinds = {
+        name: feature.get("dtype")
+        for name, feature in (features if isinstance(features, dict) else {}).items()
+        if isinstance(feature, dict) and name.isprintable()
+    }
+    left_out = sorted(
+        name
+        for name, kind in kinds.items()
+        if name == "next.success"
+        or (name.startswith("observation.") and kind not in ("image", "video", "string"))
+    )
+    left_out = [name[:_MOST_SHOWN] for name in left_out if name != "observation.state"]
+    if left_out:
+        more = ", ..." if len(left_out) > _MOST_NAMES else ""
+        warnings.warn(
+            f"{folder}: observations are 'observation.state' alone, and episodes count as cut off; "
+            f"left out are {', '.join(left_out[:_MOST_NAMES])}{more}: to learn from them, give "
+            "Demonstrations.from_arrays(...) the columns of its tables",
+            stacklevel=6,
+        )
 
 
 def _numbers(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

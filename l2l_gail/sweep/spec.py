@@ -265,6 +265,8 @@ def _accepted(
 
 def _check_kind(key: str, value: Any, found: Any) -> None:
     """Refuse a quoted number, and a number in the place of text: command lines know no kinds."""
+    if value == [] and found:
+        raise InputError(f"{key} = [] would be {list(found)}, its default: give values")
     if isinstance(value, list):
         for one, other in zip(value, found, strict=False):
             _check_kind(key, one, other)
@@ -301,6 +303,8 @@ def _arguments(given: Flags, flags: Mapping[str, Flag]) -> Iterator[str]:
         flag = flags[key]
         if flag.switch:
             yield flag.spellings[0 if value else 1]
+        elif flag.takes_list and value == []:
+            continue  # a setting's word that what is given for all does not hold
         elif flag.takes_list:
             yield from (flag.name, *map(str, value))
         else:

@@ -223,6 +223,20 @@ class TestChoosing:
         assert both.random_return == 0.0
         assert both.n_episodes == 8
 
+    def test_rewards_and_next_observations_that_a_part_lacks_are_left_out(self) -> None:
+        bare = Demonstrations.from_arrays(
+            self.demos.obs, self.demos.acts, episode_lengths=self.demos.episode_lengths
+        )  # as DAgger's states with an expert's actions
+        for parts in ([self.demos, bare], [bare, self.demos]):
+            with pytest.warns(UserWarning, match="have 'next_obs' and 'rews': left out of"):
+                both = Demonstrations.concatenate(parts)
+            assert (both.n_episodes, both.rews, both.next_obs) == (8, None, None)
+            assert both.endings.cut_off == 4 + self.demos.endings.cut_off
+            now, after = both.state_pairs()
+            assert len(now) == len(after) == 2 * (len(self.demos) - 4)
+        with pytest.raises(InputError, match=r"part 1 has a 'next_obs' that others lack.*join the"):
+            Demonstrations.concatenate([bare, self.demos.subsample(2)])
+
     @pytest.mark.parametrize(
         ("other", "pattern"),
         [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,27 @@ class TestLeRobot:
         folder = copied("lerobot", tmp_path)
         rewrite(folder / "data" / "chunk-000" / "file-000.parquet", action=[0.5] * 12)
         assert Demonstrations.load(folder).acts.shape == (12, 1)
+
+    def test_numbers_that_are_left_out_are_named(self, tmp_path: Path) -> None:
+        folder = copied("lerobot", tmp_path)
+        info = json.loads((folder / "meta" / "info.json").read_text())
+        for name, dtype in (
+            ("observation.environment_state", "float32"),
+            ("observation.images.top", "video"),
+            ("next.success", "bool"),
+        ):
+            info["features"][name] = {"dtype": dtype, "shape": [1]}
+        (folder / "meta" / "info.json").write_text(json.dumps(info))
+        named = "left out are next.success, observation.environment_state: to learn from them"
+        with pytest.warns(UserWarning, match=named) as caught:
+            demos = Demonstrations.load(folder)
+        assert [one.filename for one in caught] == [__file__]
+        assert demos.endings.cut_off == 3
+        for features in (None, [], {"observation.a": 3}):
+            (folder / "meta" / "info.json").write_text(json.dumps(info | {"features": features}))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                Demonstrations.load(folder)
 
     def test_rewards_may_be_missing(self, tmp_path: Path) -> None:
         folder = copied("lerobot", tmp_path)

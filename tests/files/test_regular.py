@@ -246,6 +246,27 @@ def test_the_home_of_nobody_and_a_nul_are_refused_and_nothing_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("start", ["$F_PLACE", "${F_PLACE}"])
+def test_a_variable_in_quotes_is_what_the_shell_makes_of_it(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for value in (None, ""):
+        monkeypatch.delenv("F_PLACE", raising=False)
+        if value is not None:
+            monkeypatch.setenv("F_PLACE", value)
+        with pytest.raises(InputError, match=r"there is no variable .*: give the folder"):
+            RunFolder.create(f"{start}/runs", "g", "m", 0)
+    assert list(Path().iterdir()) == []
+    monkeypatch.setenv("F_PLACE", str(tmp_path / "there"))
+    folder = RunFolder.create(f"{start}/runs", "g", "m", 0)
+    assert folder.path == tmp_path / "there" / "runs" / "g" / "m" / "seed0"
+    (tmp_path / "here" / start).mkdir()
+    atomic_write(f"{start}/text", "content")  # a name that is there is itself
+    assert (tmp_path / "here" / start / "text").exists()
+
+
 def test_a_name_with_a_tilde_that_is_there_is_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,19 @@ def test_flags_may_go_with_a_method_or_an_environment(tmp_path: Path) -> None:
     assert [config.settings.pgd_steps for config in steps] == [4, 2]
 
 
+def test_an_empty_list_of_a_setting_clears_what_is_given_for_all(tmp_path: Path) -> None:
+    text = BOTH.replace('learned = "both"', 'env_kwargs = ["frame_skip=2"]').replace(
+        "learning_rate = 3e-3", "env_kwargs = []"
+    )
+    rows = read_spec(write_spec(tmp_path, text)).rows
+    given = {row.setting: row.arguments for row in rows[:6]}
+    for setting, expected in (("default", ("frame_skip=2",)), ("fast", ())):
+        config = parse(train_gail.Config, given[setting], prog="", description="")
+        assert config.task.env_kwargs == expected
+    with pytest.raises(InputError, match=r"policy_hidden_sizes = \[\] would be \[64, 64\], its"):
+        read_spec(write_spec(tmp_path, text.replace("[32, 16]", "[]")))
+
+
 def test_a_preset_is_a_flag_like_others(tmp_path: Path) -> None:
     row = read_spec(write_spec(tmp_path, SPEC.replace("epochs = 3", 'preset = "fastat"'))).rows[0]
     config = train_cifar.read_flags(row.arguments)
