@@ -148,8 +148,9 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not records:
         raise InputError("no demonstrations to concatenate; give at least one")
     environment = one_environment(records)
-    given = [{name for name in STEP_ARRAYS if record[name] is not None} for record in records]
-    lacking = (set.union(*given) - set.intersection(*given)) & {"rews", "next_obs"}
+    lacking = {
+        name for name in ("rews", "next_obs") if len({r[name] is None for r in records}) == 2
+    }
     if "next_obs" in lacking:
         for number, record in enumerate(records):
             if record["next_obs"] is not None and not _follow_one_another(record):

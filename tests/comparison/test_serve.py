@@ -81,7 +81,7 @@ def test_a_port_that_one_may_not_have_is_not_called_taken(tmp_path: Path, monkey
 
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(InputError, match=r"^port 80 cannot be had \(Permission denied\): give"):
-        Boards(tmp_path, port=80)
+        BoardServer(tmp_path, port=80)
 
 
 def test_a_taken_port_is_said_before_anything_is_compared(tmp_path: Path) -> None:
