@@ -148,8 +148,11 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not records:
         raise InputError("no demonstrations to concatenate; give at least one")
     environment = one_environment(records)
+    given = [{name for name in STEP_ARRAYS if record[name] is not None} for record in records]
     lacking = {
-        name for name in ("rews", "next_obs") if len({r[name] is None for r in records}) == 2
+        name
+        for name in ("rews", "next_obs")
+        if any(name in names for names in given) and not all(name in names for names in given)
     }
     if "next_obs" in lacking:
         for number, record in enumerate(records):
