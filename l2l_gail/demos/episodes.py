@@ -144,7 +144,8 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise InputError("no demonstrations to concatenate; give at least one")
     environment = one_environment(records)
     given = [{name for name in STEP_ARRAYS if record[name] is not None} for record in records]
-    lacking = (set.union(*given) - set.intersection(*given)) & {"rews", "next_obs"}
+    everywhere = [name for name in STEP_ARRAYS if all(name in names for names in given)]
+    lacking = set[str]().union(*given).difference(everywhere) & {"rews", "next_obs"}
     if "next_obs" in lacking:
         for number, record in enumerate(records):
             if record["next_obs"] is not None and not _follow_one_another(record):
