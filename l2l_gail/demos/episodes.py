@@ -9,8 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from operator import index
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
@@ -112,11 +111,7 @@ def split(
 
 
 def pairs(record: Mapping[str, Any]) -> tuple[Observations, Observations]:
-    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`.
-
-    Raises:
-        InputError: There are none: every episode is a single step.
-    """
+    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`."""
     obs, ends = record["obs"], record["episode_starts"] + record["episode_lengths"] - 1
     if record["next_obs"] is not None:
         return obs, record["next_obs"]
@@ -149,11 +144,8 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise InputError("no demonstrations to concatenate; give at least one")
     environment = one_environment(records)
     given = [{name for name in STEP_ARRAYS if record[name] is not None} for record in records]
-    lacking = {
-        name
-        for name in ("rews", "next_obs")
-        if any(name in names for names in given) and not all(name in names for names in given)
-    }
+    everywhere = [name for name in STEP_ARRAYS if all(name in names for names in given)]
+    lacking = set[str]().union(*given).difference(everywhere) & {"rews", "next_obs"}
     if "next_obs" in lacking:
         for number, record in enumerate(records):
             if record["next_obs"] is not None and not _follow_one_another(record):
@@ -228,26 +220,15 @@ def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, Any]:
+def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str, Any]:
     """Every so many-th step of each episode; see :meth:`Demonstrations.subsample`.
 
     Args:
         record: The record.
         every: Distance between two kept steps.
-        seed: Of the first kept step of each episode; its first one if None.
-
-    Raises:
-        InputError: A number that is none of these, or an episode of one step whose next
-            observation is not known.
+        offsets: The first kept step of each episode, ``(E,)``.
     """
-    if not isinstance(every, SupportsIndex) or index(every) < 1:
-        raise InputError(f"every {every} steps: give a whole number from 1 on")
-    if seed is not None and (not isinstance(seed, SupportsIndex) or index(seed) < 0):
-        raise InputError(f"the seed is {seed}: give a whole number from 0 on")
     starts, lengths = record["episode_starts"], record["episode_lengths"]
-    offsets = np.zeros(len(starts), dtype=np.int64)
-    if seed is not None:
-        offsets = np.random.default_rng(seed).integers(every, size=len(starts))
     ends = starts + lengths - 1
     is_terminal, is_unknown = record["terminals"][ends], record["ended_after"]
     # No other step leads to a terminal state, nor may one be marked as if it did.
