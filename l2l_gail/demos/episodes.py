@@ -9,7 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -111,7 +112,11 @@ def split(
 
 
 def pairs(record: Mapping[str, Any]) -> tuple[Observations, Observations]:
-    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`."""
+    """Each state and the one after it; see :meth:`Demonstrations.state_pairs`.
+
+    Raises:
+        InputError: There are none: every episode is a single step.
+    """
     obs, ends = record["obs"], record["episode_starts"] + record["episode_lengths"] - 1
     if record["next_obs"] is not None:
         return obs, record["next_obs"]
@@ -220,15 +225,26 @@ def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def thin(record: Mapping[str, Any], every: int, offsets: np.ndarray) -> dict[str, Any]:
+def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, Any]:
     """Every so many-th step of each episode; see :meth:`Demonstrations.subsample`.
 
     Args:
         record: The record.
         every: Distance between two kept steps.
-        offsets: The first kept step of each episode, ``(E,)``.
+        seed: Of the first kept step of each episode; its first one if None.
+
+    Raises:
+        InputError: A number that is none of these, or an episode of one step whose next
+            observation is not known.
     """
+    if not isinstance(every, SupportsIndex) or index(every) < 1:
+        raise InputError(f"every {every} steps: give a whole number from 1 on")
+    if seed is not None and (not isinstance(seed, SupportsIndex) or index(seed) < 0):
+        raise InputError(f"the seed is {seed}: give a whole number from 0 on")
     starts, lengths = record["episode_starts"], record["episode_lengths"]
+    offsets = np.zeros(len(starts), dtype=np.int64)
+    if seed is not None:
+        offsets = np.random.default_rng(seed).integers(every, size=len(starts))
     ends = starts + lengths - 1
     is_terminal, is_unknown = record["terminals"][ends], record["ended_after"]
     # No other step leads to a terminal state, nor may one be marked as if it did.
