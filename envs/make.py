@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from l2l_gail.devices import available_cores, choose_device
+from l2l_gail.cores import available_cores
+from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
 
 from .batched import BatchedEnv

@@ -1,10 +1,9 @@
-"""Which device and how many cores to run on, and torch's global settings, left to the user."""
+"""Which device to run on, and torch's global settings, left to the user."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,17 +12,10 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 
-__all__ = ["available_cores", "choose_device", "own_defaults"]
+__all__ = ["choose_device", "own_defaults"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-def available_cores() -> int:
-    """Return how many CPU cores this process may use (its affinity, where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def choose_device(name: str) -> str:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
-from l2l_gail.devices import available_cores
+from l2l_gail.cores import available_cores
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from multiprocessing import util as spawning
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ from l2l_gail.errors import InputError
 from l2l_gail.jobs import run_jobs, settle_jobs, share_cores
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
+
+
+@pytest.fixture(autouse=True)
+def _a_terminal_that_may_be_closed() -> Iterator[None]:
+    """Whatever the tests run under: `nohup` has what some of them send ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def _job(job: str, tell: Tell) -> str:

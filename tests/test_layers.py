@@ -258,6 +258,13 @@ def test_a_name_that_envs_does_not_have_is_an_attribute_error() -> None:
         _ = envs.make_vecs
 
 
+def test_what_starts_processes_does_not_wait_for_torch() -> None:
+    """Each process of a sweep loads it again, before it has read what it is to do."""
+    probe = "import sys, l2l_gail.jobs, l2l_gail.cli; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
+    assert said.stdout == "False\n", said.stderr
+
+
 def test_adversarial_training_loads_neither_sb3_nor_mujoco() -> None:
     """Nor do modules that it shares with imitation; all in one process, for the time it takes."""
     modules = "l2l_gail, l2l_gail.core, l2l_gail.runs, l2l_gail.cli, adv_training, train_cifar"

@@ -12,7 +12,7 @@ import torch
 from gymnasium.utils import seeding
 from torch import Tensor
 
-from l2l_gail.devices import available_cores
+from l2l_gail.cores import available_cores
 from l2l_gail.errors import InputError
 
 from ..batched import BatchedEnv, Info, StepResult

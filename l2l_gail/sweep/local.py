@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from l2l_gail.devices import available_cores
+from l2l_gail.cores import available_cores
 from l2l_gail.jobs import Outcome, settle_jobs
 from l2l_gail.sweep.rows import Row, run_row
 
