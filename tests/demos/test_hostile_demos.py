@@ -122,7 +122,7 @@ def test_pipes_and_files_in_the_way_are_one_line(tmp_path: Path) -> None:
         demos.save(tmp_path / "link.npz")
     with pytest.raises(InputError, match="something else has its name"):
         demos.save(tmp_path / "pipe.npz" / "d.npz")
-    with pytest.raises(InputError, match="embedded set"):
+    with pytest.raises(InputError, match="holds a NUL"):
         Demonstrations.load("name\0with a zero")
 
 
