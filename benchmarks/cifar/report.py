@@ -119,9 +119,7 @@ class Grid:
 
     def across_devices(self, one: Key, other: Key, seeds: list[Run]) -> int:
         """Return for how many of these runs the two cells were trained on other kinds of device."""
-        kinds = [
-            {self.records[key][seed].get("device", "cpu") for key in (one, other)} for seed in seeds
-        ]
+        kinds = [{device_of(self.records[key][seed]) for key in (one, other)} for seed in seeds]
         return sum(len(found) > 1 for found in kinds)
 
     def bits(self, key: Key, measure: str, seeds: list[Run]) -> Floats:
@@ -136,11 +134,16 @@ class Grid:
     def on_cpu(self) -> bool:
         """Whether all of it ran on a CPU, so that its CPU seconds say what a training costs."""
         every = [record for runs in self.records.values() for record in runs.values()]
-        return all(record.get("device", "cpu") == "cpu" for record in every)
+        return all(device_of(record) == "cpu" for record in every)
 
     def mean(self, key: Key, name: str) -> float:
         """Return the mean over seeds of a number of the records."""
         return float(np.mean([record[name] for record in self.records[key].values()]))
+
+
+def device_of(record: dict[str, Any]) -> str:
+    """Return the kind of device of a run; the first records, all of CPUs, did not say it."""
+    return str(record.get("device", "cpu"))
 
 
 def in_order(folder: Path) -> list[dict[str, Any]]:
