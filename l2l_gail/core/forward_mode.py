@@ -29,7 +29,7 @@ from torch.func import functional_call
 
 from l2l_gail.checks import check_fraction
 from l2l_gail.core.game import Game
-from l2l_gail.core.oracle import Oracle, leaf
+from l2l_gail.core.oracle import Oracle, check_loss, leaf
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, all_finite, detach, mapped, named_tensors
 from l2l_gail.core.unroll import Trajectory, check_answer, versions_of
@@ -148,7 +148,7 @@ class ForwardMode:
         """
         point = {name: leaf(name, tensor) for name, tensor in follower.items()}
         with torch.enable_grad():
-            value = loss(point)
+            value = check_loss(loss(point), "the meta-loss")
             slopes = torch.autograd.grad(value, list(point.values()), materialize_grads=True)
         gradients = {
             name: torch.zeros_like(p) for name, p in self.rule.named_parameters() if p.requires_grad

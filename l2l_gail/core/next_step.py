@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from l2l_gail.core.game import Game
-from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.oracle import Oracle, check_loss
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, shapes_of
 from l2l_gail.errors import InputError
@@ -138,7 +138,7 @@ class _Foreseen(Oracle):
 
     def _noting(self, loss: Callable[[Vars], Tensor]) -> Callable[[Vars], Tensor]:
         def noted(variables: Vars) -> Tensor:
-            value = loss(variables)
+            value = check_loss(loss(variables), "the follower's loss")
             self._last_loss = value.detach()
             return value
 

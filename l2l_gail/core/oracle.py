@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from l2l_gail.core.types import Vars
 from l2l_gail.errors import InputError
 
-__all__ = ["FieldOracle", "Oracle", "leaf"]
+__all__ = ["FieldOracle", "Oracle", "check_loss", "leaf"]
 
 
 class Oracle:
@@ -40,7 +41,7 @@ class Oracle:
             Gradients of the same names, shapes and dtypes; they share no memory with anything.
 
         Raises:
-            InputError: A variable is of whole numbers or bools.
+            InputError: A variable is of whole numbers or bools, or the loss has no gradient.
         """
         self.queries += 1
         with torch.enable_grad():
@@ -58,7 +59,7 @@ class Oracle:
     def gradient(self, point: Vars) -> Vars:
         """Return the gradient at a point whose tensors require gradients; not counted."""
         gradients = torch.autograd.grad(
-            self._loss(point),
+            check_loss(self._loss(point), "the follower's loss"),
             list(point.values()),
             create_graph=self.second_order,
             materialize_grads=True,  # zeros for what the loss does not use
@@ -99,6 +100,30 @@ def leaf(name: str, tensor: Tensor) -> Tensor:
             "floating-point tensors alone, module.named_parameters() in place of state_dict()"
         )
     return tensor.detach().requires_grad_()
+
+
+def check_loss(loss: Any, name: str) -> Tensor:
+    """Return what a game gave as a loss, a tensor of one number that has a gradient.
+
+    Args:
+        loss: Anything.
+        name: What the message calls it.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if not isinstance(loss, Tensor):
+        raise InputError(f"{name} is a {type(loss).__name__}: return a tensor of one number")
+    if loss.numel() != 1:
+        raise InputError(
+            f"{name} has the shape {tuple(loss.shape)}: return one number, such as its mean"
+        )
+    if not loss.requires_grad:
+        raise InputError(
+            f"{name} has no gradient: compute it of the tensors that the game is given, without "
+            "detach(), item(), numpy() or no_grad()"
+        )
+    return loss
 
 
 def _no_loss(variables: Vars) -> Tensor:

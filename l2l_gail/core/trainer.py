@@ -15,7 +15,7 @@ from l2l_gail.core.forward_mode import ForwardMode
 from l2l_gail.core.game import Culprit, Game
 from l2l_gail.core.guards import RuleBackup, Statistics, leader_culprit, spoiled
 from l2l_gail.core.next_step import NextStep
-from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.oracle import Oracle, check_loss
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.trainer_options import (
     MetaMode,
@@ -203,7 +203,7 @@ class L2LTrainer(TrainerState):
             InputError: For a batch in place of a list of them, or an empty list; for meta-batches
                 where one loss serves both, in the fused order and the next mode, and for several
                 batches in the latter; for more or fewer meta-batches than batches where the
-                meta-loss is a mean.
+                meta-loss is a mean; for a loss that is no tensor of one number with a gradient.
         """
         check_batches(batches)
         check_meta_batches(batches, meta_batches, self.meta_on)
@@ -317,7 +317,7 @@ class L2LTrainer(TrainerState):
         self, phi: list[Tensor], trajectory: Trajectory, meta_batches: Sequence[Any]
     ) -> tuple[Tensor, Sequence[Tensor]]:
         if self._forward is None:
-            loss = self._meta_loss(trajectory, meta_batches)
+            loss = check_loss(self._meta_loss(trajectory, meta_batches), "the meta-loss")
             return loss, self.combine(torch.autograd.grad(loss, phi, materialize_grads=True))
         last = meta_batches[-1]
         return self._forward.meta_gradient(

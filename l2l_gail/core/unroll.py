@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l2l_gail.core.batches import check_batches
 from l2l_gail.core.game import Game
-from l2l_gail.core.oracle import Oracle
+from l2l_gail.core.oracle import Oracle, check_loss
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, mapped
 from l2l_gail.errors import InputError
@@ -113,6 +113,9 @@ def gradients_of_both(
 
     Returns:
         The loss, 0-d, and a gradient for each of ``leader`` and then of ``phi``.
+
+    Raises:
+        InputError: The loss is no tensor of one number that has a gradient.
     """
     answers: list[Tensor] = []  # what was led to, with the graph that led there
     points: list[Tensor] = []  # the same, without
@@ -125,7 +128,7 @@ def gradients_of_both(
         return mapped(cut, part) if isinstance(part, (Mapping, list, tuple)) else part
 
     follower, batch = mapped(cut, (trajectory.followers[-1], trajectory.batches[-1]))
-    loss = game.leader_loss(follower, batch)
+    loss = check_loss(game.leader_loss(follower, batch), "the leader's loss")
     found = torch.autograd.grad(loss, leader + points, materialize_grads=True)
     of_leader, slopes = found[: len(leader)], found[len(leader) :]
     if not phi or not answers:

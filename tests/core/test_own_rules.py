@@ -172,3 +172,71 @@ def test_a_variable_that_the_loss_does_not_use_stays() -> None:
 def test_a_momentum_that_is_learned_starts_above_0() -> None:
     with pytest.raises(InputError, match="starts between 0 and 1, not at 0"):
         MatrixRule(learn_momentum=True, betas=(0.0, 0.99))
+
+
+class Lossy(Game):
+    """A game of which one loss is wrong."""
+
+    def __init__(self, **losses: Callable[[Tensor], Any]) -> None:
+        self.weight = nn.Parameter(torch.ones(()))
+        self.losses = losses
+
+    def init_follower(self, batch: Any) -> Vars:
+        return {"w": torch.zeros(2, 3)}
+
+    def loss(self, of: str, follower: Vars) -> Any:
+        right: Callable[[Tensor], Tensor] = lambda w: self.weight * (w - 1).square().sum()  # noqa: E731
+        return self.losses.get(of, right)(follower["w"])
+
+    def follower_loss(self, follower: Vars, batch: Any) -> Any:
+        return self.loss("follower", follower)
+
+    def leader_loss(self, follower: Vars, batch: Any) -> Any:
+        return self.loss("leader", follower)
+
+
+class LossyMeta(Lossy):
+    def meta_loss(self, follower: Vars, batch: Any) -> Any:
+        return self.loss("meta", follower)
+
+
+NO_LOSSES = [
+    (lambda w: w, r"has the shape \(2, 3\): return one number, such as its mean"),
+    (lambda w: w.sum().item(), "is a float: return a tensor of one number"),
+    (lambda w: w.detach().sum(), "has no gradient: compute it of the tensors that"),
+]
+
+
+def refused(trainer: L2LTrainer, said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}") as caught:
+        trainer.step([None])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("loss", "said"), NO_LOSSES)
+def test_what_is_no_loss_is_refused_in_one_line(loss: Callable[[Tensor], Any], said: str) -> None:
+    game = Lossy(leader=loss)
+    optimizer = torch.optim.SGD([game.weight], lr=0.1)
+    refused(L2LTrainer(game, SGD(0.1), leader_optimizer=optimizer), f"the leader's loss {said}")
+    modes: tuple[Any, ...] = ("reverse", "forward", "next")
+    for mode in modes:
+        rule = MatrixRule()
+        learns: dict[str, Any] = {
+            "meta_optimizer": torch.optim.Adam(rule.parameters()),
+            "persistent": True,
+            "meta_mode": mode,
+        }
+        trainer = L2LTrainer(Lossy(follower=loss), rule, **learns)
+        refused(trainer, f"the follower's loss {said}")
+        if mode != "next":  # which takes no meta-loss of a game's own
+            trainer = L2LTrainer(LossyMeta(meta=loss), rule, **learns)
+            refused(trainer, f"the meta-loss {said}")
+
+
+def test_a_loss_may_be_a_vector_of_one_number() -> None:
+    trainer = L2LTrainer(
+        Lossy(follower=lambda w: (w - 1).square().sum().view(1)), SGD(0.5), persistent=True
+    )
+    trainer.step([None])
+    assert trainer.follower is not None
+    assert torch.equal(trainer.follower["w"], torch.ones(2, 3))
