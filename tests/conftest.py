@@ -16,6 +16,13 @@ from l2l_gail.gail.behaviour_cloning import behaviour_cloning
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A training sets the number of threads of its process: it is not that of later tests."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard() -> Iterator[None]:
     # A shell that starts the tests in the background may have SIGINT ignored, which processes

@@ -21,7 +21,9 @@ from l2l_gail.errors import InputError
 from tests.adv_training.support import write_cifar10
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = "--model tiny_cnn --epochs 1 --batch-size 50 --train-size 300 --name tiny".split()
+TINY = (
+    "--model tiny_cnn --epochs 1 --batch-size 50 --train-size 300 --threads 1 --name tiny".split()
+)
 SHORT = ["--data", "synthetic", *TINY, "--eval-size", "60"]
 
 
@@ -123,7 +125,7 @@ def test_a_folder_with_altered_files_is_used_and_noted(
 ) -> None:
     folder = write_cifar10(tmp_path / "data", per_file=40)
     args = ["--data-dir", str(folder), "--out", str(tmp_path / "runs"), "--method", "standard"]
-    args += ["--name", "tiny"]
+    args += ["--name", "tiny", "--threads", "1"]
     train_cifar.main([*args, "--model", "tiny_cnn", "--epochs", "1", "--batch-size", "50"])
     captured = capsys.readouterr()
     assert captured.err.count("md5 differs") == 2  # training files, test file

@@ -29,6 +29,7 @@ from l2l_gail.demos.episodes import (
     one_environment,
     pairs,
     select,
+    spans_of,
     split,
     stack,
     thin,
@@ -71,6 +72,8 @@ class Demonstrations:
             The marks are then those of a time limit of 1,000 steps: see :meth:`with_time_limit`.
         ended_unseen: The step that the episode ended with is not among these, ``(E,)`` bool; None
             if all are here.
+        full_lengths: Steps of each episode before :meth:`subsample` left some out, ``(E,)`` int64,
+            0 where none are; None if none are of any.
 
     Raises:
         InputError: Arrays of unequal length, of wrong shape, empty, with NaN, infinite or enormous
@@ -91,6 +94,7 @@ class Demonstrations:
     expert_return: float | None = None
     ended_after: np.ndarray | None = None
     ended_unseen: np.ndarray | None = None
+    full_lengths: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check every array and bring it to the dtype that the class documents."""
@@ -385,6 +389,15 @@ class Demonstrations:
         """
         rews = self.needed("rews", "a return")
         return np.add.reduceat(rews.astype(np.float64), self.episode_starts)
+
+    @property
+    def spans(self) -> np.ndarray:
+        """How many steps of the episode each one stands for, ``(T,)`` int64: 1 if all are here.
+
+        After :meth:`subsample` those that are left out are shared among the others, but for a step
+        into a terminal state, which stands for itself.
+        """
+        return spans_of(vars(self))
 
     @property
     def endings(self) -> Endings:

@@ -25,8 +25,8 @@ __all__ = [
     "sound_ends",
 ]
 
-END_ARRAYS = ("ended_after", "ended_unseen")
-"""What may be known of each episode's end beside its marks; see ``Demonstrations``."""
+END_ARRAYS = ("ended_after", "ended_unseen", "full_lengths")
+"""What may be known of each episode beside the marks of its steps; see ``Demonstrations``."""
 
 DEFAULT_TIME_LIMIT = 1000
 """Steps after which an end of unknown kind is the time limit's, where the task is unknown."""
@@ -64,7 +64,7 @@ def sound_ends(record: Mapping[str, Any], episodes: int) -> dict[str, np.ndarray
         InputError: It is not one number from 0 on, or one flag, for each episode.
     """
     ends: dict[str, np.ndarray | None] = {}
-    for name, dtype in zip(END_ARRAYS, (np.int64, np.bool_), strict=True):
+    for name, dtype in zip(END_ARRAYS, (np.int64, np.bool_, np.int64), strict=True):
         given = record.get(name)
         array = None if given is None else np.asarray(given)
         if array is not None and not (
@@ -74,7 +74,7 @@ def sound_ends(record: Mapping[str, Any], episodes: int) -> dict[str, np.ndarray
                 f"demonstrations: {name!r} has shape {array.shape} and dtype {array.dtype}; one "
                 f"whole number from 0 on for each of {episodes} episodes is needed"
             )
-        ends[name] = None if array is None else array.astype(dtype)
+        ends[name] = None if array is None or not array.any() else array.astype(dtype)
     return ends
 
 
@@ -90,7 +90,7 @@ def settled(record: Mapping[str, Any], time_limit: int | None) -> dict[str, Any]
     Returns:
         The arrays that this changes.
     """
-    steps, unseen = (record[name] for name in END_ARRAYS)
+    steps, unseen = record["ended_after"], record["ended_unseen"]
     if steps is None and unseen is None:
         return {}
     lengths = record["episode_lengths"]

@@ -23,7 +23,7 @@ from l2l_gail.observations import Observations, arrays_of, map_parts
 
 __all__ = [
     "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
-    "join", "one_environment", "pairs", "select", "split", "stack", "thin",
+    "join", "one_environment", "pairs", "select", "spans_of", "split", "stack", "thin",
 ]  # fmt: skip
 
 STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
@@ -280,7 +280,26 @@ def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, A
     for name, ended in (("terminals", is_terminal), ("truncated", record["truncated"][ends])):
         thinned[name] = np.zeros(len(rows), dtype=bool)
         thinned[name][last] = ended
-    return thinned | {"ended_unseen": unseen}
+    full = record["full_lengths"]
+    full = lengths if full is None else np.where(full > 0, full, lengths)
+    return thinned | {"ended_unseen": unseen, "full_lengths": np.where(full > counts, full, 0)}
+
+
+def spans_of(record: Mapping[str, Any]) -> np.ndarray:
+    """How many steps each row stands for; see :meth:`Demonstrations.spans`."""
+    spans = np.ones(len(record["terminals"]), dtype=np.int64)
+    if record["full_lengths"] is None:
+        return spans
+    table = zip(
+        *(record[name] for name in ("episode_starts", "episode_lengths", "full_lengths")),
+        strict=True,
+    )
+    for start, length, full in table:
+        alone = int(record["terminals"][start + length - 1])  # the step into a terminal state
+        if full > length > alone:
+            shares = np.linspace(0, full - alone, length - alone + 1).round().astype(np.int64)
+            spans[start : start + length - alone] = np.diff(shares)
+    return spans
 
 
 def _arrays_of(episode: Any) -> tuple[dict[str, Any], bool]:

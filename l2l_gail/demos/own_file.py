@@ -18,6 +18,7 @@ array               shape, dtype         meaning
 ``ended_after``     (E,) int, optional   steps after which it ended, where the kind of the end is
                                          not known, else 0
 ``ended_unseen``    (E,) bool, optional  the step that it ended with is not in the file
+``full_lengths``    (E,) int, optional   steps before it was thinned out, 0 where none are left out
 ``env_id``          () str, optional     Gymnasium id of the environment
 ``env_kwargs``      () str, optional     its keyword arguments, a JSON object, in which
                                          ``Infinity`` is a number

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
@@ -245,11 +246,17 @@ class AIRL(GAIL):
         prepared = super()._setup_learn(*args, **kwargs)
         demos, device = self.demonstrations, self.device
         assert demos is not None
+        rows = np.arange(len(demos))
+        if demos.terminals.any():
+            # The stays after an end are of the whole episode: beside them each step that was kept
+            # of it has to count as those that it stands for.
+            rows = np.repeat(rows, demos.spans)
         obs, next_obs = (
-            demonstrated_tensors(x, device) for x in (demos.obs, demos.needed("next_obs", "AIRL"))
+            demonstrated_tensors(map_parts(lambda x: x[rows], x), device)
+            for x in (demos.obs, demos.needed("next_obs", "AIRL"))
         )
         acts, terminals = (
-            torch.as_tensor(x, device=device)
+            torch.as_tensor(x[rows], device=device)
             for x in (demos.needed("acts", "AIRL"), demos.terminals)
         )
         self._expert = obs, acts, next_obs, terminals

@@ -88,6 +88,26 @@ def test_a_terminal_state_that_thinning_leaves_unseen_is_remembered(tmp_path: Pa
         assert (settled.endings.terminal, settled.endings.time_limit) == counts
 
 
+def test_what_thinning_keeps_stands_for_what_it_leaves_out(tmp_path: Path) -> None:
+    whole = Demonstrations.from_episodes(
+        [episode(23) | {"terminals": True}, episode(10, 1) | {"truncated": True}, episode(3, 2)]
+    )
+    assert (whole.spans == 1).all()
+    assert whole.full_lengths is None
+    thin = whole.subsample(5)
+    assert thin.spans.tolist() == [4, 5, 4, 5, 4, 1, 5, 5, 3]  # the terminal step is kept besides
+    thin.save(tmp_path / "d.npz")
+    loaded = Demonstrations.load(tmp_path / "d.npz")
+    both = Demonstrations.concatenate([whole[0], thin])
+    assert both.spans.tolist() == [1] * 23 + thin.spans.tolist()
+    assert Demonstrations.concatenate([whole, whole[1]]).full_lengths is None
+    for demos in (thin[:], loaded, thin.subsample(1), thin[[2, 0]]):
+        assert demos.spans.sum() == whole[: demos.n_episodes].spans.sum() or len(demos) < len(thin)
+    twice = thin.subsample(2, seed=1)
+    lengths = np.add.reduceat(twice.spans, twice.episode_starts)
+    assert lengths.tolist() == [23, 10, 3]
+
+
 @pytest.mark.parametrize("ends", [[1, 2], [-1], [0.5], [[3]], 3])
 def test_ends_that_are_no_number_for_each_episode_are_refused(tmp_path: Path, ends: object) -> None:
     demos = Demonstrations.from_episodes([episode(3) | {"terminals": True}])

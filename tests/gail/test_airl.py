@@ -233,10 +233,10 @@ def test_a_state_only_reward_is_recovered_up_to_a_constant_and_its_potential_is_
 
 def make_airl(**kwargs: Any) -> AIRL:
     kwargs.setdefault("discriminator", SMALL)
+    kwargs.setdefault("demonstrations", walk_demos())
     return AIRL(
         "MlpPolicy",
         walk_envs(),
-        walk_demos(),
         n_steps=16,
         batch_size=16,
         n_epochs=2,
@@ -301,6 +301,23 @@ def test_a_termination_is_followed_by_as_many_stays_as_the_horizon_has_steps() -
             after = padded[start + 1 : start + 1 + stays]
             assert (after[:, -2] == 1).all()
             assert not after[:, [*range(8), 8, 10]].any()
+
+
+def test_thinned_demonstrations_stay_after_their_end_as_long_for_each_step_as_whole_ones() -> None:
+    """With more of it on the expert's side an imitator would be paid to end its episodes."""
+    whole = walk_demos()
+    last = whole.episode_starts + whole.episode_lengths - 1
+    terminals = np.zeros(len(whole), dtype=bool)
+    terminals[last] = True
+    whole = dataclasses.replace(whole, terminals=terminals, truncated=terminals & False)
+    shares = []
+    for demos in (whole, whole.subsample(3, seed=0)):
+        model = make_airl(demonstrations=demos)
+        model._setup_learn(1)
+        rows = model._transition_rows(*model._expert)
+        shares.append([(rows[:, column] > 0).double().mean().item() for column in (-2, -3)])
+    assert shares[0] == shares[1]
+    assert 0 < shares[0][1] < shares[0][0]
 
 
 def test_the_logit_of_staying_is_one_learned_number_and_so_is_what_an_end_is_worth() -> None:
