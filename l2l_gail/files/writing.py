@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
 import socket
+from functools import cache
 from pathlib import Path
 
 from l2l_gail.errors import InputError
@@ -21,7 +23,8 @@ def atomic_write(path: str | Path, data: bytes | str, *, make_folder: bool = Tru
     The data goes to a temporary file in the same folder (so that the rename stays inside one file
     system), is flushed to the disk, and takes the place of ``path``; then the folder is flushed,
     which makes the new name last. Permissions are those of any new file under the process's umask.
-    Temporary files that processes of this machine left behind when they were killed are removed.
+    Temporary files that processes of this machine left behind when they were killed are removed,
+    until it is started anew.
 
     Args:
         path: File to write; ``~`` is the home folder. A symbolic link is replaced, not followed.
@@ -128,8 +131,19 @@ def _temporary(path: Path) -> Path:
     )
 
 
+@cache
 def _machine() -> str:
-    return re.sub(r"\W", "", socket.gethostname())[:20]
+    """A name of where process numbers count as they do here: this boot, this container.
+
+    Machines that share a disk may share a host name, or nearly: a number that is nobody's here can
+    be that of a process there, whose file is not to be taken away.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _remove_left_behind(folder: Path) -> None:
@@ -157,6 +171,11 @@ def _alive(process: int) -> bool:
 def not_written(path: Path, error: OSError) -> InputError:
     """The one line that says why a file could not be written."""
     reason = error.strerror or type(error).__name__
+    if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+        return InputError(
+            f"{path} cannot be written: what was written of it is gone, did something else clear "
+            "its folder?"
+        )
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path} cannot be written: its folder is gone, was it deleted?")
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):

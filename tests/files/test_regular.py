@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from l2l_gail.core import Adam, load_rule, save_rule
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError, printable
-from l2l_gail.files import atomic_write, open_regular, read_text
+from l2l_gail.files import atomic_write, open_regular, read_text, writing
 from l2l_gail.files.writing import keep_a_copy
 from l2l_gail.recording.record_command import main as record
 from l2l_gail.runs import RunFolder
@@ -98,6 +99,42 @@ def test_permissions_follow_the_umask(tmp_path: Path, mask: int) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~mask
+
+
+def test_a_file_of_a_machine_of_nearly_the_same_name_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes of a cluster differ in their last letters, and have process numbers of their own."""
+    written: list[Path] = []
+
+    def meanwhile(handle: int) -> None:
+        written.extend(tmp_path.iterdir())
+        monkeypatch.undo()
+        with monkeypatch.context() as there:
+            there.setattr(socket, "gethostname", lambda: f"{'gke-research-gpu-pool' * 3}-node2")
+            there.setattr(writing, "_alive", lambda process: False)
+            writing._machine.cache_clear()
+            atomic_write(tmp_path / "other", b"of node 2")
+        writing._machine.cache_clear()
+
+    monkeypatch.setattr(socket, "gethostname", lambda: f"{'gke-research-gpu-pool' * 3}-node1")
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    writing._machine.cache_clear()
+    atomic_write(tmp_path / "file", b"of node 1")
+    assert len(written) == 1
+    assert (tmp_path / "file").read_bytes() == b"of node 1"
+
+
+def test_a_file_that_is_cleared_meanwhile_is_not_said_to_lack_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cleared(handle: int) -> None:
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+    monkeypatch.setattr(os, "fsync", cleared)
+    with pytest.raises(InputError, match="what was written of it is gone"):
+        atomic_write(tmp_path / "file", b"content")
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
