@@ -309,16 +309,18 @@ def steps_to_fraction(
     return float(x[reached[0]]) if len(reached) else None
 
 
-def area_under_curve(steps: ArrayLike, curve: ArrayLike) -> float:
+def area_under_curve(steps: ArrayLike, curve: ArrayLike, *, since: float | None = None) -> float:
     """Mean height of a curve: its integral by the trapezoidal rule over the range of the steps.
 
     Args:
         steps: Environment steps or epochs of the evaluations, ``(T,)``, increasing.
         curve: One seed's returns, ``(T,)``.
+        since: Where the range begins, if within the steps, the curve interpolated there. Of curves
+            that are to be compared it is the latest beginning: one that is first evaluated later
+            would lack the low returns of before.
 
     Returns:
-        The area divided by ``steps[-1] - steps[0]``, in the unit of ``curve``; for a single
-        evaluation its value.
+        The area divided by the range, in the unit of ``curve``; for a single evaluation its value.
 
     Raises:
         InputError: An empty curve, or ``steps`` of another length or not increasing.
@@ -326,6 +328,9 @@ def area_under_curve(steps: ArrayLike, curve: ArrayLike) -> float:
     x, y = _checked_curve(steps, curve)
     if len(x) == 1:
         return float(y[0])
+    if since is not None and x[0] < since < x[-1]:
+        rest = x > since
+        x, y = np.append(since, x[rest]), np.append(np.interp(since, x, y), y[rest])
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / (x[-1] - x[0]))
 
 

@@ -7,8 +7,8 @@ them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from l2l_gail.comparison.reading import Unfinished, digest_of_data, settings_of
 from l2l_gail.comparison.results import (
@@ -193,7 +193,21 @@ def _methods(found: Mapping[_Identity, _Members], is_cifar: bool) -> tuple[Metho
                 longest,
             )
         )
-    return tuple(sorted(results, key=lambda result: (result.base, result.method)))
+    results.sort(key=lambda result: (result.base, result.method))
+    return tuple(_with_equal_ranges(results))
+
+
+def _with_equal_ranges(methods: Sequence[MethodResult]) -> Iterator[MethodResult]:
+    """Let areas under curves of equal length begin at one step, where evaluations do not."""
+    begins = [
+        (method.length, [steps[0] for steps, _ in method.normalised_curves if len(steps) > 1])
+        for method in methods
+        if method.finished and method.normalised_curves
+    ]
+    for method in methods:
+        length = method.length if method.finished else None
+        steps = {step for other, firsts in begins if other == length for step in firsts}
+        yield replace(method, area_since=max(steps)) if len(steps) > 1 else method
 
 
 def _names(identities: Sequence[_Identity], unit: str) -> dict[_Identity, str]:

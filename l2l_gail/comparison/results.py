@@ -70,6 +70,8 @@ class MethodResult:
         settings: What all its runs were set to, flat.
         unfinished: Runs of these settings without a summary; they count in no number.
         level_to: Where the level line of a method that takes no environment steps ends.
+        area_since: Where areas under its curves begin, those of methods of its length: at the
+            latest of their first evaluations. None where it is its own.
     """
 
     method: str
@@ -79,6 +81,7 @@ class MethodResult:
     settings: Mapping[str, Any] = field(default_factory=dict)
     unfinished: tuple[Unfinished, ...] = ()
     level_to: int = 0
+    area_since: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -178,7 +181,10 @@ class MethodResult:
     @property
     def normalised_areas(self) -> list[float]:
         """Areas under :attr:`normalised_curves`, one for each seed; empty where there are none."""
-        return [stats.area_under_curve(*curve) for curve in self.normalised_curves or []]
+        return [
+            stats.area_under_curve(*curve, since=self.area_since)
+            for curve in self.normalised_curves or []
+        ]
 
     @property
     def normalised_finals(self) -> list[float] | None:

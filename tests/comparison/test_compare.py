@@ -26,6 +26,7 @@ from tests.comparison.support import (
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_summary_page_and_picture_are_written(runs: Path, capsys) -> None:
     main([str(runs)])
     folder = runs / "comparison"
@@ -76,6 +77,7 @@ def test_the_page_needs_nothing_beside_it(compared: Path) -> None:
     assert "<td>gail</td><td>3</td>" in page
 
 
+@pytest.mark.usefixtures("drawn")
 def test_names_of_runs_are_shown_as_they_are(tmp_path: Path) -> None:
     gail_run(tmp_path, "gail", 0, 1000, config={"note": "<b>&"})
     gail_run(tmp_path, "gail", 1, 1000, config={"note": "plain"})
@@ -85,6 +87,7 @@ def test_names_of_runs_are_shown_as_they_are(tmp_path: Path) -> None:
     assert "<b>&)" not in page
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("name", ["$\\frac$", "_mine", "a|b"])
 def test_names_that_mean_something_elsewhere_are_letters(tmp_path: Path, name: str) -> None:
     for seed in (0, 1):
@@ -227,6 +230,21 @@ def test_stability_comes_with_intervals_over_seeds(compared: Path) -> None:
     shown = [float(number) for number in (value, *interval.split(", "))]
     assert shown == pytest.approx([np.mean(areas), low, high], abs=6e-4)
     assert cells["tail std [95% CI]"].count("[") == 1
+
+
+def test_areas_do_not_depend_on_how_often_a_run_is_evaluated(tmp_path: Path) -> None:
+    """Each group learns in one and the same line; who is evaluated later begins higher."""
+    for seed in range(4):
+        for method, every in (("often", 1_000), ("seldom", 5_000)):
+            steps = list(range(every, 30_001, every))
+            returns = [(1_000.0 + 50 * seed) * step / 30_000 for step in steps]
+            curve = {"steps": steps, "return_mean": returns, "length_mean": [9.0] * len(steps)}
+            gail_run(tmp_path, method, seed, returns[-1], steps=30_000, curve=curve)
+    (section,) = collect(find_runs(tmp_path))
+    often, seldom = section.methods
+    assert often.normalised_areas == pytest.approx(seldom.normalised_areas)
+    assert stats.area_under_curve([0, 2, 3], [0, 2, 3], since=1) == 2.0
+    assert stats.area_under_curve([0, 2, 3], [0, 2, 3], since=3) == 1.5  # no range is left
 
 
 def test_a_method_of_one_seed_does_not_hide_the_others_odds(runs: Path) -> None:
