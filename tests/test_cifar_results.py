@@ -19,6 +19,7 @@ from adv_training import Settings
 from adv_training.synthetic import synthetic_dataset
 from benchmarks.records import read_configuration
 from l2l_gail.errors import InputError
+from tests.marks import slow
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "cifar"
@@ -131,7 +132,7 @@ def test_what_a_grid_cannot_run_is_one_line_before_anything_runs(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--data-dir", "/nope"], "--data-dir /nope holds no cifar-10-batches-py"),
+        slow(["--data-dir", "/nope"], "--data-dir /nope holds no cifar-10-batches-py"),
         (["--only", "nonsense"], "--only 'nonsense': no such variant; there are: .*FGSM"),
     ],
 )

@@ -34,6 +34,7 @@ def shown(root: Path) -> list[str]:
     return [tag.rpartition(" ")[2] for tag in tags if tag.startswith("8 policies")]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_gone_on_with_is_filmed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from l2l_gail.mujoco_warnings import (
     handle_mujoco_warnings,
     without_mujoco_warnings,
 )
+from tests.marks import slow
 
 ROOT = Path(__file__).parent.parent
 UNSTABLE = "Nan, Inf or huge value in QVEL at DOF 0. The simulation is unstable."
@@ -139,7 +140,7 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way if way == "batch" else slow(way) for way in WAYS])
 def test_no_file_is_written_and_one_line_said_whichever_way_a_simulation_breaks(
     way: str, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ from l2l_gail.rendering import SIZE, as_gif, film_policy
 from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import MOMENTS, SnapshotCallback, has_policy, load_policy
 from tests.comparison.support import events, gail_run
+from tests.marks import slow
 
 ENV = "Hopper-v5"
 _OF_DISPLAYS = ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")
@@ -168,7 +169,7 @@ def test_a_sketch_shows_what_moves(env_id: str, monkeypatch) -> None:
     assert not np.array_equal(film.frames[0], film.frames[-1])
 
 
-@pytest.mark.parametrize("asked", [None, "", "glfw"])
+@pytest.mark.parametrize("asked", [None, slow(""), slow("glfw")])
 def test_opengl_draws_where_it_works(asked: str | None) -> None:
     env = {name: value for name, value in os.environ.items() if name not in _OF_DISPLAYS}
     env |= {} if asked is None else {"MUJOCO_GL": asked}
@@ -257,7 +258,7 @@ def test_an_image_run_has_nothing_to_play(tmp_path: Path) -> None:
         main([str(tmp_path / "none")])
 
 
-@pytest.mark.parametrize("display", [None, ":stale"])
+@pytest.mark.parametrize("display", [slow(None), ":stale"])
 def test_without_a_display_no_window_is_tried(trained: tuple[GAIL, Path], display) -> None:
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     done = subprocess.run(

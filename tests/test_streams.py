@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from l2l_gail import startup
+from tests.marks import slow
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = """
@@ -69,7 +70,11 @@ IMPORTS_MUJOCO = [  # what a user may start, each with a line that it writes som
 ]
 
 
-@pytest.mark.parametrize("arguments", IMPORTS_MUJOCO, ids=lambda arguments: arguments[1])
+@pytest.mark.parametrize(
+    "arguments",
+    [IMPORTS_MUJOCO[0], *map(slow, IMPORTS_MUJOCO[1:])],
+    ids=lambda arguments: arguments[1],
+)
 def test_streams_closed_before_the_start_change_no_command(arguments: tuple[str, ...]) -> None:
     def status(redirection: str) -> int:
         command = f'"$0" "$@" {redirection}'

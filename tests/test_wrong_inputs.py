@@ -22,6 +22,7 @@ from l2l_gail.demos.__main__ import main as demos
 from l2l_gail.demos.embedded import embedded_path
 from l2l_gail.recording import record_command
 from l2l_gail.sweep.__main__ import main as sweep
+from tests.marks import slow
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -259,7 +260,11 @@ def test_there_are_forty_of_both_scripts_and_of_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train_gail.py --seed -1", "train_cifar.py --epochs 0", "-m l2l_gail.play nowhere"],
+    [
+        "train_gail.py --seed -1",
+        slow("train_cifar.py --epochs 0"),
+        slow("-m l2l_gail.play nowhere"),
+    ],
 )
 def test_the_process_says_no_more_than_that_line(command: str, tmp_path: Path) -> None:
     first, *rest = command.split()

@@ -44,7 +44,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "start": {"method": "start_l2l"},
     "bf16": {"method": "grad_l2l", "bf16": True},
 }
-QUICK = ("pgd", "memory", "bf16")
+QUICK = ("pgd",)
 BY_NAME = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in METHODS]
 
 
@@ -140,6 +140,7 @@ def test_replayed_passes_train_the_same(
     assert doubles.replays[False] > 10
 
 
+@pytest.mark.slow
 def test_a_replayed_run_goes_on_bit_for_bit(
     tmp_path: Path, data: Dataset, doubles: Doubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -239,6 +239,7 @@ print("whole")
 """
 
 
+@pytest.mark.slow
 def test_trained_group_normalisations_end_no_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _TRAINED, str(tmp_path)]  # torch 2.13 had a segmentation fault
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

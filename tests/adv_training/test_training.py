@@ -29,6 +29,7 @@ from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted
 from tests.adv_training.support import start, tiny_settings
+from tests.marks import slow
 
 
 @pytest.fixture(autouse=True)
@@ -48,14 +49,10 @@ class Killed(Exception):
 RECIPE = {"ramp": 0.5, "ema": 0.9, "label_smoothing": 0.1, "attacker": "residual"}
 
 
-def slow(*values: object) -> object:
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [
-        ("pgd", {}),
+        slow("pgd", {}),
         ("grad_l2l", {"attacker": "memory", "ramp": 0.5}),
         slow("grad_l2l", {}),
         slow("grad_l2l", {"attacker": "class_start", "ramp": 0.5}),
@@ -107,7 +104,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert points[0] == points[1]  # none twice, none missing
 
 
-@pytest.mark.parametrize("name", ["pgd", "grad_l2l"])
+@pytest.mark.parametrize("name", [slow("pgd"), "grad_l2l"])
 def test_a_signal_in_the_middle_of_an_epoch_saves_and_the_run_goes_on_bit_for_bit(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -379,7 +376,8 @@ def test_classes_of_the_data_and_of_the_attacker_must_be_the_same(data: Dataset)
     assert dataclasses.replace(known, data="cifar100", classes=None).number_of_classes == 100
 
 
-@pytest.mark.parametrize("name", ["grad_l2l", slow("pgd")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grad_l2l", "pgd"])
 def test_a_compiled_classifier_trains_to_the_same_weights(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

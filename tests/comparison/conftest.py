@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from l2l_gail.compare import compare
+from l2l_gail.comparison import write
+from l2l_gail.comparison.media import Picture
 from tests.comparison.support import cifar_run, gail_run
 
 
@@ -32,3 +37,25 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_runs(root)
     compare(root)
     return root
+
+
+@pytest.fixture
+def drawn() -> None:
+    """All pictures of a comparison are drawn, and not `comparison.png` alone."""
+
+
+@pytest.fixture(autouse=True)
+def hardly_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are a white dot, as drawing them takes most of a comparison's time."""
+    if "drawn" in request.fixturenames:
+        return
+    file = io.BytesIO()
+    Image.new("L", (1, 1), 255).save(file, format="png")
+    draw = write._encode
+
+    def encode(tag: str, figure: Any, dpi: int = 160) -> Picture:
+        if tag == "comparison":
+            return draw(tag, figure, dpi)
+        return Picture(tag, file.getvalue(), (1, 1))
+
+    monkeypatch.setattr(write, "_encode", encode)

@@ -16,6 +16,8 @@ from tests.comparison.support import events, gail_run, sections_of
 
 METHODS = 34
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -25,6 +25,7 @@ from l2l_gail.core import (
 )
 from l2l_gail.games import Bilinear, play
 from tests.core.support import awaken, live_tensors, problem, run, run_torch
+from tests.marks import slow
 
 
 class RegressionGame(Game):
@@ -319,7 +320,7 @@ def test_diverging_follower_is_reported_and_its_last_finite_state_kept() -> None
     assert course.diverged_at is not None
 
 
-@pytest.mark.parametrize("second_order", [False, True])
+@pytest.mark.parametrize("second_order", [slow(False), True])
 def test_memory_stays_flat_over_many_commits(second_order: bool) -> None:
     game = RegressionGame(torch.float32)
     rule = CoordinateMLP(3e-3)

@@ -28,8 +28,19 @@ from tests.docs.pages import LANGUAGES, PAGES, ROOT, Program, blocks_of, program
 from tests.docs.shell import Shell
 
 PROGRAMS = [program for page in PAGES for program in programs_of(page)]
-SLOW = {"README: Use it", "docs/adversarial: Evaluating a run"}
-"""Programs of more than about ten seconds."""
+SLOW = {
+    "README: Use it",
+    "docs/adversarial: Evaluating a run",
+    "docs/board: board",
+    "docs/demonstrations: Making your own",
+    "docs/extending: A game",
+    "docs/extending: An environment",
+    "docs/extending: An update rule",
+    "docs/index: Start",
+    "docs/integrations: Weights & Biases",
+    "docs/own-task: Another model, other arguments",
+}
+"""Programs of more than about five seconds."""
 MOST_NOT_RUN = 19
 SHORTER = re.compile(r"(?<=learn\()\d[\d_]{4,}")
 """A training's length in Python; 2,048 steps in its place."""

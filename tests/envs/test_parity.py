@@ -6,7 +6,7 @@ episodes each; the terms of the infos by name, type and value, and those of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
@@ -18,6 +18,7 @@ import envs
 from envs.batched import BatchedEnv
 from envs.tasks import GYMNASIUM_TASKS
 from tests.envs.support import Originals, Step, random_actions, same_bits
+from tests.marks import slow
 
 _OWN = {"final_obs", "_final_obs", "episode_return", "episode_length"}
 _SEED = 7
@@ -219,7 +220,22 @@ def test_every_task_is_compared() -> None:
     }
 
 
-@pytest.mark.parametrize("case", DEFAULTS + OTHERS, ids=str)
+def shorter(case: Case) -> Case:
+    """A fifth of it."""
+    parts = {name: getattr(case, name) // 5 for name in ("steps", "ends", "terminations")}
+    return replace(case, **parts, note="shorter")
+
+
+OLDER = [case for case in DEFAULTS if case.env_id.endswith("-v4")]
+CASES = [
+    *(case for case in DEFAULTS if case not in OLDER),
+    *(slow(case, id=str(case)) for case in OLDER),
+    *map(shorter, OLDER),
+    *OTHERS,
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_same_bits_as_gymnasium(case: Case) -> None:
     """All that reset and step return equals Gymnasium's, through ends and resets."""
     originals = Originals(case.env_id, case.num_envs, **case.kwargs)

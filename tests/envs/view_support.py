@@ -16,10 +16,15 @@ SEED = 3
 # Steps of the batch, and at least so many episode ends in them; a time limit sees to the ends of
 # tasks that do not end by themselves.
 LIMIT = {"max_episode_steps": 18}
+LONG = ("Ant-v5", "Humanoid-v5")
 PLAYS = [
     ("Hopper-v5", {}, 400, 100),
     ("Hopper-v5", {"max_episode_steps": 25, "ctrl_cost_weight": 0.1}, 250, 80),
-    *((env_id, LIMIT, 260, 112) for env_id in sorted(GYMNASIUM_TASKS) if env_id.endswith("-v5")),
+    *(
+        (env_id, LIMIT, 40 if env_id in LONG else 260, 16 if env_id in LONG else 112)
+        for env_id in sorted(GYMNASIUM_TASKS)
+        if env_id.endswith("-v5")
+    ),
     *((env_id, LIMIT, 40, 16) for env_id in sorted(GYMNASIUM_TASKS) if env_id.endswith("-v4")),
 ]
 IDS = [f"{play[0]}{'-limit' * (play[1] == LIMIT)}" for play in PLAYS]

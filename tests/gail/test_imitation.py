@@ -17,6 +17,7 @@ from l2l_gail.evaluation import evaluate_policy_return, random_policy
 from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig
 from l2l_gail.snapshots import load_policy
 from tests.gail.worlds import corners_expert, dot_expert, envs_of, recorded
+from tests.marks import slow
 
 
 def true_return(model: GAIL, env_id: str) -> float:
@@ -38,7 +39,7 @@ def share_of_expert(model: GAIL, env_id: str, expert: Any) -> float:
     return (true_return(model, env_id) - at_random) / (at_best - at_random)
 
 
-@pytest.mark.parametrize("rule", [Adam(3e-4), CoordinateMLP(3e-4, seed=0)])
+@pytest.mark.parametrize("rule", [Adam(3e-4), slow(CoordinateMLP(3e-4, seed=0))])
 def test_cartpole_is_balanced_as_by_the_expert(rule: Any) -> None:
     demos = recorded("CartPole-v1", 3)
     assert demos.returns.tolist() == [500.0] * 3

@@ -20,6 +20,7 @@ from l2l_gail.gail import GAIL, L2LGAIL, TrainingRun
 from l2l_gail.runs import RunFolder
 from tests.gail.support import walk_envs
 from tests.gail.tensor_support import ROLLOUT, OwnPolicy, TensorWalk, assert_trained_alike, make
+from tests.marks import slow
 
 N_ENVS, N_STEPS, ROLLOUTS = 4, 32, 10
 
@@ -74,10 +75,10 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     [
         (GAIL, "MlpPolicy", None),
         (L2LGAIL, "MlpPolicy", None),
-        (L2LGAIL, "MlpPolicy", "muon:lr=1e-2"),
+        slow(L2LGAIL, "MlpPolicy", "muon:lr=1e-2"),
         (L2LGAIL, "MlpPolicy", "matrix_rule"),
-        (L2LGAIL, "MlpPolicy", "pretrained"),
-        (GAIL, OwnPolicy, None),
+        slow(L2LGAIL, "MlpPolicy", "pretrained"),
+        slow(GAIL, OwnPolicy, None),
     ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(

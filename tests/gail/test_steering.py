@@ -20,6 +20,7 @@ from tests.gail.tensor_support import ROLLOUT as LONGER_ROLLOUT
 from tests.gail.tensor_support import LoggedAtRolloutEnd, TensorWalk
 from tests.gail.tensor_support import make as make_on
 from tests.gail.worlds import envs_of, recorded
+from tests.marks import slow
 
 ENTRIES = 3
 ENOUGH = 2048
@@ -116,7 +117,7 @@ class Rates(BaseCallback):
 
 
 @pytest.mark.usefixtures("judged_soon")
-@pytest.mark.parametrize("cls", [GAIL, L2LGAIL, AIRL])
+@pytest.mark.parametrize("cls", [GAIL, slow(L2LGAIL), slow(AIRL)])
 def test_a_rate_far_too_low_is_raised_and_one_far_too_high_is_lowered(
     cls: type[GAIL],
 ) -> None:

@@ -11,12 +11,13 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail import GAIL, L2LGAIL, DiscriminatorConfig, TrackingCallback
 from l2l_gail.gail.tracking import _whole
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, assert_trained_alike, logged, make
+from tests.marks import slow
 
 WIDE = DiscriminatorConfig(hidden_sizes=(8, 8), updates_per_rollout=3, batch_size=128)
 NAMES = {f"rule/tracking_{name}" for name in ("loss", "loss_after", "limit", "distance")}
 
 
-@pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
+@pytest.mark.parametrize("cls", [slow(GAIL), L2LGAIL])
 def test_a_training_with_probes_is_the_training_without_to_the_bit(cls: type[GAIL]) -> None:
     probed, plain = make(cls, TensorWalk()), None
     rows = logged(probed, 5 * ROLLOUT, callback=TrackingCallback(2))

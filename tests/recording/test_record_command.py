@@ -25,9 +25,10 @@ from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.recording import expert as expert_module
 from l2l_gail.stopping import Interrupted
 from tests.demos.support import Doubling, save_model, small_policy
+from tests.marks import slow
 
 
-@pytest.mark.parametrize("cls", [GAIL, AIRL, BC])
+@pytest.mark.parametrize("cls", [GAIL, slow(AIRL), slow(BC)])
 def test_a_model_of_this_library_is_recorded_as_it_acts(cls: Any, tmp_path: Path) -> None:
     kwargs = {} if cls is BC else {"n_steps": 64}
     model = cls("MlpPolicy", "Hopper-v5", "Hopper-v5", seed=0, device="cpu", **kwargs)

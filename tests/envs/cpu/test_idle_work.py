@@ -16,6 +16,7 @@ from envs.cpu.idle_work import without_idle_work
 from envs.cpu.mjbatch import MjBatch
 from envs.definition import define
 from envs.tasks import GYMNASIUM_TASKS
+from tests.marks import slow
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
 
@@ -136,7 +137,9 @@ def contacts(model: mujoco.MjModel, states: np.ndarray) -> set[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("env_id", sorted(GYMNASIUM_TASKS))
+@pytest.mark.parametrize(
+    "env_id", [slow(e) if e.endswith("-v4") else e for e in sorted(GYMNASIUM_TASKS)]
+)
 def test_it_steps_to_the_same_bits(env_id: str) -> None:
     definition = define(env_id, {})
     own = without_idle_work(definition.model, definition.xml)
