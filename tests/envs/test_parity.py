@@ -221,9 +221,11 @@ def test_every_task_is_compared() -> None:
 
 
 def shorter(case: Case) -> Case:
-    """A fifth of it."""
-    parts = {name: getattr(case, name) // 5 for name in ("steps", "ends", "terminations")}
-    return replace(case, **parts, note="shorter")
+    """A fifth of the steps, and nearly as large a part of the ends."""
+    ends, terminations = case.ends // 7, case.terminations // 7
+    return replace(
+        case, steps=case.steps // 5, ends=ends, terminations=terminations, note="shorter"
+    )
 
 
 OLDER = [case for case in DEFAULTS if case.env_id.endswith("-v4")]

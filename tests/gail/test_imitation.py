@@ -50,6 +50,7 @@ def test_cartpole_is_balanced_as_by_the_expert(rule: Any) -> None:
     assert chance("CartPole-v1") < 40
 
 
+@pytest.mark.slow
 def test_a_corner_that_is_named_by_a_class_is_found() -> None:
     demos = recorded("tests/Corners-v0", 20)
     env = envs_of("tests/Corners-v0", 8)
