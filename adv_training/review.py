@@ -179,6 +179,8 @@ class Review:
         shape = tuple(test.pixels.shape[1:])
         flops = forward_flops(classifier, 1, *shape)
         attacker = attacker_flops(self._method, *shape)
+        # What has neither convolution nor matrix product counts as none, and cannot be a measure.
+        share = (attacker or 0) / flops if flops else 0.0
         learned = self._method.rule.parameters() if self._method.learns else ()
         return {
             "kind": "cifar",
@@ -193,7 +195,7 @@ class Review:
             "pgd20_best": best.pgd20,
             "robust_best": best.robust,
             "best_epoch": self.best["epoch"],
-            "forward_equivalents": forward_equivalents(settings, (attacker or 0) / flops),
+            "forward_equivalents": forward_equivalents(settings, share),
             "attack_gain_fgsm": gain.fgsm,
             "attack_gain_l2l": gain.rule,
             "attacker_moved": self._moved() if self._method.learns else None,
