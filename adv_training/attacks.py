@@ -2,7 +2,8 @@
 
 They take any classifier of images in [0, 1], run it in evaluation mode and float32, and leave its
 modes as they were.  Gradients are those of the images alone; no parameter is touched.  What they
-raise is a loss of ``image_losses``, cross-entropy by default.
+raise is a loss of ``image_losses``, cross-entropy by default.  Logits that are not finite and
+gradients that are NaN are an :class:`~l2l_gail.errors.InputError`: no robustness can be told then.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.checks import check_counts
 from l2l_gail.devices import own_defaults
 
+from .checks import check_finite, check_gradient, check_pixels
 from .data import ImageBatch
 from .game import check_radius, in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
@@ -36,7 +39,9 @@ JUDGED_AT_ONCE = 250
 def is_right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Return which images are classified as ``y``, bool ``(B,)``, in evaluation mode."""
     with in_mode(classifier, training=False), torch.no_grad():
-        return classifier(x).argmax(1) == y
+        logits = classifier(x)
+    check_finite(classifier, logits)
+    return logits.argmax(1) == y
 
 
 @own_defaults
@@ -69,9 +74,10 @@ def fgsm(
         loss: What the attack raises.
 
     Raises:
-        InputError: If ``eps`` is outside [0, 1].
+        InputError: If ``eps`` or the images are outside [0, 1].
     """
     check_radius(eps)
+    check_pixels(batch.x)
     with in_mode(classifier, training=False):
         _, ascent = _look(classifier, batch.x, batch.y, loss)
     return project(batch.x + eps * ascent.sign(), batch.x, eps)
@@ -102,9 +108,11 @@ def pgd(
         generator: Source of a random start inside the ball; without one it starts at the image.
 
     Raises:
-        InputError: If ``eps`` is outside [0, 1].
+        InputError: If ``eps`` or the images are outside [0, 1], or ``steps`` is below 1.
     """
     check_radius(eps)
+    check_pixels(batch.x)
+    check_counts(steps=steps)
     step_size = usual_step(eps) if step_size is None else step_size
     x = batch.x if generator is None else _random_start(batch.x, eps, generator)
     with in_mode(classifier, training=False):
@@ -144,9 +152,12 @@ def pgd_survivors(
             first starts of many are those of few.
 
     Raises:
-        InputError: If ``eps`` is outside [0, 1].
+        InputError: If ``eps`` or the images are outside [0, 1], or ``steps`` or ``restarts`` is
+            below 1.
     """
     check_radius(eps)
+    check_pixels(batch.x)
+    check_counts(steps=steps, restarts=restarts)
     step_size = usual_step(eps) if step_size is None else step_size
     with in_mode(classifier, training=False):
         survives = is_right(classifier, batch.x, batch.y)
@@ -222,4 +233,5 @@ def _look(classifier: nn.Module, x: Tensor, y: Tensor, loss: ImageLoss) -> tuple
         logits = classifier(point)
         # A sum, so that no image's gradient is scaled by the number of its neighbours.
         (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)
+    check_gradient(classifier, logits, gradient)
     return logits.detach().argmax(1) == y, gradient

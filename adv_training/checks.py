@@ -12,7 +12,19 @@ from l2l_gail.errors import InputError, one_line
 from .data import Images
 from .game import in_mode
 
-__all__ = ["check_filled", "check_finite", "check_judged", "check_logits", "first_look"]
+__all__ = [
+    "check_filled",
+    "check_finite",
+    "check_gradient",
+    "check_judged",
+    "check_labels",
+    "check_logits",
+    "check_pixels",
+    "first_look",
+]
+
+_ROUNDING = 1e-5
+"""How far from [0, 1] pixels may lie that were normalised and brought back."""
 
 _LOGITS = "logits, a tensor of shape (B, classes)"
 
@@ -34,6 +46,33 @@ def check_filled(images: object, use: str) -> None:
         raise InputError(f"there are no images {use}; give at least one")
 
 
+def check_pixels(x: object) -> None:
+    """Refuse images that an attack would move by more than its radius, into [0, 1].
+
+    Args:
+        x: Should be floats in [0, 1], ``(B, C, H, W)``.
+
+    Raises:
+        InputError: In one line.
+    """
+    if not isinstance(x, Tensor):
+        raise InputError(f"the images must be a tensor, not {type(x).__name__}")
+    if x.dim() != 4 or not x.is_floating_point():
+        kind = str(x.dtype).removeprefix("torch.")
+        raise InputError(
+            "the images must be floats in [0, 1] of shape (B, C, H, W), not "
+            f"{kind} of shape {tuple(x.shape)}"
+        )
+    if not x.numel():
+        return
+    least, most = (float(value) for value in x.aminmax())
+    if not -_ROUNDING <= least <= most <= 1 + _ROUNDING:
+        raise InputError(
+            f"the images must be in [0, 1], and these run from {least:.3g} to {most:.3g}; divide "
+            "bytes by 255, and leave normalising to the classifier"
+        )
+
+
 def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on") -> None:
     """Let a classifier look at two images once, and refuse what no attack could be made on.
 
@@ -44,7 +83,8 @@ def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on"
 
     Raises:
         InputError: There are no images, the classifier is no module or does not take these, what
-            it returns are no finite logits with a gradient, or it has no output for a label.
+            it returns are no finite logits with a gradient that is a number, or it has no output
+            for a label.
     """
     check_filled(images, use)
     if not isinstance(classifier, nn.Module):
@@ -56,14 +96,18 @@ def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on"
     with in_mode(classifier, training=False), torch.enable_grad():
         name = f"the classifier {type(classifier).__name__}"
         logits = first_look(classifier, x, name)
-    check_logits(logits, len(x), name)
-    check_finite(classifier, logits)
-    if not logits.requires_grad:
+        check_logits(logits, len(x), name)
+        check_finite(classifier, logits)
+        gradient: Tensor | None = None
+        if logits.requires_grad:
+            (gradient,) = torch.autograd.grad(logits.sum(), x, allow_unused=True)
+    if gradient is None:
         raise InputError(
             f"{name} cuts its logits off from the images, which have no gradient then (no_grad, "
             "detach); leave that out, the attacks need one"
         )
-    _check_labels(images.labels, logits.shape[1])
+    check_gradient(classifier, logits, gradient)
+    check_labels(images.labels, logits.shape[1])
 
 
 def first_look(classifier: nn.Module, x: Tensor, name: str) -> Any:
@@ -130,8 +174,31 @@ def check_finite(classifier: nn.Module, logits: Tensor) -> None:
         )
 
 
-def _check_labels(labels: Tensor, outputs: int) -> None:
-    """Refuse labels of which the classifier knows nothing; a GPU would stop at an assertion."""
+def check_gradient(classifier: nn.Module, logits: Tensor, gradient: Tensor) -> None:
+    """Refuse a gradient that no attack can follow: the sign of a NaN is 0, and nothing moves.
+
+    Raises:
+        InputError: In one line that names the classifier.
+    """
+    if gradient.isnan().any():
+        check_finite(classifier, logits)
+        raise InputError(
+            f"the classifier {type(classifier).__name__} has a gradient that is NaN, which no "
+            "attack can follow; look for a square root of 0 or a division by 0 in it (torch.where "
+            "hides one from the values alone)"
+        )
+
+
+def check_labels(labels: Tensor, outputs: int) -> None:
+    """Refuse labels of which the classifier knows nothing; a GPU would stop at an assertion.
+
+    Args:
+        labels: Whole numbers, one or more.
+        outputs: Number of classes that the classifier tells apart.
+
+    Raises:
+        InputError: One is none of its classes.
+    """
     least, most = int(labels.min()), int(labels.max())
     if not 0 <= least <= most < outputs:
         raise InputError(

@@ -20,7 +20,7 @@ from .attacks import (
     pgd_survivors,
     standing_survivors,
 )
-from .checks import check_filled
+from .checks import check_filled, check_pixels
 from .data import ImageBatch, Images
 from .game import CLEAN, ImageGame, check_radius
 from .registry import Method
@@ -90,7 +90,8 @@ def accuracy(
         restarts: Random starts; the worst counts.
 
     Raises:
-        InputError: If ``eps`` is outside [0, 1], or there are no images.
+        InputError: If ``eps`` is outside [0, 1], there are no images, ``steps`` or ``restarts`` is
+            below 1, or the classifier's logits are not finite or its gradients NaN.
     """
     check_radius(eps)
     check_filled(images, "to judge on")
@@ -166,10 +167,11 @@ def attack(
 
     Raises:
         InputError: If the method perturbs the batch at hand of a training, as ``free`` does, or
-            the game's epsilon is outside [0, 1].
+            the game's epsilon or the images are outside [0, 1].
     """
     check_is_attack(method, type(method.rule).__name__)
     check_radius(game.eps)
+    check_pixels(batch.x)
     start = game.init_follower(batch) | ({"labels": batch.y} if method.labelled else {})
     with torch.set_grad_enabled(differentiable):
         played = unroll(

@@ -43,7 +43,7 @@ class EvaluateConfig:
     """Flags of ``train_cifar.py evaluate``."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run: <out>/<data>/<method>/seed<k>."""
+    """Folder of the run: <out>/<data>/<method>/seed<k>, or its model.pt."""
     which: Which = "best"
     """The epoch that was best on held-out images, or the last one."""
     attacks: tuple[str, ...] = ("pgd20", "standing", "fine_tuned")
@@ -99,10 +99,11 @@ def evaluate_run(
         InputError: If the folder holds no finished run of image training, or its data cannot be
             had, or an attack needs what is not there.
     """
-    settings, sizes = _settings_of(config.run)
+    run = _folder_of(config.run)
+    settings, sizes = _settings_of(run)
     if settings.data not in _READABLE:
         raise InputError(
-            f"{config.run} was trained on {settings.data}, which cannot be read from here; known: "
+            f"{run} was trained on {settings.data}, which cannot be read from here; known: "
             f"{', '.join(_READABLE)} (from Python: adv_training.evaluate_robustness)"
         )
     device = choose_device(config.device)
@@ -117,10 +118,10 @@ def evaluate_run(
     ).to(device)
     if data.name != settings.data:
         raise InputError(f"{folder} holds {data.name}, and the run was trained on {settings.data}")
-    classifier, method = _players(config, settings, data)
+    classifier, method = _players(run, config.which, settings, data)
     if "learned" in config.attacks and not method.learns:
         raise InputError(
-            f"{config.run} trained no attacker; leave learned out of --attacks (fine_tuned makes "
+            f"{run} trained no attacker; leave learned out of --attacks (fine_tuned makes "
             "one of its own)"
         )
     return evaluate_robustness(
@@ -168,6 +169,21 @@ def evaluate_main(argv: list[str]) -> None:
         atomic_write(config.json, json.dumps(told | report.to_dict(), indent=1) + "\n")
 
 
+def _folder_of(run: str | Path) -> Path:
+    """Return the folder of a run that is given as that, or by its model as ``load_model`` takes it.
+
+    Raises:
+        InputError: It is the folder of an interrupted run.
+    """
+    run = home_expanded(run)
+    if run.name == MODEL_FILE and not os.path.isdir(run):
+        run = run.parent
+    begun, finished = (os.path.lexists(run / name) for name in ("checkpoint.pt", "summary.json"))
+    if begun and not finished:
+        raise InputError(f"{run} was interrupted; train it to its end first, by --resume")
+    return run
+
+
 def _settings_of(run: Path) -> tuple[Settings, list[int]]:
     """Return what a run was trained with, and how many images it had."""
     summary = read_json(
@@ -190,20 +206,22 @@ def _settings_of(run: Path) -> tuple[Settings, list[int]]:
     return settings, sizes
 
 
-def _players(config: EvaluateConfig, settings: Settings, data: Dataset) -> tuple[nn.Module, Method]:
+def _players(
+    run: Path, which: Which, settings: Settings, data: Dataset
+) -> tuple[nn.Module, Method]:
     """The classifier and what perturbs its images, from the run's model.
 
     Version 0.1.0 left none; then from the checkpoint, and from no earlier one in its place.
     """
     device = data.train.pixels.device
-    path = config.run / "checkpoint.pt"
-    if os.path.lexists(config.run / MODEL_FILE) or not os.path.lexists(path):
-        model = load_model(config.run, which=config.which, device=device)
+    path = run / "checkpoint.pt"
+    if os.path.lexists(run / MODEL_FILE) or not os.path.lexists(path):
+        model = load_model(run, which=which, device=device)
         return model.classifier, model.method
     checkpoint = load_checkpoint(path, or_previous=False)
     with fitting(path, "train again"):
         classifier = classifier_for(settings, data).to(device)
-        classifier.load_state_dict(_weights(checkpoint, config.which))
+        classifier.load_state_dict(_weights(checkpoint, which))
         method = build_method(settings)
         if method.learns:
             method.rule.load_state_dict(checkpoint["trainer"]["rule"])

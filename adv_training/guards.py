@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -64,6 +65,18 @@ class Guard:
             if name == "lr" or self.trainer.meta_optimizer is not None
         )
         raise self._failure(f"{part} left the finite numbers", f"lower {rates}")
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Stop the training where a judge finds that the classifier cannot be judged.
+
+        Raises:
+            InputError: What the judge says, and what to do.
+        """
+        try:
+            yield
+        except InputError as error:
+            raise self._failure(str(error), f"lower --lr {self.settings.lr}") from error
 
     def check_measures(self, **measures: float | None) -> None:
         """Look at what was measured of the trained classifier.

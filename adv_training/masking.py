@@ -64,7 +64,8 @@ def masking_flags(
 
     Raises:
         InputError: If there are no images, the classifier is no module, does not take them, returns
-            no finite logits of two classes or more, or has no output for a label.
+            no finite logits of two classes or more, has a gradient that is NaN, or no output for
+            a label.
     """
     check_judged(classifier, images)
     batch = images.batch(slice(0, _FLAG_IMAGES))

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from l2l_gail.cli import format_table
+from l2l_gail.errors import InputError
 
 __all__ = ["results_table"]
 
@@ -25,6 +26,9 @@ _HEADER = (
     "moved",
 )
 
+_NAMED = ("method", "seed")
+_SIZES = ("train_images", "held_out_images", "eval_images")
+
 _LEGEND = """\
 clean, PGD-20: % of {eval_images:,} test images, after the last epoch
 robust:        the standing measure, PGD on the margin and on sharpened cross-entropy
@@ -40,26 +44,57 @@ def results_table(summaries: Sequence[dict[str, Any]]) -> str:
     """Return the methods side by side, the cheapest first, titled by their data, with a legend.
 
     A method that has several seeds has their mean, and for the accuracies the standard deviation
-    (``n - 1``) after it.
+    (``n - 1``) after it. Runs of a method that differ in a setting are rows of their own, named by
+    what differs.
 
     Args:
         summaries: Contents of the runs' ``summary.json``; all on the same data, in any order.
+
+    Raises:
+        InputError: A run is there twice.
     """
     first = summaries[0]
     by_method: dict[str, list[dict[str, Any]]] = {}
     for summary in sorted(summaries, key=lambda summary: summary["forward_equivalents"]):
         by_method.setdefault(summary["method"], []).append(summary)
-    seeds = sorted({summary["seed"] for summary in summaries})
+    seeds, lengths = (sorted({summary[key] for summary in summaries}) for key in ("seed", "epochs"))
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {', '.join(map(str, seeds))}"
-    title = f"{first['data']}, {named}, {first['epochs']} epochs"
-    rows = [_row(method, runs) for method, runs in by_method.items()]
+    title = f"{first['data']}, {named}, {', '.join(map(str, lengths))} epochs"
+    rows = [
+        _row(name, runs)
+        for method, found in by_method.items()
+        for name, runs in _by_settings(method, found).items()
+    ]
     return f"{title}\n{format_table(_HEADER, rows)}\n{_LEGEND.format(**first)}"
 
 
-def _row(method: str, runs: Sequence[dict[str, Any]]) -> list[str]:
+def _by_settings(
+    method: str, summaries: Sequence[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the runs of a method that are seeds of one another, by the method and what differs."""
+    chosen = [_settings(summary) for summary in summaries]
+    known = [key for key in chosen[0] if all(key in other for other in chosen)]  # to all versions
+    differing = [key for key in known if any(other[key] != chosen[0][key] for other in chosen)]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for summary, settings in zip(summaries, chosen, strict=True):
+        name = " ".join([method, *(f"{key}={settings[key]}" for key in differing)])
+        group = groups.setdefault(name, [])
+        if any(summary["seed"] == other["seed"] for other in group):
+            raise InputError(f"seed {summary['seed']} of {name} is there twice; give each run once")
+        group.append(summary)
+    return groups
+
+
+def _settings(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run was trained with, and on how many images, besides its method and seed."""
+    settings = {k: v for k, v in summary.get("settings", {}).items() if k not in _NAMED}
+    return settings | {k: v for k, v in summary.items() if k in _SIZES}
+
+
+def _row(name: str, runs: Sequence[dict[str, Any]]) -> list[str]:
     accuracies = ("clean", "pgd20", "robust", "clean_best", "robust_best")
     return [
-        method,
+        name,
         *(_percent([run.get(key) for run in runs]) for key in accuracies),
         _mean([run["forward_equivalents"] for run in runs], 1),
         _mean([run["wall_s"] for run in runs], 0),

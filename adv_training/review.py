@@ -80,27 +80,32 @@ class Review:
         self.best: dict[str, Any] = {}
         self.overfitted: list[int] = []
 
-    def epoch(self, epoch: int, logbook: Logbook, folder: Path, tell: Tell) -> None:
+    def epoch(self, epoch: int, logbook: Logbook, folder: Path, guard: Guard, tell: Tell) -> None:
         """Judge the classifier on the held-out images, watch its health, keep the best.
 
         Args:
             epoch: Epochs trained.
             logbook: Takes the figures.
             folder: Takes the adversarial images, and what they are taken for.
+            guard: Stops where the classifier cannot be judged.
             tell: Takes the news.
+
+        Raises:
+            InputError: Its logits are not finite, or its gradients NaN.
         """
         self.epochs = epoch
         held_out = self._dataset.held_out
-        found = self._measure(held_out)
+        few = held_out.batch(slice(0, _WATCHED))
+        watch = torch.Generator(few.x.device).manual_seed(self._settings.seed)
+        radius = self._settings.radius
+        with guard.judging():
+            found = self._measure(held_out)
+            by_fgsm, by_pgd = single_step_trap(self._trained.classifier, few, radius, watch)
         self.curve["epochs"].append(epoch)
         self.curve["clean"].append(found.clean)
         self.curve["pgd20"].append(found.pgd20)
         self.curve["robust"].append(found.robust)
         self._keep_best(found)
-        few = held_out.batch(slice(0, _WATCHED))
-        watch = torch.Generator(few.x.device).manual_seed(self._settings.seed)
-        radius = self._settings.radius
-        by_fgsm, by_pgd = single_step_trap(self._trained.classifier, few, radius, watch)
         trapped = by_fgsm - by_pgd > _TRAP_GAP and by_pgd < _TRAP_FLOOR
         scalars = {
             "held_out/clean": found.clean,
@@ -174,6 +179,8 @@ class Review:
         shape = tuple(test.pixels.shape[1:])
         flops = forward_flops(classifier, 1, *shape)
         attacker = attacker_flops(self._method, *shape)
+        # What has neither convolution nor matrix product counts as none, and cannot be a measure.
+        share = (attacker or 0) / flops if flops else 0.0
         learned = self._method.rule.parameters() if self._method.learns else ()
         return {
             "kind": "cifar",
@@ -188,7 +195,7 @@ class Review:
             "pgd20_best": best.pgd20,
             "robust_best": best.robust,
             "best_epoch": self.best["epoch"],
-            "forward_equivalents": forward_equivalents(settings, (attacker or 0) / flops),
+            "forward_equivalents": forward_equivalents(settings, share),
             "attack_gain_fgsm": gain.fgsm,
             "attack_gain_l2l": gain.rule,
             "attacker_moved": self._moved() if self._method.learns else None,

@@ -23,9 +23,15 @@ from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 
 from .attackers import build_attacker
-from .attacks import JUDGED_AT_ONCE, pgd_survivors, standing_survivors
+from .attacks import (
+    JUDGED_AT_ONCE,
+    input_gradient,
+    is_right,
+    pgd_survivors,
+    standing_survivors,
+)
 from .autoattack import AUTOATTACKS, autoattack_survivors, require_pyautoattack
-from .checks import check_filled, check_finite, check_judged
+from .checks import check_filled, check_judged
 from .data import ImageBatch, Images
 from .evaluate import attack, judging_game
 from .game import ImageGame, check_radius, in_mode, project
@@ -101,16 +107,16 @@ def evaluate_robustness(
     Raises:
         InputError: If ``eps`` is outside [0, 1]; there is no image to judge or to learn on; the
             classifier is no module, does not take the images, returns no finite logits of two
-            classes or more, or has no output for a label; an attack is unknown or needs a library
-            that is not installed; ``learned`` is without a method that learns, or ``fine_tuned``
-            without ``train``.
+            classes or more, has a gradient that is NaN, or no output for a label; there is no
+            attack, or one is unknown or needs a library that is not installed; ``learned`` is
+            without a method that learns, or ``fine_tuned`` without ``train``.
     """
     check_radius(eps)
     _check_attacks(attacks, method, train)
     check_judged(classifier, images)
     if "fine_tuned" in attacks and train is not None:
         check_judged(classifier, train, _TO_LEARN_ON)
-    clean = _each(images, lambda batch: _right(classifier, batch.x, batch.y))
+    clean = _each(images, lambda batch: is_right(classifier, batch.x, batch.y))
     learned = _with_radius(method, eps) if method and method.learns else None
     game = judging_game(classifier, eps, learned) if learned else ImageGame(classifier, eps)
     players = {} if learned is None else {"learned": learned}
@@ -181,12 +187,8 @@ class _Battery:
         perturbed = attack(self.game, self.players[name], batch)
         # A game of one's own may have another feasible set than the ball that is reported.
         perturbed = project(perturbed, batch.x, self.eps)
-        if not perturbed.isfinite().all():
-            raise InputError(
-                f"the attack {name!r} returns images that are NaN or infinite; look at the "
-                "weights of the method's rule"
-            )
-        return _right(self.classifier, perturbed, batch.y)
+        _check_perturbed(name, perturbed, self.classifier, batch)
+        return is_right(self.classifier, perturbed, batch.y)
 
 
 @own_defaults
@@ -216,8 +218,9 @@ def fine_tune(
         seed: Seed of the order, and of a fresh attacker.
 
     Raises:
-        InputError: If there are no images, the game's epsilon is outside [0, 1], or the method
-            perturbs the batch at hand of a training, as ``free`` does.
+        InputError: If there are no images, the game's epsilon is outside [0, 1], the method
+            perturbs the batch at hand of a training, as ``free`` does, or what it returns is not
+            finite.
     """
     check_filled(images, _TO_LEARN_ON)
     if method is None:
@@ -240,6 +243,7 @@ def fine_tune(
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - done / steps)
         x = attack(game, method, batch, differentiable=True)
+        _check_perturbed("fine_tuned", x, game.classifier, batch)
         with in_mode(game.classifier, training=False):
             loss = -cross_entropy(game.classifier(x), batch.y).mean()
         if not loss.requires_grad:  # of a frozen classifier and a rule that uses none of them
@@ -264,6 +268,8 @@ def _check_attacks(attacks: Sequence[str], method: Method | None, train: Images 
         raise InputError(f"attacks is a list of names, [{attacks!r}], not {attacks!r} alone")
     for name in attacks:
         check_choice("attack", name, ATTACKS)
+    if not attacks:
+        raise InputError(f"attacks is empty; give one of {', '.join(ATTACKS)} or more")
     if not set(AUTOATTACKS).isdisjoint(attacks):
         require_pyautoattack()
     if "learned" in attacks and not (method and method.learns):
@@ -272,13 +278,18 @@ def _check_attacks(attacks: Sequence[str], method: Method | None, train: Images 
         raise InputError("the attack 'fine_tuned' needs images to learn on, train=...")
 
 
+def _check_perturbed(
+    name: str, perturbed: Tensor, classifier: nn.Module, batch: ImageBatch
+) -> None:
+    """Refuse what an attack returns if it is not finite, and say whose fault that is."""
+    if perturbed.isfinite().all():
+        return
+    finite = input_gradient(classifier, batch, cross_entropy).isfinite().all()  # refuses NaN
+    fault = "the weights of the method's rule" if finite else "the classifier's infinite gradient"
+    raise InputError(
+        f"the attack {name!r} returns images that are NaN or infinite; look at {fault}"
+    )
+
+
 def _each(images: Images, survives: Callable[[ImageBatch], Tensor]) -> Tensor:
     return torch.cat([survives(batch) for batch in images.batches(JUDGED_AT_ONCE)])
-
-
-def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """As ``is_right``, of logits that are to be finite."""
-    with in_mode(classifier, training=False), torch.no_grad():
-        logits = classifier(x)
-    check_finite(classifier, logits)
-    return logits.argmax(1) == y

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 
 from l2l_gail.core import L2LTrainer
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 
 from .checks import check_logits, first_look
 from .data import Dataset, ImageBatch, Images
@@ -33,7 +34,8 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
     """Return the classifier of the settings for a data set, its weights drawn from the seed.
 
     Raises:
-        InputError: The images are too small for it, or it returns no logits of their classes.
+        InputError: The images are too small for it, or one of them is too few, or it returns no
+            logits of their classes.
     """
     classifier = build_classifier(
         settings.model,
@@ -53,7 +55,22 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
             f"the model {settings.model} returns {logits.shape[1]} logits for each image, and "
             f"{dataset.name} has {dataset.classes} classes; let it return as many"
         )
+    if settings.batch_size == 1:
+        _check_alone(classifier, settings)
     return classifier
+
+
+def _check_alone(classifier: nn.Module, settings: Settings) -> None:
+    """Refuse batches of one image where they leave batch normalisation one number a channel."""
+    twin = copy.deepcopy(classifier).train()  # whose statistics may move
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            twin(torch.zeros(1, *settings.shape))
+        except ValueError as error:
+            raise InputError(
+                f"--batch-size 1 is too small for the model {settings.model} "
+                f"({one_line(error):.300}); give at least 2"
+            ) from error
 
 
 def build_game(

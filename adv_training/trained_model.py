@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from l2l_gail.errors import InputError
 from l2l_gail.files import fitting, home_expanded, read_tensors, save_tensors
 
+from .checks import check_labels, check_pixels
 from .data import Dataset, ImageBatch
 from .evaluate import attack, check_is_attack, judging_game
 from .game import ImageGame
@@ -77,9 +78,22 @@ class TrainedModel:
             ``settings.radius``, unless the method itself leaves the ball (N-FGSM).
 
         Raises:
-            InputError: The method perturbs the batch at hand of a training, as ``free`` does.
+            InputError: The method perturbs the batch at hand of a training, as ``free`` does; the
+                images are not in [0, 1], or of another type or number of channels than those it
+                was trained on; or a label is missing or none of its classes.
         """
         check_is_attack(self.method, self.settings.method)
+        check_pixels(x)
+        channels = self.settings.shape[0]
+        if x.dtype != torch.float32 or x.shape[1] != channels:
+            raise InputError(
+                f"the images must be float32 of {channels} channels, not "
+                f"{str(x.dtype).removeprefix('torch.')} of {x.shape[1]}"
+            )
+        if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != x.shape[:1]:
+            raise InputError(f"the labels must be an int64 tensor of shape ({len(x)},)")
+        if len(y):
+            check_labels(y, self.classes)
         return attack(self.game, self.method, ImageBatch(x, y))
 
 

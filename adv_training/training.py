@@ -161,7 +161,9 @@ class Training:
                         if settings.ramp:  # the attacker is judged in the whole ball
                             self._set_radius(settings.radius)
                         with self._layer_noise():
-                            self.review.epoch(self.epoch, logbook, self.folder.path, self.tell)
+                            self.review.epoch(
+                                self.epoch, logbook, self.folder.path, self.guard, self.tell
+                            )
                     self._save()
                 if asked := self.processes.largest(stop()):  # heard in the last review
                     raise Interrupted(asked)

@@ -22,7 +22,7 @@ class WeightAverage:
     step ``t``: a short training would otherwise be judged by its first steps. It lifts every
     method of adversarial training (Gowal et al. 2020, arXiv 2010.03593), and is usual for the
     generator of a GAN, which circles about the equilibrium where its average does not (Yazici et
-    al. 2019, arXiv 1806.04498).
+    al. 2019, arXiv 1806.04498). What several modules share is shared in the average too.
 
     Args:
         model: What to follow; it is copied.
@@ -45,9 +45,13 @@ class WeightAverage:
         self.steps += 1
         now = model.state_dict()
         mine, theirs = [], []
-        for name, value in self.model.state_dict().items():
-            if name.endswith(_EXTRA):  # of any type; that of the start is kept
+        seen = set()
+        for name, value in self.model.state_dict(keep_vars=True).items():
+            # What is shared has several names, and moves once. Extra state is of any type; that of
+            # the start is kept.
+            if name.endswith(_EXTRA) or id(value) in seen:
                 continue
+            seen.add(id(value))
             if value.is_floating_point():
                 mine.append(value)
                 theirs.append(now[name])

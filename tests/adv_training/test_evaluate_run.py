@@ -118,6 +118,20 @@ def test_what_is_no_finished_run_or_no_attack_is_said_in_one_line(
         assert "\n" not in str(caught.value)
 
 
+def test_an_interrupted_run_is_said_to_be_one(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "seed0", ignore=shutil.ignore_patterns("summary*"))
+    for given in (copy, copy / "model.pt"):
+        with pytest.raises(InputError, match=r"seed0 was interrupted; .* by --resume"):
+            evaluate_run(EvaluateConfig(given))
+
+
+def test_a_run_is_named_by_whatever_load_model_takes(run: Path) -> None:
+    expected = evaluate_run(EvaluateConfig(run, attacks=("pgd20",), eval_size=20))
+    for given in (str(run), run / "model.pt"):
+        config = EvaluateConfig(given, attacks=("pgd20",), eval_size=20)  # type: ignore[arg-type]
+        assert evaluate_run(config) == expected
+
+
 def test_the_place_of_the_report_is_looked_at_before_any_attack(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

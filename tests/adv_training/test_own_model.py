@@ -12,7 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adv_training import evaluate_robustness, load_model, models, register_model
+from adv_training import (
+    evaluate_robustness,
+    forward_equivalents,
+    load_model,
+    models,
+    register_model,
+)
 from adv_training.data import Dataset
 from adv_training.layer_noise import layer_noise
 from adv_training.layers import Normalise, Statistics
@@ -52,6 +58,40 @@ def test_it_trains_and_is_saved_and_loaded(tmp_path: Path, data: Dataset) -> Non
     del models.MODELS["own"]
     with pytest.raises(InputError, match=r"unknown model 'own'; .* adv_training\.register_model"):
         load_model(run.folder.path)
+
+
+class Prototypes(nn.Module):
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__()
+        self.images = nn.Parameter(torch.rand(classes, 3 * 32 * 32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -torch.cdist(x.flatten(1), self.images)
+
+
+def test_one_whose_operations_cannot_be_counted_trains_to_its_end(
+    tmp_path: Path, data: Dataset
+) -> None:
+    register_model("prototypes", Prototypes)
+    run = start(tmp_path, tiny_settings("grad_l2l", model="prototypes", epochs=1), data)
+    summary = run.run()
+    assert summary["flops"] == 0
+    assert summary["forward_equivalents"] == forward_equivalents(run.settings)
+
+
+class Trapped(Own):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 0 * (x - x.detach()).square().sum().sqrt()
+
+
+def test_one_whose_gradient_is_nan_ends_its_training_as_no_attack_moves_its_images(
+    tmp_path: Path, data: Dataset
+) -> None:
+    register_model("trapped", Trapped)
+    said = "step 5 of pgd-2: the classifier Trapped has a gradient that is NaN, .*; lower --lr"
+    with pytest.raises(InputError, match=said) as caught:
+        start(tmp_path, tiny_settings("pgd", model="trapped", epochs=1), data).run()
+    assert "\n" not in str(caught.value)
 
 
 def test_equal_seeds_give_equal_weights_and_leave_torch_s_own() -> None:

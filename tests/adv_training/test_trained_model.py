@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,26 @@ def test_a_run_that_ends_with_no_attack_on_other_images_says_so(
     batch = data.test.batch(slice(0, 32))
     with pytest.raises(InputError, match="a run of free ends with no attack"):
         model.attack(batch.x, batch.y)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x, y: (255 * x, y), r"must be in \[0, 1\], and these run from"),
+        (lambda x, y: (x.double(), y), "must be float32 of 3 channels, not float64 of 3"),
+        (lambda x, y: (x[:, :1], y), "must be float32 of 3 channels, not float32 of 1"),
+        (lambda x, y: (x, y + 100), r"the labels run from 10\d to 10\d"),
+        (lambda x, y: (x, y[:1]), r"the labels must be an int64 tensor of shape \(8,\)"),
+        (lambda x, y: (x, y.numpy()), r"the labels must be an int64 tensor of shape \(8,\)"),
+    ],
+)
+def test_what_is_none_of_its_images_or_labels_is_refused(
+    learned: Training, data: Dataset, change: Callable, said: str
+) -> None:
+    batch = data.test.batch(slice(0, 8))
+    with pytest.raises(InputError, match=said) as caught:
+        load_model(learned.folder.path).attack(*change(batch.x, batch.y))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_attack_of_trades_knows_no_labels(tmp_path: Path, data: Dataset) -> None:

@@ -442,3 +442,15 @@ def test_images_too_small_for_the_classifier_are_one_line() -> None:
         InputError, match=r"the model tiny_cnn takes no images of shape \(1, 1, 1\)"
     ):
         classifier_for(tiny_settings("pgd", shape=(1, 1, 1)), dataset)
+
+
+def test_batches_of_one_image_are_refused_where_they_leave_one_number_to_normalise(
+    data: Dataset,
+) -> None:
+    settings = tiny_settings(batch_size=1, model="small_cnn", shape=(3, 4, 4))
+    with pytest.raises(
+        InputError, match=r"--batch-size 1 is too small .*; give at least 2"
+    ) as said:
+        classifier_for(settings, data)
+    assert "\n" not in str(said.value)
+    assert isinstance(classifier_for(tiny_settings(batch_size=1), data), torch.nn.Module)

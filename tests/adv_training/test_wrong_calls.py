@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adv_training import masking, robustness
 from adv_training.attacks import fgsm, pgd, pgd_survivors, standing_survivors
 from adv_training.autoattack import autoattack_survivors
-from adv_training.data import Dataset, Images
+from adv_training.data import Dataset, ImageBatch, Images
 from adv_training.evaluate import accuracy, attack, attack_gain, single_step_trap
 from adv_training.game import ImageGame
 from adv_training.masking import masking_flags
@@ -80,6 +80,18 @@ class Net(nn.Module):
         return self.change(self.net(x))
 
 
+class Rooted(nn.Module):
+    """Adds nothing to the logits, and a root whose gradient is infinite or, at 0 / 0, NaN."""
+
+    def __init__(self, *, at: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net = NET
+        self.at = at
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x) + 0 * self.at(x).flatten(1).square().sum(1, keepdim=True).sqrt()
+
+
 class Doubled(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -115,6 +127,10 @@ NO_CLASSIFIERS: dict[str, tuple[object, str]] = {
     ),
     "NaN": (Net(lambda z: z * float("nan")), r"classifier Net returns logits that are NaN or inf"),
     "infinite": (Net(lambda z: z / 0), r"classifier Net returns logits that are NaN or inf"),
+    "NaN gradient": (
+        Rooted(at=lambda x: x - x.detach()),
+        r"classifier Rooted has a gradient that is NaN, .*; look for a square root of 0",
+    ),
 }
 
 
@@ -156,6 +172,71 @@ def test_one_image_of_many_without_finite_logits_is_found_before_any_attack() ->
         evaluate_robustness(Ratio(), images, EPS)
 
 
+BLACK_PIXELS = IMAGES.pixels * (torch.arange(4) < 3).byte().view(-1, 1, 1, 1)
+BLACK = Images(BLACK_PIXELS, NET.eval()(BLACK_PIXELS / 255).argmax(1))  # all of them right
+NOT_AT_BLACK = Rooted(at=lambda x: x)
+
+
+def test_an_image_at_which_the_gradient_is_nan_withstands_no_attack() -> None:
+    said = "the classifier Rooted has a gradient that is NaN, which no attack can follow"
+    for judge in (
+        lambda: fgsm(NOT_AT_BLACK, BLACK.batch(slice(None)), EPS),
+        lambda: pgd(NOT_AT_BLACK, BLACK.batch(slice(None)), EPS),
+        lambda: masking_flags(NOT_AT_BLACK, BLACK, {}),
+        lambda: accuracy(NOT_AT_BLACK, BLACK, 0.0, seed=0),
+        lambda: evaluate_robustness(NOT_AT_BLACK, BLACK, EPS, attacks=["fine_tuned"], train=BLACK),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            judge()
+        assert "\n" not in str(caught.value)
+
+
+def test_the_accuracy_of_a_classifier_of_nan_is_no_share_of_the_first_class() -> None:
+    said = "the classifier Net returns logits that are NaN or infinite"
+    nothing = Net(lambda z: z * float("nan"))
+    with pytest.raises(InputError, match=said):
+        accuracy(nothing, IMAGES, EPS, seed=0)
+    with pytest.raises(InputError, match=said):
+        fgsm(nothing, BATCH, EPS)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"restarts": 0}, "restarts must be a whole number"), ({"steps": -3}, "steps must be a")],
+)
+def test_an_attack_of_no_step_or_no_start_is_refused(options: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        accuracy(NET, IMAGES, EPS, seed=0, **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (BATCH.x * 255, r"in \[0, 1\], and these run from 36 to 223; divide bytes by 255"),
+        ((BATCH.x - 0.5) / 0.25, r"run from -1\.44 to .*leave normalising to the classifier"),
+        (BATCH.x * float("nan"), r"run from nan to nan"),
+        ((BATCH.x * 255).byte(), r"floats in \[0, 1\] .*, not uint8 of shape \(4, 3, 32, 32\)"),
+        (BATCH.x[0], r"of shape \(B, C, H, W\), not float32 of shape \(3, 32, 32\)"),
+        (BATCH.x.numpy(), "the images must be a tensor, not ndarray"),
+    ],
+)
+def test_images_that_an_attack_would_clamp_are_refused(x: Tensor, said: str) -> None:
+    batch, method = ImageBatch(x, BATCH.y), build_method(tiny_settings("grad_l2l"))
+    for perturb in (
+        lambda: fgsm(NET, batch, EPS),
+        lambda: pgd(NET, batch, EPS),
+        lambda: pgd_survivors(NET, batch, EPS, generator=generator()),
+        lambda: attack(ImageGame(NET, EPS), method, batch),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            perturb()
+        assert "\n" not in str(caught.value)
+
+
+def test_pixels_that_were_normalised_and_brought_back_are_taken() -> None:
+    fgsm(NET, BATCH._replace(x=BATCH.x + 1e-6), EPS)
+
+
 def test_modes_and_weights_are_left_as_they_were_by_what_is_refused() -> None:
     classifier = Net(lambda z: z[:, 0]).train()
     with pytest.raises(InputError):
@@ -171,6 +252,7 @@ def test_modes_and_weights_are_left_as_they_were_by_what_is_refused() -> None:
         (IMAGES[:0], {}, "there are no images to judge on; give at least one"),
         (IMAGES.pixels, {}, r"to judge on must be adv_training\.Images, not Tensor"),
         (IMAGES, {"attacks": "pgd20"}, r"attacks is a list of names, \['pgd20'\], not 'pgd20'"),
+        (IMAGES, {"attacks": ()}, "attacks is empty; give one of pgd20, standing"),
         (IMAGES, {"attacks": ["fine_tuned"], "train": IMAGES[:0]}, "no images for fine_tuned to"),
         (
             IMAGES,

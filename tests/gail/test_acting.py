@@ -10,6 +10,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail import AIRL, GAIL, L2LGAIL
@@ -52,14 +53,19 @@ def trained(cls: type, rollouts: int, policy: Any = "MlpPolicy", **kwargs: Any) 
     return model, states.seen
 
 
+def recurrence(decay: float, average: dict, states: list[dict]) -> dict[str, torch.Tensor]:
+    for t, now in enumerate(states):
+        keep = min(decay, (1 + t) / (10 + t))
+        average = {k: keep * average[k] + (1 - keep) * v for k, v in now.items()}
+    return average
+
+
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL, AIRL])
 def test_the_average_is_the_recurrence_over_rollouts_and_changes_no_training(cls: type) -> None:
     plain, _ = trained(cls, 4, policy_average=0.0)
     model, (expected, *states) = trained(cls, 4, policy_average=0.3)
     assert len(states) == 4
-    for t, now in enumerate(states):
-        keep = min(0.3, (1 + t) / (10 + t))
-        expected = {k: keep * expected[k] + (1 - keep) * v for k, v in now.items()}
+    expected = recurrence(0.3, expected, states)
     for name, value in weights_of(plain).items():
         assert torch.equal(value, weights_of(model)[name]), name
     for k, v in model.acting_policy.state_dict().items():
@@ -68,6 +74,26 @@ def test_the_average_is_the_recurrence_over_rollouts_and_changes_no_training(cls
     assert not np.array_equal(acts(model), acts(plain))
     assert np.array_equal(acts(plain), of_policy(plain.policy))
     assert np.array_equal(acts(model), of_policy(model.acting_policy))
+
+
+class Looks(BaseFeaturesExtractor):
+    def __init__(self, observation_space: Any) -> None:
+        super().__init__(observation_space, 3)
+        self.linear = torch.nn.Linear(2, 3)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.linear(observations)
+
+
+def test_an_extractor_that_policy_and_value_share_is_averaged_as_the_rest_is() -> None:
+    looks = {"features_extractor_class": Looks}
+    model, (expected, *states) = trained(GAIL, 4, policy_kwargs=looks)
+    shared = model.acting_policy.features_extractor
+    assert shared is model.acting_policy.pi_features_extractor
+    assert shared is model.acting_policy.vf_features_extractor
+    expected = recurrence(0.9, expected, states)
+    for k, v in model.acting_policy.state_dict().items():
+        torch.testing.assert_close(v, expected[k])
 
 
 @pytest.mark.parametrize("policy", ["MlpPolicy", OwnPolicy])
