@@ -29,6 +29,7 @@ __all__ = [
     "check_folders",
     "check_least",
     "check_record",
+    "in_one_order",
     "open_folders",
     "parse_seeds",
     "titles",
@@ -215,6 +216,13 @@ class Plan:
         return changed | {k: record[k] for k, v in idle if record.get(k, v) != v}
 
 
+def in_one_order(value: Any) -> Any:
+    """Return a recorded setting, a list of arguments k=v sorted: their order decides nothing."""
+    if isinstance(value, list) and all(isinstance(each, str) and "=" in each for each in value):
+        return sorted(value)
+    return value
+
+
 def titles(plans: Sequence[Plan]) -> list[str]:
     """Return a short name for each run of one command, which differ in method and seed alone."""
     several = len({plan.seed for plan in plans}) > 1
@@ -357,7 +365,8 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are read back from JSON."""
-    return json.loads(json.dumps(dict(settings), default=str))
+    plain = json.loads(json.dumps(dict(settings), default=str))
+    return {key: in_one_order(value) for key, value in plain.items()}
 
 
 def _flag(key: str) -> str:
@@ -375,4 +384,5 @@ def _given(key: str, value: Any) -> str:
 def _text(value: Any) -> str:
     """A setting in a folder's name."""
     joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return re.sub(r"[^\w.=-]+", "-", joined).strip("-") or "none"
+    sign = "-" * joined.startswith("-")  # of a number: -1 is not 1
+    return sign + (re.sub(r"[^\w.=-]+", "-", joined).strip("-") or "none")

@@ -64,6 +64,7 @@ def test_one_seed_or_several() -> None:
 def test_a_label_is_the_method_and_all_that_differs() -> None:
     assert plan().label == "gail"
     assert plan(rate=1e-3, sizes=(64, 32)).label == "gail+rate=0.001+sizes=64-32"
+    assert plan(rate=-1.0, sizes=(-1, 2)).label == "gail+rate=-1.0+sizes=-1-2"
     assert plan(rate=1e-3, name="slow").label == "gail+slow"
     long = [plan(order="x" * 200 + end).label for end in "ab"]
     assert long[0] != long[1]
@@ -133,6 +134,30 @@ def test_a_run_that_was_begun_under_another_default_goes_on_where_it_lies(tmp_pa
     (second,) = begin(resuming, dataclasses.replace(as_begun, seed=1))
     assert second.path == first.path.with_name("seed1")
     assert begin(RunFlags(out=tmp_path), as_begun)[0].path.parent.name == "gail+rate=0.1"
+
+
+def test_a_run_of_a_negative_number_goes_on_where_it_was_named_without_its_sign(
+    tmp_path: Path,
+) -> None:
+    (now,) = begin(RunFlags(out=tmp_path), plan(rate=-1.0))
+    before = now.path.parent.rename(tmp_path / "Hopper-v5" / "gail+rate=1.0") / "seed0"
+    resuming = RunFlags(out=tmp_path, resume=True)
+    assert [folder.path for folder in begin(resuming, plan(rate=-1.0))] == [before]
+    with pytest.raises(InputError, match=r"give the same \(--rate -1\.0\)"):
+        begin(resuming, plan(rate=1.0))
+
+
+def test_arguments_in_another_order_are_the_same_run(tmp_path: Path) -> None:
+    usual: dict[str, Any] = {"kwargs": (), "sizes": ("b", "a")}
+    one, other = (
+        Plan("gail", 0, usual | {"kwargs": pairs}, usual)
+        for pairs in [("b=1", "a=2"), ("a=2", "b=1")]
+    )
+    assert one.label == other.label == "gail+kwargs=a=2-b=1"
+    (first,) = begin(RunFlags(out=tmp_path), one)
+    before = first.path.parent.rename(tmp_path / "Hopper-v5" / "gail+kwargs=b=1-a=2") / "seed0"
+    assert begin(RunFlags(out=tmp_path, resume=True), other)[0].path == before
+    assert other.differences(Plan("gail", 0, usual | {"sizes": ("a", "b")}, usual).record)
 
 
 def test_a_group_that_was_given_a_name_is_resumed_by_it_alone(tmp_path: Path) -> None:

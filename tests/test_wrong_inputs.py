@@ -76,7 +76,7 @@ WRONG = {
     "train_cifar evaluate folder --attacks pdg20": "'pdg20' is unknown; perhaps you meant 'pgd20'",
     "train_cifar evaluate folder --which first": "invalid choice 'first'",
     "compare --prot 6006": "unknown flag --prot; perhaps you meant --port",
-    "compare folder folder": "unexpected argument 'folder'",
+    "compare folder 'b c'": "'b c'): give one that holds them all, such as a new one with links",
     "demos rcord": "unknown command 'rcord'; perhaps you meant record",
     "demos record --env Hoper-v5": "perhaps you meant 'Hopper-v5'",
     "demos record --format csv": "invalid choice 'csv'",

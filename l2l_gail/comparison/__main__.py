@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -36,7 +37,9 @@ _LONGEST_S = 86_400  # a day; sleep() itself knows no much larger number
 class Config:
     """Command line of the comparison."""
 
-    runs: tyro.conf.Positional[Path] = Path("runs")
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PATH]")] = (
+        Path("runs"),
+    )
     """Folder of the runs. The comparison is written to its folder "comparison"."""
     board: bool = False
     """Serve the comparison: the report, and every board in TensorBoard."""
@@ -55,6 +58,12 @@ class Config:
         Raises:
             InputError: In one line.
         """
+        if len(self.runs) > 1:
+            given = shlex.join(map(str, self.runs))
+            raise InputError(
+                f"{len(self.runs)} folders are given ({given}): give one that holds them all, such "
+                "as a new one with links to them"
+            )
         if not 0 < self.port < 65536:
             raise InputError(f"--port {self.port}: give one from 1 to 65535")
         if not 1 <= self.every <= _LONGEST_S:
@@ -80,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             "boards. Runs are seeds of one method if they are equal in every setting."
         ),
     )
-    root = home_expanded(config.runs)
+    (runs,) = config.runs
+    root = home_expanded(runs)
     notes: set[str] = set()
 
     def tell(note: str) -> None:
@@ -96,8 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not config.board:
             print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
             print(f"Everything in one page: {folder / 'index.html'}")
-            runs = shlex.quote(str(root))
-            print(f"In TensorBoard: python -m l2l_gail.compare {runs} --board, or one of them:")
+            given = shlex.quote(str(root))
+            print(f"In TensorBoard: python -m l2l_gail.compare {given} --board, or one of them:")
             for name in board_names(folder):
                 print(f"tensorboard --logdir {shlex.quote(str(folder / name))}")
         if server is not None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
+from l2l_gail.experiment import in_one_order
 from l2l_gail.files import read_json
 from l2l_gail.finding_runs import Run, walk_runs
 from l2l_gail.runs import RunFolder
@@ -210,7 +211,7 @@ def settings_of(run: Run) -> dict[str, Any]:
     Raises:
         InputError: They are damaged.
     """
-    return {key: value for key, value in _recorded(run) if key not in _NOT_SETTINGS}
+    return {key: in_one_order(value) for key, value in _recorded(run) if key not in _NOT_SETTINGS}
 
 
 def digest_of_data(run: Run) -> str:

@@ -12,7 +12,7 @@ __all__ = ["fitting"]
 
 
 @contextlib.contextmanager
-def fitting(path: str | Path, way_out: str = "") -> Iterator[None]:
+def fitting(path: str | Path, way_out: str = "", *, of: str = "this version") -> Iterator[None]:
     """Say in one line what does not fit while something is built from a file that is whole.
 
     A file of another version, or of other settings, lacks a key here and has another shape there;
@@ -21,6 +21,7 @@ def fitting(path: str | Path, way_out: str = "") -> Iterator[None]:
     Args:
         path: The file.
         way_out: What to do; nothing is added if empty.
+        of: What it is that the file may not fit.
 
     Raises:
         InputError: In place of what was raised inside, if that speaks of content.
@@ -34,4 +35,4 @@ def fitting(path: str | Path, way_out: str = "") -> Iterator[None]:
         if isinstance(error, KeyError):
             reason = f"it lacks {reason}"
         advice = f"; {way_out}" if way_out else ""
-        raise InputError(f"{path} does not fit this version: {reason:.500}{advice}") from error
+        raise InputError(f"{path} does not fit {of}: {reason:.500}{advice}") from error

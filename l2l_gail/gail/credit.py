@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from stable_baselines3.common.distributions import DiagGaussianDistribution, Distribution
+from stable_baselines3.common.distributions import (
+    DiagGaussianDistribution,
+    Distribution,
+    StateDependentNoiseDistribution,
+)
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
@@ -199,6 +203,13 @@ def action_surprise(
 
 def _draws(distribution: Distribution, samples: int) -> Iterator[Tensor]:
     """Yield so many actions at each state, a Gaussian's in pairs around its mean."""
+    if isinstance(distribution, StateDependentNoiseDistribution):
+        # Its own samples are one and the same: they repeat the noise that the rollout was made by.
+        gaussian = DiagGaussianDistribution(distribution.action_dim)
+        gaussian.distribution = distribution.distribution  # what its log-probabilities are of
+        squash = distribution.bijector.forward if distribution.bijector else nn.Identity()
+        yield from map(squash, _draws(gaussian, samples))
+        return
     mirrored = type(distribution) is DiagGaussianDistribution
     while samples > 0:
         drawn = distribution.sample()

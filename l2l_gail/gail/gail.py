@@ -395,5 +395,7 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
         return [*names, *(name for name, is_used in used.items() if is_used)], variables
 
     def _begin_afresh(self, parts: list[str]) -> None:
+        if "discriminator_updates" in parts:  # at the discriminator that was loaded
+            self.discriminator_updates.trainer.begin(self.discriminator.weights())
         if "average" in parts:
             self._begin_average()  # at the policy that was loaded

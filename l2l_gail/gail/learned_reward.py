@@ -19,7 +19,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.rewards import reward_of_logits
-from l2l_gail.gail.saving import kind_of_model, saved_file
+from l2l_gail.gail.saving import kind_of_model, saved_file, schedules_left_out
 from l2l_gail.gail.spaces import channels_first, policy_for
 from l2l_gail.gym_env import make_env
 from l2l_gail.observations import map_parts
@@ -98,6 +98,7 @@ class LearnedReward:
         device: torch.device | str = "auto",
         shaped: bool = False,
         discriminator_network: nn.Module | None = None,
+        trust_pickle: bool = False,
     ) -> Self:
         """Return the reward in a saved model of ``GAIL``, ``L2LGAIL`` or ``AIRL``.
 
@@ -107,9 +108,11 @@ class LearnedReward:
             device: Where it computes.
             shaped: As in the constructor.
             discriminator_network: The module of your own that it was made with.
+            trust_pickle: As in ``GAIL.load``. The policy's schedules do not need it: those of your
+                own are left out, as no reward depends on them.
 
         Raises:
-            InputError: The file is missing, damaged or no such model.
+            InputError: The file is missing, damaged or no such model, or needs unpickling.
         """
         with saved_file(path) as file:
             kind = kind_of_model(read_model_parts(file, is_policy)[0])
@@ -117,7 +120,9 @@ class LearnedReward:
             given: dict[str, Any] = {"demonstrations": demonstrations}
             if discriminator_network is not None:
                 given["discriminator_network"] = discriminator_network
-            model = algorithm.load(file, device=device, **given)
+            if not trust_pickle:
+                given |= schedules_left_out(file)
+            model = algorithm.load(file, device=device, trust_pickle=trust_pickle, **given)
         return cls(model, shaped=shaped)
 
     def save(self, path: Any) -> None:

@@ -31,13 +31,14 @@ from l2l_gail.ppo import (
     NormalizedMultiInputPolicy,
     NormalizedPolicy,
     NormalizeObservations,
+    PPOConfig,
     TensorRolloutBuffer,
 )
 from l2l_gail.saved_models import SavedModel, read_model, with_own_tensors
 
 __all__ = [
     *("NOT_READ", "archive_for_sb3", "kind_of_model", "plain_attributes", "plain_fields"),
-    *("saved_file", "write_model"),
+    *("read_fields", "saved_file", "schedules_left_out", "write_model"),
 ]
 
 _OWN = ("discriminator", "discriminator_updates")
@@ -46,6 +47,12 @@ _HIDDEN = (*_OWN, "credit_assignment", "pace", "steering", "average", "optimizer
 """What SB3's load of a model of PPO is to pass over."""
 NOT_READ = ("_last_obs", "_last_episode_starts", "tensorboard_log", "lr_schedule")
 """What a training begins with, a file need not hold and nothing takes from it."""
+_SCHEDULES = {
+    "learning_rate": PPOConfig.policy_learning_rate,
+    "clip_range": 0.2,
+    "clip_range_vf": None,
+}
+"""What may be a schedule, and what it is by default."""
 _OFF = {"credit": None, "policy_pace": 0.0, "policy_divergence": 0.0, "policy_average": 0.0}
 """What an older version did not have, switched off."""
 
@@ -163,6 +170,25 @@ def plain_fields(
         own["discriminator_config"], added = _todays_settings(saved)
     added |= {name: off for name, off in _OFF.items() if name not in saved.fields}
     return own, added
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Return the attributes of a saved model that are plain, unchecked.
+
+    Raises:
+        InputError: The file is damaged or no model.
+    """
+    return read_model(path, _KNOWN).fields
+
+
+def schedules_left_out(path: Path) -> dict[str, Any]:
+    """Return constants for those of a saved policy's schedules that only unpickling would rebuild.
+
+    Raises:
+        InputError: The file is damaged or no model.
+    """
+    pickled = read_model(path, _KNOWN).pickled
+    return {name: constant for name, constant in _SCHEDULES.items() if name in pickled}
 
 
 def plain_attributes(

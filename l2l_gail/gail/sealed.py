@@ -17,6 +17,7 @@ from l2l_gail.checks import check_choice
 from l2l_gail.files import fitting
 from l2l_gail.gail.fit import read_demonstrations
 from l2l_gail.gail.model_settings import SETTINGS
+from l2l_gail.gail.replaced import parts_to_begin, settings_before
 from l2l_gail.gail.saved_fields import check_weights
 from l2l_gail.gail.saving import NOT_READ, archive_for_sb3, saved_file, write_model
 from l2l_gail.gail.spaces import check_trainable
@@ -39,6 +40,8 @@ class SealedModel:
     """Constructor arguments whose attributes have another name."""
     _optional_parts: ClassVar[tuple[str, ...]] = ()
     """Parts with a state that settings switch on and off, which ``load`` may replace."""
+    _settings_before: dict[str, Any]
+    """While it is loaded; see :mod:`l2l_gail.gail.replaced`."""
 
     @classmethod
     def _plain(cls, file: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -88,14 +91,15 @@ class SealedModel:
             trust_pickle: Let SB3 unpickle what JSON cannot hold, which runs code in the file. A
                 policy class, a schedule or a callable of your own needs it; nothing else does.
             **kwargs: As in ``PPO.load``; what the constructor takes replaces what was saved. A part
-                that a setting switches on begins afresh, the state of one that is switched off is
-                left out.
+                that a setting switches on, or makes another one (another ``rule``, other ``decays``
+                of ``credit``), begins afresh, the state of one that is switched off is left out.
 
         Raises:
             InputError: The file is missing, damaged or no model of this class, or needs unpickling;
                 or there is no such setting.
         """
         cls._check_names(kwargs)
+        names = [*kwargs]
         kwargs = {cls._attributes.get(name, name): value for name, value in kwargs.items()}
         if "demonstrations" in kwargs:
             kwargs["demonstrations"] = read_demonstrations(kwargs["demonstrations"])
@@ -104,12 +108,13 @@ class SealedModel:
             if not trust_pickle:
                 objects, added = cls._plain(file, {**given, **kwargs})
                 given, kwargs = objects | given, added | kwargs
-            with fitting(file):
+            before = settings_before(file, kwargs)
+            with fitting(file, of=_described(names)):
                 archive = archive_for_sb3(file)
                 model = super().load(  # type: ignore[misc]
-                    archive, env, device, given, *args, _parts_may_differ=True, **kwargs
+                    archive, env, device, given, *args, _settings_before=before, **kwargs
                 )
-        del model._parts_may_differ
+        del model._settings_before
         return model
 
     @classmethod
@@ -152,10 +157,12 @@ class SealedModel:
         parts = copy.deepcopy(dict(load_path_or_dict))  # optimizers keep what they are given
         mine = self.get_parameters()  # type: ignore[attr-defined]
         begun: list[str] = []
-        if "_parts_may_differ" in self.__dict__:
+        if "_settings_before" in self.__dict__:
             left_out = {name for name in self._optional_parts if name not in mine}
+            left_out |= {*(replaced := parts_to_begin(self, self._settings_before))}
             parts = {name: part for name, part in parts.items() if name not in left_out}
-            begun = [name for name in self._optional_parts if name in mine and name not in parts]
+            may_begin = {*self._optional_parts, *replaced}
+            begun = [name for name in mine if name in may_begin and name not in parts]
             parts |= {name: mine[name] for name in begun}
         else:
             _check_parts(parts, mine, exact_match)
@@ -182,6 +189,12 @@ class SealedModel:
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), *NOT_READ]  # type: ignore[misc]
+
+
+def _described(settings: Iterable[str]) -> str:
+    """What may not fit a file: these settings are not of the file, and what else is, of us."""
+    given = ", ".join(sorted({*settings} - {*_OF_LOAD, "demonstrations"}))
+    return f"this version, or what is given beside it ({given})" if given else "this version"
 
 
 def _check_parts(given: Collection[str], mine: Collection[str], exact_match: bool) -> None:

@@ -306,9 +306,15 @@ def _arguments(given: Flags, flags: Mapping[str, Flag]) -> Iterator[str]:
         elif flag.takes_list and value == []:
             continue  # a setting's word that what is given for all does not hold
         elif flag.takes_list:
-            yield from (flag.name, *map(str, value))
+            yield from (flag.name, *map(_word, value))
         else:
-            yield f"{flag.name}={value}"
+            yield f"{flag.name}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    """A value on a command line; 2e5 is a float in the file, and may be meant as a whole number."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return f"{value:.0f}" if is_whole else str(value)
 
 
 def _is_plain(value: Any) -> bool:

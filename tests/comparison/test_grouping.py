@@ -49,6 +49,13 @@ def test_a_setting_inside_a_setting_counts_too(tmp_path: Path) -> None:
     assert set(methods_of(tmp_path)) == {"gail (rule.hidden=16)", "gail (rule.hidden=8)"}
 
 
+def test_arguments_in_another_order_are_no_other_setting(tmp_path: Path) -> None:
+    pairs = ["frame_skip=4", "gravity=2"]
+    gail_run(tmp_path, "gail", 0, 1000, config={"env_kwargs": pairs})
+    gail_run(tmp_path, "gail", 1, 2000, config={"env_kwargs": pairs[::-1]})
+    assert methods_of(tmp_path) == {"gail": 2}
+
+
 def test_a_second_learning_rate_does_not_hide_the_first(tmp_path: Path) -> None:
     first = gail_run(tmp_path, "gail", 0, 1000)
     second = gail_run(tmp_path, "gail", 0, 2000, config={"learning_rate": 1e-3})

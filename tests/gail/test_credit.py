@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from stable_baselines3.common.distributions import CategoricalDistribution
+from stable_baselines3.common.distributions import (
+    CategoricalDistribution,
+    StateDependentNoiseDistribution,
+)
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from l2l_gail.core import MatrixRule
@@ -113,6 +116,26 @@ def test_a_categoricals_actions_are_drawn_one_by_one() -> None:
     assert len(draws) == 3
     assert all(set(each.tolist()) == {0, 1, 2} for each in draws)
     assert not torch.equal(draws[0], draws[1])
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_actions_under_state_dependent_noise_are_what_its_log_probabilities_are_of(
+    squashed: bool,
+) -> None:
+    distribution = StateDependentNoiseDistribution(1, squash_output=squashed)
+    _, log_std = distribution.proba_distribution_net(4, log_std_init=-1.0)
+    distribution.proba_distribution(torch.full((1_000, 1), 0.5), log_std, torch.ones(1_000, 4))
+    noise = distribution.exploration_mat.clone()
+    draws = list(_draws(distribution, 3))
+    assert len(draws) == 3
+    assert torch.equal(distribution.exploration_mat, noise)  # that of the rollout goes on
+    before_squash = [torch.atanh(each) if squashed else each for each in draws]
+    torch.testing.assert_close(before_squash[0] + before_squash[1], torch.ones(1_000, 1))
+    for each in (before_squash[0], before_squash[2]):
+        torch.testing.assert_close(
+            each.std(), distribution.distribution.scale[0, 0], rtol=0.1, atol=0
+        )
+    assert not torch.equal(draws[0], draws[2])
 
 
 def test_policy_gradients_are_autograds_one_for_each_row() -> None:

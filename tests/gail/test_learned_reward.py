@@ -28,6 +28,7 @@ from l2l_gail.gail import (
 )
 from tests.gail.models import ROLLOUT, SMALL, make, more
 from tests.gail.support import ENV_ID, TIME_LIMIT, Walk, walk_demos, walk_envs
+from tests.gail.tensor_support import OwnPolicy
 from tests.gail.worlds import recorded
 
 CUT_ID = "tests/CutWalk-v0"
@@ -124,6 +125,23 @@ def test_a_saved_models_reward_is_loaded_and_goes_on(algorithm: type[GAIL], tmp_
     assert not np.array_equal(learning(demos.obs, demos.acts), expected)
     steps = model.discriminator_updates.trainer.steps
     assert learning.model.discriminator_updates.trainer.steps == steps + SMALL.updates_per_rollout
+
+
+def test_a_schedule_of_the_policy_keeps_no_reward_from_being_loaded(tmp_path: Path) -> None:
+    demos = walk_demos()
+    for model in (make(learning_rate=lambda left: 1e-3 * left), airl(clip_range=lambda left: left)):
+        model.save(tmp_path / "model")
+        expected = LearnedReward(model)(demos.obs, demos.acts)
+        for trust_pickle in (False, True):
+            reward = LearnedReward.load(tmp_path / "model", demos, trust_pickle=trust_pickle)
+            np.testing.assert_array_equal(reward(demos.obs, demos.acts), expected)
+
+
+def test_a_policy_of_ones_own_is_loaded_with_its_reward_where_it_is_trusted(tmp_path: Path) -> None:
+    GAIL(OwnPolicy, walk_envs(), walk_demos(), n_steps=16, device="cpu").save(tmp_path / "model")
+    with pytest.raises(InputError, match=r"policy_class .* load it with trust_pickle=True"):
+        LearnedReward.load(tmp_path / "model")
+    assert LearnedReward.load(tmp_path / "model", trust_pickle=True).model.n_steps == 16
 
 
 def test_airls_reward_is_g_or_the_shaped_one(tmp_path: Path) -> None:

@@ -13,12 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from l2l_gail.core import Adam, CoordinateMLP, MatrixRule, Muon, UpdateRule
 from l2l_gail.errors import InputError
 from l2l_gail.gail import BC, GAIL, L2LGAIL, LearnedCredit
+from l2l_gail.gail.credit import CreditAssignment
 from tests.core.test_trainer import assert_equal
 from tests.gail.models import SMALL, weights_of
 from tests.gail.support import walk_demos, walk_envs
 from tests.gail.tensor_support import ROLLOUT, TensorWalk, make
+from tests.gail.test_own_parts import Judge
 
 OBS = np.array([[0.3, 6.0], [-1.0, -7.0], [2.5, 28.0]], np.float32)
 OFF: dict[str, Any] = {"credit": None, "policy_pace": 0.0, "policy_average": 0.0}
@@ -149,6 +152,81 @@ def test_settings_that_do_not_fit_the_saved_discriminator_are_named(
     asked = config and dataclasses.replace(SMALL, **config)
     with pytest.raises(InputError, match=message):
         loaded(tmp_path / "model.zip", discriminator=asked)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (MatrixRule(), Adam(1e-3)),
+        (Muon(1e-2), CoordinateMLP(1e-3)),
+        (Muon(1e-2), Adam(1e-3)),
+        (CoordinateMLP(1e-3), CoordinateMLP(1e-2, hidden=4)),
+    ],
+)
+def test_another_rule_begins_afresh_at_the_discriminator_that_was_saved(
+    tmp_path: Path, before: UpdateRule, after: UpdateRule
+) -> None:
+    model = saved(tmp_path / "model.zip", rule=before)
+    other = loaded(tmp_path / "model.zip", rule=after)
+    trainer = other.discriminator_updates.trainer
+    assert trainer.follower is not None
+    assert same(dict(trainer.follower), model.discriminator.weights())
+    assert_equal(trainer.state, after.init(trainer.follower))
+    assert same(other.rule.state_dict(), after.state_dict())
+    other.learn(ROLLOUT, reset_num_timesteps=False)
+    other.save(tmp_path / "model.zip")
+    assert type(loaded(tmp_path / "model.zip").rule) is type(after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Adam(1e-2), Adam(1e-3)),  # whose rate alone is another one
+        (MatrixRule(seed=3), MatrixRule(seed=4)),  # from which it was drawn before it learned
+    ],
+)
+def test_a_rule_of_the_same_kind_goes_on(
+    tmp_path: Path, before: UpdateRule, after: UpdateRule
+) -> None:
+    updates = saved(tmp_path / "model.zip", rule=before).discriminator_updates.trainer
+    trainer = loaded(tmp_path / "model.zip", rule=after).discriminator_updates.trainer
+    assert trainer.rule.config == after.config
+    assert_equal(trainer.state, updates.state)
+    assert same(trainer.rule.state_dict(), updates.rule.state_dict())
+
+
+@pytest.mark.parametrize("decays", [(0.9, 0.5), (0.9, 0.7, 0.5, 0.2)])
+def test_credit_of_other_estimates_begins_afresh(tmp_path: Path, decays: tuple[float, ...]) -> None:
+    credit = saved(tmp_path / "model.zip", L2LGAIL).credit_assignment
+    assert credit is not None
+    other = loaded(tmp_path / "model.zip", L2LGAIL, credit=LearnedCredit(decays=decays))
+    fresh = CreditAssignment(LearnedCredit(decays=decays))
+    assert other.credit_assignment is not None
+    assert same(other.credit_assignment.state_dict(), fresh.state_dict())
+    other.learn(ROLLOUT, reset_num_timesteps=False)
+    alike = loaded(tmp_path / "model.zip", L2LGAIL, credit=LearnedCredit(caution=1.0))
+    assert alike.credit_assignment is not None
+    assert same(alike.credit_assignment.state_dict(), credit.state_dict())
+
+
+@pytest.mark.parametrize("setting", [{"policy_kwargs": {"net_arch": [8]}}, {"use_sde": True}])
+@pytest.mark.parametrize("trust_pickle", [False, True])
+def test_settings_that_do_not_fit_the_saved_policy_are_named(
+    tmp_path: Path, setting: dict[str, Any], trust_pickle: bool
+) -> None:
+    saved(tmp_path / "model.zip")
+    with pytest.raises(
+        InputError, match=rf"its policy was made with {next(iter(setting))}=.*, not"
+    ):
+        loaded(tmp_path / "model.zip", trust_pickle=trust_pickle, **setting)
+
+
+def test_a_setting_that_may_be_why_a_file_does_not_fit_is_named(tmp_path: Path) -> None:
+    saved(tmp_path / "model.zip", discriminator_network=Judge())
+    other = Judge(torch.nn.Linear(8, 8))
+    said = r"not fit this version, or what is given beside it \(discriminator_network\): "
+    with pytest.raises(InputError, match=said):
+        loaded(tmp_path / "model.zip", discriminator_network=other)
 
 
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])

@@ -88,6 +88,22 @@ def test_a_setting_without_effect_makes_no_second_run(tmp_path: Path) -> None:
     assert (len(spec.rows), spec.dropped) == (6, 2)
 
 
+def test_a_whole_number_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    text = BOTH.replace("total-timesteps = 1024", "total-timesteps = 2e5, n_envs = 4.0")
+    row = read_spec(write_spec(tmp_path, text)).rows[0]
+    config = parse(train_gail.Config, row.arguments, prog="", description="")
+    assert (row.steps, config.total_timesteps, config.n_envs) == (200_000, 200_000, 4)
+
+
+def test_arguments_of_an_environment_in_another_order_make_no_second_run(tmp_path: Path) -> None:
+    text = BOTH.replace("[train_gail.settings.default]", "").replace(
+        "learning_rate = 3e-3", 'env_kwargs = ["reset_noise_scale=0.1", "frame_skip=4"]'
+    )
+    pairs = "policy_hidden_sizes = [32, 16]\nmatched_effort = true"
+    text = text.replace(pairs, 'env_kwargs = ["frame_skip=4", "reset_noise_scale=0.1"]')
+    assert read_spec(write_spec(tmp_path, text)).dropped == 2 * 3
+
+
 def test_two_lengths_of_one_run_are_refused(tmp_path: Path) -> None:
     text = BOTH.replace("learning_rate = 3e-3", "total_timesteps = 2048").replace(
         "total-timesteps = 1024, ", ""
