@@ -29,15 +29,14 @@ from l2l_gail.demos.episodes import (
     one_environment,
     pairs,
     select,
-    spans_of,
     split,
     stack,
-    thin,
 )  # fmt: skip
 from l2l_gail.demos.fit import check_fit, unfamiliar
 from l2l_gail.demos.own_file import write_record
 from l2l_gail.demos.sound import sound
 from l2l_gail.demos.sources import read_source
+from l2l_gail.demos.thinning import spans_of, thin
 from l2l_gail.errors import InputError
 from l2l_gail.files import digest_of
 from l2l_gail.observations import Observations, entries_of, map_parts

@@ -1,4 +1,4 @@
-"""Episodes in memory: stacked into one record, chosen from, joined, thinned out.
+"""Episodes in memory: stacked into one record, chosen from, joined.
 
 A record here is the constructor arguments of
 :class:`~l2l_gail.demos.demonstrations.Demonstrations`, by name.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from operator import index
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from l2l_gail.observations import Observations, arrays_of, map_parts
 
 __all__ = [
     "EPISODE_ARRAYS", "MAY_BE_MISSING", "SCALARS", "STEP_ARRAYS",
-    "join", "one_environment", "pairs", "select", "spans_of", "split", "stack", "thin",
+    "join", "one_environment", "pairs", "select", "split", "stack", "table_of", "taken_rows",
 ]  # fmt: skip
 
 STEP_ARRAYS = ("obs", "acts", "rews", "next_obs", "terminals", "truncated")
@@ -77,7 +76,7 @@ def stack(episodes: Iterable[Any]) -> dict[str, Any]:
         raise InputError("demonstrations: no episodes; give at least one")
     lengths = np.array([_steps(observations) for observations in columns["obs"]], dtype=np.int64)
     stacked = {name: _joined(parts) if parts else None for name, parts in columns.items()}
-    return stacked | _table(lengths) | {"ended_after": np.where(of_unknown_kind, lengths, 0)}
+    return stacked | table_of(lengths) | {"ended_after": np.where(of_unknown_kind, lengths, 0)}
 
 
 def split(
@@ -133,7 +132,7 @@ def select(record: Mapping[str, Any], chosen: Sequence[int] | np.ndarray) -> dic
     starts, lengths = record["episode_starts"][chosen], record["episode_lengths"][chosen]
     rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
     ends = {n: None if record[n] is None else record[n][chosen] for n in END_ARRAYS}
-    return {**record, **_rows(record, rows), **_table(lengths), **ends}
+    return {**record, **taken_rows(record, rows), **table_of(lengths), **ends}
 
 
 def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -189,7 +188,7 @@ def join(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         )
         for name in END_ARRAYS
     }
-    return joined | _table(lengths) | ends | scalars | environment
+    return joined | table_of(lengths) | ends | scalars | environment
 
 
 def _follow_one_another(record: Mapping[str, Any]) -> bool:
@@ -223,83 +222,6 @@ def one_environment(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         # An id that names its module can be made anywhere.
         found[name] = max(known, key=len, default=None)
     return found
-
-
-def thin(record: Mapping[str, Any], every: int, seed: int | None) -> dict[str, Any]:
-    """Every so many-th step of each episode; see :meth:`Demonstrations.subsample`.
-
-    Args:
-        record: The record.
-        every: Distance between two kept steps.
-        seed: Of the first kept step of each episode; its first one if None.
-
-    Raises:
-        InputError: A number that is none of these, or an episode of one step whose next
-            observation is not known.
-    """
-    if not isinstance(every, SupportsIndex) or index(every) < 1:
-        raise InputError(f"every {every} steps: give a whole number from 1 on")
-    if seed is not None and (not isinstance(seed, SupportsIndex) or index(seed) < 0):
-        raise InputError(f"the seed is {seed}: give a whole number from 0 on")
-    starts, lengths = record["episode_starts"], record["episode_lengths"]
-    offsets = np.zeros(len(starts), dtype=np.int64)
-    if seed is not None:
-        offsets = np.random.default_rng(seed).integers(every, size=len(starts))
-    ends = starts + lengths - 1
-    is_terminal, is_unknown = record["terminals"][ends], record["ended_after"]
-    # No other step leads to a terminal state, nor may one be marked as if it did.
-    is_kept = is_terminal if is_unknown is None else is_terminal | (is_unknown > 0)
-    next_obs, unseen = record["next_obs"], record["ended_unseen"]
-    if next_obs is None:  # told by the step after, which is there only before the thinning
-        next_obs = map_parts(lambda x: np.concatenate([x[1:], x[-1:]]), record["obs"])
-        unseen = is_kept if unseen is None else is_kept | unseen
-        usable, is_terminal, is_kept = lengths - 1, *np.zeros((2, len(ends)), dtype=bool)
-        if (usable < 1).any():
-            raise InputError(
-                f"episode {int(np.argmax(usable < 1))} has one step and no next observation: leave "
-                "it out"
-            )
-    else:
-        usable = lengths
-    kept = [
-        np.arange(start + min(offset, length - 1), start + length, every)
-        for start, length, offset in zip(starts, usable, offsets, strict=True)
-    ]
-    kept = [
-        np.union1d(steps, end) if also else steps
-        for steps, end, also in zip(kept, ends, is_kept, strict=True)
-    ]
-    rows, counts = np.concatenate(kept), np.array([len(each) for each in kept])
-    thinned = {**record, **_rows({**record, "next_obs": next_obs}, rows), **_table(counts)}
-    first, last = thinned["episode_starts"], thinned["episode_starts"] + counts - 1
-    if record["rews"] is not None:
-        # What is paid until the next kept step; before the first one, with it.
-        begins = rows.copy()
-        begins[first] = starts
-        thinned["rews"] = np.add.reduceat(record["rews"].astype(np.float64), begins)
-    for name, ended in (("terminals", is_terminal), ("truncated", record["truncated"][ends])):
-        thinned[name] = np.zeros(len(rows), dtype=bool)
-        thinned[name][last] = ended
-    full = record["full_lengths"]
-    full = lengths if full is None else np.where(full > 0, full, lengths)
-    return thinned | {"ended_unseen": unseen, "full_lengths": np.where(full > counts, full, 0)}
-
-
-def spans_of(record: Mapping[str, Any]) -> np.ndarray:
-    """How many steps each row stands for; see :meth:`Demonstrations.spans`."""
-    spans = np.ones(len(record["terminals"]), dtype=np.int64)
-    if record["full_lengths"] is None:
-        return spans
-    table = zip(
-        *(record[name] for name in ("episode_starts", "episode_lengths", "full_lengths")),
-        strict=True,
-    )
-    for start, length, full in table:
-        alone = int(record["terminals"][start + length - 1])  # the step into a terminal state
-        if full > length > alone:
-            shares = np.linspace(0, full - alone, length - alone + 1).round().astype(np.int64)
-            spans[start : start + length - alone] = np.diff(shares)
-    return spans
 
 
 def _arrays_of(episode: Any) -> tuple[dict[str, Any], bool]:
@@ -397,11 +319,13 @@ def _flags(name: str, given: np.ndarray | None, steps: int) -> np.ndarray:
     return flags
 
 
-def _table(lengths: np.ndarray) -> dict[str, np.ndarray]:
+def table_of(lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """Return where episodes of these lengths begin, one after another, and the lengths."""
     return {"episode_starts": np.cumsum(lengths) - lengths, "episode_lengths": lengths}
 
 
-def _rows(record: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+def taken_rows(record: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Return these rows of all arrays that have one for each step."""
     return {n: None if record[n] is None else _taken(record[n], rows) for n in STEP_ARRAYS}
 
 
