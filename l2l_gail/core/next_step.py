@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from l2l_gail.core.game import Game
-from l2l_gail.core.oracle import Oracle, check_loss
+from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, shapes_of
 from l2l_gail.errors import InputError
@@ -129,20 +129,17 @@ class _Foreseen(Oracle):
     """
 
     def __init__(self, loss: Callable[[Vars], Tensor], point: Vars) -> None:
-        super().__init__(self._noting(loss))
+        super().__init__(loss)
         self._point = point
         self.answer = super().__call__(point)
         self.loss = self._last_loss
         self.queries = 0
         self.answers: list[Vars] = []
 
-    def _noting(self, loss: Callable[[Vars], Tensor]) -> Callable[[Vars], Tensor]:
-        def noted(variables: Vars) -> Tensor:
-            value = check_loss(loss(variables), "the follower's loss")
-            self._last_loss = value.detach()
-            return value
-
-        return noted
+    def _value(self, point: Vars) -> Tensor:
+        value = super()._value(point)
+        self._last_loss = value.detach()
+        return value
 
     def __call__(self, variables: Vars) -> Vars:
         """Return the gradient at ``variables``, known already where the point is the first one."""

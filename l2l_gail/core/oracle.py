@@ -59,12 +59,15 @@ class Oracle:
     def gradient(self, point: Vars) -> Vars:
         """Return the gradient at a point whose tensors require gradients; not counted."""
         gradients = torch.autograd.grad(
-            check_loss(self._loss(point), "the follower's loss"),
+            self._value(point),
             list(point.values()),
             create_graph=self.second_order,
             materialize_grads=True,  # zeros for what the loss does not use
         )
         return dict(zip(point, gradients, strict=True))
+
+    def _value(self, point: Vars) -> Tensor:
+        return check_loss(self._loss(point), "the follower's loss")
 
 
 class FieldOracle(Oracle):
