@@ -55,11 +55,6 @@ SETTINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 RULE = MatrixRule()  # what a caller makes is of the caller's settings
 
 

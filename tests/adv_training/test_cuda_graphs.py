@@ -29,6 +29,7 @@ from adv_training.synthetic import synthetic_dataset
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
 from tests.adv_training.support import tiny_batch, tiny_settings
+from tests.marks import slow
 
 METHODS: dict[str, dict[str, Any]] = {
     "standard": {"method": "standard"},
@@ -45,7 +46,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "bf16": {"method": "grad_l2l", "bf16": True},
 }
 QUICK = ("pgd",)
-BY_NAME = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in METHODS]
+BY_NAME = [n if n in QUICK else slow(n) for n in METHODS]
 
 
 class Doubles:

@@ -30,7 +30,6 @@ from tests.adv_training.support import tiny_settings
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     data = synthetic_dataset(train_size=200, eval_size=60, held_out=40)
     settings = tiny_settings("grad_l2l", ema=0.9)
     folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "synthetic", "grad_l2l", 0)

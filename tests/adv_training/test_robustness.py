@@ -22,11 +22,11 @@ from adv_training.robustness import evaluate_robustness, fine_tune
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.errors import InputError
 from tests.adv_training.support import EPS, Linear, generator, tiny_game, tiny_settings
+from tests.marks import slow
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    torch.set_num_threads(1)
     return synthetic_dataset(train_size=1600, eval_size=200, held_out=100)
 
 
@@ -246,9 +246,7 @@ def test_the_ensemble_is_refused_where_it_has_too_few_classes() -> None:
         evaluate_robustness(Linear(), images, EPS, attacks=["autoattack"])
 
 
-@pytest.mark.parametrize(
-    "name", ["apgd_ce", "apgd_t", pytest.param("square", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["apgd_ce", "apgd_t", slow("square")])
 def test_autoattack_s_attacks_are_at_least_as_strong_as_the_margin_allows(name: str) -> None:
     pytest.importorskip("pyautoattack")
     model = Linear()

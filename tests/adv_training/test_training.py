@@ -32,11 +32,6 @@ from tests.adv_training.support import start, tiny_settings
 from tests.marks import slow
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def weights(run: Training) -> dict[str, torch.Tensor]:
     rule = {f"rule.{k}": v for k, v in run.method.rule.state_dict().items()}
     return {k: v.clone() for k, v in (run.game.classifier.state_dict() | rule).items()}

@@ -234,7 +234,8 @@ def test_images_that_an_attack_would_clamp_are_refused(x: Tensor, said: str) -> 
 
 
 def test_pixels_that_were_normalised_and_brought_back_are_taken() -> None:
-    fgsm(NET, BATCH._replace(x=BATCH.x + 1e-6), EPS)
+    x = BATCH.x + 1e-6
+    assert (fgsm(NET, BATCH._replace(x=x), EPS) - x).abs().max() <= EPS + 1e-5
 
 
 def test_modes_and_weights_are_left_as_they_were_by_what_is_refused() -> None:

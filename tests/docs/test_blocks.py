@@ -16,7 +16,6 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-import torch
 
 from adv_training import registry as methods
 from adv_training.models import MODELS
@@ -26,6 +25,7 @@ from l2l_gail.gail import LOSSES, PENALTIES, REWARDS
 from tests.docs import stand_ins
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, Program, blocks_of, programs_of, without_blocks
 from tests.docs.shell import Shell
+from tests.marks import slow
 
 PROGRAMS = [program for page in PAGES for program in programs_of(page)]
 SLOW = {
@@ -70,8 +70,8 @@ def tables() -> Iterator[None]:
 
 
 def marked(program: Program) -> object:
-    marks = [pytest.mark.slow] if program.name in SLOW else []
-    return pytest.param(program, id=program.name, marks=marks)
+    case = slow if program.name in SLOW else pytest.param
+    return case(program, id=program.name)
 
 
 @pytest.mark.usefixtures("tables", "hardly_cloned")
@@ -79,7 +79,6 @@ def marked(program: Program) -> object:
 def test_a_program_runs(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     stand_ins.install(monkeypatch)
-    torch.set_num_threads(1)
     module = types.ModuleType("program_of_a_page")  # dataclasses look their module up
     monkeypatch.setitem(sys.modules, module.__name__, module)
     shell = Shell(tmp_path, monkeypatch)

@@ -20,7 +20,6 @@ from envs.gym_vector import GymVectorEnv
 from l2l_gail.errors import InputError
 from tests.envs.view_support import (
     BROKEN,
-    IDS,
     PLAYS,
     SEED,
     N,
@@ -43,7 +42,7 @@ def sync(env_id: str, kwargs: dict[str, Any], n: int = N) -> SyncVectorEnv:
     )
 
 
-@pytest.mark.parametrize(("env_id", "kwargs", "steps", "ends"), PLAYS, ids=IDS)
+@pytest.mark.parametrize(("env_id", "kwargs", "steps", "ends"), PLAYS)
 def test_gymnasium_view_is_sync_vector_env_to_the_last_bit(env_id, kwargs, steps, ends) -> None:
     ours, theirs = batch(env_id, kwargs).gymnasium(), sync(env_id, kwargs)
     assert_same(ours.reset(), theirs.reset(seed=SEED), "reset")

@@ -5,29 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 import envs
 from envs.tasks import GYMNASIUM_TASKS
+from tests.marks import slow
 
 N = 8
 SEED = 3
 # Steps of the batch, and at least so many episode ends in them; a time limit sees to the ends of
 # tasks that do not end by themselves.
 LIMIT = {"max_episode_steps": 18}
-LONG = ("Ant-v5", "Humanoid-v5")
+SLOWEST = ("Ant-v5", "Humanoid-v5")
+BRIEF = [env_id for env_id in sorted(GYMNASIUM_TASKS) if env_id.endswith("-v4")]
 PLAYS = [
-    ("Hopper-v5", {}, 400, 100),
-    ("Hopper-v5", {"max_episode_steps": 25, "ctrl_cost_weight": 0.1}, 250, 80),
+    pytest.param("Hopper-v5", {}, 400, 100, id="Hopper-v5"),
+    pytest.param(
+        "Hopper-v5", {"max_episode_steps": 25, "ctrl_cost_weight": 0.1}, 250, 80, id="Hopper-v5-own"
+    ),
     *(
-        (env_id, LIMIT, 40 if env_id in LONG else 260, 16 if env_id in LONG else 112)
+        (slow if env_id in SLOWEST else pytest.param)(env_id, LIMIT, 260, 112, id=f"{env_id}-limit")
         for env_id in sorted(GYMNASIUM_TASKS)
         if env_id.endswith("-v5")
     ),
-    *((env_id, LIMIT, 40, 16) for env_id in sorted(GYMNASIUM_TASKS) if env_id.endswith("-v4")),
+    *(pytest.param(e, LIMIT, 40, 16, id=f"{e}-brief") for e in [*SLOWEST, *BRIEF]),
 ]
-IDS = [f"{play[0]}{'-limit' * (play[1] == LIMIT)}" for play in PLAYS]
 BROKEN = r"Hopper-v5: states that were not finite or huge \(1\)"
 
 

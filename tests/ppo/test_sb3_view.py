@@ -29,7 +29,6 @@ from l2l_gail.errors import InputError
 from l2l_gail.ppo.sb3_view import SB3VecEnv
 from tests.envs.view_support import (
     BROKEN,
-    IDS,
     PLAYS,
     SEED,
     N,
@@ -46,7 +45,7 @@ def dummy(env_id: str, kwargs: dict[str, Any], n: int = N) -> VecEnv:
     return make_vec_env(env_id, n, seed=SEED, env_kwargs=kwargs)
 
 
-@pytest.mark.parametrize(("env_id", "kwargs", "steps", "ends"), PLAYS, ids=IDS)
+@pytest.mark.parametrize(("env_id", "kwargs", "steps", "ends"), PLAYS)
 def test_sb3_view_is_dummy_vec_env_to_the_last_bit(env_id, kwargs, steps, ends) -> None:
     ours, theirs = batch(env_id, kwargs).sb3(info_keys="all"), dummy(env_id, kwargs)
     assert_same(ours.reset(), theirs.reset(), "reset")

@@ -100,9 +100,7 @@ def test_plain_policy_acts_as_the_model_in_its_environment() -> None:
     np.testing.assert_allclose(np.clip(plain_policy(model, venv)(obs), -1, 1), expected, atol=1e-5)
 
 
-def test_expert_leaves_torch_threads_as_they_were(request: pytest.FixtureRequest) -> None:
-    count = torch.get_num_threads()
-    request.addfinalizer(lambda: torch.set_num_threads(count))
+def test_expert_leaves_torch_threads_as_they_were() -> None:
     torch.set_num_threads(2)
     train_expert("InvertedPendulum-v5", total_timesteps=1, seed=0, selection_seeds=[1], recipe=TINY)
     assert torch.get_num_threads() == 2

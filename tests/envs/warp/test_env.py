@@ -28,6 +28,7 @@ from envs.tasks import GYMNASIUM_TASKS
 from l2l_gail.errors import InputError
 from tests.envs.warp.support import make
 from tests.envs.warp.teacher import actions_for, one_step_errors, within
+from tests.marks import slow
 
 wp = pytest.importorskip("warp", reason="needs the gpu extra")
 mjw = pytest.importorskip("mujoco_warp", reason="needs the gpu extra")
@@ -57,7 +58,7 @@ def test_memory_is_shared_and_freed() -> None:
     assert inside[2, 1] == 0.75
 
 
-@pytest.mark.parametrize("steps", [0, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [0, slow(3)])
 @pytest.mark.parametrize("closed", [True, False])
 def test_nothing_of_the_worlds_waits_for_the_garbage_collector(steps: int, closed: bool) -> None:
     env = make()
