@@ -6,10 +6,11 @@ import multiprocessing
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Interrupted", "Stop", "raise_on_sigterm", "signals_deferred"]
 
@@ -18,6 +19,7 @@ Stop: TypeAlias = Callable[[], int]
 
 
 _AGAIN_SECONDS = 0.05
+_ECHO_SECONDS = 1.0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,7 +42,7 @@ def signals_deferred() -> Iterator[Stop]:
 
     The first Ctrl-C or SIGTERM is only noted, and the yielded function tells of it: the work asks
     between two steps, saves, and raises :class:`Interrupted`.  The second raises that at once,
-    wherever the work is.  SIGHUP, of a terminal that is closed, is noted as well; shell and system
+    wherever the work is, unless it is an echo of the first.  SIGHUP, of a terminal that is closed, is noted as well; shell and system
     both send it, so it never counts as the second.  Signals that the process ignores, as it does
     SIGHUP under ``nohup``, stay ignored; in a thread other than the main one, which never sees a
     signal, nothing is changed.
@@ -49,8 +51,11 @@ def signals_deferred() -> Iterator[Stop]:
         yield lambda: 0
         return
     received: list[int] = []
+    is_echo = _echoes()
 
     def note(number: int, frame: FrameType | None) -> None:
+        if is_echo(number):
+            return
         if received and number != signal.SIGHUP:
             raise Interrupted(number)
         received.append(number)
@@ -71,6 +76,29 @@ def signals_deferred() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
+def _echoes() -> Callable[[int], bool]:
+    """Return what tells a SIGTERM that is said again from one that is meant again.
+
+    `timeout` and batch systems send it to all processes of a job, and those that have children,
+    this library's or torchrun's, pass it on to them: what was sent once arrives twice.  A parent
+    of this library that loses patience kills, so that its children need to be told only once;
+    elsewhere an echo comes within a second.
+    """
+    heard: list[float] = []
+
+    def is_echo(number: int) -> bool:
+        heard.append(time.monotonic())
+        return (
+            number == signal.SIGTERM
+            and len(heard) > 1
+            and (
+                multiprocessing.parent_process() is not None or heard[-1] - heard[0] < _ECHO_SECONDS
+            )
+        )
+
+    return is_echo
+
+
 @contextmanager
 def raise_on_sigterm() -> Iterator[None]:
     """Have SIGTERM raise :class:`Interrupted` inside, as Ctrl-C raises ``KeyboardInterrupt``.
@@ -80,9 +108,11 @@ def raise_on_sigterm() -> Iterator[None]:
     dropped, and the end of the context at the latest.
     """
     dropped: list[int] = []  # signals that are to be raised again
+    is_echo = _echoes()
 
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Interrupted(number)
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not is_echo(number):
+            raise Interrupted(number)
 
     def stop_again(number: int, frame: FrameType | None) -> None:
         if dropped:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from l2l_gail import jobs
+from l2l_gail import jobs, stopping
 from l2l_gail.errors import InputError
 from l2l_gail.jobs import run_jobs, settle_jobs, share_cores
 from l2l_gail.progress import Display, Message, Tell
@@ -185,6 +185,46 @@ def _save_when_asked(folder: Path, tell: Tell) -> None:
         raise Interrupted(stop())
 
 
+def _save_slowly_when_asked(folder: Path, tell: Tell) -> None:
+    with signals_deferred() as stop:
+        (folder / "begun").touch()
+        while not stop():
+            time.sleep(0.05)
+        (folder / "asked").touch()
+        while not (folder / "asked again").exists():
+            time.sleep(0.05)
+        (folder / "saved").touch()
+        raise Interrupted(stop())
+
+
+def test_a_job_that_is_saving_is_not_disturbed_by_the_parents_word(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+
+    def all_have(name: str) -> None:
+        while not all((folder / name).exists() for folder in folders):
+            time.sleep(0.05)
+
+    def send_to_all() -> None:
+        all_have("begun")
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        all_have("asked")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(3 * jobs._POLL_SECONDS)
+        for child in children:
+            child.terminate()
+        for folder in folders:
+            (folder / "asked again").touch()
+
+    threading.Thread(target=send_to_all).start()
+    with pytest.raises(Interrupted):
+        run_jobs(_save_slowly_when_asked, {f.name: f for f in folders}, workers=2, threads=1)
+    assert all((folder / "saved").exists() for folder in folders)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_has_every_job_that_runs_save_and_none_begin(tmp_path: Path, number: int) -> None:
     folders = [tmp_path / name for name in "abc"]
@@ -222,6 +262,22 @@ def test_the_first_signal_is_noted_and_the_second_ends_at_once(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_what_a_batch_system_sends_to_all_and_parents_pass_on_counts_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now)
+    with signals_deferred() as stop:
+        signal.raise_signal(signal.SIGINT)
+        now = 100.9
+        signal.raise_signal(signal.SIGTERM)
+        assert stop() == signal.SIGINT
+        now = 101.1
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+    assert capsys.readouterr().err.count("once more") == 1
+
+
 def test_a_closed_terminal_is_noted_in_silence_however_often_it_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -231,7 +287,7 @@ def test_a_closed_terminal_is_noted_in_silence_however_often_it_is_said(
             signal.raise_signal(signal.SIGHUP)
         assert stop() == signal.SIGHUP
         with pytest.raises(Interrupted):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
     assert capsys.readouterr().err == ""
     assert signal.getsignal(signal.SIGHUP) is before
 
