@@ -8,7 +8,6 @@ states were nearest to the expert's.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
+from l2l_gail.files import atomic_write
 from l2l_gail.films import NEAREST, policy_file, snapshot
 from l2l_gail.ppo.policy import OBS_CLIP
 from l2l_gail.saved_models import acting_state, is_policy, read_model_parts
@@ -48,6 +48,7 @@ class SnapshotCallback(BaseCallback):
         super().__init__()
         self.folder = folder
         self.middle = total_timesteps // 2
+        self.is_past = False
 
     def _on_step(self) -> bool:
         return True
@@ -55,13 +56,16 @@ class SnapshotCallback(BaseCallback):
     def _on_training_start(self) -> None:
         if self.num_timesteps == 0:
             self._keep("first")
-        if self.num_timesteps < self.middle:  # of a training that was to be shorter
-            snapshot(self.folder, "middle").unlink(missing_ok=True)
+        # A file that is there may be the middle of a training that was to be shorter: it stays
+        # until this one's takes its place, which is in the first rollout from there on.
+        rollout = getattr(self.model, "n_steps", 1) * self.model.n_envs
+        behind = self.num_timesteps - self.middle
+        self.is_past = behind >= rollout and has_policy(self.folder, "middle")
 
     def _on_rollout_start(self) -> None:
-        middle = snapshot(self.folder, "middle")
-        if self.num_timesteps >= self.middle and not os.path.exists(middle):
+        if self.num_timesteps >= self.middle and not self.is_past:
             self._keep("middle")
+            self.is_past = True
 
     def _on_training_end(self) -> None:
         self._keep("last")
@@ -76,10 +80,7 @@ class SnapshotCallback(BaseCallback):
             policy = _from_state(policy_of_model.state_dict(), activation, classes)
         except (KeyError, InputError):
             return
-        path = snapshot(self.folder, moment)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # of a training that was started anew in this folder
-        policy.save(path)
+        atomic_write(snapshot(self.folder, moment), policy.to_bytes())
 
 
 def has_policy(run: Path, moment: str) -> bool:

@@ -42,10 +42,10 @@ def signals_deferred() -> Iterator[Stop]:
 
     The first Ctrl-C or SIGTERM is only noted, and the yielded function tells of it: the work asks
     between two steps, saves, and raises :class:`Interrupted`.  The second raises that at once,
-    wherever the work is, unless it is an echo of the first.  SIGHUP, of a terminal that is closed, is noted as well; shell and system
-    both send it, so it never counts as the second.  Signals that the process ignores, as it does
-    SIGHUP under ``nohup``, stay ignored; in a thread other than the main one, which never sees a
-    signal, nothing is changed.
+    wherever the work is, unless it is an echo of the first.  SIGHUP, of a terminal that is closed,
+    is noted as well; shell and system both send it, so it never counts as the second.  Signals that
+    the process ignores, as it does SIGHUP under ``nohup``, stay ignored; in a thread other than the
+    main one, which never sees a signal, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0

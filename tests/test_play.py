@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
@@ -20,7 +23,7 @@ from l2l_gail.comparison.media import videos
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
-from l2l_gail.films import video_file
+from l2l_gail.films import snapshot, video_file
 from l2l_gail.gail import GAIL
 from l2l_gail.play import main, record
 from l2l_gail.rendering import SIZE, as_gif, film_policy
@@ -88,15 +91,52 @@ def test_keeping_policies_changes_nothing(tmp_path: Path, trained: tuple[GAIL, P
         assert np.array_equal(value.numpy(), other.policy.state_dict()[name].numpy()), name
 
 
-def test_the_middle_of_a_shorter_training_does_not_stay(tmp_path: Path) -> None:
+def test_the_middle_of_a_shorter_training_stays_until_that_of_the_longer_one(
+    tmp_path: Path,
+) -> None:
     model, folder = model_of_hopper(tmp_path)
-    for steps, begun, kept in ((512, 256, True), (2048, 512, False), (2048, 1024, True)):
-        callback = SnapshotCallback(folder.path, steps)
+    rollout = model.n_steps * model.n_envs
+    middle = snapshot(folder.path, "middle")
+
+    def begins(steps: int, begun: int) -> bytes | None:
+        """What is in the file as a training of so many rollouts begins, or goes on, there."""
+        callback = SnapshotCallback(folder.path, steps * rollout)
         callback.model = model
-        callback.num_timesteps = begun
+        callback.num_timesteps = begun * rollout
         callback._on_training_start()
         callback._on_rollout_start()
-        assert has_policy(folder.path, "middle") is kept
+        with torch.no_grad():
+            model.policy.action_net.bias += 1.0
+        return middle.read_bytes() if middle.exists() else None
+
+    assert begins(8, 3) is None
+    shorter = begins(8, 4)
+    assert shorter is not None
+    assert begins(8, 5) == begins(8, 7) == shorter
+    assert begins(32, 8) == begins(32, 15) == shorter
+    longer = begins(32, 16)
+    assert longer not in (None, shorter)
+    assert begins(32, 17) == longer
+    middle.unlink()
+    assert begins(32, 20) not in (None, longer)
+
+
+def test_a_policy_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = model_of_hopper(tmp_path)
+    callback = SnapshotCallback(folder.path, 512)
+    callback.model = model
+    callback._on_training_end()
+    before = snapshot(folder.path, "last").read_bytes()
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="No space left"):
+        callback._on_training_end()
+    assert snapshot(folder.path, "last").read_bytes() == before
 
 
 @pytest.mark.parametrize("part", ["network", "activation", "features"])

@@ -29,7 +29,7 @@ from l2l_gail.files import (
     seal,
 )
 
-__all__ = ["read_archive", "read_arrays", "write_arrays"]
+__all__ = ["read_archive", "read_arrays", "sealed_arrays", "write_arrays"]
 
 _WAY_OUT = "copy it again, or make it again"
 _SUFFIX = ".npy"
@@ -169,8 +169,6 @@ def _array(content: bytes) -> np.ndarray:
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to a compressed, sealed ``.npz`` file, never over an existing file.
 
-    The same arrays give the same bytes.
-
     Args:
         path: File to write.
         arrays: Arrays by name; none may hold Python objects.
@@ -182,9 +180,18 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     path = home_expanded(path)
     if os.path.lexists(path):
         raise InputError(f"{path} exists and is not overwritten: give another name, or remove it")
+    atomic_write(path, sealed_arrays(arrays))
+
+
+def sealed_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return what :func:`write_arrays` writes to its file: the same for the same arrays.
+
+    Raises:
+        ValueError: An array holds Python objects.
+    """
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r} holds Python objects")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # typed as if one name were a flag
-    atomic_write(path, seal(buffer.getvalue()))
+    return seal(buffer.getvalue())

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from l2l_gail.checks import check_choice
-from l2l_gail.demos.npz import read_arrays, write_arrays
+from l2l_gail.demos.npz import read_arrays, sealed_arrays, write_arrays
 from l2l_gail.errors import InputError
 
 __all__ = ["ACTIVATIONS", "STD_FLOOR", "MlpPolicy"]
@@ -186,6 +186,14 @@ class MlpPolicy:
         Raises:
             InputError: The file exists, or cannot be written.
         """
+        write_arrays(path, self._arrays())
+
+    def to_bytes(self) -> bytes:
+        """Return the content of that file."""
+        return sealed_arrays(self._arrays())
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return what is in that file, by name."""
         last = len(self.weights) - 1
         arrays = {"obs_mean": self.obs_mean, "obs_std": self.obs_std}
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -198,4 +206,4 @@ class MlpPolicy:
             arrays |= {"action_low": self.action_low, "action_high": self.action_high}
         if self.classes:
             arrays["classes"] = np.asarray(True)
-        write_arrays(path, arrays)
+        return arrays
