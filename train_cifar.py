@@ -42,6 +42,7 @@ from l2l_gail.experiment import (
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.progress import Display, Tell
 from l2l_gail.runs import RunFolder
+from l2l_gail.stopping import Interrupted
 
 if TYPE_CHECKING or not __package__:
     import adv_training
@@ -151,10 +152,15 @@ def train_together(config: Config) -> None:
         folders = processes.from_first(lambda: open_folders(runs, prepared.group, plans))
         _, cores = share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", processes.count)), 0)
         display = Display(titles(plans))
-        results = [
-            train(prepared.job(plan, folder, cores), display.tell(title), processes)
-            for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
-        ]
+        try:
+            results = [
+                train(prepared.job(plan, folder, cores), display.tell(title), processes)
+                for title, plan, folder in zip(titles(plans), plans, folders, strict=True)
+            ]
+        except Interrupted:
+            if processes.is_first:
+                print("the same torchrun command with --resume goes on", file=sys.stderr)
+            raise
         display.close()
         if processes.is_first:
             show(results, config)

@@ -96,11 +96,22 @@ class Processes:
         return int(self._reduced(number, "MAX"))
 
     def from_first(self, find: Callable[[], T]) -> T:
-        """Return what the first process finds, in all of them; only there it is looked for."""
+        """Return what the first process finds, in all of them; only there it is looked for.
+
+        Raises:
+            InputError: In all of them, where it is raised in the first: none is left waiting.
+        """
         if self.count == 1:
             return find()
-        found: list[Any] = [find() if self.is_first else None]
+        found: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                found[0] = find()
+            except InputError as error:
+                found[1] = error
         dist.broadcast_object_list(found)
+        if found[1] is not None:
+            raise found[1]
         return found[0]
 
     def take_from_first(self, tensors: Sequence[Tensor]) -> None:
@@ -169,6 +180,7 @@ def joined(device: str) -> Iterator[Processes]:
     dist.init_process_group(
         backend, store=store, rank=rank, world_size=count, timeout=_LONGEST_WAIT
     )
+    dist.barrier()  # one that has nothing to do may else leave before the others have found it
     processes = Processes(rank, count, device)
     with contextlib.ExitStack() as stack:
         stack.callback(dist.destroy_process_group)

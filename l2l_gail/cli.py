@@ -28,7 +28,7 @@ import tyro
 
 from l2l_gail.checks import nearest
 from l2l_gail.errors import InputError, one_line, printable
-from l2l_gail.stopping import Interrupted, raise_on_sigterm
+from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm
 from l2l_gail.streams import keep_streams_open
 
 __all__ = ["Flag", "as_typed", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
@@ -188,10 +188,10 @@ def run_main(main: Callable[[], None]) -> None:
         main: The script.  It returns on success, and raises ``InputError`` on wrong input.
 
     Raises:
-        SystemExit: With status 2 after ``InputError`` (``error: ...`` on stderr, one line), with
-            130 after Ctrl-C, 143 after SIGTERM and 129 where a closed terminal ended a training;
-            where one was interrupted, with the command that goes on with it.  Any other exception
-            keeps its traceback: it is a defect.
+        SystemExit: With status 2 after ``InputError`` (``error: ...`` on stderr, one line), 1 where
+            the process of a run was killed, 130 after Ctrl-C, 143 after SIGTERM and 129 where a
+            closed terminal ended a training; where one was interrupted or killed, with the command
+            that goes on with it.  Any other exception keeps its traceback: it is a defect.
     """
     keep_streams_open()
     try:
@@ -200,6 +200,9 @@ def run_main(main: Callable[[], None]) -> None:
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except Killed as error:
+        print(f"error: {one_line(error)}; to go on: {_resuming_command()}", file=sys.stderr)
+        raise SystemExit(1) from None
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Interrupted) else Interrupted()
         hint = f"; to go on: {_resuming_command()}" if stopped.resumable else ""

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from l2l_gail.cores import available_cores
 from l2l_gail.errors import InputError
 from l2l_gail.progress import Display, Message, Tell
-from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
+from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm, signals_deferred
 
 __all__ = ["Outcome", "run_jobs", "settle_jobs", "share_cores"]
 
@@ -58,6 +58,7 @@ def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int)
 
     Raises:
         InputError: If a job ended with one; the others are finished first.
+        Killed: If the process of a job was killed or crashed; the others are finished first.
         RuntimeError: If a job failed otherwise; the others are finished first.
         Interrupted: After Ctrl-C or SIGTERM, once every job that ran has ended in its own way.
         ValueError: If ``workers`` or ``threads`` is below 1.
@@ -67,6 +68,8 @@ def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int)
         if label in outcome.failures:
             failure = outcome.failures[label]
             last_line = f"{label}: {failure.last_line}"
+            if failure.lost:
+                raise Killed(f"{last_line}; if memory ran short, give fewer --workers")
             raise InputError(last_line) if failure.wrong_input else RuntimeError(last_line)
     return {label: outcome.results[label] for label in jobs}
 
@@ -116,10 +119,12 @@ class Failure:
     Attributes:
         wrong_input: Whether by an ``InputError``.
         text: Its message, or a traceback.
+        lost: Whether its process ended without a last word.
     """
 
     wrong_input: bool
     text: str
+    lost: bool = False
 
     @property
     def last_line(self) -> str:
@@ -162,7 +167,7 @@ class Outcome:
         elif kind == "interrupted":
             self.interrupted = content
         else:
-            self.failures[label] = Failure(kind == "wrong input", content)
+            self.failures[label] = Failure(kind == "wrong input", content, kind == "lost")
             self.display.show(label, Message("line", f"failed: {content.strip()}"))
             self.display.done(label)
 
@@ -285,7 +290,7 @@ class _Children:
     def _settle(self, label: str, fate: str) -> None:
         """Begin a job again whose process ended without a last word; or it has failed."""
         if not self._left[label]:
-            self._outcome.take(label, "failure", fate)
+            self._outcome.take(label, "lost", fate)
             return
         self._left[label] -= 1
         again = f"{fate}; begun again, {self._left[label]} more times at most"

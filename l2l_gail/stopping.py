@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeAlias
 
-__all__ = ["Interrupted", "Stop", "raise_on_sigterm", "signals_deferred"]
+__all__ = ["Interrupted", "Killed", "Stop", "raise_on_sigterm", "signals_deferred"]
 
 Stop: TypeAlias = Callable[[], int]
 """Says which signal has asked to end; 0 as long as none has."""
@@ -34,6 +34,13 @@ class Interrupted(KeyboardInterrupt):
         super().__init__()
         self.number = number
         self.resumable = resumable
+
+
+class Killed(RuntimeError):
+    """The process of a job ended without a last word: no defect shows, and it can be gone on with.
+
+    The message says of which, and what may help.
+    """
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from l2l_gail.cli import format_table, parse, run_main
 from l2l_gail.errors import InputError
+from l2l_gail.stopping import Killed
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,22 @@ def test_exit_status(body: str, status: int, stderr: str) -> None:
         [sys.executable, "-c", SCRIPT.format(body=body)], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_a_training_that_was_killed_says_so_in_one_line_and_the_command_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise Killed("gail seed 0: the process ended with status -9")
+
+    monkeypatch.setattr(sys, "orig_argv", ["python", "train_gail.py", "--seeds", "0-1"])
+    with pytest.raises(SystemExit) as ended:
+        run_main(main)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: gail seed 0: the process ended with status -9; "
+        "to go on: python train_gail.py --seeds 0-1 --resume\n"
+    )
 
 
 def test_an_interrupted_training_says_the_command_that_goes_on(tmp_path: Path) -> None:

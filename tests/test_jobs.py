@@ -20,7 +20,7 @@ from l2l_gail import jobs, stopping
 from l2l_gail.errors import InputError
 from l2l_gail.jobs import run_jobs, settle_jobs, share_cores
 from l2l_gail.progress import Display, Message, Tell
-from l2l_gail.stopping import Interrupted, raise_on_sigterm, signals_deferred
+from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm, signals_deferred
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ def _long_word(job: str, tell: Tell) -> str:
 
 
 def test_a_job_that_is_killed_while_it_tells_its_news_hangs_nobody() -> None:
-    with pytest.raises(RuntimeError, match="killed: the process ended with status -9"):
+    with pytest.raises(Killed, match=r"^killed: the process ended with status -9; if memory ran"):
         run_jobs(_long_word, {"killed": "killed", "b": "b", "c": "c"}, workers=2, threads=1)
 
 

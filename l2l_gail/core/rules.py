@@ -24,7 +24,7 @@ from torch import Tensor
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.registry import register_rule
 from l2l_gail.core.rule import UpdateRule, plain_numbers
-from l2l_gail.core.types import Layout, State, Vars, has_tangent
+from l2l_gail.core.types import Layout, State, Vars, check_real, has_tangent
 
 __all__ = [
     "SGD",
@@ -60,6 +60,11 @@ class SignDescent(UpdateRule):
     def __init__(self, lr: float) -> None:
         super().__init__(lr=lr)
         self.lr = self.config["lr"]
+
+    def init(self, variables: Vars) -> State:
+        """Return no state; complex variables, which have no sign, are refused."""
+        check_real(variables)
+        return {}
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
         """Return ``x - lr sign(g)`` and the unchanged (empty) state."""

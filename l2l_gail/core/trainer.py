@@ -152,7 +152,7 @@ class L2LTrainer(TrainerState):
 
     def begin(self, follower: Vars) -> None:
         """Start, or start again, a persistent game at ``follower`` with a fresh rule state."""
-        self.follower = detach(follower)
+        self.follower = detach(_checked(follower))
         self.state = self.rule.init(self.follower)
         self._forget()
 
@@ -256,7 +256,7 @@ class L2LTrainer(TrainerState):
 
     def _start(self, batch: Any) -> tuple[Vars, State]:
         if not self.persistent:
-            follower = self.game.init_follower(batch)
+            follower = _checked(self.game.init_follower(batch))
             return follower, self.rule.init(follower)
         if self.follower is None:
             self.begin(self.game.init_follower(batch))
@@ -382,3 +382,10 @@ class L2LTrainer(TrainerState):
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def _checked(follower: Vars) -> Vars:
+    """Return a follower that there is something to move in."""
+    if not follower:
+        raise InputError("the game's follower has no variables: give what is to be moved, by name")
+    return follower

@@ -16,6 +16,7 @@ __all__ = [
     "State",
     "Vars",
     "all_finite",
+    "check_real",
     "copy_tree",
     "detach",
     "has_tangent",
@@ -109,6 +110,19 @@ def has_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None
 
 
+def check_real(variables: Vars) -> None:
+    """Refuse variables of complex numbers, which have no order and no sign.
+
+    Raises:
+        InputError: One is complex.
+    """
+    for name, tensor in variables.items():
+        if tensor.is_complex():
+            raise InputError(
+                f"{name!r} is complex: give its real and imaginary parts (torch.view_as_real)"
+            )
+
+
 class Layout:
     """How the tensors of a ``Vars`` lie in one flat vector, in the dict's own order.
 
@@ -123,11 +137,7 @@ class Layout:
     """
 
     def __init__(self, variables: Vars) -> None:
-        for name, tensor in variables.items():
-            if tensor.is_complex():
-                raise InputError(
-                    f"{name!r} is complex: give its real and imaginary parts (torch.view_as_real)"
-                )
+        check_real(variables)
         self.shapes = {name: tensor.shape for name, tensor in variables.items()}
         self.dtypes = [tensor.dtype for tensor in variables.values()]
         self.sizes = [tensor.numel() for tensor in variables.values()]

@@ -193,7 +193,8 @@ def unfamiliar(recorded: np.ndarray, observations: np.ndarray) -> list[int]:
         recorded: Demonstrated observations ``(T, n)``.
         observations: Others, ``(N, n)``.
     """
-    low, high = recorded.min(axis=0), recorded.max(axis=0)
+    # As float64: bools have no difference, and one of small whole numbers may not fit their dtype.
+    low, high = (np.float64(edge) for edge in (recorded.min(axis=0), recorded.max(axis=0)))
     margin = _FAR * (high - low)
     typical = np.median(np.asarray(observations, dtype=np.float64), axis=0)
     # What never varies in the demonstrations, such as a goal, may differ in another episode.

@@ -64,6 +64,7 @@ class ObservationParts:
         Statistics are of these entries, in this order.
         """
         flat = [self.of(observations, key).flatten(1) for key in self.continuous]
+        flat = [part.float() if part.dtype == torch.bool else part for part in flat]
         return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
 

@@ -152,6 +152,7 @@ def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path: Path) -> N
     done = torchrun(struck_by("SIGTERM", tmp_path), *SMALL, "--out", str(tmp_path / "runs"))
     assert done.returncode != 0
     assert "ending after this step" in done.stderr
+    assert done.stderr.count("the same torchrun command with --resume goes on") == 1
     (checkpoint,) = tmp_path.rglob("checkpoint.pt")
     assert load_checkpoint(checkpoint)["trainer"]["counts"][0] == 12
     assert not list(tmp_path.rglob("summary.json"))
@@ -165,6 +166,16 @@ def test_a_batch_that_cannot_be_dealt_out_is_said_once(tmp_path: Path) -> None:
     said = "error: --batch-size 33 cannot be dealt out evenly to 2 processes; give a multiple of 2"
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [said]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_what_the_first_process_finds_to_be_wrong_is_all_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = torchrun("train_cifar.py", *SMALL, "--out", str(tmp_path / "file" / "runs"))
+    assert done.returncode != 0
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert str(tmp_path / "file") in said
+    assert "RuntimeError" not in done.stderr
 
 
 def test_parts_make_up_the_batch_and_one_process_has_all_of_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,6 +20,7 @@ from l2l_gail.core import (
     Game,
     L2LTrainer,
     MatrixRule,
+    SignDescent,
     UpdateRule,
     Vars,
     unroll,
@@ -241,7 +243,21 @@ def test_float16_is_moved_as_float32_is_and_complex_numbers_are_refused() -> Non
         assert one.skipped == 0
         found[dtype] = one.follower["w"].float()
     torch.testing.assert_close(found[torch.float16], found[torch.float32], rtol=2e-3, atol=2e-3)
-    refused(lambda: L2LTrainer(Half(torch.complex64), Adam(0.1)).step([0.0]), "'w' is complex: ")
+    for rule in (Adam(0.1), SignDescent(0.1)):
+        one = L2LTrainer(Half(torch.complex64), rule)
+        refused(partial(one.step, [0.0]), "'w' is complex: ")
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("rule", [Adam(0.1), SGD(0.1)])
+def test_a_follower_without_variables_is_refused(persistent: bool, rule: UpdateRule) -> None:
+    class Empty(Half):
+        def init_follower(self, batch: Any) -> Vars:
+            return {}
+
+    one = L2LTrainer(Empty(torch.float32), rule, persistent=persistent)
+    refused(lambda: one.step([0.0]), "the game's follower has no variables: ")
+    refused(lambda: one.begin({}), "the game's follower has no variables: ")
 
 
 def test_an_optimizer_that_asks_for_the_loss_again_is_refused() -> None:

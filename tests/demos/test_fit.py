@@ -182,6 +182,17 @@ def test_what_never_varies_may_differ() -> None:
     assert Demonstrations(**arrays).unfamiliar(np.array([[99.0, 7.0, 0.0, 0.0]])) == [0]
 
 
+@pytest.mark.parametrize(("dtype", "low", "high"), [(np.int8, -100, 100), (np.bool_, 0, 1)])
+def test_ranges_of_small_types_are_told_from_nothing(dtype: type, low: int, high: int) -> None:
+    arrays = make_arrays(5)
+    arrays["obs"] = np.full_like(arrays["obs"], low, dtype=dtype)
+    arrays["obs"][2, 0] = high
+    near, far = np.full((2, 1, arrays["obs"].shape[1]), low, dtype=np.float64)
+    far[0, 0] = low + 4.0 * (high - low)
+    assert Demonstrations(**arrays).unfamiliar(near) == []
+    assert Demonstrations(**arrays).unfamiliar(far) == [0]
+
+
 def test_endings_are_counted() -> None:
     arrays = make_arrays(2, 3, 4, 1)
     arrays["terminals"] = np.isin(np.arange(10), (1, 9))

@@ -28,6 +28,7 @@ N_ENVS, N_STEPS = 3, 24
 ROLLOUT = N_ENVS * N_STEPS
 SPACES: dict[str, spaces.Space] = {
     "box": spaces.Box(-1, 1, (3,), np.float64),
+    "bools": spaces.Box(0, 1, (3,), np.bool_),
     "matrix": spaces.Box(-1, 1, (2, 3), np.float32),
     "discrete": spaces.Discrete(5),
     "multi-discrete": spaces.MultiDiscrete([2, 3]),
