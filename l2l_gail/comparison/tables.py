@@ -249,7 +249,7 @@ def _stability_table(section: Section, methods: Sequence[MethodResult], note: st
     """How steady training was, on the scale where random is 0 and the expert 1."""
     header = (
         *("method", "area under curve [95% CI]", "tail std [95% CI]", "seed std"),
-        *("max drawdown", "collapse rate", "steps to 95 %"),
+        *("max drawdown", "collapse rate", "steps to 95 % of its best"),
     )
     rows = []
     for method in methods:
