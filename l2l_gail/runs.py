@@ -329,6 +329,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a run."""
     return read_json(
         path,
-        way_out="run that seed again, in a folder of its own",
+        way_out="move its folder away, or run that seed again without --resume",
         missing=f"{path} is missing: is this the folder of a run?",
     )
