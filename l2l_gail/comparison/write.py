@@ -70,12 +70,12 @@ def compare(
         if not found.unfinished:
             raise
         finished = []
+    if tell is not None:
+        for note in found.notes:
+            tell(note)
     sections = collect(finished, found.unfinished)
     if not sections:
-        raise InputError(
-            f"no finished run below {root}: train first (make gail, make cifar), "
-            "or give the folder that holds the runs"
-        )
+        raise InputError(f"no finished run below {root}: {_why_none(found.notes)}")
     folder = root / "comparison"
     with _writing(folder), tempfile.TemporaryFile(dir=folder if os.path.isdir(folder) else root):
         pass  # before all the work
@@ -83,9 +83,6 @@ def compare(
     every = [board for section in sections for board in boards[section.group]]
     filmed, film_notes = videos(every, record=record_videos)
     notes = [*found.notes, *film_notes]
-    if tell is not None:
-        for note in found.notes:
-            tell(note)
     pictures: dict[str, list[Picture]] = {}
     drawn: list[Board] = []
     for section in sections:
@@ -118,6 +115,15 @@ def compare(
         atomic_write(folder / "index.html", page)
         atomic_write(folder / "summary.md", _summary(sections, notes))
     return sections
+
+
+def _why_none(notes: Sequence[str]) -> str:
+    """Why there is nothing to compare, and what to do: there may be runs that were left out."""
+    if not notes:
+        return "train first (make gail, make cifar), or give the folder that holds the runs"
+    more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
+    reason = notes[0].removeprefix("Left out: ").removesuffix(".")
+    return f"{reason}{more}; compare again when that has changed, or give another folder"
 
 
 @contextlib.contextmanager
