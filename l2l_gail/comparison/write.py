@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tempfile
@@ -103,13 +104,14 @@ def compare(
     with _alone(folder):
         name = f"{time.time_ns():020d}"  # after that of who wrote here last
         with _writing(folder):
-            for section in sections:
-                text = _section_text(section, notes)
-                for board in boards[section.group]:
-                    write_board(folder / board.name, board, name, text, pictures[board.name])
-                if section.finished:
-                    started = started_at(section.finished)
-                    write_runs_board(folder / runs_board_name(section), section, name, started)
+            with _whole_or_none(folder, name):
+                for section in sections:
+                    text = _section_text(section, notes)
+                    for board in boards[section.group]:
+                        write_board(folder / board.name, board, name, text, pictures[board.name])
+                    if section.finished:
+                        started = started_at(section.finished)
+                        write_runs_board(folder / runs_board_name(section), section, name, started)
             remove_boards(folder, keep=name)
         atomic_write(folder / "comparison.png", overall)
         atomic_write(folder / "index.html", page)
@@ -133,10 +135,23 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way_out = "copy the runs, or link them, into a folder of yours"
         raise InputError(
-            f"the comparison cannot be written in {folder} ({reason}): copy the runs, or link "
-            "them, into a folder of yours"
+            f"the comparison cannot be written in {folder} ({reason}): "
+            f"{'free some space, or ' * is_full}{way_out}"
         ) from None
+
+
+@contextlib.contextmanager
+def _whole_or_none(folder: Path, name: str) -> Iterator[None]:
+    """Take away what was written of the boards if not all of them can be: earlier ones stay."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_boards(folder, only=name)
+        raise
 
 
 @contextlib.contextmanager
