@@ -8,11 +8,13 @@ folder, named by the method and by what is not at its default (``l2l_gail+learne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,6 +249,9 @@ class Prepared:
 def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
     """Refuse runs that fit in nowhere; makes no folder.
 
+    Where the settings of a run beside them cannot be read, a comparison leaves it out; so here,
+    with a warning.
+
     Args:
         flags: Where they lie, and whether they are to be gone on with.
         group: Environment id or name of the data.
@@ -254,18 +259,26 @@ def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
 
     Raises:
         InputError: A run would lie among runs with other settings, or would be gone on with under
-            other settings than it was begun with.
+            other settings than it was begun with, or under settings that cannot be read.
     """
-    labels: dict[str, Plan] = {}
+    labels: dict[str, list[Plan]] = {}
     for plan in plans:
-        labels.setdefault(_label(flags, group, plan), plan)
-    for label, plan in labels.items():
+        labels.setdefault(_label(flags, group, plan), []).append(plan)
+    for label, alike in labels.items():
         own = RunFolder.group_path(flags.out, group, label)
         folders = run_folders(own)
         for folder in folders:
-            check_record(folder, plan, resume=flags.resume)
+            try:
+                check_record(folder, alike[0], resume=flags.resume)
+            except _UnreadableError as error:
+                seed = RunFolder.of(folder).seed
+                newest = RunFolder.newest(flags.out, group, label, seed)
+                is_wanted = newest and newest.path == folder and seed in {p.seed for p in alike}
+                if flags.resume and is_wanted:
+                    raise
+                warnings.warn(f"Passed over: {error}", stacklevel=2)
         if flags.resume and not folders:
-            _check_kin(own, plan)
+            _check_kin(own, alike[0])
 
 
 def open_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> list[RunFolder]:
@@ -301,7 +314,7 @@ def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
         resume: Whether it is to go on in this folder.
 
     Raises:
-        InputError: Naming the flags that differ.
+        InputError: Naming the flags that differ; or its settings cannot be read.
     """
     record = _record_of(folder)
     changed = plan.differences(record)
@@ -326,7 +339,10 @@ def _label(flags: RunFlags, group: str, plan: Plan) -> str:
     if flags.resume and plan.name is None and not run_folders(own):
         for other in _kin(own, plan):
             is_given = any("=" not in part for part in other.name.split("+")[1:])
-            records = [_record_of(folder) for folder in run_folders(other)]
+            records = []
+            for folder in run_folders(other):
+                with contextlib.suppress(_UnreadableError):
+                    records.append(_record_of(folder))
             begun_alike = not any(r is None or plan.differences(r) for r in records)
             if records and begun_alike and not is_given:
                 return other.name
@@ -358,9 +374,18 @@ def _in_brackets(plan: Plan, record: Mapping[str, Any] | None) -> str:
     return f" ({flags})" if flags else ""
 
 
+class _UnreadableError(InputError):
+    """What a run has noted of itself cannot be read."""
+
+
 def _record_of(folder: Path) -> dict[str, Any] | None:
     """What a run has noted of itself, if it has come so far."""
-    return RunFolder.of(folder).read_config() if os.path.exists(folder / "config.json") else None
+    if not os.path.exists(folder / "config.json"):
+        return None
+    try:
+        return RunFolder.of(folder).read_config()
+    except InputError as error:
+        raise _UnreadableError(str(error)) from None
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

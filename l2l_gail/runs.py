@@ -108,10 +108,7 @@ class RunFolder:
         """
         check_seed(seed)
         parent = cls.group_path(out, group, method)
-        try:
-            str(parent).encode()
-        except UnicodeEncodeError:  # TensorBoard writes its names as UTF-8
-            raise InputError(f"--out {str(out)!r} is no text in UTF-8: give another one") from None
+        _check_encoding(out, parent)
         group, method = parent.parent.name, parent.name
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -294,6 +291,21 @@ def run_folders(parent: Path) -> list[Path]:
     return sorted(path for path in _inside(parent) if SEED_FOLDER.fullmatch(path.name))
 
 
+def _check_encoding(out: str | Path, folder: Path) -> None:
+    """Refuse a place whose name is no text: TensorBoard writes its names as UTF-8."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        way_out = f"--out {str(out)!r} is no text in UTF-8: give another one"
+        with contextlib.suppress(UnicodeDecodeError):
+            os.fsencode(folder).decode("utf-8")  # as in a locale that knows no more than ASCII
+            way_out = (
+                f"--out {str(out)!r} is no text in this locale, though it is UTF-8: set "
+                "LC_ALL=C.UTF-8, or give another one"
+            )
+        raise InputError(way_out) from None
+
+
 def _inside(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
@@ -329,6 +341,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a run."""
     return read_json(
         path,
-        way_out="run that seed again, in a folder of its own",
+        way_out="move its folder away, or run that seed again without --resume",
         missing=f"{path} is missing: is this the folder of a run?",
     )

@@ -166,6 +166,51 @@ def test_a_group_that_was_given_a_name_is_resumed_by_it_alone(tmp_path: Path) ->
         begin(RunFlags(out=tmp_path, resume=True), plan())
 
 
+@pytest.mark.parametrize("content", ["", '{"rate"'])
+def test_a_run_whose_settings_cannot_be_read_keeps_only_itself_from_going_on(
+    content: str, tmp_path: Path
+) -> None:
+    (damaged,) = begin(RunFlags(out=tmp_path), plan())
+    (damaged.path / "config.json").write_text(content)
+    resuming = RunFlags(out=tmp_path, resume=True)
+    with pytest.warns(UserWarning, match=r"Passed over: .*seed0/config\.json is damaged: move"):
+        (other,) = begin(resuming, plan(seed=1))
+    with pytest.raises(
+        InputError, match="is damaged: move its folder away, or run that seed again"
+    ):
+        begin(resuming, plan(), plan(seed=1))
+    with pytest.warns(UserWarning, match="Passed over"):  # the two ways out
+        again = begin(RunFlags(out=tmp_path), plan(), plan(seed=1))
+    assert [folder.path.name for folder in again] == ["seed0-2", "seed1-2"]
+    with pytest.warns(UserWarning, match="Passed over"):
+        assert begin(resuming, plan()) == [again[0]]
+    damaged.path.rename(tmp_path / "seed0")
+    assert begin(resuming, plan(), plan(seed=1)) == again
+    assert other.path.name == "seed1"
+
+
+def test_runs_are_held_against_those_beside_them_that_can_be_read(tmp_path: Path) -> None:
+    named = RunFlags(out=tmp_path, name="mine")
+    damaged, _ = begin(named, plan(name="mine"), plan(name="mine", seed=1))
+    (damaged.path / "config.json").write_text("")
+    with (
+        pytest.warns(UserWarning, match="Passed over"),
+        pytest.raises(InputError, match="begun with other --rate"),
+    ):
+        begin(named, plan(name="mine", seed=2, rate=0.2))
+
+
+def test_a_run_under_another_default_goes_on_beside_one_that_cannot_be_read(tmp_path: Path) -> None:
+    damaged, sound = begin(RunFlags(out=tmp_path), plan(), plan(seed=1))
+    (damaged.path / "config.json").write_text("")
+    usual = DEFAULTS | {"rate": 0.5}  # today's default
+    resuming = RunFlags(out=tmp_path, resume=True)
+    with pytest.warns(UserWarning, match="Passed over"):
+        assert begin(resuming, Plan("gail", 1, DEFAULTS, usual)) == [sound]
+    with pytest.raises(InputError, match="is damaged"):
+        begin(resuming, Plan("gail", 0, DEFAULTS, usual))
+
+
 def test_flags_are_said_as_they_were_given(tmp_path: Path) -> None:
     record = {"sizes": [8, 9], "fades": False, "order": "fused", "data.sha": "b", "deep": True}
     now = {"sizes": [1], "fades": True, "order": "fused", "data.sha": "a", "deep": False}

@@ -68,6 +68,15 @@ def test_names_that_are_no_folder_are_refused(tmp_path, group, seed, message) ->
         RunFolder.create(tmp_path, group, "m", seed)
 
 
+@pytest.mark.parametrize(
+    ("name", "way_out"), [(b"\xff", "no text in UTF-8: give"), ("ü".encode(), "set LC_ALL=C.UTF-8")]
+)
+def test_a_name_that_is_no_text_is_refused(name: bytes, way_out: str, tmp_path: Path) -> None:
+    out = tmp_path / name.decode("ascii", "surrogateescape")  # as Python has it where LC_ALL is C
+    with pytest.raises(InputError, match=way_out):
+        RunFolder.create(out, "g", "m", 0)
+
+
 def test_a_file_in_the_place_of_the_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("not a folder")
     with pytest.raises(InputError, match="give another --out"):

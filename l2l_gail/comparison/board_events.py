@@ -103,15 +103,16 @@ class EventFile:
         self._records.write(event.SerializeToString())
 
 
-def remove_boards(folder: Path, *, keep: str = "") -> None:
-    """Remove what earlier comparisons wrote for TensorBoard, and nothing else.
+def remove_boards(folder: Path, *, keep: str = "", only: str = "") -> None:
+    """Remove what comparisons wrote for TensorBoard, and nothing else.
 
     Args:
         folder: Folder of the comparison.
-        keep: The name that the newest comparison gave its event files.
+        keep: The name that a comparison gave its event files, which stay.
+        only: The name of the one whose event files go; of all others by default.
     """
     for old in list(folder.rglob(f"events.out.tfevents.*{_SUFFIX}")):
-        if not keep or keep not in old.name:
+        if only in old.name and (not keep or keep not in old.name):
             old.unlink()
             parent = old.parent
             while parent != folder and not any(parent.iterdir()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tempfile
@@ -70,12 +71,12 @@ def compare(
         if not found.unfinished:
             raise
         finished = []
+    if tell is not None:
+        for note in found.notes:
+            tell(note)
     sections = collect(finished, found.unfinished)
     if not sections:
-        raise InputError(
-            f"no finished run below {root}: train first (make gail, make cifar), "
-            "or give the folder that holds the runs"
-        )
+        raise InputError(f"no finished run below {root}: {_why_none(found.notes)}")
     folder = root / "comparison"
     with _writing(folder), tempfile.TemporaryFile(dir=folder if os.path.isdir(folder) else root):
         pass  # before all the work
@@ -83,9 +84,6 @@ def compare(
     every = [board for section in sections for board in boards[section.group]]
     filmed, film_notes = videos(every, record=record_videos)
     notes = [*found.notes, *film_notes]
-    if tell is not None:
-        for note in found.notes:
-            tell(note)
     pictures: dict[str, list[Picture]] = {}
     drawn: list[Board] = []
     for section in sections:
@@ -106,18 +104,28 @@ def compare(
     with _alone(folder):
         name = f"{time.time_ns():020d}"  # after that of who wrote here last
         with _writing(folder):
-            for section in sections:
-                text = _section_text(section, notes)
-                for board in boards[section.group]:
-                    write_board(folder / board.name, board, name, text, pictures[board.name])
-                if section.finished:
-                    started = started_at(section.finished)
-                    write_runs_board(folder / runs_board_name(section), section, name, started)
+            with _whole_or_none(folder, name):
+                for section in sections:
+                    text = _section_text(section, notes)
+                    for board in boards[section.group]:
+                        write_board(folder / board.name, board, name, text, pictures[board.name])
+                    if section.finished:
+                        started = started_at(section.finished)
+                        write_runs_board(folder / runs_board_name(section), section, name, started)
             remove_boards(folder, keep=name)
         atomic_write(folder / "comparison.png", overall)
         atomic_write(folder / "index.html", page)
         atomic_write(folder / "summary.md", _summary(sections, notes))
     return sections
+
+
+def _why_none(notes: Sequence[str]) -> str:
+    """Why there is nothing to compare, and what to do: there may be runs that were left out."""
+    if not notes:
+        return "train first (make gail, make cifar), or give the folder that holds the runs"
+    more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
+    reason = notes[0].removeprefix("Left out: ").removesuffix(".")
+    return f"{reason}{more}; compare again when that has changed, or give another folder"
 
 
 @contextlib.contextmanager
@@ -127,10 +135,23 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way_out = "copy the runs, or link them, into a folder of yours"
         raise InputError(
-            f"the comparison cannot be written in {folder} ({reason}): copy the runs, or link "
-            "them, into a folder of yours"
+            f"the comparison cannot be written in {folder} ({reason}): "
+            f"{'free some space, or ' * is_full}{way_out}"
         ) from None
+
+
+@contextlib.contextmanager
+def _whole_or_none(folder: Path, name: str) -> Iterator[None]:
+    """Take away what was written of the boards if not all of them can be: earlier ones stay."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_boards(folder, only=name)
+        raise
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import html
 import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -342,6 +344,44 @@ def test_nothing_to_compare_is_one_line(tmp_path: Path) -> None:
         main([str(tmp_path)])
     with pytest.raises(InputError, match="is not a folder"):
         main([str(tmp_path / "missing")])
+
+
+@pytest.mark.parametrize("what", ["closed", "dead link", "no measurement"])
+def test_runs_of_which_none_can_be_compared_are_not_called_missing(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    place = tmp_path / "Hopper-v5"
+    if what == "dead link":
+        place.symlink_to("nowhere")
+        reason = f"{place} is a link to what is not there"
+    elif what == "closed":
+        place.mkdir()
+        real = os.scandir
+
+        def scandir(path: str) -> Iterator[os.DirEntry]:
+            if "Hopper" in str(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        reason = f"{place} cannot be read (Permission denied)"
+    else:
+        run = RunFolder.create(tmp_path, "Hopper-v5", "gail", 0)
+        run.write_config({"seed": 0})
+        reason = f"{run.path} has settings but no measurement yet"
+    said = re.escape(f"no finished run below {tmp_path}: {reason}; compare again when")
+    with pytest.raises(InputError, match=said):
+        main([str(tmp_path)])
+    assert capsys.readouterr().out == f"Left out: {reason}.\n"
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l2l_gail.comparison.__main__.time.sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(tmp_path), "--watch"])
+    told = capsys.readouterr().out.splitlines()
+    assert told == [f"Left out: {reason}.", f"Nothing to compare yet below {tmp_path}"]
 
 
 @pytest.mark.parametrize("place", ["a file", "a link to where nothing can be written"])
