@@ -19,12 +19,20 @@ __all__ = [
     "check_judged",
     "check_labels",
     "check_logits",
+    "check_neighbours",
     "check_pixels",
     "first_look",
 ]
 
 _ROUNDING = 1e-5
 """How far from [0, 1] pixels may lie that were normalised and brought back."""
+
+_OF_ITS_OWN = 0.03
+"""By how much of the largest logit an image's may differ beside another one.
+
+Logits of bfloat16 are off by up to .02 from those of float32; one batch normalisation with the
+batch's own statistics, wherever it is in a network, moved them by .04 to .9.
+"""
 
 _LOGITS = "logits, a tensor of shape (B, classes)"
 
@@ -74,7 +82,7 @@ def check_pixels(x: object) -> None:
 
 
 def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on") -> None:
-    """Let a classifier look at two images once, and refuse what no attack could be made on.
+    """Let a classifier look at two images, and refuse what no attack could be made on.
 
     Args:
         classifier: Images ``(B, C, H, W)``, float32 in [0, 1], to logits ``(B, classes)``.
@@ -83,8 +91,8 @@ def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on"
 
     Raises:
         InputError: There are no images, the classifier is no module or does not take these, what
-            it returns are no finite logits with a gradient that is a number, or it has no output
-            for a label.
+            it returns are no finite logits with a gradient that is a number, an image's logits
+            depend on its neighbours, or it has no output for a label.
     """
     check_filled(images, use)
     if not isinstance(classifier, nn.Module):
@@ -107,6 +115,7 @@ def check_judged(classifier: nn.Module, images: Images, use: str = "to judge on"
             "detach); leave that out, the attacks need one"
         )
     check_gradient(classifier, logits, gradient)
+    check_neighbours(classifier, x[:1].detach(), name)
     check_labels(images.labels, logits.shape[1])
 
 
@@ -132,6 +141,48 @@ def first_look(classifier: nn.Module, x: Tensor, name: str) -> Any:
     if given._version != before:
         raise InputError(f"{name} changes the images it is given; let it work on a copy")
     return logits
+
+
+def check_neighbours(classifier: nn.Module, x: Tensor, name: str) -> None:
+    """Refuse a classifier that tells an image by those beside it: by which, an attack changes.
+
+    One that is random is let pass; the signs of masking tell of it.
+
+    Args:
+        classifier: Images to logits; looked at in evaluation mode.
+        x: One image, ``(1, C, H, W)``.
+        name: Of the classifier, where a message begins.
+
+    Raises:
+        InputError: The image's logits are others beside another image, or there are none of it
+            alone.
+    """
+    other = torch.full_like(x, float(x.mean() < 0.5))  # as unlike it as one colour can be
+    looks = []
+    devices = [x.device] if x.is_cuda else []
+    with (
+        in_mode(classifier, training=False),
+        torch.random.fork_rng(devices=devices),
+        torch.no_grad(),
+    ):
+        for given, title in (
+            (x, f"{name}, given one image alone,"),
+            (x, name),
+            (torch.cat([x, other]), name),
+        ):
+            logits = first_look(classifier, given, title)
+            check_logits(logits, len(given), title)
+            looks.append(logits[:1].float())
+    alone, again, beside = looks
+    room = _OF_ITS_OWN * float(beside.abs().nan_to_num().max())
+    if torch.allclose(alone, beside, rtol=0, atol=room, equal_nan=True):
+        return
+    if torch.allclose(alone, again, rtol=1e-4, atol=1e-5, equal_nan=True):
+        raise InputError(
+            f"{name} returns other logits for an image alone than beside another one, as batch "
+            "normalisation does with track_running_stats=False, or where eval() does not reach it; "
+            "let each image's depend on it alone"
+        )
 
 
 def check_logits(logits: Any, count: int, name: str) -> None:

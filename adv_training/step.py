@@ -11,7 +11,7 @@ from torch import nn
 from l2l_gail.core import L2LTrainer
 from l2l_gail.errors import InputError, one_line
 
-from .checks import check_logits, first_look
+from .checks import check_logits, check_neighbours, first_look
 from .data import Dataset, ImageBatch, Images
 from .game import ImageGame, in_mode
 from .memory import PerturbationMemory
@@ -35,7 +35,7 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
 
     Raises:
         InputError: The images are too small for it, or one of them is too few, or it returns no
-            logits of their classes.
+            logits of their classes, or an image's logits depend on its neighbours.
     """
     classifier = build_classifier(
         settings.model,
@@ -45,16 +45,16 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
         width=settings.width,
         size=settings.shape[1:],
     )
+    black, name = torch.zeros(1, *settings.shape), f"the model {settings.model}"
     with in_mode(classifier, training=False), torch.no_grad():
-        logits = first_look(
-            classifier, torch.zeros(1, *settings.shape), f"the model {settings.model}"
-        )
-    check_logits(logits, 1, f"the model {settings.model}")
+        logits = first_look(classifier, black, name)
+    check_logits(logits, 1, name)
     if logits.shape[1] != dataset.classes:
         raise InputError(
-            f"the model {settings.model} returns {logits.shape[1]} logits for each image, and "
-            f"{dataset.name} has {dataset.classes} classes; let it return as many"
+            f"{name} returns {logits.shape[1]} logits for each image, and {dataset.name} has "
+            f"{dataset.classes} classes; let it return as many"
         )
+    check_neighbours(classifier, black, name)
     if settings.batch_size == 1:
         _check_alone(classifier, settings)
     return classifier

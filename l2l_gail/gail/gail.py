@@ -202,7 +202,7 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
         if self.warm_start_steps:
             check_clonable(self.policy)
         self.discriminator = self._make_discriminator().to(self.device)
-        check_own_network(self.discriminator)
+        check_own_network(self.discriminator_config, self.discriminator)
         check_own_functions(self.discriminator_config, self.discriminator)
         if self.demonstrations is not None:
             warn_of_reward(self.demonstrations, self.discriminator_config.reward)

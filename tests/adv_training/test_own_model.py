@@ -19,7 +19,8 @@ from adv_training import (
     models,
     register_model,
 )
-from adv_training.data import Dataset
+from adv_training.checks import check_neighbours
+from adv_training.data import Dataset, Images
 from adv_training.layer_noise import layer_noise
 from adv_training.layers import Normalise, Statistics
 from adv_training.models import build_classifier
@@ -140,9 +141,52 @@ def test_a_judged_classifier_that_refuses_or_changes_images_is_told_so(
         evaluate_robustness(model(10, data.statistics), data.test, 8 / 255)
 
 
+class Together(Own):
+    """Normalises in evaluation, too, by the statistics of whatever batch an image is in."""
+
+    def __init__(self, classes: int, statistics: Statistics, layer: type = nn.BatchNorm2d) -> None:
+        super().__init__(classes, statistics)
+        if layer is nn.BatchNorm2d:
+            self.layers.insert(1, layer(3, track_running_stats=False))
+        else:
+            self.layers.append(layer(classes, track_running_stats=False))
+
+
+class Random(Own):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 0.5 * torch.randn_like(x))
+
+
+def test_a_classifier_whose_images_depend_on_their_neighbours_is_not_judged(data: Dataset) -> None:
+    alike = Images(data.test.pixels[:1].expand(2, -1, -1, -1), data.test.labels[:2])
+    for images in (data.test, data.test[:1], alike):
+        with pytest.raises(InputError, match=r"Together returns other .* beside another"):
+            evaluate_robustness(Together(10, data.statistics), images, 8 / 255)
+    for layer, count in ((nn.BatchNorm1d, 2), (nn.BatchNorm1d, 1)):
+        with pytest.raises(InputError, match=r"Together.* takes no images .*more than 1 value per"):
+            evaluate_robustness(Together(10, data.statistics, layer), data.test[:count], 8 / 255)
+
+
+@pytest.mark.parametrize("model", ["tiny_cnn", "small_cnn"])
+def test_rounding_is_no_dependence_on_neighbours(data: Dataset, model: str) -> None:
+    classifier = build_classifier(model, 10, 0)
+    classifier.train()(data.test.batch(slice(0, 20)).x)
+    for k in range(4):
+        with torch.autocast("cpu", torch.bfloat16, enabled=k % 2 == 1):
+            check_neighbours(classifier, data.test.batch(slice(k, k + 1)).x, "it")
+    assert classifier.training
+
+
+def test_a_random_classifier_is_let_pass_and_torch_s_generator_is_as_it_was(data: Dataset) -> None:
+    classifier, state = Random(10, data.statistics), torch.random.get_rng_state()
+    check_neighbours(classifier, data.test.batch(slice(0, 1)).x, "it")
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 @pytest.mark.parametrize(
     ("build", "said"),
     [
+        (Together, "the model own returns other logits for an image alone than beside another"),
         (lambda classes, statistics: None, "the model 'own' must return a torch.nn.Module, not"),
         (lambda classes, statistics: Own(7, statistics), "own returns 7 logits .* has 10 classes"),
         (lambda classes, statistics: Own(1, statistics), "own returns one output for each image"),

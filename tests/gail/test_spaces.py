@@ -250,12 +250,26 @@ class Blurred(torch.nn.Module):
         return features + torch.randn_like(features)
 
 
+class Dropped(torch.nn.Module):
+    """What is dropped of zeros does not show."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(features, 0.1)
+
+
+class Centred(torch.nn.Module):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features - features.mean(0)
+
+
 @pytest.mark.parametrize(
     ("inside", "message"),
     [
         (torch.nn.BatchNorm1d(3), "inside is a BatchNorm1d, with which two looks"),
         (torch.nn.Dropout(0.5), "inside is a Dropout, with which two looks"),
         (Blurred(), "two looks at one transition differ"),
+        (Dropped(), "two looks at one transition differ"),
+        (Centred(), "a transition's logit depends on those beside it"),
     ],
 )
 def test_an_extractor_that_looks_differently_each_time_serves_the_policy_alone(
