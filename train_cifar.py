@@ -130,7 +130,11 @@ def main(argv: list[str] | None = None) -> None:
     print(
         f"{prepared.group}: {', '.join(config.methods)}, {config.runs.seeds_in_words}", flush=True
     )
-    results = run_jobs(train, jobs, workers=workers, threads=config.threads or cores)
+    try:
+        results = run_jobs(train, jobs, workers=workers, threads=config.threads or cores)
+    finally:
+        for folder in folders:
+            folder.remove_if_empty()
     show(list(results.values()), config)
 
 

@@ -154,7 +154,11 @@ def main(argv: list[str] | None = None) -> None:
     if idle := without_use(config, plans):
         methods = " and ".join(dict.fromkeys(plan.method for plan in plans))
         print(f"without use in {methods}: {', '.join(idle)}", file=sys.stderr, flush=True)
-    run_jobs(train, jobs, workers=workers, threads=config.threads)
+    try:
+        run_jobs(train, jobs, workers=workers, threads=config.threads)
+    finally:
+        for folder in folders:
+            folder.remove_if_empty()
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
     print(config.runs.where_to_look)

@@ -194,10 +194,11 @@ class RunFolder:
             try:
                 yield
             except BaseException:
-                self._remove_if_empty()
+                self.remove_if_empty()
                 raise
 
-    def _remove_if_empty(self) -> None:
+    def remove_if_empty(self) -> None:
+        """Take the folder away if nothing was begun in it, with those around it that are empty."""
         with contextlib.suppress(OSError):  # one that is not empty stays, and so do those around it
             if os.listdir(self.path) == [".lock"]:
                 os.unlink(self.path / ".lock")

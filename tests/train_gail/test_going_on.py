@@ -44,6 +44,20 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert len(seen) == 1
 
 
+def test_what_ends_before_it_begins_leaves_no_folders(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(work: Any, jobs: dict[str, Any], **kwargs: Any) -> None:
+        (next(iter(jobs.values())).folder.path / "checkpoint.pt").touch()
+        raise Interrupted
+
+    monkeypatch.setattr(train_gail, "run_jobs", end)
+    with pytest.raises(Interrupted):
+        train_gail.main([*short, "--method", "gail", "--seeds", "0-2"])
+    made = [path.name for path in tmp_path.rglob("seed*")]
+    assert made == ["seed0"]
+
+
 def test_a_run_goes_on_only_under_its_own_settings(short: list[str], tmp_path: Path) -> None:
     train_gail.main([*short, "--method", "gail"])
     with pytest.raises(InputError, match="begun with other --updates, --learning-rate: "):
