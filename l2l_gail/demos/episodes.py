@@ -42,7 +42,8 @@ _WORDS = {
 }
 _FLAGS = ("terminals", "truncated", "terminal")
 _MAY_BE_DICTS = ("obs", "next_obs")
-_OF_TRANSITIONS = ("dones", "done", "act", "rew", "obs_next")
+_ENDS = ("dones", "done")
+_OF_TRANSITIONS = (*_ENDS, "act", "rew", "obs_next")
 """What objects with transitions of many episodes have, of `imitation` and Tianshou."""
 
 _PASSED_OVER = ("infos", "id", "seed", "options")
@@ -269,8 +270,9 @@ def _given(episode: Any) -> dict[str, Any]:
         known = {word for words in _WORDS.values() for word in words}
         unknown = [key for key in episode if key not in known and key not in _PASSED_OVER]
         if unknown:
+            an_end = ", an end of either kind being 'terminal'" * (unknown[0] in _ENDS)
             raise InputError(
-                f"unknown name {str(unknown[0])!r}; an episode has {', '.join(_WORDS)}"
+                f"unknown name {str(unknown[0])!r}; an episode has {', '.join(_WORDS)}{an_end}"
             )
     for name, words in _WORDS.items():
         for word in words:
@@ -292,8 +294,12 @@ def _given(episode: Any) -> dict[str, Any]:
 
 
 def _detached(value: Any) -> np.ndarray:
-    """An array, also of a tensor that has a gradient or lies on a GPU."""
-    return np.asarray(value.numpy(force=True) if hasattr(value, "detach") else value)
+    """An array, also of a tensor that has a gradient, lies on a GPU, or is of bfloat16."""
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    if str(value.dtype) == "torch.bfloat16":  # which numpy lacks
+        value = value.float()
+    return np.asarray(value.numpy(force=True))
 
 
 def _array(word: str, value: Any) -> np.ndarray:

@@ -121,6 +121,7 @@ class TestFromEpisodes:
             ([], "no episodes"),
             ([{"acts": [[1.0]]}], "episode 0: there are no observations"),
             ([{"obs": [[1.0]], "action": [[1.0]]}], "unknown name 'action'; an episode has obs"),
+            ([{"obs": [[1.0]], "dones": [True]}], "'dones'; .* an end of either kind being 'term"),
             ([{"obs": [[1.0]]}], "there are no steps"),
             ([{"obs": [[1.0], [2.0, 3.0]]}], "'obs' is no array of numbers"),
             ([{"obs": [["a"]]}], "'obs' has dtype"),
@@ -333,6 +334,9 @@ def test_tensors_that_have_a_gradient_are_read() -> None:
     tensors = plain | {"obs": torch.tensor(plain["obs"], requires_grad=True)}
     found = Demonstrations.from_episodes([tensors])
     np.testing.assert_array_equal(found.obs, Demonstrations.from_episodes([plain]).obs)
+    halves = plain | {"obs": torch.tensor(plain["obs"]).to(torch.bfloat16)}
+    found = Demonstrations.from_episodes([halves])
+    np.testing.assert_array_equal(found.obs, halves["obs"].float().numpy()[:-1])
 
 
 def test_an_id_that_names_its_module_is_the_same_environment() -> None:
