@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write
 from l2l_gail.finding_runs import find_runs, walk_runs
 from l2l_gail.runs import RunFolder, versions
+from tests.comparison.support import close
 
 
 def finish(out: Path, group: str, method: str, seed: int, **fields) -> RunFolder:
@@ -208,14 +208,7 @@ def test_a_link_to_a_whole_disk_ends_in_one_line(tmp_path: Path, monkeypatch) ->
 def test_a_folder_that_may_not_be_entered_is_said(tmp_path: Path, monkeypatch) -> None:
     finish(tmp_path, "Hopper-v5", "gail", 0)
     finish(tmp_path, "Walker2d-v5", "gail", 0)
-    real = os.scandir
-
-    def scandir(path: str) -> Iterator[os.DirEntry]:
-        if "Walker2d" in str(path):
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    close(tmp_path / "Walker2d-v5", monkeypatch)
     with pytest.warns(UserWarning, match=r"Left out: .*Walker2d-v5 cannot be read \(Permission"):
         (run,) = find_runs(tmp_path)
     assert run.folder.group == "Hopper-v5"

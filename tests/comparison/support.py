@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -129,3 +132,15 @@ def board(root: Path, name: str) -> Path:
 
 def scalar_tags(folder: Path) -> set[str]:
     return set(events(folder).Tags()["scalars"])
+
+
+def close(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a folder be one that may not be entered, which root otherwise may enter all the same."""
+    real = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry]:
+        if Path(path) == place:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import errno
 import html
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.finding_runs import find_runs
 from l2l_gail.runs import RunFolder
 from tests.comparison.support import (
+    close,
     gail_run,
     table_cells,
     unfinished_run,
@@ -356,14 +355,7 @@ def test_runs_of_which_none_can_be_compared_are_not_called_missing(
         reason = f"{place} is a link to what is not there"
     elif what == "closed":
         place.mkdir()
-        real = os.scandir
-
-        def scandir(path: str) -> Iterator[os.DirEntry]:
-            if "Hopper" in str(path):
-                raise PermissionError(errno.EACCES, "Permission denied", str(path))
-            return real(path)
-
-        monkeypatch.setattr(os, "scandir", scandir)
+        close(place, monkeypatch)
         reason = f"{place} cannot be read (Permission denied)"
     else:
         run = RunFolder.create(tmp_path, "Hopper-v5", "gail", 0)
