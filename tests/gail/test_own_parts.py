@@ -155,7 +155,10 @@ def test_a_network_that_can_judge_is_not_changed_itself() -> None:
 
 def test_without_a_penalty_on_slopes_a_network_needs_no_gradient_of_its_inputs() -> None:
     config = DiscriminatorConfig(penalty="none", updates_per_rollout=2, batch_size=16)
-    make(GAIL, TensorWalk(), discriminator_network=Detached(), discriminator=config).learn(ROLLOUT)
+    model = make(GAIL, TensorWalk(), discriminator_network=Detached(), discriminator=config)
+    before = model.discriminator.weights()
+    moved = model.learn(ROLLOUT).discriminator.weights()
+    assert not any(torch.equal(before[name], moved[name]) for name in before)
 
 
 class Halved(Judge):
