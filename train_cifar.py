@@ -41,7 +41,7 @@ from l2l_gail.experiment import (
 )
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.progress import Display, Tell
-from l2l_gail.runs import RunFolder
+from l2l_gail.runs import RunFolder, empty_ones_removed
 from l2l_gail.stopping import Interrupted
 
 if TYPE_CHECKING or not __package__:
@@ -130,11 +130,8 @@ def main(argv: list[str] | None = None) -> None:
     print(
         f"{prepared.group}: {', '.join(config.methods)}, {config.runs.seeds_in_words}", flush=True
     )
-    try:
+    with empty_ones_removed(folders):
         results = run_jobs(train, jobs, workers=workers, threads=config.threads or cores)
-    finally:
-        for folder in folders:
-            folder.remove_if_empty()
     show(list(results.values()), config)
 
 

@@ -56,7 +56,7 @@ from l2l_gail.gail.fit import is_altered
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
-from l2l_gail.runs import RunFolder
+from l2l_gail.runs import RunFolder, empty_ones_removed
 from l2l_gail.state_distance import StateDistance
 
 if TYPE_CHECKING or not __package__:
@@ -154,11 +154,8 @@ def main(argv: list[str] | None = None) -> None:
     if idle := without_use(config, plans):
         methods = " and ".join(dict.fromkeys(plan.method for plan in plans))
         print(f"without use in {methods}: {', '.join(idle)}", file=sys.stderr, flush=True)
-    try:
+    with empty_ones_removed(folders):
         run_jobs(train, jobs, workers=workers, threads=config.threads)
-    finally:
-        for folder in folders:
-            folder.remove_if_empty()
     for section in collect([run for folder in folders for run in find_runs(folder.path)]):
         print("\n" + section_tables(section)[0].as_text())
     print(config.runs.where_to_look)

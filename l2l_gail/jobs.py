@@ -68,7 +68,7 @@ def run_jobs(work: Work, jobs: Mapping[str, Any], *, workers: int, threads: int)
         if label in outcome.failures:
             failure = outcome.failures[label]
             last_line = f"{label}: {failure.last_line}"
-            if failure.lost:
+            if failure.kind == "lost":
                 raise Killed(f"{last_line}; if memory ran short, give fewer --workers")
             raise InputError(last_line) if failure.wrong_input else RuntimeError(last_line)
     return {label: outcome.results[label] for label in jobs}
@@ -117,14 +117,18 @@ class Failure:
     """How a job failed.
 
     Attributes:
-        wrong_input: Whether by an ``InputError``.
-        text: Its message, or a traceback.
-        lost: Whether its process ended without a last word.
+        kind: By an ``InputError`` ("wrong input"), by another exception ("failure"), or with its
+            process, without a last word ("lost").
+        text: The message, a traceback, or how the process ended.
     """
 
-    wrong_input: bool
+    kind: str
     text: str
-    lost: bool = False
+
+    @property
+    def wrong_input(self) -> bool:
+        """Whether it was the input's fault."""
+        return self.kind == "wrong input"
 
     @property
     def last_line(self) -> str:
@@ -167,7 +171,7 @@ class Outcome:
         elif kind == "interrupted":
             self.interrupted = content
         else:
-            self.failures[label] = Failure(kind == "wrong input", content, kind == "lost")
+            self.failures[label] = Failure(kind, content)
             self.display.show(label, Message("line", f"failed: {content.strip()}"))
             self.display.done(label)
 

@@ -15,7 +15,7 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = [
     "SEED_FOLDER",
     "RunFolder",
     "check_seed",
+    "empty_ones_removed",
     "run_folders",
     "versions",
 ]
@@ -290,6 +291,16 @@ def run_folders(parent: Path) -> list[Path]:
     if not os.path.isdir(parent):
         return []
     return sorted(path for path in _inside(parent) if SEED_FOLDER.fullmatch(path.name))
+
+
+@contextlib.contextmanager
+def empty_ones_removed(folders: Sequence[RunFolder]) -> Iterator[None]:
+    """Take away afterwards, however that ends, the folders in which nothing was begun."""
+    try:
+        yield
+    finally:
+        for folder in folders:
+            folder.remove_if_empty()
 
 
 def _check_encoding(out: str | Path, folder: Path) -> None:
