@@ -91,16 +91,21 @@ def _check_extractor(discriminator: ExtractorDiscriminator) -> None:
 def _check_agreement(what: str, discriminator: Discriminator, way_out: str) -> None:
     """Refuse a part in which chance or other transitions have a say in a transition's logit."""
     rows = _transitions(discriminator, _LOOKED_AT)
+    # As many as before, so that each is computed in the same order, and all others one transition.
+    beside_others = torch.cat([rows[:_ROWS], rows[:1].expand(_LOOKED_AT - _ROWS, -1)])
     looks = []
-    for given in (rows, rows, *rows[:_ROWS].split(1)):
+    for given in (rows, rows, beside_others, *rows[:_ROWS].split(1)):
         # What calls alone move, such as the vectors of a spectral norm, is no chance.
         with _named(what), _buffers_kept(discriminator), torch.no_grad():
             looks.append(discriminator.logits_expert_is_high(given))
-    first, again, alone = looks[0], looks[1], torch.cat(looks[2:])
+    first, again, beside, *alone = looks
     largest = float(first.abs().nan_to_num().max())
     if not _are_close(first, again, _ROUNDING * largest):
         raise InputError(f"{what}: two looks at one transition differ: {way_out}")
-    if not _are_close(first[:_ROWS], alone, _OF_ITS_OWN * largest):
+    if not (
+        _are_close(first[:_ROWS], beside[:_ROWS], _ROUNDING * largest)
+        and _are_close(first[:_ROWS], torch.cat(alone), _OF_ITS_OWN * largest)
+    ):
         raise InputError(f"{what}: a transition's logit depends on those beside it: {way_out}")
 
 

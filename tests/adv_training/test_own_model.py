@@ -186,7 +186,7 @@ def test_a_random_classifier_is_let_pass_and_torch_s_generator_is_as_it_was(data
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (Together, "the model own returns other logits for an image alone than beside another"),
+        (Together, "the model own returns other logits for an image beside another"),
         (lambda classes, statistics: None, "the model 'own' must return a torch.nn.Module, not"),
         (lambda classes, statistics: Own(7, statistics), "own returns 7 logits .* has 10 classes"),
         (lambda classes, statistics: Own(1, statistics), "own returns one output for each image"),

@@ -76,9 +76,10 @@ class Standardised(Judge):
 class Compared(Judge):
     """With the batch's deviation beside each hidden layer, as image GANs have it."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight: float) -> None:
         super().__init__()
         self.last = nn.Linear(9, 1)
+        nn.init.constant_(self.last.weight[:, 8:], weight)
 
     def forward(self, obs: Tensor, acts: Tensor) -> Tensor:
         hidden = self.inside(self.first(torch.cat([obs, acts], dim=1)))
@@ -131,7 +132,8 @@ class Free(nn.Module):
         (Shaken(), "two looks at one transition differ"),
         (Remembering(), "two looks at one transition differ"),
         (Standardised(), "a transition's logit depends on those beside it: leave out"),
-        (Compared(), "a transition's logit depends on those beside it"),
+        (Compared(0.3), "a transition's logit depends on those beside it"),
+        (Compared(0.01), "a transition's logit depends on those beside it"),
         (Cut(), r"cuts its logits off from its weights, .* \(no_grad, detach\): leave that out"),
         (OfInputs(), "cuts its logits off from its weights"),
         (Detached(), r"cuts its logits off from the transitions, .* penalty 'gradient_penalty'"),
