@@ -152,7 +152,7 @@ class StartedPerturber(UpdateRule):
         x, start = variables["x"], self.start(state)
         there = (x + _QUERY_AT * self.radius * start.detach()).clamp(0.0, 1.0)
         ascent = -oracle({"x": there})["x"]
-        z = self.net(torch.cat([images_and_gradient(x, ascent), start], dim=1))
+        z = self.net(images_and_gradient(x, ascent, start))
         z = z + self.sign_weight * ascent.sign() + self.start_weight * start
         return {"x": x + self.radius * z.tanh()}, state
 
@@ -261,18 +261,20 @@ class LearnedStart(UpdateRule):
         set_radius(self.start, radius)
 
 
-def images_and_gradient(x: Tensor, ascent: Tensor) -> Tensor:
+def images_and_gradient(x: Tensor, ascent: Tensor, *further: Tensor) -> Tensor:
     """Return ``[2x - 1, clamp(g / rms(g), -3, 3)]``, what a residual attacker's network sees.
 
     Args:
         x: Images in [0, 1], ``(B, C, H, W)``.
         ascent: The loss's gradient there, same shape.
+        further: What it sees besides, each of the same shape.
 
     Returns:
-        Shape ``(B, 2C, H, W)``.
+        Shape ``(B, 2C, H, W)``, and C channels more for each of ``further``.
     """
     rms = ascent.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    return torch.cat([2 * x - 1, (ascent / rms.clamp_min(1e-18)).clamp(-_CLAMP, _CLAMP)], dim=1)
+    gradient = (ascent / rms.clamp_min(1e-18)).clamp(-_CLAMP, _CLAMP)
+    return torch.cat([2 * x - 1, gradient, *further], dim=1)
 
 
 def set_radius(rule: UpdateRule, radius: float) -> None:

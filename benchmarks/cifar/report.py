@@ -340,9 +340,19 @@ def attackers(file: Path = ATTACKERS) -> str:
 
 def step_cost(file: Path = STEP_COST) -> str:
     """The CPU time of a step of each method, side by side."""
-    seconds = json.loads(file.read_text())["seconds"]
-    rows = [[n, f"{1000 * s:.0f}", f"{s / seconds['PGD-2']:.2f}"] for n, s in seconds.items()]
-    return markdown(["method", "CPU ms a step", "of PGD-2"], rows)
+    by_network = json.loads(file.read_text())["costs"]
+    rows = []
+    for method in next(iter(by_network.values())):
+        row = [method]
+        for costs in by_network.values():
+            middle, low, high = costs[method]["ratio"]
+            apart = "" if low == high else f" [{low:.2f}, {high:.2f}]"
+            row += [f"{1000 * costs[method]['seconds']:.0f}", f"{middle:.2f}{apart}"]
+        rows.append(row)
+    header = ["method"]
+    for network in by_network:
+        header += [f"{network}: CPU ms a step", "of PGD-2"]
+    return markdown(header, rows)
 
 
 def title(method: str) -> str:

@@ -14,18 +14,18 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import envs
+from benchmarks.turns import Cost, take_turns
 from l2l_gail import GAIL, L2LGAIL, Demonstrations
 from l2l_gail.cli import format_table, parse, run_main
 from l2l_gail.core import Adam, MatrixRule
@@ -51,7 +51,6 @@ METHODS: dict[str, Make] = {
 """By name, how the model is made from policy, environments and demonstrations."""
 
 REFERENCE = "GAIL with Adam"
-RESAMPLES = 2_000
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     config = parse(Config, argv, prog="step_cost.py", description="CPU time of a rollout.")
     torch.set_num_threads(1)
     found = {env_id: measure(env_id, config.rollouts) for env_id in config.envs}
-    rows = [
-        [name, *(f"{1000 * of[name].seconds:.1f}, {_told(of[name])}" for of in found.values())]
-        for name in METHODS
-    ]
+    rows = [[name, *(of[name].told() for of in found.values())] for name in METHODS]
     print(format_table(("method", *(f"{env_id}: CPU ms, of Adam's" for env_id in found)), rows))
     if config.json:
         setup = {"rollouts": config.rollouts, "machine": platform.machine()}
@@ -90,19 +86,6 @@ def main(argv: list[str] | None = None) -> None:
         config.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a rollout of a method costs.
-
-    Attributes:
-        seconds: Median CPU seconds.
-        ratio: Median of the ratios to the reference in the same turn, low and high end.
-    """
-
-    seconds: float
-    ratio: tuple[float, float, float]
-
-
 def measure(env_id: str, rollouts: int) -> dict[str, Cost]:
     """Return what a rollout of each method costs, the first five not counted."""
     demos = Demonstrations.load(env_id)[:1]
@@ -110,30 +93,11 @@ def measure(env_id: str, rollouts: int) -> dict[str, Cost]:
         name: make("MlpPolicy", envs.make(env_id, 64, seed=0), demos)
         for name, make in METHODS.items()
     }
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(rollouts):
-        for name, model in models.items():
-            begun = time.process_time()
-            model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
-            seconds[name].append(time.process_time() - begun)
-    counted = {name: np.array(each[5:]) for name, each in seconds.items()}
-    return {
-        name: Cost(round(float(np.median(each)), 5), _median(each / counted[REFERENCE]))
-        for name, each in counted.items()
+    work = {
+        name: partial(model.learn, model.n_steps * model.n_envs, reset_num_timesteps=False)
+        for name, model in models.items()
     }
-
-
-def _told(cost: Cost) -> str:
-    middle, low, high = cost.ratio
-    return f"{middle:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _median(ratios: np.ndarray) -> tuple[float, float, float]:
-    """Median and its interval."""
-    drawn = np.random.default_rng(0).choice(ratios, (RESAMPLES, len(ratios)))
-    ends = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    middle, low, high = (round(float(x), 3) for x in (np.median(ratios), *ends))
-    return middle, low, high
+    return take_turns(work, rollouts, reference=REFERENCE, uncounted=5)
 
 
 if __name__ == "__main__":

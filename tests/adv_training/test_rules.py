@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from adv_training.attackers import ATTACKERS, ResidualNet, build_attacker
+from adv_training.attackers import ATTACKERS, PatchNet, ResidualNet, build_attacker
 from adv_training.attacks import fgsm
 from adv_training.data import ImageBatch, Images
 from adv_training.evaluate import attack
@@ -42,6 +43,27 @@ def shaken_net(seed: int = 0, inputs: int = 6) -> ResidualNet:
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return net
+
+
+@pytest.mark.parametrize("kind", [ResidualNet, PatchNet])
+def test_a_convolution_of_unshuffled_pixels_is_that(kind: type[ResidualNet]) -> None:
+    torch.manual_seed(0)
+    net = kind(8, inputs=9).double()
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    padding = kind.outer_kernel // 2
+    plain = nn.Sequential(
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(36, 8, kind.outer_kernel, padding=padding, bias=False),
+        *net.layers[2:],
+    ).double()
+    plain.load_state_dict(net.layers.state_dict())
+    inputs = torch.randn(5, 9, 6, 10, dtype=torch.float64)
+    for given in (inputs, inputs.contiguous(memory_format=torch.channels_last)):
+        torch.testing.assert_close(net(given), plain(given))
+    ours = torch.autograd.grad(net(inputs).square().sum(), list(net.parameters()))
+    theirs = torch.autograd.grad(plain(inputs).square().sum(), list(plain.parameters()))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_the_residual_attacker_starts_as_the_sign_alone() -> None:
