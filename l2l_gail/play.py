@@ -26,7 +26,7 @@ from l2l_gail.films import comment_on, policy_file, video_file
 from l2l_gail.finding_runs import walk_runs
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
-from l2l_gail.rendering import action_of, as_gif, film_policy
+from l2l_gail.rendering import action_of, as_gif, cannot_be_drawn, film_policy
 from l2l_gail.runs import RunFolder, check_seed
 from l2l_gail.snapshots import MOMENTS, NEAREST, has_policy, load_policy
 
@@ -101,7 +101,8 @@ def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int | None = 
             window ends it too.
 
     Raises:
-        InputError: No such policy, or there is no display to open a window on.
+        InputError: No such policy, there is no display to open a window on, or what its environment
+            draws with is not installed.
     """
     env_id, env_kwargs = _environment(run)
     policy = load_policy(run, moment)
@@ -110,7 +111,10 @@ def show(run: Path, moment: str = "last", *, seed: int = 0, steps: int | None = 
     handle_mujoco_warnings()
     env = gymnasium.make(env_id, render_mode="human", **env_kwargs)
     try:
-        obs, _ = env.reset(seed=seed)
+        try:
+            obs, _ = env.reset(seed=seed)
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise cannot_be_drawn(env_id, error) from error
         for _ in itertools.count() if steps is None else range(steps):
             obs, _, terminated, truncated, _ = env.step(action_of(policy, obs, env.action_space))
             if terminated or truncated or _is_closed(env):

@@ -20,12 +20,12 @@ import numpy as np
 from gymnasium.spaces import Box
 from PIL import Image, ImageDraw
 
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.gym_env import check_env_id
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings
 from l2l_gail.policies import Predict
 
-__all__ = ["Film", "action_of", "as_gif", "film_policy", "usable_backend"]
+__all__ = ["Film", "action_of", "as_gif", "cannot_be_drawn", "film_policy", "usable_backend"]
 
 SIZE = (240, 180)
 """Width and height of a picture in pixels."""
@@ -117,12 +117,25 @@ def film_policy(
         with counted_mujoco_warnings(env_id):
             env, draw, how = _open(env_id, dict(env_kwargs or {}))
     except (gymnasium.error.Error, ImportError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"environment {env_id!r} cannot be drawn: {error}") from error
+        raise cannot_be_drawn(env_id, error) from error
+
+    def drawn(env: gymnasium.Env) -> Frame:
+        try:
+            return draw(env)
+        # Gymnasium's own miss a package of theirs only now, and what others raise is anything.
+        except Exception as error:
+            raise cannot_be_drawn(env_id, error) from error
+
     try:
         with counted_mujoco_warnings(env_id):
-            return _one_episode(predict, env, draw, how, seed=seed, steps=steps, every=every)
+            return _one_episode(predict, env, drawn, how, seed=seed, steps=steps, every=every)
     finally:
         env.close()
+
+
+def cannot_be_drawn(env_id: str, error: Exception) -> InputError:
+    """Return in one line that an environment cannot be drawn, and why."""
+    return InputError(f"environment {env_id!r} cannot be drawn: {one_line(error)}")
 
 
 def action_of(predict: Predict, obs: Any, space: gymnasium.Space) -> Any:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
 from l2l_gail.films import snapshot, video_file
 from l2l_gail.gail import GAIL
-from l2l_gail.play import main, record
+from l2l_gail.play import main, record, show
 from l2l_gail.rendering import SIZE, as_gif, film_policy
 from l2l_gail.runs import RunFolder
 from l2l_gail.snapshots import MOMENTS, SnapshotCallback, has_policy, load_policy
@@ -209,6 +210,7 @@ def test_a_sketch_shows_what_moves(env_id: str, monkeypatch) -> None:
     assert not np.array_equal(film.frames[0], film.frames[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [None, slow(""), slow("glfw")])
 def test_opengl_draws_where_it_works(asked: str | None) -> None:
     env = {name: value for name, value in os.environ.items() if name not in _OF_DISPLAYS}
@@ -298,6 +300,7 @@ def test_an_image_run_has_nothing_to_play(tmp_path: Path) -> None:
         main([str(tmp_path / "none")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("display", [slow(None), ":stale"])
 def test_without_a_display_no_window_is_tried(trained: tuple[GAIL, Path], display) -> None:
     env = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
@@ -364,30 +367,73 @@ def test_a_window_plays_an_episode_of_the_run_s_own_environment(
     np.testing.assert_array_equal(env.acted[0], np.clip(expected, -1, 1))
 
 
-def test_an_environment_that_is_no_box_of_mujoco_draws_itself() -> None:
-    class Dot(gymnasium.Env):
-        metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
-        observation_space = gymnasium.spaces.Box(-1, 1, (2,))
-        action_space = gymnasium.spaces.Box(-1, 1, (1,))
+BLACK = np.zeros((50, 80, 3), np.uint8)
+NOT_INSTALLED = gymnasium.error.DependencyNotInstalled("pygame is not installed,\nrun `pip ...`")
 
-        def __init__(self, render_mode: str | None = None) -> None:
-            self.render_mode = render_mode
 
-        def reset(self, *, seed=None, options=None):
-            return np.zeros(2, np.float32), {}
+class Dot(gymnasium.Env):
+    """Draws itself, or raises what it has in place of a picture."""
 
-        def step(self, action):
-            return np.zeros(2, np.float32), 1.0, False, False, {}
+    metadata = {"render_modes": ["rgb_array", "human"]}  # noqa: RUF012
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
 
-        def render(self):
-            return np.zeros((50, 80, 3), np.uint8)
+    def __init__(self, render_mode: str | None = None, picture: Any = BLACK) -> None:
+        self.render_mode = render_mode
+        self.picture = picture
 
+    def reset(self, *, seed=None, options=None):
+        if self.render_mode == "human":
+            self.render()
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+
+    def render(self):
+        if isinstance(self.picture, Exception):
+            raise self.picture
+        return self.picture
+
+
+@pytest.fixture
+def dot() -> Iterator[str]:
     gymnasium.register("tests/Dot-v0", Dot, max_episode_steps=3)
-    try:
-        film = film_policy(lambda obs: np.zeros((1, 1)), "tests/Dot-v0", every=1)
-    finally:
-        del gymnasium.registry["tests/Dot-v0"]
+    yield "tests/Dot-v0"
+    del gymnasium.registry["tests/Dot-v0"]
+
+
+def test_an_environment_that_is_no_box_of_mujoco_draws_itself(dot: str) -> None:
+    film = film_policy(lambda obs: np.zeros((1, 1)), dot, every=1)
     assert (film.drawn_with, film.episode_return, len(film.frames)) == ("the environment", 3.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        (NOT_INSTALLED, "pygame is not installed, run"),
+        (ArithmeticError(), "ArithmeticError"),
+        (None, "int"),
+    ],
+)
+def test_what_keeps_an_environment_from_drawing_is_one_line(
+    dot: str, picture: Any, said: str
+) -> None:
+    with pytest.raises(
+        InputError, match=rf"^environment '{dot}' cannot be drawn: .*{said}"
+    ) as caught:
+        film_policy(lambda obs: np.zeros((1, 1)), dot, {"picture": picture})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_window_that_something_is_missing_for_is_not_opened(
+    dot: str, tmp_path: Path, trained, monkeypatch
+) -> None:
+    run = shutil.copytree(trained[1], tmp_path / "run")
+    monkeypatch.setattr("l2l_gail.play._check_display", lambda: None)
+    monkeypatch.setattr("l2l_gail.play._environment", lambda _: (dot, {"picture": NOT_INSTALLED}))
+    with pytest.raises(InputError, match="cannot be drawn: pygame is not installed"):
+        show(run)
 
 
 def test_the_camera_follows_where_the_model_has_one_that_does(monkeypatch) -> None:
@@ -406,6 +452,7 @@ def test_the_camera_follows_where_the_model_has_one_that_does(monkeypatch) -> No
     assert opened["camera_name"] == "track"
 
 
+@pytest.mark.slow
 def test_the_comparison_records_the_median_run_of_each_method(trained, monkeypatch) -> None:
     monkeypatch.setattr(rendering, "usable_backend", lambda: None)
     root = trained[1].parents[2]
