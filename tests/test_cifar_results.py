@@ -129,6 +129,7 @@ def test_what_a_grid_cannot_run_is_one_line_before_anything_runs(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -153,6 +154,7 @@ def test_an_unknown_setting_of_a_cell_is_one_line(grid: ModuleType) -> None:
         grid.settings_of(cell | {"settings": {"method": "pgd", "rampe": 0.5}})
 
 
+@pytest.mark.slow
 def test_a_cell_is_trained_judged_image_by_image_and_goes_on_where_it_stopped(
     tmp_path: Path,
 ) -> None:

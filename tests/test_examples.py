@@ -33,6 +33,7 @@ def test_the_scripted_expert_swings_the_pole_up_and_holds_it() -> None:
     assert np.abs(late[..., 2]).max() < 0.5
 
 
+@pytest.mark.slow
 def test_the_example_trains_sac_and_the_reward_at_small_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -315,6 +315,7 @@ def defaults_of(config: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config_class", "filled_in"),
     [

@@ -232,6 +232,7 @@ def test_train_cifar_knows_nothing_of_imitation() -> None:
     assert not breaches(script, lambda name: not is_part_of(name, *imitation))
 
 
+@pytest.mark.slow
 def test_stepping_environments_loads_neither_sb3_nor_tensorboard_nor_matplotlib() -> None:
     probe = """if True:
         import sys, envs
@@ -265,6 +266,7 @@ def test_what_starts_processes_does_not_wait_for_torch() -> None:
     assert said.stdout == "False\n", said.stderr
 
 
+@pytest.mark.slow
 def test_adversarial_training_loads_neither_sb3_nor_mujoco() -> None:
     """Nor do modules that it shares with imitation; all in one process, for the time it takes."""
     modules = "l2l_gail, l2l_gail.core, l2l_gail.runs, l2l_gail.cli, adv_training, train_cifar"

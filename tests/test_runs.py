@@ -257,6 +257,7 @@ def test_a_run_that_fails_before_it_has_written_anything_leaves_no_folder(tmp_pa
     assert left == sorted(["Hopper-v5", "Hopper-v5/gail", run, *(f"{run}/{k}" for k in kept)])
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_refused_until_that_ends(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "g", "m", 0)
     holder = subprocess.Popen(

@@ -136,6 +136,7 @@ def test_a_deleted_working_directory_is_one_line(
     assert line.startswith("error: the working directory cannot be used")
 
 
+@pytest.mark.slow
 def test_a_program_that_uses_the_library_is_left_as_it_is() -> None:
     script = "import os; os.close(0); import l2l_gail.core, os; os.fstat(0)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -92,6 +92,7 @@ def test_mistakes_are_one_line_before_any_run(tmp_path: Path, args: list[str], s
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_the_process_with_status_2(tmp_path: Path) -> None:
     done = script("--sed", "1", cwd=tmp_path)
     assert done.returncode == 2
@@ -249,6 +250,7 @@ def test_a_preset_gives_way_to_the_flags_beside_it(tmp_path: Path) -> None:
     assert summary.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_by_the_same_script(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

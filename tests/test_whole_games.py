@@ -33,6 +33,7 @@ def games(search: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return search
 
 
+@pytest.mark.slow
 def test_the_search_moves_towards_nearer_states(games: ModuleType) -> None:
     search = games.Search(games.Config(pairs=8))
     for _ in range(12):

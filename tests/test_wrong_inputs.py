@@ -258,6 +258,7 @@ def test_there_are_forty_of_both_scripts_and_of_every_command() -> None:
     assert min(commands.count(name) for name in ("train_gail", "train_cifar")) >= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

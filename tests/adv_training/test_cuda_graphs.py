@@ -129,6 +129,7 @@ def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         assert torch.equal(tensor, other[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_NAME)
 def test_replayed_passes_train_the_same(
     tmp_path: Path, data: Dataset, doubles: Doubles, name: str

@@ -43,6 +43,7 @@ def fill(tensor: torch.Tensor, value: float) -> None:
         tensor.fill_(value)
 
 
+@pytest.mark.slow
 def test_attacker_that_died_is_set_back_and_counted(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def test_apgd_t_far_below_the_standing_measure_is_a_flag(
     assert any("10.0% of the images below the standing measure" in flag for flag in flags) is fires
 
 
+@pytest.mark.slow
 def test_fine_tuning_raises_the_gain_and_leaves_the_attacker_alone(
     data: Dataset, robust: nn.Module
 ) -> None:

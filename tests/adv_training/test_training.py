@@ -99,6 +99,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert points[0] == points[1]  # none twice, none missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [slow("pgd"), "grad_l2l"])
 def test_a_signal_in_the_middle_of_an_epoch_saves_and_the_run_goes_on_bit_for_bit(
     tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
@@ -163,6 +164,7 @@ def tensorboard_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_runs_and_others_do_not(tmp_path: Path, data: Dataset) -> None:
     runs = [
         start(tmp_path, tiny_settings("grad_l2l", epochs=1, seed=seed), data) for seed in (0, 0, 1)

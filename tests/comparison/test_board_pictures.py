@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -24,6 +25,7 @@ from tests.comparison.support import (
 )
 
 
+@pytest.mark.slow
 def test_images_tab_holds_readable_pictures(compared: Path) -> None:
     overview = events(board(compared, "Hopper-v5") / OVERVIEW)
     tags = overview.Tags()["images"]

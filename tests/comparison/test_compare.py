@@ -27,6 +27,7 @@ from tests.comparison.support import (
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_summary_page_and_picture_are_written(runs: Path, capsys) -> None:
     main([str(runs)])
@@ -88,6 +89,7 @@ def test_names_of_runs_are_shown_as_they_are(tmp_path: Path) -> None:
     assert "<b>&)" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("name", ["$\\frac$", "_mine", "a|b"])
 def test_names_that_mean_something_elsewhere_are_letters(tmp_path: Path, name: str) -> None:

@@ -95,6 +95,7 @@ def mean_estimate(persistent: bool, pieces: int, games: int = 150) -> float:
     return total / pieces
 
 
+@pytest.mark.slow
 def test_persistent_strategy_sees_what_pieces_alone_do_not() -> None:
     pieces = 10
     exact = (influence(0.31, 0.0, pieces)[0] - influence(0.29, 0.0, pieces)[0]) / (0.02 * pieces)

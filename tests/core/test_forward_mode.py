@@ -227,6 +227,7 @@ def learning(**options: Any) -> L2LTrainer:
     )
 
 
+@pytest.mark.slow
 def test_memory_stays_flat() -> None:
     trainer = learning()
 
@@ -239,6 +240,7 @@ def test_memory_stays_flat() -> None:
     assert trainer.skipped == 0
 
 
+@pytest.mark.slow
 def test_resumed_trainer_goes_on_bit_for_bit() -> None:
     straight, first, second = (learning(meta_decay=0.9, meta_every=2) for _ in range(3))
     for batch in batches(7):
@@ -273,6 +275,7 @@ def test_step_that_is_rejected_takes_its_tangents_along() -> None:
     assert math.isfinite(stats["meta_gradient_norm"])
 
 
+@pytest.mark.slow
 def test_learning_forward_lengthens_a_step_where_one_step_ahead_looks_no_better() -> None:
     """In a ravine the long view wants a longer step than the greedy one (short-horizon bias)."""
 

@@ -270,6 +270,7 @@ def train_follower(seed: int, meta_steps: int) -> GatedMomentum:
     return rule
 
 
+@pytest.mark.slow
 def test_learned_follower_beats_extragradient_by_orders_of_magnitude() -> None:
     """On unseen games with random equilibria, at five times the horizon it was trained for."""
     torch.manual_seed(0)
@@ -320,6 +321,7 @@ def test_diverging_follower_is_reported_and_its_last_finite_state_kept() -> None
     assert course.diverged_at is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second_order", [slow(False), True])
 def test_memory_stays_flat_over_many_commits(second_order: bool) -> None:
     game = RegressionGame(torch.float32)

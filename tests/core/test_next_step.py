@@ -197,6 +197,7 @@ def test_a_step_that_is_rejected_is_not_judged_and_a_bad_batch_leaves_the_rule_a
     assert math.isfinite(trainer.step([third])["meta_gradient_norm"])
 
 
+@pytest.mark.slow
 def test_memory_stays_flat() -> None:
     trainer = learning(MatrixRule(1e-2, learn_network=True))
 

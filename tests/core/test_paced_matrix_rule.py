@@ -125,6 +125,7 @@ def test_with_nothing_to_learn_it_is_a_fixed_rule() -> None:
     assert PacedMatrixRule(0.01).meta_parameter_groups(3e-3)[0]["lr"] == pytest.approx(0.09)
 
 
+@pytest.mark.slow
 def test_an_evolution_strategy_finds_that_noise_asks_for_short_steps() -> None:
     # Two followers of one rule: one has a far target, the other noise around where it is.
     start, target = {"w": torch.zeros(6, 8)}, draw(6, 8).float().sign()

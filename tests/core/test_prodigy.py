@@ -86,6 +86,7 @@ def test_gradient_of_zeros_moves_nothing_and_leaves_the_distance() -> None:
     assert float(state["d"]) == 1e-6
 
 
+@pytest.mark.slow
 def test_prodigy_without_a_learning_rate_is_well_above_adams_middle_one() -> None:
     variables, loss = problem(torch.float32)
 

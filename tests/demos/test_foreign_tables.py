@@ -167,6 +167,7 @@ class TestLeRobot:
         rewrite(folder / "data" / "chunk-000" / "file-000.parquet", action=[0.5] * 12)
         assert Demonstrations.load(folder).acts.shape == (12, 1)
 
+    @pytest.mark.slow
     def test_numbers_that_are_left_out_are_named(self, tmp_path: Path) -> None:
         folder = copied("lerobot", tmp_path)
         info = json.loads((folder / "meta" / "info.json").read_text())

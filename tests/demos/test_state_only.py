@@ -100,6 +100,7 @@ def test_where_next_states_are_not_known_they_are_those_that_followed() -> None:
     assert model._expert_rows.shape == (3 * (TIME_LIMIT - 1), 4)
 
 
+@pytest.mark.slow
 def test_the_discriminator_tells_the_experts_steps_from_others() -> None:
     model = make_gail(states_alone(20), learning_rate=0.0, rule=Adam(1e-2))
     model.learn(640)

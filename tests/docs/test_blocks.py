@@ -31,16 +31,21 @@ PROGRAMS = [program for page in PAGES for program in programs_of(page)]
 SLOW = {
     "README: Use it",
     "docs/adversarial: Evaluating a run",
+    "docs/board: Images: what does it do?",
     "docs/board: board",
     "docs/demonstrations: Making your own",
     "docs/extending: A game",
+    "docs/extending: An attack or training method",
     "docs/extending: An environment",
     "docs/extending: An update rule",
+    "docs/gail: The nearest policy",
     "docs/index: Start",
     "docs/integrations: Weights & Biases",
+    "docs/own-task: A class of your own",
     "docs/own-task: Another model, other arguments",
+    "docs/rewards: AIRL",
 }
-"""Programs of more than about five seconds."""
+"""Programs of more than about three seconds."""
 MOST_NOT_RUN = 19
 SHORTER = re.compile(r"(?<=learn\()\d[\d_]{4,}")
 """A training's length in Python; 2,048 steps in its place."""

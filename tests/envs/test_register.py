@@ -184,6 +184,7 @@ def test_its_returns_are_measured_by_gymnasium_and_not_by_the_batch(puck: str) -
     assert envs.batch_of_episodes("Hopper-v5", {}) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hardly_cloned")
 def test_the_script_trains_on_it_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ def assert_nothing_failed(results: list[tuple[str, int, str, str]], n: int) -> N
     assert not failed, "\n".join(f"{kind} of {name} {i}: {text}" for name, i, kind, text in failed)
 
 
+@pytest.mark.slow
 def test_a_few_hostile_inputs_of_each_reader_are_refused_or_sound() -> None:
     # A worker process at first: an end of the interpreter must not end the tests.
     results = fuzz.fuzz(fuzz.jobs_for(200, list(SUBJECTS)), workers=1)
@@ -23,6 +24,7 @@ def test_a_few_hostile_inputs_of_each_reader_are_refused_or_sound() -> None:
     assert kinds == {"refused", "accepted"}
 
 
+@pytest.mark.slow
 def test_a_few_hostile_files_of_other_libraries_are_refused_or_sound() -> None:
     assert_nothing_failed(fuzz.fuzz(fuzz.jobs_for(9, list(FOREIGN_SUBJECTS)), workers=1), 9)
 

@@ -49,6 +49,7 @@ def test_a_link_is_followed_and_a_loop_of_links_is_said(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
     path = tmp_path / "secret.json"
     path.write_text("{}")
@@ -137,6 +138,7 @@ def test_a_file_that_is_cleared_meanwhile_is_not_said_to_lack_its_folder(
         atomic_write(tmp_path / "file", b"content")
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_behind_is_removed(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"

@@ -352,6 +352,7 @@ def test_a_termination_is_paid_what_it_is_worth() -> None:
     torch.testing.assert_close(paid - without, ended * 0.9 / 0.1 * -3.0)
 
 
+@pytest.mark.slow
 def test_episodes_that_a_fall_ends_become_longer() -> None:
     """Without the absorbing state a quick fall pays best, and they become as short as can be."""
     model = AIRL(

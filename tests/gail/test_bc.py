@@ -46,6 +46,7 @@ def assert_same(one: BC | GAIL, other: BC | GAIL) -> None:
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
+@pytest.mark.slow
 def test_a_linear_policy_finds_the_least_squares_solution() -> None:
     demos = noisy_demos()
     model = make_bc(demos, policy_kwargs=LINEAR, learning_rate=1e-2).learn(3_000)

@@ -382,6 +382,7 @@ def late_model(
     return cls("MlpPolicy", env, demos, n_steps=n_steps, n_epochs=1, seed=0, device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rollouts", "heard"), [(10, True), (17, False)])
 def test_entries_are_compared_in_the_first_sixteen_rollouts(rollouts: int, heard: bool) -> None:
     told = heard_in(late_model(lambda env: Late(env, 16 * rollouts)), 20 * 32)

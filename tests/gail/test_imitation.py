@@ -39,6 +39,7 @@ def share_of_expert(model: GAIL, env_id: str, expert: Any) -> float:
     return (true_return(model, env_id) - at_random) / (at_best - at_random)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Adam(3e-4), slow(CoordinateMLP(3e-4, seed=0))])
 def test_cartpole_is_balanced_as_by_the_expert(rule: Any) -> None:
     demos = recorded("CartPole-v1", 3)
@@ -94,6 +95,7 @@ def test_what_a_picture_shows_is_named() -> None:
     assert share_of_expert(model, "tests/Dot-v0", dot_expert) > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hardly_cloned")
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "tests/Corners-v0"])
 def test_the_script_trains_and_goes_on_in_any_space(env_id: str, tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_behaviour_cloning_has_no_other_than_its_last(tmp_path: Path) -> None:
     assert run.evaluation.on_nearest is None
 
 
+@pytest.mark.slow
 def test_the_comparison_has_a_column_for_it_where_runs_have_one(tmp_path: Path) -> None:
     for seed, returns in enumerate(([2900.0, 3100.0], [3000.0, 3000.0])):
         gail_run(tmp_path, "gail", seed, 1000, nearest_returns=returns, nearest_steps=30_000)

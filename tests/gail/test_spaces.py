@@ -317,6 +317,7 @@ def test_a_matrix_rule_moves_convolutions_too() -> None:
     assert not torch.equal(before, weights_of(model)["disc.extractor.cnn.0.weight"])
 
 
+@pytest.mark.slow
 def test_behaviour_cloning_fits_probabilities_of_classes() -> None:
     demos = recorded("tests/Corners-v0", 20)
     model = GAIL("MultiInputPolicy", envs_of("tests/Corners-v0"), demos, **SETTINGS)

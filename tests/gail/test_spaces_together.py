@@ -54,6 +54,7 @@ def test_gradients_of_images_in_batches_are_those_of_all_at_once(
     torch.testing.assert_close(policy_gradients(model.policy, obs, acts, weights), whole)
 
 
+@pytest.mark.slow
 def test_an_actions_surprise_is_told_from_the_rewards_of_all_classes() -> None:
     model = trained(L2LGAIL, "MultiInputPolicy", CORNERS)
     buffer = model.rollout_buffer
@@ -119,6 +120,7 @@ def test_cloning_as_an_algorithm_is_the_fit_of_classes() -> None:
     assert error < np.log(4)
 
 
+@pytest.mark.slow
 def test_a_probe_measures_a_game_of_images() -> None:
     measured: list[dict[str, float]] = []
 

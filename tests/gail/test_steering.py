@@ -116,6 +116,7 @@ class Rates(BaseCallback):
         self.factors.append(float(self.model.steering.factor))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("judged_soon")
 @pytest.mark.parametrize("cls", [GAIL, slow(L2LGAIL), slow(AIRL)])
 def test_a_rate_far_too_low_is_raised_and_one_far_too_high_is_lowered(

@@ -78,6 +78,7 @@ def test_the_short_way_trains_as_through_sb3(cls: type[GAIL], options: str) -> N
     assert_logged_alike(rows_a, rows_b, rel=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [GAIL, L2LGAIL])
 def test_hopper_trains_as_through_sb3(cls: type[GAIL]) -> None:
     trained = {}

@@ -17,6 +17,7 @@ WIDE = DiscriminatorConfig(hidden_sizes=(8, 8), updates_per_rollout=3, batch_siz
 NAMES = {f"rule/tracking_{name}" for name in ("loss", "loss_after", "limit", "distance")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [slow(GAIL), L2LGAIL])
 def test_a_training_with_probes_is_the_training_without_to_the_bit(cls: type[GAIL]) -> None:
     probed, plain = make(cls, TensorWalk()), None
@@ -33,6 +34,7 @@ def test_a_training_with_probes_is_the_training_without_to_the_bit(cls: type[GAI
         assert {tag: value for tag, value in row.items() if tag not in NAMES} == other
 
 
+@pytest.mark.slow
 def test_the_copy_is_solved_and_the_discriminator_is_on_its_way_there() -> None:
     measured: list[tuple[Any, ...]] = []
 

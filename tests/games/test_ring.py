@@ -125,6 +125,7 @@ def play_gan(rule: UpdateRule, iterations: int) -> tuple[list[RingQuality], Ring
     return course, game
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", [Adam(2e-3, (0.5, 0.999)), CoordinateMLP(2e-3, betas=(0.5, 0.999))], ids=["adam", "l2l"]
 )

@@ -149,6 +149,7 @@ def test_an_environment_of_ones_own_is_a_legal_input_of_gail(cls: type[GAIL]) ->
     assert action.shape == (1, 1)
 
 
+@pytest.mark.slow
 def test_ppo_learns_the_environment_of_ones_own() -> None:
     env = Spring(64)
     model = TensorPPO(

@@ -29,6 +29,7 @@ from l2l_gail.recording.partial import PartialExpert, partial_policy
 TINY = ExpertRecipe(n_envs=4, n_steps=64, batch_size=64, n_epochs=2)
 
 
+@pytest.mark.slow
 def test_expert_is_the_best_checkpoint() -> None:
     def train() -> Any:
         return train_expert(

@@ -28,6 +28,7 @@ from tests.demos.support import Doubling, save_model, small_policy
 from tests.marks import slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [GAIL, slow(AIRL), slow(BC)])
 def test_a_model_of_this_library_is_recorded_as_it_acts(cls: Any, tmp_path: Path) -> None:
     kwargs = {} if cls is BC else {"n_steps": 64}
@@ -40,6 +41,7 @@ def test_a_model_of_this_library_is_recorded_as_it_acts(cls: Any, tmp_path: Path
     np.testing.assert_allclose(demos.acts, acts, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_a_model_of_this_library_needs_beside_its_file_is_said(tmp_path: Path) -> None:
     command = ["record", "--env", "Hopper-v5", "--episodes", "1", "--out", str(tmp_path / "o.npz")]
     kwargs = {"n_steps": 64, "device": "cpu", "seed": 0}
@@ -93,6 +95,7 @@ class TestCommand:
         with pytest.raises(InputError, match="not overwritten"):
             main(argv)
 
+    @pytest.mark.slow
     def test_trains_where_no_model_is_given(self, tmp_path: Path) -> None:
         out = tmp_path / "ip.npz"
         main(["record", "--env", "InvertedPendulum-v5", "--total-timesteps", "10",
@@ -189,6 +192,7 @@ class TestCommand:
         with pytest.raises(InputError, match=r"action of shape \(3,\) for one observation, \(1,\)"):
             main([*argv, "--policy", "hand:wide", "--out", str(tmp_path / "b.npz")])
 
+    @pytest.mark.slow
     def test_an_interrupted_expert_is_kept_and_gone_on_with(
         self,
         tmp_path: Path,

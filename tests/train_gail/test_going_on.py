@@ -20,6 +20,7 @@ from l2l_gail.stopping import Interrupted
 from tests.comparison.support import events
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_was(
     short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

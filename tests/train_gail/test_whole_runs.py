@@ -74,6 +74,7 @@ def test_what_is_said_of_the_demonstrations_is_said_once(short: list[str], tmp_p
 SB3_GROUPS = {"rollout", "time", "train"}
 
 
+@pytest.mark.slow
 def test_probes_are_logged_and_change_nothing_else(short: list[str], tmp_path: Path) -> None:
     train_gail.main([*short, "--method", "gail"])
     train_gail.main([*short, "--method", "gail", "--probe-every", "1"])
@@ -118,6 +119,7 @@ def test_the_script_goes_through_the_core(
     assert calls == {"unroll": 12, "step": 12, "meta-update": 3}
 
 
+@pytest.mark.slow
 def test_a_second_run_gets_a_folder_of_its_own(short: list[str], tmp_path: Path) -> None:
     for _ in range(2):
         train_gail.main([*short, "--method", "gail"])
@@ -167,6 +169,7 @@ def test_environment_arguments_reach_every_environment(tmp_path: Path) -> None:
     assert max(run.summary["eval_lengths"]) < 1_000
 
 
+@pytest.mark.slow
 def test_behaviour_cloning_is_a_method_with_a_folder_of_its_own(
     short: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

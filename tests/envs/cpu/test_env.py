@@ -194,6 +194,7 @@ def test_garbage_collection_frees_the_simulations(monkeypatch: pytest.MonkeyPatc
     assert len(freed) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_gets_one_line_and_ends() -> None:
     script = """

@@ -113,6 +113,7 @@ def test_what_is_in_the_way_of_a_gpu_is_one_line_and_auto_goes_round_it(
     assert str(caught.value) == f"{expected}; or use cpu"
 
 
+@pytest.mark.slow
 def test_looking_for_a_gpu_prints_nothing() -> None:
     script = "from envs.warp.env import obstacle; print('found:', obstacle('cuda:0'))"
     done = subprocess.run(
