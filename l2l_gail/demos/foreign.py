@@ -79,6 +79,8 @@ def _d4rl_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
                 f"it has no {name!r}, so where its episodes end is not known; cut it with "
                 "Demonstrations.from_arrays(..., episode_lengths=...)"
             )
+        if flags.ndim == 2 and flags.shape[1] == 1:
+            flags = flags[:, 0]
         if flags.ndim != 1 or len(flags) != len(arrays["observations"]) or len(flags) == 0:
             raise InputError(f"{name!r} has shape {flags.shape}; one flag per step is needed")
         arrays[name] = flags.astype(bool)
@@ -112,6 +114,8 @@ def imitation_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _lengths_between(begins: np.ndarray, steps: int) -> np.ndarray:
+    if begins.shape == (0,):  # one trajectory, of which numpy makes sums in floats
+        begins = begins.astype(np.int64)
     if begins.ndim != 1 or begins.dtype.kind not in "iu" or (begins > steps).any():
         raise InputError("'indices' are no steps at which trajectories begin")
     lengths = np.diff(begins.astype(np.int64), prepend=0, append=steps)

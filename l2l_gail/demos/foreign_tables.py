@@ -224,11 +224,13 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
             f"it has no column {missing[0]!r}, so it is no set of imitation's trajectories"
         )
     parts: dict[str, list[dict[str, np.ndarray]]] = {}
-    for name, depth in (("obs", 2), ("acts", 2), ("rews", 1)):
+    for name, deepest in (("obs", 2), ("acts", 2), ("rews", 1)):
         if name not in arrays:
             continue
-        if f"{name}_lengths_{depth - 1}" not in arrays or f"{name}_lengths_{depth}" in arrays:
-            raise InputError(f"{name!r} is not {depth} lists deep; only flat {name!r} are read")
+        if f"{name}_lengths_0" not in arrays or f"{name}_lengths_{deepest}" in arrays:
+            nor = ", nor of lists of numbers" if deepest == 2 else ""
+            raise InputError(f"{name!r} is no list of numbers{nor}; only flat {name!r} are read")
+        depth = 1 + (f"{name}_lengths_1" in arrays)  # of a Discrete space a step is a number
         column = arrays[name]
         if depth == 2:
             column = _rows(name, column, arrays[f"{name}_lengths_1"])

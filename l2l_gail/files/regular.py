@@ -19,6 +19,7 @@ __all__ = ["check_folder", "home_expanded", "open_regular", "read_json", "read_t
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 _LARGEST_JSON = 64 << 20
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def home_expanded(path: str | Path) -> Path:
@@ -80,10 +81,17 @@ def open_regular(path: str | Path, *, missing: str = "") -> Iterator[BinaryIO]:
 
     Raises:
         InputError: There is no such file, it is no regular file, or it cannot be read, which may
-            turn out only inside. A file that cannot be read is never called damaged.
+            turn out only inside, or it stands in for one that Git LFS has not brought here. A file
+            that cannot be read is never called damaged.
     """
     try:
         with os.fdopen(_open(home_expanded(path)), "rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise InputError(
+                    f"{path} only says where Git LFS keeps the file: run 'git lfs pull' in its "
+                    "folder, or download the file itself"
+                )
+            file.seek(0)
             yield file
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(missing or f"{path} does not exist: give the path of a file") from None

@@ -124,6 +124,19 @@ class TestD4RL:
         assert demos.next_obs is None
         assert len(demos.state_pairs()[0]) == 7
 
+    def test_columns_of_one_number_are_numbers(self, tmp_path: Path) -> None:
+        import h5py
+
+        flat = Demonstrations.load(write_d4rl(tmp_path / "flat.hdf5"))
+        path = tmp_path / "columns.hdf5"
+        write_d4rl(path)
+        with h5py.File(path, "r+") as file:
+            for name in ("terminals", "timeouts", "rewards"):
+                values = file[name][:, None]
+                del file[name]
+                file[name] = values
+        assert Demonstrations.load(path).digest() == flat.digest()
+
     def test_a_terminal_state_at_the_time_limit_is_terminal(self, tmp_path: Path) -> None:
         path = write_d4rl(tmp_path / "d.hdf5", terminals=np.arange(10) == 7)
         demos = Demonstrations.load(path)

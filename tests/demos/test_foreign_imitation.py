@@ -16,6 +16,16 @@ from tests.demos.test_demos import refusal
 DATA = Path(__file__).parent / "data"
 
 
+def save(folder: Path, **columns: Any) -> None:
+    """Write a folder as imitation does, of columns that are not None."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({name: v for name, v in columns.items() if v is not None})
+    with pa.OSFile(str(folder / "d.arrow"), "wb") as sink:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "d.arrow"}]}')
+
+
 class TestImitation:
     def check(self, demos: Demonstrations) -> None:
         """What ``data/make.py`` gave to imitation."""
@@ -70,6 +80,18 @@ class TestImitation:
         assert demos.truncated[-1]
         assert not demos.terminals.any()
 
+    def test_a_single_trajectory_begins_nowhere_else(self, tmp_path: Path) -> None:
+        starts = np.cumsum([])  # floats, as imitation wrote them
+        path = self.npz(tmp_path / "d.npz", terminal=np.array([True]), indices=starts, rews=None,
+                        obs=np.arange(26.0).reshape(13, 2))  # fmt: skip
+        demos = Demonstrations.load(path)
+        assert demos.episode_lengths.tolist() == [12]
+        np.testing.assert_array_equal(demos.next_obs[-1], [24, 25])
+        with pytest.raises(InputError, match="each trajectory has a step at least"):
+            Demonstrations.load(
+                self.npz(path, terminal=np.array([True]), indices=starts, acts=np.zeros((0, 2)))
+            )
+
     @pytest.mark.parametrize(
         ("changes", "pattern"),
         [
@@ -104,11 +126,24 @@ class TestImitation:
         with pytest.raises(InputError, match=pattern):
             Demonstrations.load(tmp_path)
 
+    def test_steps_of_discrete_spaces_are_numbers(self, tmp_path: Path) -> None:
+        save(
+            tmp_path,
+            obs=[[3, 1, 2], [0, 5]],
+            acts=[[1, 0], [1]],
+            terminal=[True, False],
+        )
+        demos = Demonstrations.load(tmp_path)
+        assert (demos.acts.tolist(), demos.acts.dtype.kind) == ([1, 0, 1], "i")
+        assert (demos.obs.tolist(), demos.next_obs.tolist()) == ([3, 1, 0], [1, 2, 5])
+
     @pytest.mark.parametrize(
         ("column", "values", "pattern"),
         [
             ("obs", [[[1.0, 2.0], [3.0]]], "rows of different widths"),
-            ("obs", [[1.0, 2.0]], "'obs' is not 2 lists deep"),
+            ("obs", [[[[1.0]], [[2.0]]]], "'obs' is no list of numbers, nor of lists of numbers"),
+            ("obs", [1.0], "'obs' is no list of numbers, nor"),
+            ("rews", [[[1.0]]], "'rews' is no list of numbers; only"),
             ("obs", [[[None, 2.0], [3.0, 1.0]]], "'obs' has missing values"),
             ("acts", [[["a"]]], "'acts' holds 'string', no numbers"),
             ("terminal", [1.5], None),
@@ -119,14 +154,8 @@ class TestImitation:
     def test_columns_that_do_not_fit_are_one_line(
         self, tmp_path: Path, column: str, values: Any, pattern: str | None
     ) -> None:
-        pa = pytest.importorskip("pyarrow")
         columns = {"obs": [[[1.0, 2.0], [3.0, 4.0]]], "acts": [[[1.0]]], "terminal": [True]}
-        columns[column] = values
-        table = pa.table({name: v for name, v in columns.items() if v is not None})
-        with pa.OSFile(str(tmp_path / "d.arrow"), "wb") as sink:
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table)
-        (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "d.arrow"}]}')
+        save(tmp_path, **columns | {column: values})
         if pattern is None:
             assert Demonstrations.load(tmp_path).endings.terminal == 1
             return

@@ -49,6 +49,15 @@ def test_a_link_is_followed_and_a_loop_of_links_is_said(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["d.npz", "d.hdf5", "policy.npz", "rule.pt"])
+def test_what_stands_in_for_a_file_of_git_lfs_is_said(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    readers = {"policy.npz": MlpPolicy.load, "rule.pt": load_rule}
+    with pytest.raises(InputError, match=f"{name} only says where Git LFS keeps .*'git lfs pull'"):
+        readers.get(name, Demonstrations.load)(path)
+
+
 @pytest.mark.slow
 def test_what_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
     path = tmp_path / "secret.json"
