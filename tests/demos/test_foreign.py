@@ -132,7 +132,7 @@ class TestD4RL:
         write_d4rl(path)
         with h5py.File(path, "r+") as file:
             for name in ("terminals", "timeouts", "rewards"):
-                values = file[name][:, None]
+                values = file[name][:][:, None]
                 del file[name]
                 file[name] = values
         assert Demonstrations.load(path).digest() == flat.digest()
