@@ -135,7 +135,7 @@ class TestD4RL:
                 values = file[name][:][:, None]
                 del file[name]
                 file[name] = values
-        assert Demonstrations.load(path).digest() == flat.digest()
+        assert Demonstrations.load(path).digest == flat.digest
 
     def test_a_terminal_state_at_the_time_limit_is_terminal(self, tmp_path: Path) -> None:
         path = write_d4rl(tmp_path / "d.hdf5", terminals=np.arange(10) == 7)
