@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from their author's server: checked, shown, and whole or absent."""
+"""CIFAR-10 and CIFAR-100 as their author gives them away: checked, shown, and whole or absent."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from l2l_gail.errors import InputError
-from l2l_gail.files import home_expanded
+from l2l_gail.files import home_expanded, open_regular
 
 from .cifar_files import BATCH_MD5, CIFAR100_MD5, FOLDER, FOLDER_100
 
-__all__ = ["URL", "URL_100", "download_cifar10", "download_cifar100", "reachable"]
+__all__ = ["URL", "URL_100", "archive_of", "download_cifar10", "download_cifar100", "reachable"]
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 URL_100 = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
@@ -49,8 +49,15 @@ def reachable(url: str = URL, *, seconds: float = 4.0) -> bool:
     return answered.is_set()
 
 
+def archive_of(url: str) -> str:
+    """Return what the archive at a URL is called."""
+    return url.rpartition("/")[2]
+
+
 def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIVE_MD5) -> Path:
     """Fetch the archive (170 MB), check its md5 sum, and unpack the six batches.
+
+    An archive of that name that lies in the folder is taken in place of a download.
 
     Args:
         data_dir: Folder that will hold ``cifar-10-batches-py``.
@@ -61,7 +68,8 @@ def download_cifar10(data_dir: str | Path, *, url: str = URL, md5: str = _ARCHIV
         The folder with the batches.  It appears only once everything in it is right.
 
     Raises:
-        InputError: If the transfer breaks off, the sum is another, or a file is missing.
+        InputError: If the transfer breaks off, the sum is another, also of an archive that is
+            there, or a file is missing.
     """
     return _download(home_expanded(data_dir), FOLDER, tuple(BATCH_MD5), url, md5)
 
@@ -92,9 +100,10 @@ def _download(data_dir: Path, name: str, files: tuple[str, ...], url: str, md5: 
         raise InputError(f"no folder can be made at {data_dir} ({error.strerror})") from error
     try:
         with tempfile.TemporaryDirectory(dir=data_dir, prefix=".download-") as scratch:
-            archive = Path(scratch) / "archive.tar.gz"
-            digest = _fetch(url, archive)
-            if digest != md5:
+            archive = data_dir / archive_of(url)
+            if os.path.lexists(archive):
+                _check_whole(archive, md5)
+            elif (digest := _fetch(url, archive := Path(scratch) / "archive.tar.gz")) != md5:
                 raise InputError(
                     f"{url} came with md5 {digest} instead of {md5}; try again, or give --data-dir "
                     f"a folder that holds {name}"
@@ -115,6 +124,18 @@ def _download(data_dir: Path, name: str, files: tuple[str, ...], url: str, md5: 
     return target
 
 
+def _check_whole(archive: Path, md5: str) -> None:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open_regular(archive) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != md5:
+        raise InputError(
+            f"{archive} is not the whole archive, its md5 is {digest.hexdigest()} instead of "
+            f"{md5}; move it away, or copy it again"
+        )
+
+
 def _fetch(url: str, path: Path) -> str:
     """Write the body of ``url`` to ``path`` with a progress bar and return its md5 sum."""
     digest = hashlib.md5(usedforsecurity=False)
@@ -122,7 +143,7 @@ def _fetch(url: str, path: Path) -> str:
         with urllib.request.urlopen(_request(url, "GET"), timeout=30) as answer:
             length = answer.headers.get("Content-Length")
             bar = tqdm(
-                desc=url.rpartition("/")[2],
+                desc=archive_of(url),
                 total=int(length) if length else None,
                 unit="B",
                 unit_scale=True,

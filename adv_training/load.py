@@ -23,7 +23,7 @@ from .cifar_files import (
     read_cifar100,
 )
 from .data import Dataset, Images
-from .download import download_cifar10, download_cifar100, reachable
+from .download import URL, URL_100, archive_of, download_cifar10, download_cifar100, reachable
 from .layers import CIFAR10_STATISTICS, CIFAR100_STATISTICS
 from .synthetic import synthetic_dataset
 
@@ -47,12 +47,15 @@ class _Source:
     name: str
     title: str
     folder: str
+    archive: str
     find: Callable[[Path], Path | None]
     fetch: Callable[[Path], Path]
 
 
-_CIFAR10 = _Source("cifar10", "CIFAR-10", FOLDER, find_cifar10, download_cifar10)
-_CIFAR100 = _Source("cifar100", "CIFAR-100", FOLDER_100, find_cifar100, download_cifar100)
+_CIFAR10 = _Source("cifar10", "CIFAR-10", FOLDER, archive_of(URL), find_cifar10, download_cifar10)
+_CIFAR100 = _Source(
+    "cifar100", "CIFAR-100", FOLDER_100, archive_of(URL_100), find_cifar100, download_cifar100
+)
 
 
 def locate(
@@ -62,7 +65,7 @@ def locate(
     has_network: Callable[[], bool] = reachable,
     fetch: Callable[[Path], Path] | None = None,
 ) -> Path | None:
-    """Find CIFAR-10 or CIFAR-100, downloading it if it is nowhere.
+    """Find CIFAR-10 or CIFAR-100; unpack its archive if that lies there, else download it.
 
     Args:
         data: ``cifar10`` and ``cifar100`` insist on it; ``auto`` takes CIFAR-10 if it can be had.
@@ -101,7 +104,7 @@ def locate(
     other = _CIFAR10 if source is _CIFAR100 else _CIFAR100
     there = other.find(root) if asked else None
     # Not into the other's own folder; beside it in a folder of both a download is welcome.
-    if there != root and has_network():
+    if there != root and (os.path.lexists(root / source.archive) or has_network()):
         return (fetch or source.fetch)(root)
     if there is not None:
         raise InputError(
@@ -111,7 +114,7 @@ def locate(
     if asked:
         raise InputError(
             f"no {source.title} in {root} and no network to download it; give --data-dir a folder "
-            f"that holds {source.folder}, or connect to a network"
+            f"that holds {source.folder} or {source.archive}, or connect to a network"
         )
     return None
 

@@ -267,6 +267,29 @@ def test_download_with_another_md5_leaves_nothing_behind(tmp_path: Path, archive
     assert list((tmp_path / "data").iterdir()) == []
 
 
+def test_an_archive_that_is_there_is_taken_in_place_of_a_download(
+    tmp_path: Path, archive: Path
+) -> None:
+    url = f"http://127.0.0.1:9/{archive.name}"
+    folder = download_cifar10(tmp_path, url=url, md5=_md5(archive))
+    assert len(read_quietly(folder)[0]) == 100
+    assert archive.is_file()
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match=r"is not the whole archive, its md5 is .* move it away"):
+        download_cifar10(tmp_path, url=url, md5="0" * 32)
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"")
+    fetched: list[Path] = []
+
+    def fetch(root: Path) -> Path:
+        fetched.append(root)
+        return root
+
+    locate("cifar10", tmp_path, has_network=lambda: False, fetch=fetch)
+    assert fetched == [tmp_path]
+    with pytest.raises(InputError, match=r"no network .* that holds cifar-100-python or cifar-100"):
+        locate("cifar100", tmp_path, has_network=lambda: False, fetch=fetch)
+
+
 def test_download_that_breaks_off_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="broke off"):
         download_cifar10(tmp_path / "data", url=(tmp_path / "nowhere").as_uri())
