@@ -203,11 +203,24 @@ def run_main(main: Callable[[], None]) -> None:
     except Killed as error:
         print(f"error: {one_line(error)}; to go on: {_resuming_command()}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt as error:
-        stopped = error if isinstance(error, Interrupted) else Interrupted()
+    except (KeyboardInterrupt, ImportError) as error:
+        stopped = _interrupt_in(error)
         hint = f"; to go on: {_resuming_command()}" if stopped.resumable else ""
         print(f"interrupted{hint}", file=sys.stderr)
         raise SystemExit(128 + stopped.number) from None
+
+
+def _interrupt_in(error: BaseException) -> Interrupted:
+    """Return the interrupt that an exception is or comes from; raise any other again.
+
+    One in the middle of the import of a C extension arrives as an ``ImportError`` caused by it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return cause if isinstance(cause, Interrupted) else Interrupted()
+        cause = cause.__cause__ or cause.__context__
+    raise error
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

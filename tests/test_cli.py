@@ -12,7 +12,7 @@ import pytest
 
 from l2l_gail.cli import format_table, parse, run_main
 from l2l_gail.errors import InputError
-from l2l_gail.stopping import Killed
+from l2l_gail.stopping import Interrupted, Killed
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,24 @@ def test_exit_status(body: str, status: int, stderr: str) -> None:
         [sys.executable, "-c", SCRIPT.format(body=body)], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_an_import_that_fails_of_an_interrupt_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        try:
+            raise Interrupted(15)
+        except KeyboardInterrupt as interrupt:
+            raise ImportError("initialization failed") from interrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run_main(main)
+    assert (ended.value.code, capsys.readouterr().err) == (143, "interrupted\n")
+
+    def missing() -> None:
+        raise ImportError("no module named x")
+
+    with pytest.raises(ImportError, match="no module named x"):
+        run_main(missing)
 
 
 def test_a_training_that_was_killed_says_so_in_one_line_and_the_command_that_goes_on(

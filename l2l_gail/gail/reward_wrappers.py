@@ -219,7 +219,7 @@ class RelabellingReplayBuffer(ReplayBuffer):
         if not isinstance(self.action_space, spaces.Box):
             return actions
         low, high = self.to_torch(self.action_space.low), self.to_torch(self.action_space.high)
-        return unscaled(actions, low, high)
+        return unscaled(actions.reshape(-1, *low.shape), low, high)  # they are stored flat
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "reward": None}

@@ -174,7 +174,8 @@ def train_expert(
             if done < total_timesteps:
                 model.learn(total_timesteps - done, selection, reset_num_timesteps=done == 0)
             selection.end_if_asked()
-        selection.score()
+            selection.finish()
+            selection.end_if_asked()
         venv.close()
     finally:
         torch.set_num_threads(threads)
@@ -294,6 +295,13 @@ class _Selection(BaseCallback):
             self.score()
             self._keep()
         self.end_if_asked()
+
+    def finish(self) -> None:
+        """Score the policy at the end and keep all: to measure and record it takes time, too."""
+        assert isinstance(self.model, TensorPPO)
+        if self._scored_at < self.model.num_timesteps:  # else it was kept from here on
+            self.score()
+        self._keep()
 
     def end_if_asked(self) -> None:
         """End the training on a signal, with all of it kept."""

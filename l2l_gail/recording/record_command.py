@@ -6,15 +6,17 @@ choosing the checkpoint, measuring the policy, and recording.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -174,19 +176,20 @@ def _record(
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
     if isinstance(predict, MlpPolicy):
         _check_widths(predict, config, observation_space, action_space)
-    measured, chance = _measure(predict, config.env, action_space, env_kwargs)
-    seeds = range(config.episode_seed, config.episode_seed + config.episodes)
-    demos = record_episodes(
-        predict,
-        config.env,
-        seeds,
-        env_kwargs,
-        random_return=chance.mean_return,
-        expert_return=measured.mean_return,
-    )
-    demos.save(files.demos, compact=config.compact)
-    if isinstance(predict, MlpPolicy):
-        predict.save(files.policy)
+    with contextlib.nullcontext() if expert is None else _kept_training(files.partial):
+        measured, chance = _measure(predict, config.env, action_space, env_kwargs)
+        seeds = range(config.episode_seed, config.episode_seed + config.episodes)
+        demos = record_episodes(
+            predict,
+            config.env,
+            seeds,
+            env_kwargs,
+            random_return=chance.mean_return,
+            expert_return=measured.mean_return,
+        )
+        demos.save(files.demos, compact=config.compact)
+        if isinstance(predict, MlpPolicy):
+            predict.save(files.policy)
     provenance = {
         "command": command,
         "env": config.env,
@@ -337,8 +340,7 @@ def _own_model(path: Path, trusted: bool) -> BaseAlgorithm | None:
 def _train(
     config: RecordConfig, env_kwargs: dict[str, Any], partial: Path
 ) -> tuple[MlpPolicy, Expert]:
-    """Train an expert; interrupted, it says where the training is kept."""
-    try:
+    with _kept_training(partial):
         expert = train_expert(
             config.env,
             total_timesteps=config.total_timesteps,
@@ -348,7 +350,15 @@ def _train(
             partial=partial,
             resume=config.resume,
         )
-    except Interrupted as error:
+    return expert.policy, expert
+
+
+@contextlib.contextmanager
+def _kept_training(partial: Path) -> Iterator[None]:
+    """Say, where what is inside is interrupted, where an expert's training is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
         if not os.path.exists(partial):  # ended at once, before the first checkpoint
             raise
         print(
@@ -356,8 +366,8 @@ def _train(
             "--model, with another --out",
             file=sys.stderr,
         )
-        raise Interrupted(error.number, resumable=True) from None
-    return expert.policy, expert
+        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        raise Interrupted(number, resumable=True) from None
 
 
 def _describe_policy(config: RecordConfig, expert: Expert | None) -> dict[str, Any]:

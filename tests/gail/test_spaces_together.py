@@ -8,8 +8,10 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import VecTransposeImage
+from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail import (
@@ -172,3 +174,22 @@ def test_a_replay_buffer_of_classes_pays_for_the_actions_as_they_are() -> None:
     drawn = model.replay_buffer.sample(20)
     expected = reward(drawn.observations, drawn.actions[:, 0])
     np.testing.assert_array_equal(drawn.rewards[:, 0].numpy(), expected)
+
+
+def test_a_replay_buffer_pays_for_a_matrix_of_actions_in_its_own_units() -> None:
+    space = spaces.Box(
+        np.array([[-1, 0, 2]] * 2, np.float32), np.array([[3, 1, 6]] * 2, np.float32)
+    )
+    seen: list[Tensor] = []
+
+    def reward(obs: Tensor, acts: Tensor, next_obs: Tensor, dones: Tensor) -> np.ndarray:
+        seen.append(acts)
+        return np.zeros(len(obs), np.float32)
+
+    buffer = RelabellingReplayBuffer(8, spaces.Box(-1, 1, (2,)), space, reward=reward)  # type: ignore[arg-type]
+    at = np.zeros((1, 2), np.float32)
+    for _ in range(8):  # SB3's algorithms store an action flat, and scaled to [-1, 1]
+        buffer.add(at, at, np.array([[0, 1, -1, -1, 0, 1]]), np.zeros(1), np.zeros(1), [{}])
+    buffer.sample(5)
+    (acts,) = seen
+    assert torch.equal(acts, torch.tensor([[1, 1, 2], [-1, 0.5, 6]]).expand(5, 2, 3))

@@ -23,6 +23,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.evaluation import evaluate_policy_return
 from l2l_gail.gail import AIRL, BC, GAIL
 from l2l_gail.recording import expert as expert_module
+from l2l_gail.recording import record_command as record_module
 from l2l_gail.stopping import Interrupted
 from tests.demos.support import Doubling, save_model, small_policy
 from tests.marks import slow
@@ -230,6 +231,38 @@ class TestCommand:
         checkpoints = json.loads(out.with_suffix(".json").read_text())["policy"]["checkpoints"]
         steps = [point[0] for point in checkpoints]
         assert steps == [2048, 4096, 6144]
+
+    def test_an_interrupt_while_an_expert_is_measured_costs_none_of_its_training(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        out, partial = tmp_path / "ip.npz", tmp_path / "ip.partial.pt"
+        argv = ["record", "--env", "InvertedPendulum-v5", "--total-timesteps", "2048",
+                "--episodes", "1", "--out", str(out)]  # fmt: skip
+        measure, made = record_module._measure, expert_module.make_expert_model
+
+        def press_ctrl_c(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(record_module, "_measure", press_ctrl_c)
+        with pytest.raises(Interrupted) as caught:
+            main(argv)
+        assert caught.value.resumable
+        assert f"the training is kept in {partial}" in capsys.readouterr().err
+
+        def made_without_learning(*given: Any) -> Any:
+            model, venv = made(*given)
+            model.learn = None
+            return model, venv
+
+        monkeypatch.setattr(record_module, "_measure", measure)
+        monkeypatch.setattr(expert_module, "make_expert_model", made_without_learning)
+        main([*argv, "--resume"])
+        assert not partial.exists()
+        (checkpoint,) = json.loads(out.with_suffix(".json").read_text())["policy"]["checkpoints"]
+        assert checkpoint[0] == 2048
 
     def test_a_second_signal_ends_at_once(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
