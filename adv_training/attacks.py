@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from l2l_gail.checks import check_counts
 from l2l_gail.devices import own_defaults
 
-from .checks import check_finite, check_gradient, check_pixels
+from .checks import check_finite, check_gradient, check_labels, check_pixels
 from .data import ImageBatch
 from .game import check_radius, in_mode, project
 from .image_losses import ImageLoss, cross_entropy, margin, sharp_cross_entropy
@@ -74,7 +74,7 @@ def fgsm(
         loss: What the attack raises.
 
     Raises:
-        InputError: If ``eps`` or the images are outside [0, 1].
+        InputError: If ``eps`` or the images are outside [0, 1], or a label is none of the classes.
     """
     check_radius(eps)
     check_pixels(batch.x)
@@ -108,7 +108,8 @@ def pgd(
         generator: Source of a random start inside the ball; without one it starts at the image.
 
     Raises:
-        InputError: If ``eps`` or the images are outside [0, 1], or ``steps`` is below 1.
+        InputError: If ``eps`` or the images are outside [0, 1], a label is none of the classes, or
+            ``steps`` is below 1.
     """
     check_radius(eps)
     check_pixels(batch.x)
@@ -231,6 +232,8 @@ def _look(classifier: nn.Module, x: Tensor, y: Tensor, loss: ImageLoss) -> tuple
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = classifier(point)
+        if len(y):
+            check_labels(y, logits.shape[1])
         # A sum, so that no image's gradient is scaled by the number of its neighbours.
         (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)
     check_gradient(classifier, logits, gradient)

@@ -20,6 +20,7 @@ from adv_training.image_losses import margin
 from adv_training.methods import build_method
 from adv_training.registry import method_names
 from adv_training.synthetic import synthetic_images
+from l2l_gail.errors import InputError
 from tests.adv_training.support import EPS, Linear, generator, tiny_batch, tiny_game, tiny_settings
 
 CONFINED = [name for name in method_names() if name not in ("n_fgsm", "free")]
@@ -88,6 +89,22 @@ def test_no_rule_leaves_the_ball_or_the_box(name: str, edge: float | None) -> No
         assert (found - batch.x).abs().max() <= EPS + 1e-6
         assert found.min() >= 0
         assert found.max() <= 1
+
+
+def test_labels_that_are_no_class_are_refused_before_a_gpu_ends_the_process() -> None:
+    model, batch = linear_problem()
+    for labels, said in ((batch.y + 1, "from 1 to 2"), (batch.y - 100, "from -100 to -99")):
+        wrong = ImageBatch(batch.x, labels)
+        for run in (
+            lambda wrong: fgsm(model, wrong, EPS),
+            lambda wrong: pgd(model, wrong, EPS, steps=2),
+        ):
+            with pytest.raises(
+                InputError, match=f"the labels run {said} .* give labels from 0 to 1"
+            ):
+                run(wrong)
+    nobody = ImageBatch(batch.x[:0], batch.y[:0])
+    assert pgd(model, nobody, EPS).shape == (0, 3, 4, 4)
 
 
 def test_an_attack_does_not_depend_on_the_neighbours() -> None:
