@@ -289,11 +289,8 @@ def _policy(
             )
         return playing(own, config.model, observation_space, action_space), None
     statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
-    if statistics is not None and statistics.mean.shape != observation_space.shape:
-        raise InputError(
-            f"{config.vecnormalize} has statistics of shape {statistics.mean.shape}, {config.env} "
-            f"gives observations of {observation_space.shape}: give those of this environment"
-        )
+    if statistics is not None:
+        statistics.check_fits(observation_space, str(config.vecnormalize), config.env)
     try:
         policy = read_sb3_policy(config.model, action_space)
     except InputError:
@@ -301,7 +298,8 @@ def _policy(
             raise
         predict = load_sb3_model(config.model, observation_space, action_space, config.algo)
         return (predict if statistics is None else statistics.before(predict)), None
-    if statistics is not None:
+    # Of a dict, what is plain is a model of another environment, which is said by its widths.
+    if statistics is not None and not isinstance(statistics.mean, dict):
         policy = dataclasses.replace(
             policy,
             obs_mean=statistics.mean,
