@@ -32,7 +32,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return, random_policy
 from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.gail import AIRL, BC, GAIL
-from l2l_gail.gail.saving import kind_of_model
+from l2l_gail.gail.saving import kind_of_model, named_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.policies import Predict
 from l2l_gail.recording.expert import Expert, recipe_for, train_expert
@@ -152,6 +152,8 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     Raises:
         InputError: Wrong input, found before any training starts.
     """
+    if config.model is not None:
+        config = dataclasses.replace(config, model=named_model(config.model))
     out = home_expanded(config.out or f"{bare_id(config.env).replace('/', '-')}.npz")
     env = make_env(config.env, parse_env_kwargs(config.env_kwargs))
     check_time_limit(env.spec)

@@ -146,6 +146,13 @@ class TestCommand:
         raw, _ = model.predict(demos.obs, deterministic=True)
         assert (raw != demos.acts).any()
 
+    def test_the_suffix_that_save_adds_may_be_left_out(self, tmp_path: Path) -> None:
+        _, path = save_model(tmp_path, PPO)
+        main(["record", "--env", "Pendulum-v1", "--env-kwargs", "max_episode_steps=3", "--model",
+              str(path.with_suffix("")), "--out", str(tmp_path / "a.npz")])  # fmt: skip
+        policy = json.loads((tmp_path / "a.json").read_text())["policy"]
+        assert policy == {"model": "model.zip"}
+
     def test_records_a_model_that_only_pickle_loads(self, tmp_path: Path) -> None:
         model, path = save_model(
             tmp_path, PPO, policy_kwargs={"features_extractor_class": Doubling}
@@ -180,6 +187,7 @@ class TestCommand:
             (["--out", "demos.txt"], "does not end in .npz"),
             (["--env-kwargs", "wings"], "write name=value"),
             (["--model", "nowhere.zip"], "no model at"),
+            (["--model", "."], r"\. is a folder, not a file"),
             (["--model", "nowhere.policy.npz"], "does not exist"),
         ],
     )
