@@ -56,6 +56,7 @@ CIFAR100_MD5 = {
 
 _CLASSES = {"labels": 10, "fine_labels": 100, "coarse_labels": 20}
 _LARGEST_FILE = 1 << 30
+_PACKERS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
 def find_cifar10(data_dir: str | Path) -> Path | None:
@@ -175,7 +176,10 @@ def _parse(path: Path, raw: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         content, _ = read_plain(raw, NUMPY_TABLE)
     except Exception as error:  # a damaged pickle raises nearly anything
-        reason = str(error) if isinstance(error, Refused) else type(error).__name__
+        for mark, packer in _PACKERS.items():
+            if raw.startswith(mark):
+                raise InputError(f"{path} is packed by {packer}: unpack it in its place") from error
+        reason = str(error) if isinstance(error, Refused) else "no pickle, or a damaged one"
         raise InputError(
             f"{path} is not a CIFAR batch ({reason}); copy or download it again"
         ) from error

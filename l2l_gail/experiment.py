@@ -22,6 +22,7 @@ from typing import Any
 
 from l2l_gail.cli import values_by_flag
 from l2l_gail.errors import InputError
+from l2l_gail.finding_scripts import has_make, module_command
 from l2l_gail.runs import RunFolder, check_seed, run_folders
 
 __all__ = [
@@ -80,11 +81,11 @@ class RunFlags:
     @property
     def where_to_look(self) -> str:
         """What a script says at its end: how to see the runs in TensorBoard, to be pasted."""
-        out = shlex.quote(str(self.out))
-        return (
-            f"\nIn TensorBoard: make board RUNS={out}, or without make\n"
-            f"python -m l2l_gail.compare {out} --board"
-        )
+        command = shlex.join([*module_command("compare"), str(self.out), "--board"])
+        if not has_make():
+            return f"\nIn TensorBoard: {command}"
+        out = shlex.quote(str(self.out).replace("$", "$$"))
+        return f"\nIn TensorBoard: make board RUNS={out}, or without make\n{command}"
 
     @property
     def all_seeds(self) -> list[int]:

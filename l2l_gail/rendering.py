@@ -236,10 +236,18 @@ def _one_episode(
 
 
 def _render(env: gymnasium.Env) -> Frame:
-    frame = np.asarray(env.render(), dtype=np.uint8)
-    picture = Image.fromarray(frame)
+    picture = Image.fromarray(_pixels(env.render()))
     picture.thumbnail((2 * SIZE[0], 2 * SIZE[1]))
     return np.asarray(picture)
+
+
+def _pixels(picture: Any) -> Frame:
+    """What an environment drew, from 0 to 255; floats of at most 1 are shares of that."""
+    frame = np.asarray(picture)
+    if frame.dtype.kind == "f":
+        frame = np.nan_to_num(frame)
+        frame = np.rint(255 * frame if frame.max(initial=0) <= 1 else frame)
+    return (np.clip(frame, 0, 255) if frame.dtype.kind in "fiu" else frame).astype(np.uint8)
 
 
 def _sketch(env: gymnasium.Env) -> Frame:

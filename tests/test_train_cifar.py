@@ -167,7 +167,8 @@ def test_two_methods_side_by_side_and_resumed(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     methods = [line.split()[0] for line in lines[4:8]]
     assert methods == ["standard", "fgsm_rs", "pgd-2", "grad_l2l"]
-    assert lines[-1] == f"python -m l2l_gail.compare {tmp_path / 'runs'} --board"
+    command = f"{sys.executable} -m l2l_gail.compare {tmp_path / 'runs'} --board"
+    assert lines[-1] == f"In TensorBoard: {command}"  # no make here
     assert "pgd      " in done.stderr
     summaries = {p.parent.parent.name.split("+")[0]: p for p in tmp_path.rglob("summary.json")}
     assert len(summaries) == 4

@@ -27,6 +27,7 @@ from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.comparison.write import compare
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.finding_scripts import module_command
 
 __all__ = ["compare", "main"]
 
@@ -106,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not config.board:
             print(f"Written: {folder / 'summary.md'}, {folder / 'comparison.png'}")
             print(f"Everything in one page: {folder / 'index.html'}")
-            given = shlex.quote(str(root))
-            print(f"In TensorBoard: python -m l2l_gail.compare {given} --board, or one of them:")
+            command = shlex.join([*module_command("compare"), str(root), "--board"])
+            print(f"In TensorBoard: {command}, or one of them:")
             for name in board_names(folder):
                 print(f"tensorboard --logdir {shlex.quote(str(folder / name))}")
         if server is not None:

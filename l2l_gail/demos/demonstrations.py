@@ -109,8 +109,8 @@ class Demonstrations:
 
         Args:
             source: An embedded set (``"Hopper-v5"``); or the path of an ``.npz`` file of this
-                library or of `imitation`, of a folder that `imitation` saved, of an HDF5 file of
-                Minari or D4RL; or the id of a Minari dataset on this machine
+                library or of `imitation`, of a folder that `imitation` saved, of its Parquet files,
+                of an HDF5 file of Minari or D4RL; or the id of a Minari dataset on this machine
                 (``"mujoco/hopper/expert-v0"``). What kind it is, its content tells.
 
         Raises:

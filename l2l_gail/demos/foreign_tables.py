@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,22 @@ import numpy as np
 
 from l2l_gail.demos.apart import read_apart
 from l2l_gail.demos.episodes import split, stack
-from l2l_gail.demos.foreign import COPY_AGAIN, environment
+from l2l_gail.demos.foreign import COPY_AGAIN, READ, environment
 from l2l_gail.errors import InputError
 from l2l_gail.files import check_folder, read_json
 
-__all__ = ["minari_episodes", "read_huggingface", "read_lerobot", "read_minari_tables"]
+__all__ = [
+    *("minari_episodes", "parquet_files", "read_huggingface", "read_lerobot"),
+    *("read_minari_tables", "read_trajectories"),
+]
 
 _MOST_NAMES, _MOST_SHOWN = 6, 60
 _TABLES = ("arrow", "parquet")
+_PARQUET = re.compile(
+    r"(?P<split>.*?)[-_.]?((?P<number>\d+)(-of-(?P<all>\d+)(-\w+)?)?)?\.parquet",
+    re.ASCII | re.DOTALL,
+)
+"""``train-00000-of-00002.parquet``, or other names with or without a number."""
 
 
 def minari_episodes(folder: Path) -> list[Path]:
@@ -209,11 +219,52 @@ def read_huggingface(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} is a selection of its rows: save it again after dataset.flatten_indices()"
         )
-    arrays = read_apart("imitation", folder, [folder / name for name in inside])
+    return read_trajectories(folder, [folder / name for name in inside])
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files of one split, as the Hugging Face Hub has them, in their order.
+
+    Args:
+        folder: That has them itself or in ``data``; it may have none.
+
+    Raises:
+        InputError: They are of several splits, or some are missing.
+    """
+    for inside in (folder, folder / "data"):
+        names = [_PARQUET.fullmatch(file.name) for file in inside.glob("*.parquet")]
+        found = [name for name in names if name is not None]
+        if not found:
+            continue
+        splits = sorted({name["split"] for name in found})
+        if len(splits) > 1:
+            raise InputError(
+                f"{inside} has Parquet files of several splits, {', '.join(splits)[:_MOST_SHOWN]}: "
+                "give a file, or a folder with those of one split"
+            )
+        stated = max(int(name["all"] or 0) for name in found)
+        if stated > len(found):
+            raise InputError(f"{inside} has {len(found)} of its {stated} files: copy it again")
+        found.sort(key=lambda name: (int(name["number"] or 0), name.string))
+        return [inside / name.string for name in found]
+    return []
+
+
+def read_trajectories(name: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """The record in tables of `imitation`, which have a row for each trajectory.
+
+    Args:
+        name: What to call them in a refusal.
+        files: In Arrow or Parquet, in their order.
+
+    Raises:
+        InputError: They hold something else; see :func:`~l2l_gail.demos.apart.read_apart`, too.
+    """
+    arrays = read_apart("imitation", name, files)
     try:
         return stack(_trajectories(arrays))
     except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
 def _trajectories(arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -221,7 +272,7 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     missing = [name for name in ("obs", "acts", "terminal") if name not in arrays]
     if missing:
         raise InputError(
-            f"it has no column {missing[0]!r}, so it is no set of imitation's trajectories"
+            f"it has no column {missing[0]!r}, so it is no set of imitation's trajectories; {READ}"
         )
     parts: dict[str, list[dict[str, np.ndarray]]] = {}
     for name, deepest in (("obs", 2), ("acts", 2), ("rews", 1)):

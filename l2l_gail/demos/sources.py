@@ -10,12 +10,14 @@ from typing import Any
 from l2l_gail.demos.embedded import embedded, embedded_path
 from l2l_gail.demos.ends import END_ARRAYS
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, SCALARS, STEP_ARRAYS
-from l2l_gail.demos.foreign import IMITATION_ARRAYS, imitation_record, read_hdf5
+from l2l_gail.demos.foreign import IMITATION_ARRAYS, READ, imitation_record, read_hdf5
 from l2l_gail.demos.foreign_tables import (
     minari_episodes,
+    parquet_files,
     read_huggingface,
     read_lerobot,
     read_minari_tables,
+    read_trajectories,
 )
 from l2l_gail.demos.npz import read_arrays
 from l2l_gail.demos.own_file import OBSERVATIONS, record_of
@@ -24,14 +26,9 @@ from l2l_gail.files import check_folder, home_expanded, open_regular
 
 __all__ = ["read_source"]
 
-_READ = (
-    "what is read: .npz of this library and of imitation, folders of imitation, Minari and "
-    "LeRobot, HDF5 of Minari and D4RL; anything else by Demonstrations.from_episodes"
-)
 _MINARI_ID = re.compile(r"(?:[\w-]+/){0,8}[\w-]+-v\d{1,6}")
 _MINARI_FILE = "main_data.hdf5"
 _OTHERS = {
-    b"PAR1": "a single Parquet file; give the folder of its data set",
     b"ARROW1": "a single Arrow file; give the folder of its data set",
     b"\x80": "a pickle, which runs code when it is read",
 }
@@ -58,11 +55,13 @@ def read_source(source: str | Path) -> tuple[str, dict[str, Any]]:
         start = file.read(8)
     if start == b"\x89HDF\r\n\x1a\n":
         return str(path), read_hdf5(path)
+    if start.startswith(b"PAR1"):
+        return str(path), read_trajectories(path, [path])
     for mark, what in _OTHERS.items():
         if start.startswith(mark):
-            raise InputError(f"{path} is {what}; {_READ}")
+            raise InputError(f"{path} is {what}; {READ}")
     if path.suffix != ".npz" and not start.startswith(b"PK"):
-        raise InputError(f"{path} is of a format that is not known; {_READ}")
+        raise InputError(f"{path} is of a format that is not known; {READ}")
     return str(path), _read_npz(path)
 
 
@@ -103,12 +102,14 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     for inside in minaris:
         if minari_episodes(inside):
             return read_minari_tables(inside)
+    if files := parquet_files(folder):
+        return read_trajectories(folder, files)
     what = "a folder of another kind"
     if minaris:
         what = "a folder of Minari without episodes"
     elif os.path.isfile(folder / "dataset_dict.json"):
         what = "a folder of several datasets; give one of the folders in it"
-    raise InputError(f"{folder} is {what}; {_READ}")
+    raise InputError(f"{folder} is {what}; {READ}")
 
 
 def _read_npz(path: Path) -> dict[str, Any]:

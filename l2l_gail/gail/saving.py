@@ -37,8 +37,8 @@ from l2l_gail.ppo import (
 from l2l_gail.saved_models import SavedModel, read_model, with_own_tensors
 
 __all__ = [
-    *("NOT_READ", "archive_for_sb3", "kind_of_model", "plain_attributes", "plain_fields"),
-    *("read_fields", "saved_file", "schedules_left_out", "write_model"),
+    *("NOT_READ", "archive_for_sb3", "kind_of_model", "named_model", "plain_attributes"),
+    *("plain_fields", "read_fields", "saved_file", "schedules_left_out", "write_model"),
 ]
 
 _OWN = ("discriminator", "discriminator_updates")
@@ -130,8 +130,7 @@ def archive_for_sb3(path: Path) -> io.BytesIO:
 def saved_file(path: Any) -> Iterator[Path]:
     """Give the file to read: the one that is named, or a copy of what an open file holds."""
     if not isinstance(path, io.IOBase):
-        exact = home_expanded(path)
-        yield exact if os.path.isfile(exact) else _with_suffix(path)
+        yield named_model(path)
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.zip"
@@ -139,9 +138,15 @@ def saved_file(path: Any) -> Iterator[Path]:
         yield copy
 
 
+def named_model(path: str | Path) -> Path:
+    """The file that a model's name stands for: it, or with the suffix that ``save`` has added."""
+    exact, saved = home_expanded(path), _with_suffix(path)
+    return saved if os.path.isfile(saved) and not os.path.isfile(exact) else exact
+
+
 def _with_suffix(path: Any) -> Path:
     path = home_expanded(path)
-    return path if path.suffix else path.with_suffix(".zip")
+    return path if path.suffix or not path.name else path.with_suffix(".zip")
 
 
 def plain_fields(

@@ -34,7 +34,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return, random_policy
 from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.gail import AIRL, BC, GAIL
-from l2l_gail.gail.saving import kind_of_model
+from l2l_gail.gail.saving import kind_of_model, named_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.policies import Predict
 from l2l_gail.recording.expert import Expert, recipe_for, train_expert
@@ -154,6 +154,8 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     Raises:
         InputError: Wrong input, found before any training starts.
     """
+    if config.model is not None:
+        config = dataclasses.replace(config, model=named_model(config.model))
     out = home_expanded(config.out or f"{bare_id(config.env).replace('/', '-')}.npz")
     env = make_env(config.env, parse_env_kwargs(config.env_kwargs))
     check_time_limit(env.spec)
@@ -292,11 +294,8 @@ def _policy(
             )
         return playing(own, config.model, observation_space, action_space), None
     statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
-    if statistics is not None and statistics.mean.shape != observation_space.shape:
-        raise InputError(
-            f"{config.vecnormalize} has statistics of shape {statistics.mean.shape}, {config.env} "
-            f"gives observations of {observation_space.shape}: give those of this environment"
-        )
+    if statistics is not None:
+        statistics.check_fits(observation_space, str(config.vecnormalize), config.env)
     try:
         policy = read_sb3_policy(config.model, action_space)
     except InputError:
@@ -304,7 +303,8 @@ def _policy(
             raise
         predict = load_sb3_model(config.model, observation_space, action_space, config.algo)
         return (predict if statistics is None else statistics.before(predict)), None
-    if statistics is not None:
+    # Of a dict, what is plain is a model of another environment, which is said by its widths.
+    if statistics is not None and not isinstance(statistics.mean, dict):
         policy = dataclasses.replace(
             policy,
             obs_mean=statistics.mean,

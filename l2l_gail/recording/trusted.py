@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from gymnasium.spaces import Space
+from gymnasium.spaces import Dict, Space
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.observations import map_parts
 from l2l_gail.policies import Predict
 from l2l_gail.ppo.parts import is_like
 
@@ -121,20 +122,54 @@ def _guess(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Normalization:
-    """Observation statistics: ``clip((obs - mean) / scale, -clip, clip)``, ``(obs_dim,)`` each."""
+    """Observation statistics: ``clip((obs - mean) / scale, -clip, clip)``.
 
-    mean: np.ndarray
-    scale: np.ndarray
+    Attributes:
+        mean: Of the shape of one observation; where that is a dict, a dict of the parts that are
+            normalised, which need not be all.
+        scale: Likewise.
+        clip: Largest size of what comes out.
+    """
+
+    mean: Any
+    scale: Any
     clip: float
 
     def before(self, predict: Predict) -> Predict:
         """The policy that normalises first, so that it takes raw observations."""
 
-        def normalised(observations: np.ndarray) -> np.ndarray:
-            x = (observations - self.mean) / self.scale
-            return predict(np.clip(x, -self.clip, self.clip).astype(np.float32))
+        def one(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+            return np.clip((x - mean) / scale, -self.clip, self.clip).astype(np.float32)
+
+        def normalised(observations: Any) -> np.ndarray:
+            if not isinstance(self.mean, dict):
+                return predict(map_parts(one, observations, self.mean, self.scale))
+            chosen = {key: observations[key] for key in self.mean}
+            return predict({**observations, **map_parts(one, chosen, self.mean, self.scale)})
 
         return normalised
+
+    def check_fits(self, space: Space, name: str | Path, env_id: str) -> None:
+        """Refuse statistics of other observations than an environment gives.
+
+        Args:
+            space: Of its observations.
+            name: Where the statistics were.
+            env_id: Of the environment.
+
+        Raises:
+            InputError: They are of other shapes, or of keys that there are not.
+        """
+        ours = map_parts(np.shape, self.mean)
+        theirs: Any = space.shape
+        if isinstance(space, Dict):
+            theirs = {key: part.shape for key, part in space.spaces.items()}
+        both_dicts = isinstance(ours, dict) and isinstance(theirs, dict)
+        if not (ours.items() <= theirs.items() if both_dicts else ours == theirs):
+            raise InputError(
+                f"{name} has statistics of shape {ours}, {env_id} gives observations of {theirs}: "
+                "give those of this environment"
+            )
 
 
 class _WithoutGym(pickle.Unpickler):
@@ -157,7 +192,7 @@ def load_vecnormalize(path: str | Path) -> Normalization | None:
         The statistics; None if it did not normalise observations.
 
     Raises:
-        InputError: The file is missing, damaged, or no ``VecNormalize`` of flat observations.
+        InputError: The file is missing, damaged, or no ``VecNormalize``.
     """
     path = home_expanded(path)
     if not os.path.isfile(path):
@@ -168,14 +203,16 @@ def load_vecnormalize(path: str | Path) -> Normalization | None:
         if not wrapper.norm_obs:
             return None
         statistics = wrapper.obs_rms
+        if isinstance(statistics, dict):
+            statistics = {key: statistics[key] for key in wrapper.norm_obs_keys}
         return Normalization(
-            mean=np.array(statistics.mean),
-            scale=np.sqrt(np.array(statistics.var) + wrapper.epsilon),
+            mean=map_parts(lambda one: np.array(one.mean), statistics),
+            scale=map_parts(lambda one: np.sqrt(np.array(one.var) + wrapper.epsilon), statistics),
             clip=float(wrapper.clip_obs),
         )
     # Code from the file runs here and can raise anything.
     except Exception as error:
         raise InputError(
-            f"{path} is no VecNormalize of flat observations ({type(error).__name__}): "
-            "give the file that VecNormalize.save() wrote"
+            f"{path} is no VecNormalize ({type(error).__name__}): give the file that "
+            "VecNormalize.save() wrote"
         ) from error

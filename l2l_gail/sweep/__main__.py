@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import tyro
 from l2l_gail.cli import format_table, parse, run_main
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import check_least, parse_seeds
+from l2l_gail.finding_scripts import module_command
 from l2l_gail.jobs import Outcome
 from l2l_gail.progress import Display
 from l2l_gail.stopping import Interrupted
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("the same command goes on with this sweep", file=sys.stderr)
         raise Interrupted(error.number) from None
     print(f"{len(rows) - len(failures)} of {len(rows)} rows are finished")
-    print(f"To compare: python -m l2l_gail.compare {spec.out}")
+    print(f"To compare: {shlex.join([*module_command('compare'), str(spec.out)])}")
     for title, last_line in failures.items():
         print(f"failed: {title}: {last_line}", file=sys.stderr)
     if failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import os
 import pickle
@@ -72,7 +73,8 @@ def test_refuses_missing_truncated_and_empty_files(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"no pickle at all"):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="data_batch_4 is not a CIFAR batch"):
+        said = r"data_batch_4 is not a CIFAR batch \(no pickle, or a damaged one\); copy or"
+        with pytest.raises(InputError, match=said):
             read_quietly(folder)
     path.write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(InputError, match="a list, not a dict"):
@@ -205,6 +207,26 @@ def test_forged_data_is_refused_and_touches_nothing(tmp_path: Path, data: object
     folder = write_cifar10(tmp_path, changes={"data": data})
     with pytest.raises(InputError, match="data_batch_2"):
         read_quietly(folder)
+
+
+@pytest.mark.parametrize(
+    ("pack", "said"),
+    [
+        (gzip.compress, "test_batch is packed by gzip: unpack it in its place"),
+        (
+            lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "test_batch only says where Git LFS keeps the file: run 'git lfs pull'",
+        ),
+    ],
+    ids=["gzip", "lfs"],
+)
+def test_a_batch_that_only_has_to_be_unpacked_or_brought_is_told_so(
+    tmp_path: Path, pack: Callable[[bytes], bytes], said: str
+) -> None:
+    path = write_cifar10(tmp_path) / "test_batch"
+    path.write_bytes(pack(path.read_bytes()))
+    with pytest.raises(InputError, match=said):
+        read_quietly(tmp_path, train=False)
 
 
 def test_a_key_that_takes_for_ever_to_hash_is_refused(tmp_path: Path) -> None:

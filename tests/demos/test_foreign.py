@@ -203,7 +203,6 @@ def test_hdf5_of_another_layout_is_named(tmp_path: Path) -> None:
     ("name", "content", "what"),
     [
         ("d.pkl", b"\x80\x04N.", "a pickle, which runs code"),
-        ("d.parquet", b"PAR1....", "a single Parquet file"),
         ("d.arrow", b"ARROW1\0\0", "a single Arrow file"),
         ("dataset_dict.json", b"{}", "a folder of several datasets"),
         ("metadata.json", b"{}", "a folder of Minari without episodes"),

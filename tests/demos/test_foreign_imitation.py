@@ -47,6 +47,47 @@ class TestImitation:
         pytest.importorskip("pyarrow")
         self.check(Demonstrations.load(DATA / "imitation"))
 
+    def test_its_parquet_files_are_read_as_the_hub_has_them(self, tmp_path: Path) -> None:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        with pa.OSFile(str(DATA / "imitation" / "data-00000-of-00001.arrow")) as file:
+            table = pa.ipc.open_stream(file).read_all()
+        digest = Demonstrations.load(DATA / "imitation").digest
+        folder = tmp_path / "clone" / "data"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            shard = folder / f"train-{number:05}-of-00003-0a9f.parquet"
+            pq.write_table(table.slice(number, 1), shard)
+        assert Demonstrations.load(folder.parent).digest == digest
+        assert Demonstrations.load(shard).episode_lengths.tolist() == [5]
+        shard.unlink()
+        assert "data has 2 of its 3 files" in refusal(folder.parent)
+        pq.write_table(table, folder / "test.parquet")
+        assert "several splits, test, train: give a file, or" in refusal(folder)
+
+    def test_parquet_files_are_in_the_order_of_their_numbers(self, tmp_path: Path) -> None:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        for number in (10, 9, 0):
+            table = pa.table({"obs": [[number, 1]], "acts": [[0]], "terminal": [False]})
+            pq.write_table(table, tmp_path / f"part_{number}.parquet")
+        assert Demonstrations.load(tmp_path).obs.tolist() == [0, 9, 10]
+
+    @pytest.mark.parametrize(
+        ("columns", "said"),
+        [
+            (
+                {"state": [1.0]},
+                "no column 'obs', so it is no set of imitation's trajectories; what",
+            ),
+            ({"obs": [[[[1.0]], [[2.0]]]], "acts": [[0]], "terminal": [True]}, "only flat 'obs'"),
+        ],
+    )
+    def test_parquet_files_of_another_kind_are_one_line(
+        self, tmp_path: Path, columns: dict[str, Any], said: str
+    ) -> None:
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pa.table(columns), tmp_path / "d.parquet")
+        assert said in refusal(tmp_path)
+
     def npz(self, path: Path, **changes: Any) -> Path:
         """As imitation wrote before it used `datasets`; ``infos`` is pickled in it."""
         lengths = (4, 3, 5)

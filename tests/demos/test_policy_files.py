@@ -15,8 +15,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Discrete
 from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from l2l_gail.demos.policy_file import ACTIVATIONS, MlpPolicy
@@ -30,6 +31,7 @@ from tests.demos.support import (
     small_policy,
     write_members,
 )
+from tests.gail.worlds import Corners
 
 OBSERVATIONS = Box(-8.0, 8.0, (3,))  # of Pendulum
 ACTIONS = Box(-2.0, 2.0, (1,))
@@ -275,6 +277,25 @@ class TestReadingSB3:
         (tmp_path / "other.pkl").write_bytes(pickle.dumps([1, 2]))
         with pytest.raises(InputError, match="no VecNormalize"):
             load_vecnormalize(tmp_path / "other.pkl")
+
+    def test_vecnormalize_statistics_of_a_dict(self, tmp_path: Path) -> None:
+        venv = VecNormalize(make_vec_env(Corners), clip_obs=1.2, norm_obs_keys=["at"])
+        venv.obs_rms["at"].mean, venv.obs_rms["at"].var = np.array([0.1, 0.2]), np.array([0.1, 0.3])
+        venv.save(str(tmp_path / "vec.pkl"))
+        statistics = load_vecnormalize(tmp_path / "vec.pkl")
+        assert statistics is not None
+        observed = {"at": self.observations[:, :2], "corner": np.arange(20) % 4}
+        seen, expected = statistics.before(lambda obs: obs)(observed), venv.normalize_obs(observed)
+        assert list(seen) == list(expected)
+        for key, array in seen.items():
+            np.testing.assert_array_equal(array, expected[key])
+            assert array.dtype == expected[key].dtype
+        statistics.check_fits(Corners.observation_space, "vec.pkl", "Corners-v0")
+        for other in (OBSERVATIONS, Dict(at=OBSERVATIONS), Dict(corner=Discrete(4))):
+            with pytest.raises(
+                InputError, match=r"has statistics of shape {'at': \(2,\)}, A-v0 giv"
+            ):
+                statistics.check_fits(other, "vec.pkl", "A-v0")
 
     def test_a_path_in_the_home_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

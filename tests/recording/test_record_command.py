@@ -12,7 +12,9 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from l2l_gail.demos import Demonstrations
@@ -26,6 +28,7 @@ from l2l_gail.recording import expert as expert_module
 from l2l_gail.recording import record_command as record_module
 from l2l_gail.stopping import Interrupted
 from tests.demos.support import Doubling, save_model, small_policy
+from tests.gail.worlds import Corners
 from tests.marks import slow
 
 
@@ -122,6 +125,35 @@ class TestCommand:
         expected, _ = model.predict(venv.normalize_obs(demos.obs), deterministic=True)
         np.testing.assert_allclose(demos.acts, expected, atol=1e-4)
 
+    def test_records_an_sb3_model_of_dicts_behind_its_statistics(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = EnvSpec("Corners-v0", entry_point=Corners)
+        monkeypatch.setitem(gymnasium.registry, "Corners-v0", spec)
+        venv = VecNormalize(make_vec_env(Corners), norm_obs_keys=["at"])
+        venv.obs_rms["at"].mean, venv.obs_rms["at"].var = np.array([0.5, 0.2]), np.array([0.01, 9])
+        venv.save(str(tmp_path / "vec.pkl"))
+        model = PPO("MultiInputPolicy", venv, seed=0, device="cpu")
+        model.save(tmp_path / "model")
+        argv = ["record", "--env", "Corners-v0", "--model", str(tmp_path / "model.zip"),
+                "--trust-pickle", "--vecnormalize", str(tmp_path / "vec.pkl"), "--env-kwargs",
+                "max_episode_steps=5", "--out", str(tmp_path / "a.npz")]  # fmt: skip
+        main(argv)
+        demos = Demonstrations.load(tmp_path / "a.npz")
+        by_hand = record_episodes(
+            model, "Corners-v0", range(10_000, 10_004), {"max_episode_steps": 5}
+        )
+        np.testing.assert_array_equal(demos.acts, by_hand.acts)
+        raw, _ = model.predict(demos.obs, deterministic=True)
+        assert (raw != demos.acts).any()
+
+    def test_the_suffix_that_save_adds_may_be_left_out(self, tmp_path: Path) -> None:
+        _, path = save_model(tmp_path, PPO)
+        main(["record", "--env", "Pendulum-v1", "--env-kwargs", "max_episode_steps=3", "--model",
+              str(path.with_suffix("")), "--out", str(tmp_path / "a.npz")])  # fmt: skip
+        policy = json.loads((tmp_path / "a.json").read_text())["policy"]
+        assert policy == {"model": "model.zip"}
+
     def test_records_a_model_that_only_pickle_loads(self, tmp_path: Path) -> None:
         model, path = save_model(
             tmp_path, PPO, policy_kwargs={"features_extractor_class": Doubling}
@@ -156,6 +188,7 @@ class TestCommand:
             (["--out", "demos.txt"], "does not end in .npz"),
             (["--env-kwargs", "wings"], "write name=value"),
             (["--model", "nowhere.zip"], "no model at"),
+            (["--model", "."], r"\. is a folder, not a file"),
             (["--model", "nowhere.policy.npz"], "does not exist"),
         ],
     )
