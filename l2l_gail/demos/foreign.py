@@ -17,18 +17,25 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import read_json
 
 __all__ = [
-    *("COPY_AGAIN", "IMITATION_ARRAYS", "READ", "environment", "imitation_record", "read_hdf5"),
+    "COPY_AGAIN",
+    "IMITATION_ARRAYS",
+    "READ",
+    "environment",
+    "imitation_record",
+    "read_hdf5",
 ]
 
 IMITATION_ARRAYS = ("obs", "acts", "rews", "terminal", "indices")
 """Arrays of an ``.npz`` file of `imitation`; a sixth, ``infos``, holds pickled objects."""
 
 COPY_AGAIN = "copy it again, or save it again"
+
 READ = (
     "what is read: .npz of this library and of imitation, folders of imitation, Minari and "
     "LeRobot, Parquet of imitation, HDF5 of Minari and D4RL; anything else by "
     "Demonstrations.from_episodes"
 )
+"""What a refusal ends with where the kind of a file is not known."""
 
 
 def read_hdf5(path: Path) -> dict[str, Any]:
