@@ -152,6 +152,13 @@ class Together(Own):
             self.layers.append(layer(classes, track_running_stats=False))
 
 
+class Shared(Own):
+    """Has so many logits to deal out among the images, whichever they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / len(x)
+
+
 class Random(Own):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x + 0.5 * torch.randn_like(x))
@@ -162,6 +169,8 @@ def test_a_classifier_whose_images_depend_on_their_neighbours_is_not_judged(data
     for images in (data.test, data.test[:1], alike):
         with pytest.raises(InputError, match=r"Together returns other .* beside another"):
             evaluate_robustness(Together(10, data.statistics), images, 8 / 255)
+    with pytest.raises(InputError, match=r"Shared returns other .* alone than beside another"):
+        evaluate_robustness(Shared(10, data.statistics), data.test, 8 / 255)
     for layer, count in ((nn.BatchNorm1d, 2), (nn.BatchNorm1d, 1)):
         with pytest.raises(InputError, match=r"Together.* takes no images .*more than 1 value per"):
             evaluate_robustness(Together(10, data.statistics, layer), data.test[:count], 8 / 255)
@@ -186,7 +195,7 @@ def test_a_random_classifier_is_let_pass_and_torch_s_generator_is_as_it_was(data
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (Together, "the model own returns other logits for an image beside another"),
+        (Together, "the model own returns other logits for an image alone than beside another"),
         (lambda classes, statistics: None, "the model 'own' must return a torch.nn.Module, not"),
         (lambda classes, statistics: Own(7, statistics), "own returns 7 logits .* has 10 classes"),
         (lambda classes, statistics: Own(1, statistics), "own returns one output for each image"),
