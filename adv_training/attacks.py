@@ -79,7 +79,7 @@ def fgsm(
     check_radius(eps)
     check_pixels(batch.x)
     with in_mode(classifier, training=False):
-        _, ascent = _look(classifier, batch.x, batch.y, loss)
+        _, ascent = _look(classifier, batch.x, batch.y, loss, new_labels=True)
     return project(batch.x + eps * ascent.sign(), batch.x, eps)
 
 
@@ -117,8 +117,8 @@ def pgd(
     step_size = usual_step(eps) if step_size is None else step_size
     x = batch.x if generator is None else _random_start(batch.x, eps, generator)
     with in_mode(classifier, training=False):
-        for _ in range(steps):
-            _, ascent = _look(classifier, x, batch.y, loss)
+        for step in range(steps):
+            _, ascent = _look(classifier, x, batch.y, loss, new_labels=step == 0)
             x = project(x + step_size * ascent.sign(), batch.x, eps)
     return x
 
@@ -227,12 +227,17 @@ def _random_start(clean: Tensor, eps: float, generator: torch.Generator) -> Tens
     return project(clean + noise, clean, eps)
 
 
-def _look(classifier: nn.Module, x: Tensor, y: Tensor, loss: ImageLoss) -> tuple[Tensor, Tensor]:
-    """Return which images are classified correctly, and the loss's gradient at them."""
+def _look(
+    classifier: nn.Module, x: Tensor, y: Tensor, loss: ImageLoss, *, new_labels: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return which images are classified correctly, and the loss's gradient at them.
+
+    New labels are looked at first, for which a GPU has to be waited for.
+    """
     with torch.enable_grad():
         point = x.detach().requires_grad_()
         logits = classifier(point)
-        if len(y):
+        if new_labels and len(y):
             check_labels(y, logits.shape[1])
         # A sum, so that no image's gradient is scaled by the number of its neighbours.
         (gradient,) = torch.autograd.grad(loss(logits, y).sum(), point)
