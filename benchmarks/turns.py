@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Cost", "take_turns"]
+__all__ = ["Cost", "ratio_in_words", "take_turns"]
 
 RESAMPLES = 2_000
 
@@ -34,6 +34,12 @@ class Cost:
         """Return milliseconds and ratio, as the scripts print them."""
         middle, low, high = self.ratio
         return f"{1000 * self.seconds:.1f}, {middle:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def ratio_in_words(ratio: tuple[float, float, float]) -> str:
+    """Return a :attr:`Cost.ratio` for a table, without the interval of the reference's own."""
+    middle, low, high = ratio
+    return f"{middle:.2f}" + ("" if low == high else f" [{low:.2f}, {high:.2f}]")
 
 
 def take_turns(

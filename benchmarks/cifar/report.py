@@ -37,6 +37,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 from images import unpacked  # noqa: E402
 
 from benchmarks.records import markdown, read_configuration, tabulate  # noqa: E402
+from benchmarks.turns import ratio_in_words  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 
@@ -345,9 +346,8 @@ def step_cost(file: Path = STEP_COST) -> str:
     for method in next(iter(by_network.values())):
         row = [method]
         for costs in by_network.values():
-            middle, low, high = costs[method]["ratio"]
-            apart = "" if low == high else f" [{low:.2f}, {high:.2f}]"
-            row += [f"{1000 * costs[method]['seconds']:.0f}", f"{middle:.2f}{apart}"]
+            cost = costs[method]
+            row += [f"{1000 * cost['seconds']:.0f}", ratio_in_words(cost["ratio"])]
         rows.append(row)
     header = ["method"]
     for network in by_network:

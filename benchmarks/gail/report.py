@@ -40,6 +40,7 @@ from benchmarks.gail.figures import (  # noqa: E402
 )
 from benchmarks.gail.peer_table import peer_table  # noqa: E402
 from benchmarks.records import markdown, tabulate  # noqa: E402
+from benchmarks.turns import ratio_in_words  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.errors import InputError  # noqa: E402
 
@@ -334,9 +335,7 @@ def step_cost(file: Path = STEP_COST) -> str:
     for method in next(iter(by_env.values())):
         cells = []
         for env, seconds in by_env.items():
-            middle, low, high = ratios[env][method]
-            apart = "" if low == high else f" [{low:.2f}, {high:.2f}]"
-            cells.append(f"{1000 * seconds[method]:.0f} ({middle:.2f}{apart})")
+            cells.append(f"{1000 * seconds[method]:.0f} ({ratio_in_words(ratios[env][method])})")
         rows.append([method, *cells])
     return markdown(["method", *by_env], rows)
 
