@@ -218,7 +218,7 @@ def _interrupt_in(error: BaseException) -> Interrupted:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, KeyboardInterrupt):
-            return cause if isinstance(cause, Interrupted) else Interrupted()
+            return Interrupted.of(cause)
         cause = cause.__cause__ or cause.__context__
     raise error
 

@@ -105,7 +105,7 @@ def settle_jobs(
             with _thread_limit(threads):
                 _run_parallel(work, jobs, workers, outcome, retries)
     except KeyboardInterrupt as error:
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
+        number = Interrupted.of(error).number
         raise Interrupted(number, resumable=True) from None
     finally:
         display.close()

@@ -35,6 +35,11 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
         self.resumable = resumable
 
+    @classmethod
+    def of(cls, error: KeyboardInterrupt) -> Interrupted:
+        """Return an interrupt as one of these: what is none was Ctrl-C."""
+        return error if isinstance(error, Interrupted) else cls()
+
 
 class Killed(RuntimeError):
     """The process of a job ended without a last word: no defect shows, and it can be gone on with.

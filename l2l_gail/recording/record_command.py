@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shlex
-import signal
 import sys
 import time
 import warnings
@@ -366,8 +365,7 @@ def _kept_training(partial: Path) -> Iterator[None]:
             "--model, with another --out",
             file=sys.stderr,
         )
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
-        raise Interrupted(number, resumable=True) from None
+        raise Interrupted(Interrupted.of(error).number, resumable=True) from None
 
 
 def _describe_policy(config: RecordConfig, expert: Expert | None) -> dict[str, Any]:
