@@ -100,8 +100,8 @@ class ResidualNet(nn.Module):
 
     GroupNorm and ReLU after the first two; the last one starts at zero, so that the attacker starts
     as the sign alone. Nothing is lost in going to half resolution (four pixels become channels),
-    and the convolutions cost a quarter. The image's sides must be even. The first
-    convolution and its unshuffling are computed as one.
+    and the convolutions cost a quarter. The image's sides must be even. The first convolution and
+    its unshuffling are computed as one.
 
     Args:
         channels: Width ``c``, a multiple of 4.

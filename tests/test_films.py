@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec
 
 from l2l_gail import rendering
 from l2l_gail.comparison import compare
 from l2l_gail.demos.policy_file import MlpPolicy
-from l2l_gail.errors import InputError
 from l2l_gail.films import is_outdated, snapshot, video_file
 from l2l_gail.snapshots import MOMENTS
 from tests.comparison.support import events, gail_run
@@ -72,47 +68,6 @@ def test_of_a_film_without_the_digest_of_its_policy_the_times_decide(tmp_path: P
     assert is_outdated(tmp_path, "last")
     snapshot(tmp_path, "last").unlink()
     assert not is_outdated(tmp_path, "last")
-
-
-class Gradient(gymnasium.Env):
-    """Draws what it is told to, an observation and an action that are nothing."""
-
-    observation_space = action_space = gymnasium.spaces.Box(0, 1, (1,))
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
-
-    def __init__(self, picture: Any, render_mode: str | None = None) -> None:
-        self.picture, self.render_mode = picture, render_mode
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return np.zeros(1, np.float32), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        return np.zeros(1, np.float32), 0.0, True, False, {}
-
-    def render(self) -> Any:
-        return self.picture
-
-
-@pytest.mark.parametrize(
-    ("row", "pixels"),
-    [
-        (np.array([0, 7, 255], np.uint8), [0, 7, 255]),
-        (np.array([0, 0.5, 1], np.float32), [0, 128, 255]),
-        (np.array([-3, 7.0, 300]), [0, 7, 255]),
-        (np.array([0.1, np.nan, 2]), [0, 0, 2]),
-        (np.array([-3, 7, 300]), [0, 7, 255]),
-    ],
-)
-def test_pictures_are_of_bytes_whatever_numbers_an_environment_draws_with(
-    row: np.ndarray, pixels: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = EnvSpec("Gradient-v0", entry_point=Gradient, disable_env_checker=True)
-    monkeypatch.setitem(gymnasium.registry, "Gradient-v0", spec)
-    drawn = {"picture": np.tile(row[:, None], (4, 1, 3))}
-    film = rendering.film_policy(lambda obs: obs, "Gradient-v0", drawn)
-    assert film.frames[0][0, :, 0].tolist() == pixels
-    with pytest.raises(InputError, match="'Gradient-v0' cannot be drawn"):
-        rendering.film_policy(lambda obs: obs, "Gradient-v0", {"picture": None})
 
 
 def test_a_film_that_is_no_picture_is_left_to_who_shows_it(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class Dot(gymnasium.Env):
 
 @pytest.fixture
 def dot() -> Iterator[str]:
-    gymnasium.register("tests/Dot-v0", Dot, max_episode_steps=3)
+    gymnasium.register("tests/Dot-v0", Dot, max_episode_steps=3, disable_env_checker=True)
     yield "tests/Dot-v0"
     del gymnasium.registry["tests/Dot-v0"]
 
@@ -147,6 +147,26 @@ def test_what_keeps_an_environment_from_drawing_is_one_line(
     ) as caught:
         film_policy(lambda obs: np.zeros((1, 1)), dot, {"picture": picture})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "pixels"),
+    [
+        (np.array([0, 7, 255], np.uint8), [0, 7, 255]),
+        (np.array([0, 0.5, 1], np.float32), [0, 128, 255]),
+        (np.array([-3, 7.0, 300]), [0, 7, 255]),
+        (np.array([0.1, np.nan, 2]), [0, 0, 2]),
+        (np.array([-3, 7, 300]), [0, 7, 255]),
+    ],
+)
+def test_pictures_are_of_bytes_whatever_numbers_an_environment_draws_with(
+    dot: str, row: np.ndarray, pixels: list[int]
+) -> None:
+    drawn = {"picture": np.tile(row[:, None], (4, 1, 3))}
+    film = film_policy(lambda obs: np.zeros((1, 1)), dot, drawn)
+    assert film.frames[0][0, :, 0].tolist() == pixels
+    with pytest.raises(InputError, match="'tests/Dot-v0' cannot be drawn"):
+        film_policy(lambda obs: np.zeros((1, 1)), dot, {"picture": None})
 
 
 def test_a_window_that_something_is_missing_for_is_not_opened(
