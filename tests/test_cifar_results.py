@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,8 @@ import pytest
 
 from adv_training import Settings
 from adv_training.synthetic import synthetic_dataset
+from benchmarks.cifar import figures
+from benchmarks.cifar.images import packed, unpacked
 from benchmarks.records import read_configuration
 from l2l_gail.errors import InputError
 from tests.marks import slow
@@ -70,7 +71,7 @@ def test_every_record_was_made_by_its_configuration(path: Path, grid: ModuleType
         grid.check_same(file, cells[file.stem])
 
 
-def agrees_with_its_images(record: dict[str, Any], unpacked: Callable[..., Any]) -> bool:
+def agrees_with_its_images(record: dict[str, Any]) -> bool:
     counts = {"apgd_t": record["judge"].get("apgd_t")}
     return all(
         unpacked(text, counts.get(measure, record["judge"]["eval_size"])).mean()
@@ -81,7 +82,7 @@ def agrees_with_its_images(record: dict[str, Any], unpacked: Callable[..., Any])
 
 def test_the_accuracies_of_every_record_are_those_of_its_images(report: ModuleType) -> None:
     for file in sorted(report.RESULTS.glob("*/*.json")):
-        assert agrees_with_its_images(json.loads(file.read_text()), report.unpacked), file
+        assert agrees_with_its_images(json.loads(file.read_text())), file
 
 
 def test_apgd_t_and_the_standing_measure_part_only_where_a_classifier_gave_way(
@@ -92,10 +93,8 @@ def test_apgd_t_and_the_standing_measure_part_only_where_a_classifier_gave_way(
         record = json.loads(file.read_text())
         if count := record["judge"].get("apgd_t"):
             of, images = record["judge"]["eval_size"], record["images"]
-            standing = report.unpacked(images["robust"], of)[:count].mean()
-            gaps[file.parent.name, file.stem] = (
-                standing - report.unpacked(images["apgd_t"], count).mean()
-            )
+            standing = unpacked(images["robust"], of)[:count].mean()
+            gaps[file.parent.name, file.stem] = standing - unpacked(images["apgd_t"], count).mean()
     gave_way = gaps.pop(("sixty", "eps_16_l2l_memory_0"))
     assert f"{100 * gave_way:.1f}" == "7.4"  # the figures of docs/adversarial.md
     with_pgd = [gap for (_, name), gap in gaps.items() if "_pgd_" in name]
@@ -158,15 +157,15 @@ def test_an_unknown_setting_of_a_cell_is_one_line(grid: ModuleType) -> None:
 def test_a_cell_is_trained_judged_image_by_image_and_goes_on_where_it_stopped(
     tmp_path: Path,
 ) -> None:
-    judged, images = load("judged"), load("images")
+    judged = load("judged")
     data = synthetic_dataset(train_size=200, eval_size=60, held_out=40)
     settings = Settings("grad_l2l", "synthetic", model="tiny_cnn", epochs=1, batch_size=50)
     first = judged.run(settings, data, tmp_path, "cell", eval_size=60)
     again = judged.run(settings, data, tmp_path, "cell", eval_size=60)
     timeless = [{k: v for k, v in r.items() if not k.endswith("_s")} for r in (first, again)]
     assert timeless[0] == timeless[1]
-    assert agrees_with_its_images(first | {"judge": {"eval_size": 60}}, images.unpacked)
-    bits = {k: images.unpacked(v, 60) for k, v in first["images"].items()}
+    assert agrees_with_its_images(first | {"judge": {"eval_size": 60}})
+    bits = {k: unpacked(v, 60) for k, v in first["images"].items()}
     assert first["clean"] > first["robust"]
     assert not (bits["robust"] & ~bits["clean"]).any()
     assert first["best_epoch"] == 1
@@ -186,7 +185,6 @@ def test_a_record_keeps_the_signs_of_masked_gradients(
 
 def write_records(folder: Path, right: dict[str, list[list[bool]]]) -> None:
     # Records of methods whose classifiers get these images right, seed by seed.
-    packed = load("images").packed
     folder.mkdir(parents=True)
     for method, seeds in right.items():
         for seed, bits in enumerate(seeds):
@@ -222,21 +220,20 @@ def test_tables_give_accuracies_all_seeds_and_paired_differences(
         report.table("none.methods", tmp_path)
 
 
-def test_an_interval_covers_the_mean_and_sees_seeds_and_images(report: ModuleType) -> None:
+def test_an_interval_covers_the_mean_and_sees_seeds_and_images() -> None:
     generator = np.random.default_rng(0)
     images = 100.0 * (generator.random((1, 900)) < 0.3)
-    low, high = report.interval(images)
+    low, high = figures.interval(images)
     assert low < images.mean() < high
     error = images.std() / np.sqrt(images.size)
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
     # Seeds that agree image by image tell no more than one; seeds that differ widen the interval.
-    same = report.interval(np.repeat(images, 3, axis=0))
+    same = figures.interval(np.repeat(images, 3, axis=0))
     assert same[1] - same[0] == pytest.approx(high - low, rel=0.1)
-    apart = report.interval(images + 10.0 * np.arange(3)[:, None])
+    apart = figures.interval(images + 10.0 * np.arange(3)[:, None])
     assert apart[1] - apart[0] > 1.5 * (high - low)
 
 
-def test_bits_survive_the_way_through_text(report: ModuleType) -> None:
+def test_bits_survive_the_way_through_text() -> None:
     bits = np.random.default_rng(0).random(1003) < 0.4
-    images = load("images")
-    assert (report.unpacked(images.packed(bits), 1003) == bits).all()
+    assert (unpacked(packed(bits), 1003) == bits).all()

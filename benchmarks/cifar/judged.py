@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from images import packed
 from torch import Tensor
 
 from adv_training import Dataset, Images, Settings, Training, attack_gain
 from adv_training.attacks import losses, pgd, pgd_survivors, standing_survivors
 from adv_training.autoattack import autoattack_survivors
 from adv_training.game import in_mode
+from benchmarks.cifar.images import packed
 from l2l_gail.runs import RunFolder
 
 BATCH = 250
