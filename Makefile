@@ -18,7 +18,7 @@ help:
 	@echo "make board     the same in TensorBoard; ARGS=--watch while runs go on"
 	@echo "make test      the tests; ARGS=\"-m slow\" for the long ones"
 	@echo "make docs      the documentation with the API, into site/"
-	@echo "make tables    the tables of README and docs anew, from the records in benchmarks/results"
+	@echo "make tables    the tables and pictures of README and docs anew, from the records in benchmarks/results"
 	@echo "make lint      ruff; 'make format' repairs, 'make type' runs mypy"
 	@echo "make audit     known vulnerabilities of what is installed; 'make licenses' lists the licences"
 	@echo "Flags of a script: make gail ARGS=\"--help\". Another Python: make gail PYTHON=python3.12"
@@ -65,6 +65,7 @@ tables: .venv/.ready
 	@$(BIN)/python -m l2l_gail.compare benchmarks/results/runs >/dev/null
 	@for kind in gail cifar gpu; do \
 	  $(BIN)/python benchmarks/$$kind/report.py --write >/dev/null || exit; done
+	@$(BIN)/python benchmarks/pictures.py >/dev/null
 	@git status --short README.md docs benchmarks/results 2>/dev/null || true
 
 # Both look at .venv from outside, so that it holds nothing but what is used and tested.
