@@ -31,16 +31,10 @@ from tyro.conf import OmitArgPrefixes
 
 from l2l_gail.cli import parse, run_main
 from l2l_gail.devices import choose_device
-from l2l_gail.experiment import (
-    Plan,
-    Prepared,
-    RunFlags,
-    check_least,
-    open_folders,
-    titles,
-)
+from l2l_gail.experiment import Plan, Prepared, open_folders, titles
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.progress import Display, Tell
+from l2l_gail.run_flags import RunFlags, check_least
 from l2l_gail.runs import RunFolder, empty_ones_removed
 from l2l_gail.stopping import Interrupted
 

@@ -29,14 +29,7 @@ from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.cli import parse, run_main, values_by_flag
 from l2l_gail.comparison import collect, section_tables
 from l2l_gail.demos import Demonstrations
-from l2l_gail.experiment import (
-    Plan,
-    Prepared,
-    RunFlags,
-    check_least,
-    open_folders,
-    titles,
-)
+from l2l_gail.experiment import Plan, Prepared, open_folders, titles
 from l2l_gail.finding_runs import find_runs
 from l2l_gail.gail import (
     AIRL,
@@ -56,6 +49,7 @@ from l2l_gail.gail.fit import is_altered
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
+from l2l_gail.run_flags import RunFlags, check_least
 from l2l_gail.runs import RunFolder, empty_ones_removed
 from l2l_gail.state_distance import StateDistance
 

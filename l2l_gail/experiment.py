@@ -1,4 +1,4 @@
-"""What both training scripts do alike: seeds, names of runs, their folders, the check of a resume.
+"""What both training scripts do alike: names of runs, their folders, the check of a resume.
 
 A run is decided by its settings: every flag but those that say where it lies, how long it goes on
 and how many run at a time.  Runs that differ in any of them are never one group.  A group is a
@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,127 +21,18 @@ from typing import Any
 
 from l2l_gail.cli import values_by_flag
 from l2l_gail.errors import InputError
-from l2l_gail.finding_scripts import has_make, module_command
-from l2l_gail.runs import RunFolder, check_seed, run_folders
+from l2l_gail.run_flags import LONGEST_LABEL, RunFlags
+from l2l_gail.runs import RunFolder, run_folders
 
 __all__ = [
     "Plan",
     "Prepared",
-    "RunFlags",
     "check_folders",
-    "check_least",
     "check_record",
     "in_one_order",
     "open_folders",
-    "parse_seeds",
     "titles",
 ]
-
-_LONGEST_LABEL = 150
-_MOST = 10**15  # more than can be counted to
-_MOST_SEEDS = 10_000
-
-
-@dataclass(frozen=True)
-class RunFlags:
-    """Which runs to make, and where they lie: the same flags in every script."""
-
-    seed: int = 0
-    """Seed of everything."""
-    seeds: tuple[str, ...] = ()
-    """Several seeds instead of one: 0-4 for five, or 0,3,7; a lone 5 is seed 5."""
-    name: str | None = None
-    """Name of this group of runs, in place of what its settings give."""
-    out: Path = Path("runs")
-    """Root of the runs: <out>/<env or data>/<method>/seed<k>/."""
-    resume: bool = False
-    """Go on with the newest run of each seed instead of starting another."""
-
-    def __post_init__(self) -> None:
-        """Refuse seeds and names that there cannot be.
-
-        Raises:
-            InputError: In one line.
-        """
-        check_seed(self.seed)
-        if self.seeds and self.seed != type(self).seed:
-            raise InputError("--seed and --seeds are both given: give one of them")
-        parse_seeds(self.seeds)
-        if self.name is not None and not re.fullmatch(r"[\w.=+-]*\w[\w.=+-]*", self.name):
-            raise InputError(
-                f"--name {self.name!r} is part of a folder's name: use letters, digits and .-_=+"
-            )
-        if self.name is not None and len(self.name.encode()) > _LONGEST_LABEL:
-            raise InputError(
-                f"--name has {len(self.name)} letters and is part of a folder's name: give one of "
-                f"at most {_LONGEST_LABEL}"
-            )
-
-    @property
-    def where_to_look(self) -> str:
-        """What a script says at its end: how to see the runs in TensorBoard, to be pasted."""
-        command = shlex.join([*module_command("compare"), str(self.out), "--board"])
-        if not has_make():
-            return f"\nIn TensorBoard: {command}"
-        out = shlex.quote(str(self.out).replace("$", "$$"))
-        return f"\nIn TensorBoard: make board RUNS={out}, or without make\n{command}"
-
-    @property
-    def all_seeds(self) -> list[int]:
-        """The seeds to train."""
-        return parse_seeds(self.seeds) or [self.seed]
-
-    @property
-    def seeds_in_words(self) -> str:
-        """The seeds as a script announces them; a lone ``--seeds 5`` may be meant as five."""
-        seeds = self.all_seeds
-        if len(seeds) > 1:
-            return f"{len(seeds)} seeds: {','.join(self.seeds)}"
-        (seed,) = seeds
-        may_be_a_count = bool(self.seeds) and seed > 1
-        return f"seed {seed}" + f" alone (--seeds 0-{seed - 1} for {seed})" * may_be_a_count
-
-
-def parse_seeds(texts: Sequence[str]) -> list[int]:
-    """Read seeds: numbers and ranges, ``0-4`` with both ends, separated by commas or blanks.
-
-    Raises:
-        InputError: Something else, a seed twice, a range that falls, or more than 10,000 seeds.
-    """
-    seeds: list[int] = []
-    for part in (part for text in texts for part in text.replace(",", " ").split()):
-        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part, re.ASCII)
-        if match is None:
-            raise InputError(f"--seeds {part!r}: give numbers and ranges, as 0-4 or 0,3,7")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise InputError(f"--seeds {part} falls: write {last}-{first}")
-        if len(seeds) + last - first >= _MOST_SEEDS:
-            raise InputError(f"--seeds {part}: at most {_MOST_SEEDS:,} seeds at once")
-        seeds += range(first, last + 1)
-        check_seed(last)
-    twice = (
-        {seed for seed in seeds if seeds.count(seed) > 1} if len(set(seeds)) < len(seeds) else ()
-    )
-    if texts and not seeds:
-        raise InputError("--seeds is empty: give numbers and ranges, as 0-4 or 0,3,7")
-    if twice:
-        raise InputError(f"--seeds holds {min(twice)} twice")
-    return seeds
-
-
-def check_least(least: int, **counts: int) -> None:
-    """Refuse numbers that are too small, or beyond all use, named as the flags that they are.
-
-    Raises:
-        InputError: In one line.
-    """
-    for name, count in counts.items():
-        if count < least:
-            more = "0 or more" if least == 0 else f"at least {least}"
-            raise InputError(f"--{name.replace('_', '-')} must be {more}, not {count}")
-        if count > _MOST:
-            raise InputError(f"--{name.replace('_', '-')} is {count:.3g}: give {_MOST:,} or fewer")
 
 
 @dataclass(frozen=True)
@@ -189,10 +79,10 @@ class Plan:
         now, usual = _plain(self.settings), _plain(self.defaults)
         parts = [f"{key}={_text(now[key])}" for key in now if now[key] != usual.get(key)]
         label = "+".join([self.method, *parts])
-        if len(label) <= _LONGEST_LABEL:
+        if len(label) <= LONGEST_LABEL:
             return label
         digest = hashlib.sha256(label.encode()).hexdigest()[:8]
-        return f"{label[: _LONGEST_LABEL - 9]}+{digest}"
+        return f"{label[: LONGEST_LABEL - 9]}+{digest}"
 
     @property
     def record(self) -> dict[str, Any]:

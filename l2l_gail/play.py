@@ -20,13 +20,13 @@ import tyro
 from l2l_gail.cli import parse, run_main
 from l2l_gail.demos.arguments import bare_id
 from l2l_gail.errors import InputError
-from l2l_gail.experiment import check_least
 from l2l_gail.files import atomic_write, check_folder, home_expanded
 from l2l_gail.films import comment_on, policy_file, video_file
 from l2l_gail.finding_runs import walk_runs
 from l2l_gail.gym_env import check_env_id, parse_env_kwargs
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.rendering import action_of, as_gif, cannot_be_drawn, film_policy
+from l2l_gail.run_flags import check_least
 from l2l_gail.runs import RunFolder, check_seed
 from l2l_gail.snapshots import MOMENTS, NEAREST, has_policy, load_policy
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 
 import train_cifar
 import train_gail
-from l2l_gail import finding_scripts
 from l2l_gail.cli import flags_of, parse, values_by_flag
 from l2l_gail.errors import InputError
-from l2l_gail.experiment import Plan, RunFlags, check_record, open_folders, parse_seeds, titles
+from l2l_gail.experiment import Plan, check_record, open_folders, titles
+from l2l_gail.run_flags import RunFlags
 from l2l_gail.runs import RunFolder
 
 DEFAULTS = {"rate": 0.1, "sizes": (8, 8), "order": "fused", "data.sha": "a"}
@@ -28,87 +27,6 @@ def begin(flags: RunFlags, *plans: Plan) -> list[RunFolder]:
     for folder, each in zip(folders, plans, strict=True):
         folder.write_config(each.record)
     return folders
-
-
-@pytest.mark.parametrize(
-    ("texts", "seeds"),
-    [
-        (["0-4"], [0, 1, 2, 3, 4]),
-        (["0,3,7"], [0, 3, 7]),
-        (["5", "1-2"], [5, 1, 2]),
-        (["7-7,9"], [7, 9]),
-        ([], []),
-    ],
-)
-def test_seeds_are_numbers_and_ranges(texts: list[str], seeds: list[int]) -> None:
-    assert parse_seeds(texts) == seeds
-
-
-@pytest.mark.parametrize(
-    "text", ["4-2", "a", "-1", "1-", "0-20000", "1,1", "99999999999", "0-4000000000", "1.5", "1--2"]
-)
-def test_what_are_no_seeds_is_one_line(text: str) -> None:
-    with pytest.raises(InputError, match="seed") as caught:
-        parse_seeds([text])
-    assert "\n" not in str(caught.value)
-
-
-def test_one_seed_or_several() -> None:
-    assert RunFlags(seed=3).all_seeds == [3]
-    assert RunFlags(seeds=("0-2",)).all_seeds == [0, 1, 2]
-    with pytest.raises(InputError, match="give one of them"):
-        RunFlags(seed=3, seeds=("0-2",))
-    for name in ("", "a/b", "..", "a b", "a" * 260, "ü" * 100):
-        with pytest.raises(InputError, match="--name"):
-            RunFlags(name=name)
-
-
-class TestWhereToLook:
-    runs = RunFlags(out=Path("my $runs"))
-
-    @pytest.fixture(autouse=True)
-    def clone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A clone with its ``.venv``, in which the process was called, and all that is called."""
-        (tmp_path / ".venv" / "bin").mkdir(parents=True)
-        for name in ("make", "l2l-compare"):
-            (tmp_path / ".venv" / "bin" / name).touch(mode=0o755)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(finding_scripts, "_CLONE", tmp_path)
-        monkeypatch.setenv("PATH", str(tmp_path / ".venv" / "bin"))
-        monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-        monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "train_gail.py"])
-        monkeypatch.setattr(sys, "argv", ["train_gail.py"])
-        return tmp_path
-
-    def test_in_the_clone_and_its_environment_it_is_make(self) -> None:
-        assert self.runs.where_to_look == (
-            "\nIn TensorBoard: make board RUNS='my $$runs', or without make\n"
-            ".venv/bin/python -m l2l_gail.compare 'my $runs' --board"
-        )
-
-    @pytest.mark.parametrize("lacking", ["the clone", "its environment", "make"])
-    def test_elsewhere_it_is_the_python_that_was_called(
-        self, lacking: str, clone: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        if lacking == "the clone":
-            monkeypatch.chdir(clone / ".venv")
-        elif lacking == "its environment":
-            monkeypatch.setattr(sys, "prefix", "/usr")
-        else:
-            monkeypatch.setenv("PATH", "")
-        command = ".venv/bin/python -m l2l_gail.compare 'my $runs' --board"
-        assert self.runs.where_to_look == f"\nIn TensorBoard: {command}"
-
-    def test_of_a_wheel_it_is_its_command_as_it_can_be_called(
-        self, clone: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir("/")
-        folder = clone / ".venv" / "bin"
-        monkeypatch.setattr(sys, "argv", [f"{folder}/l2l-gail"])
-        command = "l2l-compare 'my $runs' --board"
-        assert self.runs.where_to_look == f"\nIn TensorBoard: {command}"
-        monkeypatch.setenv("PATH", "")
-        assert self.runs.where_to_look == f"\nIn TensorBoard: {folder}/{command}"
 
 
 def test_a_label_is_the_method_and_all_that_differs() -> None:

@@ -13,10 +13,10 @@ import tyro
 
 from l2l_gail.cli import format_table, parse, run_main
 from l2l_gail.errors import InputError
-from l2l_gail.experiment import check_least, parse_seeds
 from l2l_gail.finding_scripts import module_command
 from l2l_gail.jobs import Outcome
 from l2l_gail.progress import Display
+from l2l_gail.run_flags import check_least, parse_seeds
 from l2l_gail.stopping import Interrupted
 from l2l_gail.sweep.local import run_local
 from l2l_gail.sweep.on_ray import run_on_ray

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 from l2l_gail.checks import nearest
 from l2l_gail.cli import Flag, flags_of
 from l2l_gail.errors import InputError
-from l2l_gail.experiment import Plan, Prepared, check_folders, parse_seeds
+from l2l_gail.experiment import Plan, Prepared, check_folders
 from l2l_gail.files import home_expanded, read_text
+from l2l_gail.run_flags import parse_seeds
 from l2l_gail.sweep.rows import SCRIPTS, Row, load_script, prepare
 
 __all__ = ["Spec", "read_spec"]
