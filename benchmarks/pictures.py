@@ -54,12 +54,14 @@ class Shown(NamedTuple):
 
     name: str
     colour: str
+    line: str = "-"
 
 
 CURVES = {
     "l2l": Shown("L2L-GAIL", OURS),
-    "gail": Shown("GAIL", RIVAL),
-    "gail_line": Shown("GAIL, PPO's rate falling in a line", FAINT),
+    "gail": Shown("GAIL, same settings", RIVAL),
+    "gail_line": Shown("GAIL, PPO's rate falling in a line", FAINT, "--"),
+    "gail_1e-3": Shown("GAIL, PPO's rate fixed", FAINT, ":"),
 }
 """The methods of ``gail.svg``."""
 
@@ -76,9 +78,13 @@ POINTS = {
 """The methods of ``adversarial.svg``."""
 
 PANELS = {
-    "epsilon 8, 15 epochs\nof all images": ("default", "eps8", "eps8_cpu"),
-    "epsilon 16, 16 epochs\nof 10,000 images": ("whole_ball_at_once", "hard", "hard_cpu"),
-    "epsilon 16, 60 epochs\nof 10,000 images": ("eps_16", "sixty"),
+    "epsilon 8, small CNN,\n15 epochs of 49,000 images": ("default", "eps8", "eps8_cpu"),
+    "epsilon 16, small ResNet,\n16 epochs of 9,000 images": (
+        "whole_ball_at_once",
+        "hard",
+        "hard_cpu",
+    ),
+    "epsilon 16, small ResNet,\n60 epochs of 9,000 images": ("eps_16", "sixty"),
 }
 """The panels of ``adversarial.svg``: a setting, and the folders of its records."""
 
@@ -143,12 +149,14 @@ def draw_curves(shown: dict[str, Any]) -> Figure:
     """Draw ``gail.svg``: a panel for each environment."""
     figure, row = panels(shown)
     for axes, (env, panel) in zip(row, shown.items(), strict=True):
-        axes.axhline(panel["expert"], color="black", linestyle=":", linewidth=1, label="expert")
-        for method, (name, colour) in CURVES.items():
+        axes.axhline(panel["expert"], color="black", linestyle="-.", linewidth=1, label="expert")
+        for method, (name, colour, line) in reversed(CURVES.items()):
             curve = panel["methods"][method]
-            axes.plot(curve["steps"], curve["mean"], color=colour, linewidth=2, label=name)
-            band = (curve["steps"], curve["low"], curve["high"])
-            axes.fill_between(*band, color=colour, alpha=0.15, linewidth=0)
+            style = {"color": colour, "linestyle": line, "linewidth": 1 if colour == FAINT else 2}
+            axes.plot(curve["steps"], curve["mean"], label=name, **style)
+            if colour != FAINT:
+                band = (curve["steps"], curve["low"], curve["high"])
+                axes.fill_between(*band, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(env)
         axes.set_xlabel("environment steps")
         axes.set_ylim(bottom=0)
@@ -157,18 +165,18 @@ def draw_curves(shown: dict[str, Any]) -> Figure:
     row[0].set_ylabel("true return")
     seeds = {c["seeds"] for panel in shown.values() for c in panel["methods"].values()}
     figure.suptitle(
-        "GAIL from one demonstration: evaluations during the training, mean and 95 % interval of "
-        f"{'-'.join(map(str, sorted(seeds)))} seeds",
+        "GAIL from one demonstration: evaluations during the training, mean of "
+        f"{'-'.join(map(str, sorted(seeds)))} seeds and its 95 % interval",
         fontsize="medium",
     )
-    order = [1, 2, 3, 0]
     handles, labels = row[0].get_legend_handles_labels()
     figure.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
+        handles[::-1],
+        labels[::-1],
         loc="outside lower center",
-        ncols=len(order),
+        ncols=len(labels),
         frameon=False,
+        fontsize="small",
     )
     return figure
 
@@ -177,7 +185,7 @@ def draw_points(shown: dict[str, Any]) -> Figure:
     """Draw ``adversarial.svg``: a panel for each experiment, a line for each method.
 
     A method of one run has a hollow mark, as its interval is over images alone; one that lies
-    outside a panel is named at its edge.
+    outside a panel is marked at its edge, with its figure.
     """
     figure, row = panels(shown)
     edge = 3.0
@@ -185,28 +193,33 @@ def draw_points(shown: dict[str, Any]) -> Figure:
     lines = {method: -i for i, method in enumerate(drawn)}
     for axes, (title, methods) in zip(row, shown.items(), strict=True):
         axes.axvline(0, color=RIVAL, linewidth=1, linestyle=":")
-        for method, point in methods.items():
-            y, gain, colour = lines[method], point["gain"], POINTS[method].colour
-            face = "white" if point["runs"] == 1 else colour
+        for method, y in lines.items():
+            if method not in methods:
+                axes.annotate("not run", (0.1, y), va="center", color=FAINT, fontsize="small")
+                continue
+            point, colour = methods[method], POINTS[method].colour
+            gain, runs = point["gain"], point["runs"]
+            face = "white" if runs == 1 else colour
+            axes.plot(point["interval"], [y, y], color=colour, linewidth=3, alpha=0.4)
             if gain < -edge:
                 axes.plot(-edge, y, "<", color=colour, markerfacecolor=face, clip_on=False)
-                axes.annotate(f"{gain:.0f}", (-edge + 0.3, y), va="center", color=colour)
-                continue
-            axes.plot(point["interval"], [y, y], color=colour, linewidth=3, alpha=0.4)
-            axes.plot(gain, y, "o", color=colour, markerfacecolor=face)
+                axes.annotate(f"{gain:.0f}", (-edge + 0.2, y + 0.1), va="bottom", color=colour)
+            else:
+                axes.plot(gain, y, "o", color=colour, markerfacecolor=face)
+            axes.annotate(f"{runs}", (edge - 0.1, y), va="center", ha="right", color=FAINT)
         axes.set_title(title, fontsize="medium")
         axes.set_xlim(-edge, edge)
         axes.set_yticks(list(lines.values()), [])
-        axes.set_xlabel("less robust  -  PGD-2  -  more robust")
+        axes.set_xlabel("points above PGD-2 (right: runs)")
     passes = {m: max(panel[m]["passes"] for panel in shown.values() if m in panel) for m in drawn}
     row[0].set_yticklabels([f"{POINTS[method].name} ({passes[method]:.1f})" for method in drawn])
     for label, method in zip(row[0].get_yticklabels(), drawn, strict=True):
         label.set_color(POINTS[method].colour)
         label.set_fontweight("normal" if POINTS[method].colour == FAINT else "bold")
-    row[0].set_ylabel("method (forward passes an image)")
+    row[0].set_ylabel("method (cost in forward passes)")
     figure.suptitle(
-        "Adversarial training on CIFAR-10: robust accuracy less that of PGD-2, in points, with "
-        "95 % intervals (hollow: one run)",
+        "Adversarial training on CIFAR-10: robust accuracy after the last epoch less that of "
+        "PGD-2, with 95 % intervals (hollow: one run)",
         fontsize="medium",
     )
     return figure

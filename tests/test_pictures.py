@@ -40,7 +40,7 @@ def test_a_curve_is_the_mean_of_its_seeds_inside_its_interval() -> None:
 
 def test_a_point_is_the_difference_of_the_table() -> None:
     shown = pictures.points(pictures.RESULTS / "cifar")
-    point = shown["epsilon 16, 60 epochs\nof 10,000 images"]["l2l_noise"]
+    point = shown["epsilon 16, small ResNet,\n60 epochs of 9,000 images"]["l2l_noise"]
     assert [round(value, 1) for value in (point["gain"], *point["interval"])] == [0.7, 0.1, 1.4]
     assert all(methods["pgd_2"]["gain"] == 0 for methods in shown.values())
 
@@ -50,4 +50,4 @@ def test_a_method_outside_a_panel_is_named_at_its_edge() -> None:
     panel = {"pgd_2": {"runs": 1, "passes": 7.0, "gain": 0.0, "interval": [0.0, 0.0]}}
     figure = pictures.draw_points({"a\nb": {"fgsm": point, **panel}})
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["-18"]
+    assert [text.get_text() for text in axes.texts] == ["-18", "1", "1"]

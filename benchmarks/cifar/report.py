@@ -178,7 +178,7 @@ def short(grid: Grid) -> str:
                 *costs(grid, key),
             ]
         )
-    header = ["method", "clean % [95 % CI]", "robust % [95 % CI]", "seeds"]
+    header = ["method", "clean % [95 % CI]", "robust % [95 % CI]", "runs"]
     header += ["forwards per image and step", *(["CPU s"] if grid.on_cpu() else [])]
     return markdown(header, rows)
 
