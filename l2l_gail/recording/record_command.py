@@ -177,7 +177,8 @@ def _record(
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
     if isinstance(predict, MlpPolicy):
         _check_widths(predict, config, observation_space, action_space)
-    with contextlib.nullcontext() if expert is None else _kept_training(files.partial):
+    trained = expert is not None
+    with _kept_training(files.partial) if trained else contextlib.nullcontext():
         measured, chance = _measure(predict, config.env, action_space, env_kwargs)
         seeds = range(config.episode_seed, config.episode_seed + config.episodes)
         demos = record_episodes(
@@ -188,24 +189,25 @@ def _record(
             random_return=chance.mean_return,
             expert_return=measured.mean_return,
         )
-        demos.save(files.demos, compact=config.compact)
-        if isinstance(predict, MlpPolicy):
-            predict.save(files.policy)
-    provenance = {
-        "command": command,
-        "env": config.env,
-        "env_kwargs": env_kwargs,
-        "policy": _describe_policy(config, expert),
-        "expert": _describe_evaluation(measured),
-        "random": _describe_evaluation(chance),
-        "measurement_seeds": _describe_seeds(MEASUREMENT_SEEDS),
-        "episodes": _describe_episodes(demos, seeds, action_space),
-        "sha256": hashlib.sha256(files.demos.read_bytes()).hexdigest(),
-        "wall_s": round(time.perf_counter() - started, 1),
-        "versions": versions(),
-    }
-    atomic_write(files.provenance, json.dumps(provenance, indent=2, default=str) + "\n")
-    if expert is not None:
+        with files.all_or_none() if trained else contextlib.nullcontext():
+            demos.save(files.demos, compact=config.compact)
+            if isinstance(predict, MlpPolicy):
+                predict.save(files.policy)
+            provenance = {
+                "command": command,
+                "env": config.env,
+                "env_kwargs": env_kwargs,
+                "policy": _describe_policy(config, expert),
+                "expert": _describe_evaluation(measured),
+                "random": _describe_evaluation(chance),
+                "measurement_seeds": _describe_seeds(MEASUREMENT_SEEDS),
+                "episodes": _describe_episodes(demos, seeds, action_space),
+                "sha256": hashlib.sha256(files.demos.read_bytes()).hexdigest(),
+                "wall_s": round(time.perf_counter() - started, 1),
+                "versions": versions(),
+            }
+            atomic_write(files.provenance, json.dumps(provenance, indent=2, default=str) + "\n")
+    if trained:
         files.partial.unlink(missing_ok=True)
     _print_summary(files, demos, measured, chance)
     return demos

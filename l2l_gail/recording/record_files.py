@@ -76,10 +76,33 @@ class RecordFiles:
             self._check(trains, resume)
             yield
 
+    @contextlib.contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Take away what was written inside where the rest cannot be.
+
+        For an expert whose training is kept: it can be recorded again, and half of its files would
+        be in the way of that.
+        """
+        try:
+            yield
+        except BaseException:
+            for path in self._written:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            raise
+
+    @property
+    def _written(self) -> tuple[Path, Path, Path]:
+        return self.demos, self.provenance, self.policy
+
     def _check(self, trains: bool, resume: bool) -> None:
-        for path in (self.demos, self.provenance, self.policy):
+        for path in self._written:
             if os.path.lexists(path):
-                raise InputError(f"{path} exists and is not overwritten: give another --out")
+                kept = trains and os.path.lexists(self.partial)
+                raise InputError(
+                    f"{path} exists and is not overwritten: give another --out"
+                    + f", with --model {self.partial}, which keeps a trained policy" * kept
+                )
             check_can_be_written(path)
         if not trains:
             return

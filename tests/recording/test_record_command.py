@@ -292,6 +292,16 @@ class TestCommand:
 
         monkeypatch.setattr(record_module, "_measure", measure)
         monkeypatch.setattr(expert_module, "make_expert_model", made_without_learning)
+        with monkeypatch.context() as patched:  # a disk that is full once most is written
+
+            def no_space(path: Path, _: str) -> None:
+                assert out.exists()
+                raise InputError(f"{path} cannot be written")
+
+            patched.setattr(record_module, "atomic_write", no_space)
+            with pytest.raises(InputError, match="cannot be written"):
+                main([*argv, "--resume"])
+        assert sorted(os.listdir(tmp_path)) == [partial.name]
         main([*argv, "--resume"])
         assert not partial.exists()
         (checkpoint,) = json.loads(out.with_suffix(".json").read_text())["policy"]["checkpoints"]

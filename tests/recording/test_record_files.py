@@ -50,3 +50,14 @@ def test_a_lock_that_is_removed_at_the_end_is_held_by_one(tmp_path: Path) -> Non
         with locked(lock, remove=True), pytest.raises(BlockingIOError), locked(lock):
             pass
     assert os.listdir(tmp_path) == []
+
+
+def test_where_a_set_is_in_the_way_of_a_kept_training_its_policy_is_named(tmp_path: Path) -> None:
+    files = RecordFiles(tmp_path / "a.npz")
+    for path in (files.demos, files.partial):
+        path.touch()
+    said = (
+        r"a\.npz exists and is not overwritten: give another --out, with --model .*a\.partial\.pt"
+    )
+    with pytest.raises(InputError, match=said), files.alone(trains=True, resume=True):
+        pass
