@@ -21,6 +21,7 @@ from l2l_gail.cli import format_table, parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, check_can_be_written, fitting, home_expanded, read_json
+from l2l_gail.own_modules import OwnModules
 from l2l_gail.runs import check_seed
 
 from .autoattack import AUTOATTACKS
@@ -63,6 +64,8 @@ class EvaluateConfig:
     """cpu, cuda, cuda:1, ..., or the GPU if there is one."""
     json: Path | None = None
     """New file for the report."""
+    imports: OwnModules = ()
+    """Modules of your own to import first, which register the run's model or method."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read.

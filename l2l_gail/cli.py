@@ -28,10 +28,19 @@ import tyro
 
 from l2l_gail.checks import nearest
 from l2l_gail.errors import InputError, one_line, printable
+from l2l_gail.own_modules import IMPORT, import_all
 from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm
 from l2l_gail.streams import keep_streams_open
 
-__all__ = ["Flag", "as_typed", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
+__all__ = [
+    "Flag",
+    "as_typed",
+    "flags_of",
+    "format_table",
+    "parse",
+    "run_main",
+    "values_by_flag",
+]
 
 HELP_COLUMNS = 80
 UNWRAPPED_COLUMNS = 10_000
@@ -143,6 +152,8 @@ def parse(
     prog = as_typed(prog)
     args = [_home_expanded(arg) for arg in (sys.argv[1:] if argv is None else argv)]
     _check_lists(args, flags)
+    if IMPORT in [flag.name for flag in flags]:
+        import_all(args)
     asks_for_help = not {"-h", "--help"}.isdisjoint(args)
     # Messages are taken out of their box, so they must not be wrapped to fit one.
     columns = HELP_COLUMNS if asks_for_help else UNWRAPPED_COLUMNS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 from l2l_gail.checks import nearest
 from l2l_gail.errors import InputError, one_line
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings, handle_mujoco_warnings
+from l2l_gail.own_modules import import_own
 
 __all__ = [
     "check_env_id",
@@ -55,13 +55,7 @@ def check_env_id(env_id: str) -> str:
         )
     module, _, name = env_id.rpartition(":")
     if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise InputError(
-                f"environment {env_id!r}: module {module!r} cannot be imported ({error}); Python "
-                "looks in the folders of PYTHONPATH"
-            ) from error
+        import_own(module, f"environment {env_id!r}")
     if name in gymnasium.registry:
         return name
     known = {registered.lower(): registered for registered in gymnasium.registry}

@@ -7,9 +7,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from l2l_gail.errors import InputError
 from l2l_gail.finding_scripts import has_make, module_command
+from l2l_gail.own_modules import IMPORT, OwnModules, import_own
 from l2l_gail.runs import check_seed
 
 __all__ = ["LONGEST_LABEL", "RunFlags", "check_least", "parse_seeds"]
@@ -35,6 +37,9 @@ class RunFlags:
     """Root of the runs: <out>/<env or data>/<method>/seed<k>/."""
     resume: bool = False
     """Go on with the newest run of each seed instead of starting another."""
+    imports: OwnModules = ()
+    """Modules of your own to import first, for what they register: rules, penalties, rewards,
+    methods, models. Python looks in the folders of PYTHONPATH."""
 
     def __post_init__(self) -> None:
         """Refuse seeds and names that there cannot be.
@@ -55,6 +60,12 @@ class RunFlags:
                 f"--name has {len(self.name)} letters and is part of a folder's name: give one of "
                 f"at most {LONGEST_LABEL}"
             )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be in another process what it was, with what the modules register there, too."""
+        self.__dict__.update(state)
+        for module in self.imports:
+            import_own(module, IMPORT)
 
     @property
     def where_to_look(self) -> str:

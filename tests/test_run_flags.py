@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import pickle
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import train_cifar
+import train_gail
+from adv_training.models import MODELS
 from l2l_gail import finding_scripts
 from l2l_gail.errors import InputError
+from l2l_gail.experiment import Plan
+from l2l_gail.gail import PENALTIES
 from l2l_gail.run_flags import RunFlags, parse_seeds
 
 
@@ -89,3 +96,48 @@ class TestWhereToLook:
         assert self.runs.where_to_look == f"\nIn TensorBoard: {command}"
         monkeypatch.setenv("PATH", "")
         assert self.runs.where_to_look == f"\nIn TensorBoard: {folder}/{command}"
+
+
+class TestOwnModules:
+    @pytest.fixture(autouse=True)
+    def module(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """A module that registers a penalty and a classifier, not imported yet."""
+        (tmp_path / "parts_of_mine.py").write_text(
+            "from adv_training.models import SmallCNN\n"
+            "from adv_training.models import register_model\n"
+            "from l2l_gail.gail import PENALTIES\n"
+            "PENALTIES['mine'] = lambda discriminator, weights, batch: 0 * batch.policy.sum()\n"
+            "register_model('of_mine', SmallCNN)\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        yield
+        self.forget()
+
+    def forget(self) -> None:
+        sys.modules.pop("parts_of_mine", None)
+        PENALTIES.pop("mine", None)
+        MODELS.pop("of_mine", None)
+
+    @pytest.mark.parametrize("given", [["--import", "parts_of_mine"], ["--import=parts_of_mine"]])
+    def test_what_they_register_is_a_choice_of_the_other_flags(self, given: list[str]) -> None:
+        with pytest.raises(InputError, match="mine"):
+            train_gail.read_flags(["--penalty", "mine"])
+        flags = train_gail.read_flags(["--penalty", "mine", *given])
+        assert flags.discriminator.penalty == ("mine",)
+        self.forget()
+        assert train_cifar.read_flags([*given, "--model", "of_mine"]).settings.model == "of_mine"
+
+    def test_they_are_imported_in_the_process_of_each_run(self) -> None:
+        sent = pickle.dumps(train_gail.read_flags(["--import", "parts_of_mine"]))
+        self.forget()
+        assert pickle.loads(sent).runs.imports == ("parts_of_mine",)
+        assert "mine" in PENALTIES
+
+    def test_where_they_lie_decides_no_result(self) -> None:
+        assert "import" not in Plan("gail", 0, {"rate": 1, "import": ["a"]}, {"rate": 1}).settings
+
+    @pytest.mark.parametrize("name", ["no_such_module_of_mine", ""])
+    def test_one_that_there_is_not_is_one_line(self, name: str) -> None:
+        with pytest.raises(InputError, match=r"--import: module .* cannot be imported") as caught:
+            train_gail.read_flags(["--import", name])
+        assert "\n" not in str(caught.value)
