@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from l2l_gail.core import Vars
+from l2l_gail.errors import InputError
 from l2l_gail.gail.features import TransitionFeatures
 from l2l_gail.ppo.observations import TensorObservations
 from l2l_gail.ppo.policy import ObservationStatistics
@@ -32,6 +33,7 @@ __all__ = [
     "Discriminator",
     "ExtractorDiscriminator",
     "ModuleDiscriminator",
+    "OwnDiscriminator",
     "TanhDiscriminator",
     "make_discriminator",
 ]
@@ -297,6 +299,53 @@ class ModuleDiscriminator(Discriminator):
         return _call(self.network, "network.", weights, obs, beside).reshape(len(inputs))
 
 
+class OwnDiscriminator(ModuleDiscriminator):
+    """A :class:`Discriminator` of your own, with its own input gradient.
+
+    Its inputs are made here, normalised by the demonstrations' statistics; its own statistics are
+    not used.
+
+    Args:
+        observation_space: As in ``Discriminator``.
+        action_space: As in ``Discriminator``.
+        network: Yours, made for the same spaces.
+        judges: As in ``Discriminator``.
+
+    Raises:
+        InputError: It takes inputs of another width.
+    """
+
+    network: Discriminator
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        network: Discriminator,
+        judges: str = "state_action",
+    ) -> None:
+        super().__init__(observation_space, action_space, network, judges)
+        if network.in_dim != self.in_dim:
+            raise InputError(
+                f"discriminator_network takes {network.in_dim} inputs, not {self.in_dim}: make it "
+                f"for the environment's spaces, with judges={judges!r}"
+            )
+
+    def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
+        return self.network.logits_expert_is_high(inputs, self._of_network(weights))
+
+    def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
+        """Return ``grad_x logit(x)``, shape ``(B, in_dim)``, as the network has it."""
+        return self.network.input_gradient(inputs, self._of_network(weights))
+
+    @staticmethod
+    def _of_network(weights: Vars | None) -> Vars | None:
+        if weights is None:
+            return None
+        return {name.removeprefix("network."): weight for name, weight in weights.items()}
+
+
 def make_discriminator(
     policy: ActorCriticPolicy,
     hidden_sizes: Sequence[int],
@@ -312,10 +361,12 @@ def make_discriminator(
     Args:
         policy: The policy, not changed.
         hidden_sizes: Widths of the tanh layers.
-        network: A module of your own instead, of which a copy is used.
+        network: A module of your own instead, or a discriminator, of which a copy is used.
         judges: A name of ``JUDGED``.
     """
     spaces_of = policy.observation_space, policy.action_space
+    if isinstance(network, Discriminator):
+        return OwnDiscriminator(*spaces_of, copy.deepcopy(network), judges)
     if network is not None:
         return ModuleDiscriminator(*spaces_of, copy.deepcopy(network), judges)
     has_weights = any(True for _ in policy.features_extractor.parameters())

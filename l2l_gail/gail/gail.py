@@ -106,7 +106,8 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
         rule_training: How a rule that has parameters is trained.
         discriminator: Its settings, see :class:`~l2l_gail.gail.config.DiscriminatorConfig`.
         discriminator_network: A module of your own instead of the tanh network, see
-            :class:`~l2l_gail.gail.discriminator.ModuleDiscriminator`; to be given to ``load`` too.
+            :class:`~l2l_gail.gail.discriminator.ModuleDiscriminator`, or a whole ``Discriminator``,
+            whose input gradient is then its own; to be given to ``load`` too.
         credit: How advantages are mixed from estimates that look less and further ahead, with
             learned weights; ``None`` for PPO's generalised advantage estimates as they are.
         policy_pace: The policy's learning rate falls with this power of how well the discriminator

@@ -20,7 +20,12 @@ from torch.nn.parameter import is_lazy
 from l2l_gail.errors import InputError, one_line
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig
-from l2l_gail.gail.discriminator import Discriminator, ExtractorDiscriminator, ModuleDiscriminator
+from l2l_gail.gail.discriminator import (
+    Discriminator,
+    ExtractorDiscriminator,
+    ModuleDiscriminator,
+    OwnDiscriminator,
+)
 from l2l_gail.gail.losses import LOSSES
 from l2l_gail.gail.penalties import PENALTIES
 from l2l_gail.gail.rewards import REWARDS
@@ -70,12 +75,18 @@ def check_own_network(config: DiscriminatorConfig, discriminator: Discriminator)
             f"{what} has one weight in two places, {twice[0]} being the second: call one module "
             "twice in its place"
         )
-    parts = discriminator.features.split(_transitions(discriminator))
+    rows = _transitions(discriminator)
+    is_whole = isinstance(discriminator, OwnDiscriminator)
     with _named(what), _buffers_kept(network), torch.no_grad():
-        logits = network(*parts)
-    _check(what, logits, (_ROWS,), (_ROWS, 1))
+        if is_whole:
+            logits = discriminator.logits_expert_is_high(rows)
+        else:
+            logits = network(*discriminator.features.split(rows))
+    _check(what, logits, (_ROWS,), *([] if is_whole else [(_ROWS, 1)]))
     _check_agreement(what, discriminator, "leave out what does that")
     _check_gradients(what, config, discriminator)
+    if isinstance(discriminator, OwnDiscriminator):
+        _check_input_gradient(what, discriminator)
 
 
 def _check_extractor(discriminator: ExtractorDiscriminator) -> None:
@@ -156,6 +167,20 @@ def _check_gradients(
             f"{what} cuts its logits off from the transitions, which have no gradient then, and "
             f"the penalty {penalties[0]!r} needs one: leave out what does that (detach, argmax), "
             "or give DiscriminatorConfig(penalty='none')"
+        )
+
+
+def _check_input_gradient(what: str, discriminator: OwnDiscriminator) -> None:
+    """Refuse an input gradient that is written out and is not that of the logits."""
+    rows = _transitions(discriminator)
+    with _named(f"{what}.input_gradient"), _buffers_kept(discriminator):
+        found = discriminator.input_gradient(rows).detach()
+        right = Discriminator.input_gradient(discriminator, rows).detach()
+    room = _OF_ITS_OWN * float(right.abs().nan_to_num().max())
+    if found.shape != right.shape or not _are_close(found, right, room):
+        raise InputError(
+            f"{what}.input_gradient is not the derivative of its logits by the inputs: mend it, or "
+            "leave it out for that of autograd"
         )
 
 
