@@ -204,11 +204,14 @@ def attack_gain(game: ImageGame, method: Method, images: Images) -> AttackGain:
     return AttackGain(by_fgsm / count, by_rule / count if method.learns else None)
 
 
-def moved(now: nn.Module, before: nn.Module) -> float:
-    """Return how far a module's weights are from those of ``before``, relative to their norm."""
+def moved(now: nn.Module, before: nn.Module) -> float | None:
+    """Return how far a module's weights are from those of ``before``, relative to their norm.
+
+    ``None`` where that is 0, as of a rule whose parameters all start there.
+    """
     after = torch.cat([p.detach().flatten().cpu() for p in now.parameters()])
     first = torch.cat([p.detach().flatten().cpu() for p in before.parameters()])
-    return float((after - first).norm() / first.norm())
+    return float((after - first).norm() / first.norm()) if first.any() else None
 
 
 @own_defaults

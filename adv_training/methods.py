@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from l2l_gail.checks import check_kind
 from l2l_gail.core import UpdateRule
 
 from .attackers import STARTED, build_attacker
@@ -29,8 +30,14 @@ _OF_THE_LEARNED = ("order", "attacker_lr", "attacker", "attacker_channels", "att
 
 
 def build_method(settings: Settings) -> Method:
-    """Return the method of the settings, a learned rule freshly initialised from the seed."""
-    return find_method(settings.method).build(settings)
+    """Return the method of the settings, a learned rule freshly initialised from the seed.
+
+    Raises:
+        InputError: There is none of that name, or its builder returns something else.
+    """
+    built = find_method(settings.method).build(settings)
+    check_kind(f"what builds {settings.method!r} returns", built, Method, optional=False)
+    return built
 
 
 def forward_equivalents(settings: Settings, attacker_share: float = 0.0) -> float:

@@ -11,6 +11,7 @@ from .attackers import HALVING
 from .data import Dataset
 from .methods import build_method
 from .presets import preset
+from .registry import find_method
 from .settings import Settings
 
 __all__ = ["check_batch_size", "check_images", "plan_of"]
@@ -49,7 +50,9 @@ def check_images(settings: Settings, dataset: Dataset) -> None:
         )
     _, height, width = settings.shape
     odd = height % 2 or width % 2
-    if odd and settings.attacker in HALVING and method.learns:
+    uses = find_method(settings.method).uses
+    halves = settings.attacker in HALVING and (uses is None or "attacker" in uses)
+    if odd and halves and method.learns:
         raise InputError(
             f"the attacker {settings.attacker} halves the images, and {height} x {width} is odd; "
             "pad them, or take --attacker paper_two_layer"

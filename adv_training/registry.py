@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from l2l_gail.checks import check_choice
+from l2l_gail.checks import check_choice, check_kind
 from l2l_gail.core import UpdateRule
 from l2l_gail.errors import InputError
 
@@ -53,7 +53,12 @@ class Method:
     meta_optimizer: Callable[[Any], torch.optim.Optimizer] | None = None
 
     def __post_init__(self) -> None:
-        """Settle what was left open."""
+        """Settle what was left open.
+
+        Raises:
+            InputError: The rule is none; its class is not one either.
+        """
+        check_kind("the rule of a Method", self.rule, UpdateRule, "not its class", optional=False)
         if self.of_batch is None:
             object.__setattr__(self, "of_batch", self.replays > 1)
 

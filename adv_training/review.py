@@ -119,7 +119,9 @@ class Review:
             gain = self.attack_gain(held_out[:_WATCHED])
             assert gain.rule is not None
             scalars["attacker/gain"], scalars["attacker/gain_fgsm"] = gain.rule, gain.fgsm
-            scalars["attacker/moved"] = self._moved()
+            distance = self._moved()
+            if distance is not None:
+                scalars["attacker/moved"] = distance
         logbook.scalars(scalars, epoch)
         self._log_images(logbook, folder)
         tell(
@@ -241,7 +243,7 @@ class Review:
             weights = copy.deepcopy(self._evaluated.state_dict())
             self.best = {"epoch": self.epochs, "score": score, "classifier": weights}
 
-    def _moved(self) -> float:
+    def _moved(self) -> float | None:
         return moved(self._method.rule, build_method(self._settings).rule)
 
     def _log_images(self, logbook: Logbook, folder: Path) -> None:

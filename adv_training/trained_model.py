@@ -177,11 +177,14 @@ def _build(content: Any, which: Which, device: torch.device | str) -> TrainedMod
         return classifier, build_method(settings)
 
     # First without memory: sizes that the file only speaks of are not to be allocated.
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            classifier, method = players()
+    except RuntimeError:  # a constructor of one's own looks at values, which there are none of
         classifier, method = players()
-        _check_shapes(classifier, weights)
-        if attacker is not None:
-            _check_shapes(method.rule, attacker)
+    _check_shapes(classifier, weights)
+    if attacker is not None:
+        _check_shapes(method.rule, attacker)
     classifier, method = players()
     classifier.load_state_dict(weights)
     if attacker is not None:

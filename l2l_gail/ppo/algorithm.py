@@ -138,11 +138,14 @@ class TensorPPO(PPO):
         forward = self._forward
         if not collect(self, self._tensor_env, callback, rollout_buffer, n_rollout_steps, forward):
             return False
-        rollout_buffer.step_rewards = self.rollout_rewards(rollout_buffer)
+        shape = rollout_buffer.rewards.shape
+        rewards = self.rollout_rewards(rollout_buffer)
+        rollout_buffer.step_rewards = _of_each_step("rollout_rewards", rewards, shape)
         rollout_buffer.rewards = rollout_buffer.step_rewards.clone()
         self._add_values_at_time_limits(rollout_buffer, forward)
         rollout_buffer.compute_returns_and_advantages()
-        rollout_buffer.advantages = self.rollout_advantages(rollout_buffer)
+        advantages = self.rollout_advantages(rollout_buffer)
+        rollout_buffer.advantages = _of_each_step("rollout_advantages", advantages, shape)
         callback.on_rollout_end()
         return True
 
@@ -168,3 +171,14 @@ class TensorPPO(PPO):
     def _excluded_save_params(self) -> list[str]:
         # Without the class of its rollouts PPO.load reads the file, and trains on in its own way.
         return [*super()._excluded_save_params(), "_tensor_env", "rollout_buffer_class"]
+
+
+def _of_each_step(hook: str, found: Any, shape: torch.Size) -> Tensor:
+    """Return what a hook has found, a number for each step ``(T, N)``; refuse anything else."""
+    if not isinstance(found, Tensor) or found.shape != shape:
+        given = tuple(getattr(found, "shape", ()))
+        raise InputError(
+            f"{hook} has to return a tensor of shape {tuple(shape)}, a number for each step of "
+            f"each environment, not {type(found).__name__} of shape {given}"
+        )
+    return found

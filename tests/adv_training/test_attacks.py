@@ -262,6 +262,9 @@ def test_moved_is_relative_to_the_start() -> None:
         after.weight.mul_(1.5)
     assert moved(after, before) == pytest.approx(0.5)
     assert moved(before, before) == 0.0
+    for parameter in before.parameters():
+        parameter.detach().zero_()
+    assert moved(after, before) is None
 
 
 @pytest.mark.parametrize(("peer", "steps"), [("PGD", 20), ("FGSM", 1)])

@@ -61,6 +61,21 @@ def test_it_trains_and_is_saved_and_loaded(tmp_path: Path, data: Dataset) -> Non
         load_model(run.folder.path)
 
 
+class OfValues(Own):
+    """Whose constructor looks at a tensor's value, which there is none of on the meta device."""
+
+    def __init__(self, classes: int, statistics: Statistics) -> None:
+        super().__init__(classes, statistics)
+        self.scale = float(torch.linspace(0, 1, 5).sum())
+
+
+def test_one_that_reads_values_where_it_is_made_is_loaded(tmp_path: Path, data: Dataset) -> None:
+    register_model("of_values", OfValues)
+    run = start(tmp_path, tiny_settings("fgsm", model="of_values", epochs=1), data)
+    run.run()
+    assert load_model(run.folder.path).classifier.scale == 2.5
+
+
 class Prototypes(nn.Module):
     def __init__(self, classes: int, statistics: Statistics) -> None:
         super().__init__()

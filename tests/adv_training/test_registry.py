@@ -5,16 +5,27 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from torch import nn
 
 from adv_training import registry
+from adv_training.data import Dataset, Images
 from adv_training.methods import build_method, forward_equivalents
+from adv_training.plan import check_images
 from adv_training.registry import Method, find_method, method_names, register_method
 from adv_training.rules import Stay
 from adv_training.settings import COMPARED_METHODS, OPTIONS, Settings
 from adv_training.step import build_game, build_trainer
 from l2l_gail.errors import InputError
 from tests.adv_training.support import tiny_settings
+
+
+class Learned(Stay):
+    """A rule with a parameter, of no use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = nn.Parameter(torch.zeros(()))
 
 
 @pytest.fixture
@@ -108,3 +119,26 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_all_known_ones() -> Non
         find_method("pdg")
     with pytest.raises(InputError, match=r"^method 'cw' is unknown; there are: standard, .*pgd"):
         find_method("cw")
+
+
+@pytest.mark.usefixtures("own_method")
+def test_what_is_no_method_is_refused_before_any_work() -> None:
+    with pytest.raises(InputError, match=r"the rule of a Method is <class .*Stay'>: give an"):
+        Method(Stay)  # type: ignore[arg-type]
+    register_method("bare", cost=1, source="this test")(lambda settings: Stay())  # type: ignore
+    with pytest.raises(InputError, match=r"what builds 'bare' returns is Stay\(\): give a Method"):
+        build_method(tiny_settings("bare"))
+
+
+@pytest.mark.usefixtures("own_method")
+def test_images_of_odd_sides_are_no_matter_to_a_method_without_a_built_attacker() -> None:
+    settings = tiny_settings("grad_l2l", shape=(1, 9, 8), classes=4, attacker="residual")
+    pixels = torch.zeros(40, 1, 9, 8, dtype=torch.uint8)
+    images = Images(pixels, torch.arange(40) % 4)
+    data = Dataset.split("mine", images, images[:20], held_out=20, classes=4)
+
+    for name, uses in (("own_attacker", ()), ("attacker_given", None)):
+        register_method(name, cost=5, source="this test", uses=uses)(lambda _: Method(Learned()))
+    check_images(dataclasses.replace(settings, method="own_attacker"), data)
+    with pytest.raises(InputError, match="halves the images"):
+        check_images(dataclasses.replace(settings, method="attacker_given"), data)

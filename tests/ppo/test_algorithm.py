@@ -154,6 +154,20 @@ class Doubled(TensorPPO):
         return 2.0 * buffer.rewards
 
 
+@pytest.mark.parametrize(
+    ("hook", "found"),
+    [
+        ("rollout_rewards", torch.zeros(N_STEPS * N_ENVS)),
+        ("rollout_rewards", np.zeros((N_STEPS, N_ENVS))),
+        ("rollout_advantages", None),
+    ],
+)
+def test_a_hook_that_returns_something_else_is_one_line(hook: str, found: Any) -> None:
+    cls = type("Wrong", (TensorPPO,), {hook: lambda *_: found})
+    with pytest.raises(InputError, match=rf"{hook} has to return a tensor of shape \({N_STEPS}, "):
+        make(cls, anything()).learn(ROLLOUT)
+
+
 class AtEnd(BaseCallback):
     def _on_step(self) -> bool:
         return True
