@@ -198,7 +198,7 @@ def train(job: Job, tell: Tell) -> None:
     torch.set_num_threads(config.threads)
     make = partial(envs.make_vec, task.env, config.n_envs, plan.seed, task.kwargs)
     with (
-        folder.owned(),
+        folder.owned(new=not config.runs.resume),
         closing(make(device=config.device, num_threads=job.cores)) as env,
     ):
         length = length_of(config, plan.method)
