@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,19 @@ def test_a_run_whose_settings_cannot_be_read_keeps_only_itself_from_going_on(
     damaged.path.rename(tmp_path / "seed0")
     assert begin(resuming, plan(), plan(seed=1)) == again
     assert other.path.name == "seed1"
+
+
+def test_a_copied_folder_does_not_go_on_as_another_seed(tmp_path: Path) -> None:
+    (first,) = begin(RunFlags(out=tmp_path), plan())
+    copy = first.path.with_name("seed1")
+    shutil.copytree(first.path, copy)
+    resuming = RunFlags(out=tmp_path, resume=True)
+    with pytest.raises(InputError, match="folder of seed 1, and its run was begun with seed 0"):
+        begin(resuming, plan(), plan(seed=1))
+    with pytest.raises(InputError, match="folder of seed 1"):
+        check_record(copy, plan(seed=1), resume=True)
+    with pytest.warns(UserWarning, match=r"Passed over: .*seed1 is the folder of seed 1"):
+        assert begin(resuming, plan()) == [first]
 
 
 def test_runs_are_held_against_those_beside_them_that_can_be_read(tmp_path: Path) -> None:
