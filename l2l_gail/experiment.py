@@ -95,8 +95,17 @@ class Plan:
 
     def as_begun(self, record: Mapping[str, Any] | None) -> str:
         """Return those flags with the values that the run was begun with, where they have some."""
-        changed = self._changed(record)
-        return " ".join(_given(key, value) for key, value in changed.items() if "." not in key)
+        changed = {k: v for k, v in self._changed(record).items() if "." not in k}
+        by_name = {key.partition(".")[0] for key in (*self.settings, *(record or {})) if "." in key}
+        given, others = [], []
+        for key, value in changed.items():
+            if value is None and self.defaults.get(key) is None:
+                others.append(f"without {_flag(key)}")
+            elif key in by_name:  # where the file lies is not recorded
+                others.append(f"{_flag(key)} with a file called {value}")
+            else:
+                given.append(_given(key, value))
+        return ", ".join([" ".join(given), *others] if given else others)
 
     def _changed(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         if record is None:

@@ -200,6 +200,22 @@ def test_flags_are_said_as_they_were_given(tmp_path: Path) -> None:
     assert told == "--sizes 8 9 --no-fades --deep"
 
 
+def test_what_cannot_be_given_as_a_flag_is_said_in_words(tmp_path: Path) -> None:
+    usual = {"demos": None, "episodes": None, "rate": 0.1, "demos.sha256": "a"}
+    (own, walked) = (
+        Plan("gail", 0, usual | {"demos": name, "episodes": count}, usual)
+        for name, count in ((None, 3), ("walk", None))
+    )
+    assert own.as_begun(walked.record | {"rate": 0.2}) == (
+        "--rate 0.2, --demos with a file called walk, without --episodes"
+    )
+    assert walked.as_begun(own.record) == "--episodes 3, without --demos"
+    begin(RunFlags(out=tmp_path), walked)
+    renamed = dataclasses.replace(walked, settings={**walked.settings, "demos": "run"})
+    with pytest.raises(InputError, match=r"give the same \(--demos with a file called walk\), or"):
+        begin(RunFlags(out=tmp_path, resume=True), renamed)
+
+
 def test_a_method_whose_name_begins_with_another_s_is_no_kin_of_it(tmp_path: Path) -> None:
     begin(RunFlags(out=tmp_path), Plan("fgsm_rs", 0, DEFAULTS, DEFAULTS, "mine"))
     resuming = RunFlags(out=tmp_path, resume=True)
