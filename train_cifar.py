@@ -216,9 +216,10 @@ def train(
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # "float32" is meant; --bf16 is the way to speed
     dataset = job.config.images.load(job.data).to(job.device)
-    with job.folder.owned() if processes.is_first else nullcontext():
+    resume = job.config.runs.resume
+    with job.folder.owned(new=not resume) if processes.is_first else nullcontext():
         kwargs: dict[str, Any] = {
-            "resume": job.config.runs.resume,
+            "resume": resume,
             "save_every": job.config.save_every,
             "cuda_graphs": job.config.cuda_graphs,
             "plan": job.plan,

@@ -46,6 +46,7 @@ from l2l_gail.gail import (
     policy_for,
 )
 from l2l_gail.gail.fit import is_altered
+from l2l_gail.going_on import check_nothing_lost
 from l2l_gail.jobs import run_jobs, share_cores
 from l2l_gail.ppo import PPOConfig
 from l2l_gail.progress import Message, Tell
@@ -197,7 +198,7 @@ def train(job: Job, tell: Tell) -> None:
     torch.set_num_threads(config.threads)
     make = partial(envs.make_vec, task.env, config.n_envs, plan.seed, task.kwargs)
     with (
-        folder.owned(),
+        folder.owned(new=not config.runs.resume),
         closing(make(device=config.device, num_threads=job.cores)) as env,
     ):
         length = length_of(config, plan.method)
@@ -219,6 +220,8 @@ def train(job: Job, tell: Tell) -> None:
             episodes = "within the episodes" if run.resume() else "in new episodes"
             tell(Message("line", f"goes on at step {model.num_timesteps:,} {episodes}"))
         else:
+            if config.runs.resume:
+                check_nothing_lost(folder, config.save_every + run.rollout, tell)
             folder.write_config(plan.record)
         if folder.finished and model.num_timesteps >= length:
             return tell(Message("line", "is finished already"))

@@ -18,6 +18,7 @@ from l2l_gail.devices import own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import Plan, check_record
 from l2l_gail.files import fitting
+from l2l_gail.going_on import check_nothing_lost
 from l2l_gail.progress import Message, Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
@@ -63,7 +64,7 @@ class Training:
         InputError: If the batch is larger than the training set, the folder is another seed's, or
             holds a run and ``resume`` is not given, the checkpoint was written under other settings
             or with other data, or passes are to be replayed that are compiled or shared by several
-            processes.
+            processes; or the run is to go on and its checkpoint is gone.
     """
 
     @own_defaults
@@ -305,6 +306,9 @@ class Training:
                 f"{self.folder.path} holds a run already: give resume=True to go on with it, or "
                 "RunFolder.create(...) for a folder of its own"
             )
+        if resume:
+            every = self.steps_per_epoch
+            check_nothing_lost(self.folder, min(every, self.save_every or every), self.tell)
         self.folder.write_config(plan.record)
         return None
 

@@ -24,7 +24,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import open_regular
 from l2l_gail.files.writing import not_written
 
-__all__ = ["FOOTER", "continued_writer", "frames", "is_whole", "which_are_whole"]
+__all__ = ["FOOTER", "continued_writer", "frames", "is_whole", "last_step", "which_are_whole"]
 
 FOOTER = 4
 """Bytes of a record's checksum, which follows it."""
@@ -99,6 +99,21 @@ def _copy(
                 file_writer.add_event(event, event.step, event.wall_time)
         seen |= found  # two files hold a point alike where a copying like this one was cut off
     return damaged
+
+
+def last_step(folder: Path) -> int:
+    """Return the last step at which a run's event files hold a point; 0 where they hold none.
+
+    Raises:
+        InputError: An event file cannot be read.
+    """
+    events = (
+        Event.FromString(record)
+        for path in folder.glob("events.out.tfevents.*")
+        for record in _records(path)
+        if record is not None
+    )
+    return max((event.step for event in events if event.summary.value), default=0)
 
 
 class _Events:

@@ -95,8 +95,17 @@ class Plan:
 
     def as_begun(self, record: Mapping[str, Any] | None) -> str:
         """Return those flags with the values that the run was begun with, where they have some."""
-        changed = self._changed(record)
-        return " ".join(_given(key, value) for key, value in changed.items() if "." not in key)
+        changed = {k: v for k, v in self._changed(record).items() if "." not in k}
+        by_name = {key.partition(".")[0] for key in (*self.settings, *(record or {})) if "." in key}
+        given, others = [], []
+        for key, value in changed.items():
+            if value is None and self.defaults.get(key) is None:
+                others.append(f"without {_flag(key)}")
+            elif key in by_name:  # where the file lies is not recorded
+                others.append(f"{_flag(key)} with a file called {value}")
+            else:
+                given.append(_given(key, value))
+        return ", ".join([" ".join(given), *others] if given else others)
 
     def _changed(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         if record is None:
@@ -140,8 +149,8 @@ class Prepared:
 def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
     """Refuse runs that fit in nowhere; makes no folder.
 
-    Where the settings of a run beside them cannot be read, a comparison leaves it out; so here,
-    with a warning.
+    Where the settings of a run beside them cannot be read, or are another seed's, a comparison
+    leaves it out; so here, with a warning.
 
     Args:
         flags: Where they lie, and whether they are to be gone on with.
@@ -150,7 +159,8 @@ def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
 
     Raises:
         InputError: A run would lie among runs with other settings, or would be gone on with under
-            other settings than it was begun with, or under settings that cannot be read.
+            other settings or another seed than it was begun with, or under settings that cannot be
+            read.
     """
     labels: dict[str, list[Plan]] = {}
     for plan in plans:
@@ -161,7 +171,7 @@ def check_folders(flags: RunFlags, group: str, plans: Sequence[Plan]) -> None:
         for folder in folders:
             try:
                 check_record(folder, alike[0], resume=flags.resume)
-            except _UnreadableError as error:
+            except _UnusableError as error:
                 seed = RunFolder.of(folder).seed
                 newest = RunFolder.newest(flags.out, group, label, seed)
                 is_wanted = newest and newest.path == folder and seed in {p.seed for p in alike}
@@ -205,7 +215,8 @@ def check_record(folder: Path, plan: Plan, *, resume: bool) -> None:
         resume: Whether it is to go on in this folder.
 
     Raises:
-        InputError: Naming the flags that differ; or its settings cannot be read.
+        InputError: Naming the flags that differ; or its settings cannot be read, or are another
+            seed's than the folder's.
     """
     record = _record_of(folder)
     changed = plan.differences(record)
@@ -232,7 +243,7 @@ def _label(flags: RunFlags, group: str, plan: Plan) -> str:
             is_given = any("=" not in part for part in other.name.split("+")[1:])
             records = []
             for folder in run_folders(other):
-                with contextlib.suppress(_UnreadableError):
+                with contextlib.suppress(_UnusableError):
                     records.append(_record_of(folder))
             begun_alike = not any(r is None or plan.differences(r) for r in records)
             if records and begun_alike and not is_given:
@@ -265,18 +276,26 @@ def _in_brackets(plan: Plan, record: Mapping[str, Any] | None) -> str:
     return f" ({flags})" if flags else ""
 
 
-class _UnreadableError(InputError):
-    """What a run has noted of itself cannot be read."""
+class _UnusableError(InputError):
+    """What a run has noted of itself cannot be read, or is another seed's."""
 
 
 def _record_of(folder: Path) -> dict[str, Any] | None:
     """What a run has noted of itself, if it has come so far."""
     if not os.path.exists(folder / "config.json"):
         return None
+    run = RunFolder.of(folder)
     try:
-        return RunFolder.of(folder).read_config()
+        record = run.read_config()
     except InputError as error:
-        raise _UnreadableError(str(error)) from None
+        raise _UnusableError(str(error)) from None
+    # Else a copied folder goes on as another seed, and one training counts as two.
+    if (seed := record.get("seed", run.seed)) != run.seed:
+        raise _UnusableError(
+            f"{folder} is the folder of seed {run.seed}, and its run was begun with seed {seed}: "
+            "move it away, or run that seed again without --resume"
+        )
+    return record
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

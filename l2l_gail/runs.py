@@ -141,14 +141,18 @@ class RunFolder:
     def newest(cls, out: str | Path, group: str, method: str, seed: int) -> RunFolder | None:
         """Return the newest folder of a seed; ``None`` if there is none.
 
+        One in which nothing was begun, of a process that was killed as it began or that has not
+        come so far, is passed over where there is another.
+
         Raises:
             InputError: An empty group or method.
         """
         parent = cls.group_path(out, group, method)
-        attempts = _attempts(parent, seed)
-        if not attempts:
-            return None
-        return cls(attempts[max(attempts)], parent.parent.name, parent.name, seed)
+        folders = [
+            cls(path, parent.parent.name, parent.name, seed)
+            for _, path in sorted(_attempts(parent, seed).items(), reverse=True)
+        ]
+        return next((folder for folder in folders if folder.begun), next(iter(folders), None))
 
     @staticmethod
     def group_path(out: str | Path, group: str, method: str) -> Path:
@@ -173,14 +177,18 @@ class RunFolder:
         return cls(path, path.parent.parent.name, path.parent.name, int(match["seed"]))
 
     @contextlib.contextmanager
-    def owned(self) -> Iterator[None]:
+    def owned(self, *, new: bool = False) -> Iterator[None]:
         """Have the folder to oneself inside: no other process trains in it.
 
         The lock is the system's and ends with the process, however that ends. A folder that an
         error leaves as empty as it was made is taken away, with those around it that are empty.
 
+        Args:
+            new: A run is to begin in it: nothing may have been begun there since it was made.
+
         Raises:
-            InputError: Another process has it, or the folder cannot be written.
+            InputError: Another process has it, or has begun what is not to be trained over; or the
+                folder cannot be written.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -192,6 +200,12 @@ class RunFolder:
                 ) from None
             except OSError as error:
                 raise _unwritable(self.path, error) from None
+            if new and self.begun:
+                raise InputError(
+                    f"{self.path} was made for this run, and another process has begun one in it "
+                    "since: give the same command again for a run of its own, or with --resume to "
+                    "go on with that one"
+                )
             try:
                 yield
             except BaseException:
@@ -215,6 +229,12 @@ class RunFolder:
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to go on from, be it the one before the last."""
         return checkpoint_exists(self.checkpoint)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has written anything of itself: settings, a checkpoint, a summary."""
+        files = (self.path / "config.json", self.summary)
+        return any(os.path.lexists(file) for file in files) or self.has_checkpoint
 
     @property
     def summary(self) -> Path:

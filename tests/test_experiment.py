@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,19 @@ def test_a_run_whose_settings_cannot_be_read_keeps_only_itself_from_going_on(
     assert other.path.name == "seed1"
 
 
+def test_a_copied_folder_does_not_go_on_as_another_seed(tmp_path: Path) -> None:
+    (first,) = begin(RunFlags(out=tmp_path), plan())
+    copy = first.path.with_name("seed1")
+    shutil.copytree(first.path, copy)
+    resuming = RunFlags(out=tmp_path, resume=True)
+    with pytest.raises(InputError, match="folder of seed 1, and its run was begun with seed 0"):
+        begin(resuming, plan(), plan(seed=1))
+    with pytest.raises(InputError, match="folder of seed 1"):
+        check_record(copy, plan(seed=1), resume=True)
+    with pytest.warns(UserWarning, match=r"Passed over: .*seed1 is the folder of seed 1"):
+        assert begin(resuming, plan()) == [first]
+
+
 def test_runs_are_held_against_those_beside_them_that_can_be_read(tmp_path: Path) -> None:
     named = RunFlags(out=tmp_path, name="mine")
     damaged, _ = begin(named, plan(name="mine"), plan(name="mine", seed=1))
@@ -184,6 +198,22 @@ def test_flags_are_said_as_they_were_given(tmp_path: Path) -> None:
     now = {"sizes": [1], "fades": True, "order": "fused", "data.sha": "a", "deep": False}
     told = Plan("gail", 0, now, now).as_begun(record)
     assert told == "--sizes 8 9 --no-fades --deep"
+
+
+def test_what_cannot_be_given_as_a_flag_is_said_in_words(tmp_path: Path) -> None:
+    usual = {"demos": None, "episodes": None, "rate": 0.1, "demos.sha256": "a"}
+    (own, walked) = (
+        Plan("gail", 0, usual | {"demos": name, "episodes": count}, usual)
+        for name, count in ((None, 3), ("walk", None))
+    )
+    assert own.as_begun(walked.record | {"rate": 0.2}) == (
+        "--rate 0.2, --demos with a file called walk, without --episodes"
+    )
+    assert walked.as_begun(own.record) == "--episodes 3, without --demos"
+    begin(RunFlags(out=tmp_path), walked)
+    renamed = dataclasses.replace(walked, settings={**walked.settings, "demos": "run"})
+    with pytest.raises(InputError, match=r"give the same \(--demos with a file called walk\), or"):
+        begin(RunFlags(out=tmp_path, resume=True), renamed)
 
 
 def test_a_method_whose_name_begins_with_another_s_is_no_kin_of_it(tmp_path: Path) -> None:

@@ -41,6 +41,31 @@ def test_resume_returns_the_newest_folder_by_number_not_by_name(tmp_path: Path) 
     assert RunFolder.create(tmp_path, "g", "m", 0, resume=True) == newest
 
 
+def test_a_folder_in_which_nothing_was_begun_hides_no_run(tmp_path: Path) -> None:
+    folders = [RunFolder.create(tmp_path, "g", "m", 0) for _ in range(3)]
+    assert RunFolder.newest(tmp_path, "g", "m", 0) == folders[2]
+    (folders[2].path / ".lock").touch()
+    folders[0].write_summary(steps=1)
+    assert RunFolder.newest(tmp_path, "g", "m", 0) == folders[0]
+    (folders[1].path / "checkpoint-previous.pt").touch()
+    assert RunFolder.create(tmp_path, "g", "m", 0, resume=True) == folders[1]
+    folders[2].write_config({})
+    assert RunFolder.newest(tmp_path, "g", "m", 0) == folders[2]
+
+
+def test_a_new_run_is_not_begun_where_another_process_has_begun_one(tmp_path: Path) -> None:
+    for seed, name in enumerate(("config.json", "checkpoint.pt", "summary.json")):
+        folder = RunFolder.create(tmp_path, "g", "m", seed)
+        with folder.owned(new=True):
+            pass
+        (folder.path / name).touch()
+        with pytest.raises(InputError, match="another process has begun one in it"):
+            with folder.owned(new=True):
+                pass
+        with folder.owned():
+            pass
+
+
 def test_resume_makes_a_folder_where_there_is_none(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "g", "m", 1, resume=True)
     assert folder.path == tmp_path / "g" / "m" / "seed1"

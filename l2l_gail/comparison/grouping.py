@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -74,11 +75,15 @@ def _check(run: Run) -> None:
         raise InputError(f"{run.folder.summary}: 'epochs' is 0: run that seed again")
     check_curves(run, kind)
     # Else one training, in folders of several seeds, is several seeds and has an interval of 0.
-    if (seed := run.summary.get("seed", run.folder.seed)) != run.folder.seed:
-        raise InputError(
-            f"{run.folder.path} is the folder of seed {run.folder.seed}, and its run had seed "
-            f"{seed}"
-        )
+    records = [run.summary]
+    if os.path.lexists(run.folder.path / "config.json"):
+        records.append(run.folder.read_config())
+    for record in records:
+        if (seed := record.get("seed", run.folder.seed)) != run.folder.seed:
+            raise InputError(
+                f"{run.folder.path} is the folder of seed {run.folder.seed}, and its run had seed "
+                f"{seed}"
+            )
 
 
 def collect(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> list[Section]:

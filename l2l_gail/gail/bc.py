@@ -38,9 +38,9 @@ from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import TensorEnv
 from l2l_gail.ppo.policy import check_policy_name
 
-__all__ = ["BC"]
+__all__ = ["BC", "PIECE"]
 
-_PIECE = 50
+PIECE = 50
 """Gradient steps between two calls of the callbacks."""
 
 
@@ -193,7 +193,7 @@ class BC(SealedModel, BaseAlgorithm):
 
     def _fit_piece(self, fit: Cloning, total: int, callback: BaseCallback) -> bool:
         """Take the gradient steps between two calls of the callbacks; False if one says stop."""
-        steps = range(self.num_timesteps, min(self.num_timesteps + _PIECE, total))
+        steps = range(self.num_timesteps, min(self.num_timesteps + PIECE, total))
         self.policy.set_training_mode(True)
         errors = fit.steps(steps, total)
         self.policy.set_training_mode(False)

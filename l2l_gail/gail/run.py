@@ -20,7 +20,7 @@ from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnC
 from l2l_gail.checkpoints import OTHER_VERSION, load_checkpoint, save_checkpoint
 from l2l_gail.event_files import continued_writer
 from l2l_gail.files import fitting
-from l2l_gail.gail.bc import BC
+from l2l_gail.gail.bc import BC, PIECE
 from l2l_gail.gail.gail import GAIL
 from l2l_gail.gail.health import HealthCallback
 from l2l_gail.gail.nearest import Nearest
@@ -75,6 +75,11 @@ class TrainingRun:
                     theirs()
 
             self.evaluation.on_nearest = kept
+
+    @property
+    def rollout(self) -> int:
+        """Steps between two moments at which a checkpoint may be written."""
+        return self.model.n_steps * self.model.n_envs if isinstance(self.model, GAIL) else PIECE
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint: weights, optimizers, random streams, measurements.

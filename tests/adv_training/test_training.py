@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,23 @@ def test_a_run_that_is_there_is_not_begun_over(tmp_path: Path, data: Dataset) ->
     with pytest.raises(InputError, match=r"seed0 holds a run already: give resume=True"):
         Training(tiny_settings("standard", epochs=1, lr=0.01), data, run.folder)
     assert {path: path.read_bytes() for path in run.folder.path.iterdir()} == before
+
+
+def test_a_run_whose_checkpoint_is_gone_is_not_begun_over(tmp_path: Path, data: Dataset) -> None:
+    settings = tiny_settings("standard")
+    folder = start(tmp_path, settings, data).folder  # has noted its settings, and no more
+    told: list[Message] = []
+    run = start(tmp_path, settings, data, resume=True, tell=told.append)
+    assert [message.text for message in told] == [
+        "has no checkpoint to go on from: begins at step 0"
+    ]
+    with closing(Logbook(folder.path)) as logbook:
+        logbook.scalars({"train/loss": 1.0}, run.steps_per_epoch)
+    start(tmp_path, settings, data, resume=True)  # killed before the end of its first epoch
+    with closing(Logbook(folder.path, step=run.steps_per_epoch)) as logbook:
+        logbook.scalars({"train/loss": 1.0}, run.steps_per_epoch + 1)
+    with pytest.raises(InputError, match="holds points up to step 6 and its checkpoint is gone"):
+        start(tmp_path, settings, data, resume=True)
 
 
 def test_a_folder_of_another_seed_is_refused(tmp_path: Path, data: Dataset) -> None:

@@ -218,6 +218,11 @@ def test_a_run_in_the_folder_of_another_seed_is_left_out(tmp_path: Path) -> None
     notes: list[str] = []
     assert [run.folder.seed for run in sound(find_runs(tmp_path), notes)] == [0]
     assert "is the folder of seed 1, and its run had seed 0" in notes[0]
+    # As a copied folder is that was gone on with: its new summary has the folder's seed.
+    run.folder.write_summary(**run.summary | {"seed": 1})
+    run.folder.write_config(run.folder.read_config() | {"seed": 0})
+    assert [run.folder.seed for run in sound(find_runs(tmp_path), notes)] == [0]
+    assert notes[1] == notes[0]
 
 
 def test_a_run_that_was_cut_within_an_evaluation_is_shown_up_to_it(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from l2l_gail.errors import InputError
+from l2l_gail.jobs import settle_jobs
 from l2l_gail.progress import Tell, silent
 from l2l_gail.runs import RunFolder
 from l2l_gail.sweep.__main__ import main
 from l2l_gail.sweep.local import run_local
-from l2l_gail.sweep.rows import Row, run_row, state_of
+from l2l_gail.sweep.rows import Row, prepare, run_row, state_of
 from tests.sweep.support import Killer, assert_same_runs, small_sweep, write_spec
 
 
@@ -89,6 +90,18 @@ def test_a_row_in_which_another_process_trains_is_refused(tmp_path: Path) -> Non
     folder = RunFolder.create(spec.out, row.group, row.folder, row.seed)
     with folder.owned(), pytest.raises(InputError, match="is being trained by another process"):
         run_row(row, silent)
+
+
+def test_a_row_whose_checkpoint_is_gone_fails_by_that_line(tmp_path: Path) -> None:
+    spec = small_sweep(tmp_path)
+    row = spec.rows[0]
+    folder = RunFolder.create(spec.out, row.group, row.folder, row.seed)
+    (plan,) = prepare(row.script, row.arguments)[1].plans
+    folder.write_config(plan.record)
+    (folder.path / "model.pt").touch()
+    outcome = settle_jobs(run_row, {row.title: row}, workers=1, threads=1)
+    (why,) = outcome.failures.values()
+    assert "holds model.pt and its checkpoint is gone: bring it back" in str(why)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from l2l_gail.callbacks import TrueReturnCallback
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from l2l_gail.finding_runs import find_runs
+from l2l_gail.progress import silent
 from l2l_gail.stopping import Interrupted
 from tests.comparison.support import events
 
@@ -85,7 +86,32 @@ def test_a_finished_run_is_not_trained_over_where_its_checkpoint_is_gone(
     assert "is finished already" in capsys.readouterr().err
     with pytest.raises(InputError, match="finished after 64 steps and its checkpoint is gone"):
         train_gail.main([*flags, "--resume", "--total-timesteps", "96"])
+    run.folder.summary.unlink()
+    del files[run.folder.summary]
+    with pytest.raises(InputError, match=r"holds model\.zip and its checkpoint is gone"):
+        train_gail.main([*flags, "--resume"])
+    (run.folder.path / "model.zip").unlink()
+    del files[run.folder.path / "model.zip"]
+    with pytest.raises(InputError, match="holds points up to step 64 and its checkpoint is gone"):
+        train_gail.main([*flags, "--resume", "--save-every", "16"])
     assert {path: path.read_bytes() for path in files} == files
+
+
+def test_a_run_that_another_process_has_begun_meanwhile_is_not_trained_over(
+    short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*short, "--method", "gail"]
+
+    def work(train: Any, jobs: dict[str, Any], **kwargs: Any) -> None:
+        _, second = jobs.values()
+        second.folder.write_summary(steps=1_000_000)
+        train(second, silent)
+
+    monkeypatch.setattr(train_gail, "run_jobs", work)
+    with pytest.raises(InputError, match="seed1 was made for this run, and another process"):
+        train_gail.main([*flags, "--seeds", "0-1"])
+    (run,) = find_runs(tmp_path / "runs")
+    assert run.summary["steps"] == 1_000_000
 
 
 def interrupted_after_an_evaluation(
