@@ -13,7 +13,13 @@ from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
 from l2l_gail.runs import SEED_FOLDER, RunFolder
 
-__all__ = ["Run", "find_runs", "walk_runs"]
+__all__ = ["COMPARISON", "OVERVIEW", "Run", "find_runs", "walk_runs"]
+
+COMPARISON = "comparison"
+"""The folder of a comparison, beside the runs; each folder in it is a board."""
+
+OVERVIEW = "overview"
+"""The run of a board that holds tables and pictures, and has no curve."""
 
 _MOST_FOLDERS = 10_000  # that are no runs
 
@@ -55,6 +61,8 @@ def walk_runs(
 ) -> Iterator[tuple[RunFolder, int]]:
     """Go through all runs at or below a folder, those behind symbolic links included, each once.
 
+    The boards of a comparison, which has more folders than there are runs, are not looked into.
+
     Args:
         root: Any folder above runs.
         unreadable: Takes a sentence on each folder that is left out: it may not be entered, it is
@@ -77,7 +85,7 @@ def walk_runs(
         unreadable(f"Left out: {error.filename} cannot be read ({error.strerror}).")
 
     seen: dict[str, str] = {}
-    others = 0
+    others: set[str] = set()
     for name, folders, files in os.walk(os.path.realpath(root), onerror=left_out, followlinks=True):
         real = os.path.realpath(name)
         if real in seen:
@@ -90,10 +98,14 @@ def walk_runs(
         match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and {"summary.json", "config.json"} & set(files):
             folders.clear()
+            others.difference_update(map(str, path.parents[:2]))  # of the method, of the group
             yield RunFolder.of(path), int(match["attempt"] or 1)
             continue
-        others += 1
-        if others > _MOST_FOLDERS:
+        if path.parent.name == COMPARISON and OVERVIEW in folders:
+            folders.clear()
+            continue
+        others.add(name)
+        if len(others) > _MOST_FOLDERS:
             raise InputError(
                 f"there are more than {_MOST_FOLDERS:,} folders below {root} that are no runs, the "
                 f"last {name}: give the one that holds the runs, without links to others"
