@@ -11,9 +11,10 @@ from typing import Any
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.files.locks import is_held
 from l2l_gail.runs import SEED_FOLDER, RunFolder
 
-__all__ = ["COMPARISON", "OVERVIEW", "Run", "find_runs", "walk_runs"]
+__all__ = ["COMPARISON", "OVERVIEW", "Run", "find_runs", "in_training", "walk_runs"]
 
 COMPARISON = "comparison"
 """The folder of a comparison, beside the runs; each folder in it is a board."""
@@ -54,6 +55,11 @@ def find_runs(root: str | Path) -> list[Run]:
             newest[key] = (attempt, folder)
     found = [folder for _, (_, folder) in sorted(newest.items())]
     return [Run(folder, folder.read_summary()) for folder in found]
+
+
+def in_training(folder: RunFolder) -> bool:
+    """Whether a process is known to train in a folder now, by its lock."""
+    return is_held(folder.path / ".lock")
 
 
 def walk_runs(
