@@ -1,8 +1,10 @@
 """Every run below a folder, by what its own files say: finished, still going, or broken off.
 
 A run is *finished* once it has a summary.  One without is read from its event files; it counts as
-*going* while something in its folder is younger than :data:`GOING_S`, else as broken off.  Of runs
-of one seed with equal settings, images and length the newest finished one counts; others hide none.
+*going* while a process here holds its lock, or something in its folder is younger than
+:data:`GOING_S`, else as broken off; where its times are of a clock that is ahead, neither is known.
+Of runs of one seed with equal settings, images and length the newest finished one counts; others
+hide none.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import in_one_order
 from l2l_gail.files import read_json
-from l2l_gail.finding_runs import Run, walk_runs
+from l2l_gail.finding_runs import Run, in_training, walk_runs
 from l2l_gail.runs import RunFolder
 from l2l_gail.stats import Floats
 
@@ -89,11 +91,11 @@ class Unfinished:
 
     Attributes:
         run: The run; its summary holds only what could be told from its settings and events.
-        going: Whether it has written something of late.
+        going: Whether it has written something of late; ``None`` where that cannot be told.
     """
 
     run: Run
-    going: bool
+    going: bool | None
 
 
 @dataclass
@@ -266,10 +268,17 @@ def _unfinished(folder: RunFolder) -> Unfinished | None:
             steps, values = logged[tag]
             curve[name] = values[np.isin(steps, x)].tolist()
         where = {"env" if kind == "gail" else "data": folder.group}
-        going = time.time() - _last_written(folder.path) < GOING_S
         last = int(x[-1])
-        return Unfinished(Run(folder, {"curve": curve, x_name: last, **where}), going)
+        return Unfinished(Run(folder, {"curve": curve, x_name: last, **where}), _is_going(folder))
     return None
+
+
+def _is_going(folder: RunFolder) -> bool | None:
+    """Whether a run without a summary goes on; ``None`` where that cannot be told."""
+    if in_training(folder):
+        return True
+    age = time.time() - _last_written(folder.path)
+    return None if age < -GOING_S else age < GOING_S
 
 
 def _last_written(folder: Path) -> float:

@@ -257,6 +257,21 @@ def test_a_broken_off_run_is_said(tmp_path: Path) -> None:
     assert "**Unfinished** (broken off, no summary): gail, seed 1 at 10,000 steps." in notes
 
 
+def test_a_run_whose_lock_is_held_goes_on_whatever_its_files_times_are(tmp_path: Path) -> None:
+    folder = unfinished_run(tmp_path, "gail", 1, [10])
+    for seconds, unheld in ((3600, False), (-3600, None), (-60, True)):
+        age(folder, seconds)
+        (one,) = find(tmp_path).unfinished
+        assert one.going is unheld
+        with folder.owned():
+            age(folder, seconds)
+            (one,) = find(tmp_path).unfinished
+            assert one.going is True
+    age(folder, -3600)
+    notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
+    assert "**Unfinished** (no summary; its files' times are ahead of this machine" in notes
+
+
 def test_a_video_of_a_broken_off_run_does_not_make_it_go_on(tmp_path: Path) -> None:
     folder = unfinished_run(tmp_path, "gail", 1, [10])
     age(folder, 3600)
