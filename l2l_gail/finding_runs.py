@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,17 @@ _MOST_FOLDERS = 10_000  # that are no runs
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its folder, and what is known of it: ``summary.json`` where it is finished."""
+    """A run.
+
+    Attributes:
+        folder: Its folder.
+        summary: What is known of it: ``summary.json`` where it is finished.
+        assumed: Settings that it is taken to have had and has not noted.
+    """
 
     folder: RunFolder
     summary: dict[str, Any]
+    assumed: dict[str, Any] = field(default_factory=dict)
 
 
 def find_runs(root: str | Path) -> list[Run]:

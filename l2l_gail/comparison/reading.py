@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from l2l_gail.comparison.scalars import read_scalars
+from l2l_gail.comparison.unnoted import completed
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import in_one_order
 from l2l_gail.files import read_json
@@ -105,7 +106,7 @@ class Found:
     Attributes:
         finished: Runs with a summary.
         unfinished: Runs without one, of settings and seeds that have no finished run.
-        notes: A sentence on everything that is left out.
+        notes: A sentence on everything that is left out or assumed.
     """
 
     finished: list[Run] = field(default_factory=list)
@@ -125,22 +126,23 @@ def find(root: str | Path) -> Found:
     """
     found = Found()
     damaged: list[InputError] = []
-    attempts: dict[tuple[Path, int, str], list[_Attempt]] = {}
+    folders: dict[Path, list[_Attempt]] = {}
     for folder, attempt in walk_runs(root, found.notes.append):
         try:
             # A pipe or a folder in its place is no run without a summary, and is said to be that.
             summary = _read_json(folder.summary) if os.path.lexists(folder.summary) else None
             run = Run(folder, summary or {})
-            key = (folder.path.parent, folder.seed, _settings_key(run))
-            one = _Attempt(attempt, run, summary is not None, digest_of_data(run))
+            settings = settings_of(run)
+            one = _Attempt(attempt, run, summary is not None, digest_of_data(run), settings)
         except InputError as error:  # the others are still worth comparing
             damaged.append(error)
             found.notes.append(f"Left out: {error}.")
             continue
-        attempts.setdefault(key, []).append(one)
-    for alike in attempts.values():
-        for on_the_same in _by_images(alike):
-            _choose(on_the_same, found)
+        folders.setdefault(folder.path.parent, []).append(one)
+    for beside in folders.values():
+        for alike in _by_settings(beside, found.notes):
+            for on_the_same in _by_images(alike):
+                _choose(on_the_same, found)
     if damaged and not (found.finished or found.unfinished):
         raise damaged[0]
     return found
@@ -148,12 +150,24 @@ def find(root: str | Path) -> Found:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A run of a seed with certain settings: which attempt at it, and the digest of its images."""
+    """A run of a seed: which attempt at it, the digest of its images, and what it has noted."""
 
     number: int
     run: Run
     finished: bool
     images: str
+    noted: dict[str, Any]
+
+
+def _by_settings(beside: Sequence[_Attempt], notes: list[str]) -> list[list[_Attempt]]:
+    """Runs of one folder, sorted by their seeds and settings."""
+    runs, said = completed([one.run for one in beside], [one.noted for one in beside])
+    notes += said
+    found: dict[tuple[int, str], list[_Attempt]] = {}
+    for one, run in zip(beside, runs, strict=True):
+        settings = json.dumps(run.assumed | one.noted, sort_keys=True, default=str)
+        found.setdefault((run.folder.seed, settings), []).append(replace(one, run=run))
+    return list(found.values())
 
 
 def _by_images(alike: Sequence[_Attempt]) -> list[list[_Attempt]]:
@@ -186,7 +200,7 @@ def _choose(alike: Sequence[_Attempt], found: Found) -> None:
     if going_on is None:
         return
     folder = going_on.run.folder
-    unfinished = _unfinished(folder)
+    unfinished = _unfinished(going_on.run)
     if unfinished is None:
         found.notes.append(f"Left out: {folder.path} has settings but no measurement yet.")
     elif last is not None:
@@ -208,12 +222,14 @@ def run_files(root: str | Path) -> Iterator[Path]:
 def settings_of(run: Run) -> dict[str, Any]:
     """All settings that a run recorded, flat (``rule.hidden``), without its seed and its place.
 
-    They come from ``config.json``, or from the summary where that file is missing.
+    They come from ``config.json``, or from the summary where that file is missing; with those that
+    the run is taken to have had and has not noted.
 
     Raises:
         InputError: They are damaged.
     """
-    return {key: in_one_order(value) for key, value in _recorded(run) if key not in _NOT_SETTINGS}
+    noted = {key: in_one_order(value) for key, value in _recorded(run) if key not in _NOT_SETTINGS}
+    return run.assumed | noted
 
 
 def digest_of_data(run: Run) -> str:
@@ -244,15 +260,12 @@ def _length_key(run: Run) -> str:
     return repr([run.summary.get(x_name) for x_name, _ in _LOGGED_CURVES.values()])
 
 
-def _settings_key(run: Run) -> str:
-    return json.dumps(settings_of(run), sort_keys=True, default=str)
-
-
-def _unfinished(folder: RunFolder) -> Unfinished | None:
+def _unfinished(run: Run) -> Unfinished | None:
     """An unfinished run by its events; None where it has measured nothing yet.
 
     Nor has behaviour cloning anything to show before its end: the x of its events is no other's.
     """
+    folder = run.folder
     if folder.method.partition("+")[0] == "bc":
         return None
     for kind, (x_name, tags) in _LOGGED_CURVES.items():
@@ -269,7 +282,8 @@ def _unfinished(folder: RunFolder) -> Unfinished | None:
             curve[name] = values[np.isin(steps, x)].tolist()
         where = {"env" if kind == "gail" else "data": folder.group}
         last = int(x[-1])
-        return Unfinished(Run(folder, {"curve": curve, x_name: last, **where}), _is_going(folder))
+        summary = {"curve": curve, x_name: last, **where}
+        return Unfinished(replace(run, summary=summary), _is_going(folder))
     return None
 
 

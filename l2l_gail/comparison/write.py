@@ -127,6 +127,7 @@ def compare(
 
 def _why_none(notes: Sequence[str]) -> str:
     """Why there is nothing to compare, and what to do: there may be runs that were left out."""
+    notes = [note for note in notes if note.startswith("Left out: ")]
     if not notes:
         return "train first (make gail, make cifar), or give the folder that holds the runs"
     more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
