@@ -1,8 +1,8 @@
-"""The one exception that means "the input is wrong", as opposed to "the program is"."""
+"""The exception that means "the input is wrong", as opposed to "the program is"."""
 
 from __future__ import annotations
 
-__all__ = ["MISFITS", "InputError", "one_line", "printable"]
+__all__ = ["MISFITS", "InputError", "TakenError", "one_line", "printable"]
 
 MISFITS = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
@@ -27,6 +27,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message, limit=_LONGEST_MESSAGE))
+
+
+class TakenError(InputError):
+    """What is asked for is in the hands of another process: nothing is wrong with the input."""
 
 
 def printable(text: str, *, limit: int | None = None) -> str:

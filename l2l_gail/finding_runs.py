@@ -5,25 +5,39 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.files.locks import is_held
 from l2l_gail.runs import SEED_FOLDER, RunFolder
 
-__all__ = ["Run", "find_runs", "walk_runs"]
+__all__ = ["COMPARISON", "OVERVIEW", "Run", "find_runs", "in_training", "walk_runs"]
+
+COMPARISON = "comparison"
+"""The folder of a comparison, beside the runs; each folder in it is a board."""
+
+OVERVIEW = "overview"
+"""The run of a board that holds tables and pictures, and has no curve."""
 
 _MOST_FOLDERS = 10_000  # that are no runs
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its folder, and what is known of it: ``summary.json`` where it is finished."""
+    """A run.
+
+    Attributes:
+        folder: Its folder.
+        summary: What is known of it: ``summary.json`` where it is finished.
+        assumed: Settings that it is taken to have had and has not noted.
+    """
 
     folder: RunFolder
     summary: dict[str, Any]
+    assumed: dict[str, Any] = field(default_factory=dict)
 
 
 def find_runs(root: str | Path) -> list[Run]:
@@ -50,10 +64,17 @@ def find_runs(root: str | Path) -> list[Run]:
     return [Run(folder, folder.read_summary()) for folder in found]
 
 
+def in_training(folder: RunFolder) -> bool:
+    """Whether a process is known to train in a folder now, by its lock."""
+    return is_held(folder.path / ".lock")
+
+
 def walk_runs(
     root: str | Path, unreadable: Callable[[str], None] = warnings.warn
 ) -> Iterator[tuple[RunFolder, int]]:
     """Go through all runs at or below a folder, those behind symbolic links included, each once.
+
+    The boards of a comparison, which has more folders than there are runs, are not looked into.
 
     Args:
         root: Any folder above runs.
@@ -77,7 +98,7 @@ def walk_runs(
         unreadable(f"Left out: {error.filename} cannot be read ({error.strerror}).")
 
     seen: dict[str, str] = {}
-    others = 0
+    others: set[str] = set()
     for name, folders, files in os.walk(os.path.realpath(root), onerror=left_out, followlinks=True):
         real = os.path.realpath(name)
         if real in seen:
@@ -90,10 +111,14 @@ def walk_runs(
         match = SEED_FOLDER.fullmatch(path.name)
         if match is not None and {"summary.json", "config.json"} & set(files):
             folders.clear()
+            others.difference_update(map(str, path.parents[:2]))  # of the method, of the group
             yield RunFolder.of(path), int(match["attempt"] or 1)
             continue
-        others += 1
-        if others > _MOST_FOLDERS:
+        if path.parent.name == COMPARISON and OVERVIEW in folders:
+            folders.clear()
+            continue
+        others.add(name)
+        if len(others) > _MOST_FOLDERS:
             raise InputError(
                 f"there are more than {_MOST_FOLDERS:,} folders below {root} that are no runs, the "
                 f"last {name}: give the one that holds the runs, without links to others"

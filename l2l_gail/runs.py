@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from l2l_gail.checkpoints import checkpoint_exists
-from l2l_gail.errors import InputError
+from l2l_gail.errors import InputError, TakenError
 from l2l_gail.files import atomic_write, home_expanded, read_json
 from l2l_gail.files.json_text import to_json
 from l2l_gail.files.locks import locked
@@ -187,14 +187,15 @@ class RunFolder:
             new: A run is to begin in it: nothing may have been begun there since it was made.
 
         Raises:
-            InputError: Another process has it, or has begun what is not to be trained over; or the
-                folder cannot be written.
+            TakenError: Another process has it.
+            InputError: Another process has begun what is not to be trained over, or the folder
+                cannot be written.
         """
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.path / ".lock"))
             except BlockingIOError:
-                raise InputError(
+                raise TakenError(
                     f"{self.path} is being trained by another process: wait for it, or leave "
                     "--resume out for a run of its own"
                 ) from None

@@ -15,7 +15,7 @@ import torch
 from l2l_gail.comparison import find
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write
-from l2l_gail.finding_runs import find_runs, walk_runs
+from l2l_gail.finding_runs import COMPARISON, OVERVIEW, find_runs, walk_runs
 from l2l_gail.runs import RunFolder, versions
 from tests.comparison.support import close
 
@@ -228,6 +228,18 @@ def test_a_link_to_a_whole_disk_ends_in_one_line(tmp_path: Path, monkeypatch) ->
     (tmp_path / "all" / "link").symlink_to(tmp_path / "disk")
     with pytest.raises(InputError, match=r"more than 50 folders below .*/all that are no runs"):
         list(walk_runs(tmp_path / "all"))
+
+
+def test_folders_around_runs_and_boards_of_comparisons_are_none_too_many(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("l2l_gail.finding_runs._MOST_FOLDERS", 10)
+    for number in range(12):
+        finish(tmp_path, "Hopper-v5", f"m{number}", 0)
+        finish(tmp_path / COMPARISON, "Hopper-v5", f"m{number}", 1)  # an --out of this name
+        (tmp_path / COMPARISON / "Hopper-v5-runs" / f"m{number}" / "seed0").mkdir(parents=True)
+    (tmp_path / COMPARISON / "Hopper-v5-runs" / OVERVIEW).mkdir()
+    assert len(find_runs(tmp_path)) == 24
 
 
 def test_a_folder_that_may_not_be_entered_is_said(tmp_path: Path, monkeypatch) -> None:

@@ -8,7 +8,6 @@ one page), and a TensorBoard board for each environment and data set.
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
 import threading
@@ -27,6 +26,7 @@ from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.comparison.write import compare
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
+from l2l_gail.finding_runs import COMPARISON
 from l2l_gail.finding_scripts import module_command
 
 __all__ = ["compare", "main"]
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             notes.add(note)
             print(note, flush=True)
 
-    folder = root / "comparison"
+    folder = root / COMPARISON
     # Before all the work: its port may be taken.
     server = BoardServer(folder, config.port) if config.board else None
     with contextlib.closing(server) if server is not None else contextlib.nullcontext():
@@ -157,13 +157,13 @@ def _compare_once(
 
 
 def _state(root: Path) -> dict[Path, tuple[int, int]]:
-    """What the runs have written so far; nothing where the folder itself is gone."""
+    """What the runs have written so far, as far as it can be seen; a comparison says why not."""
     found = {}
-    files = run_files(root) if os.path.isdir(root) else ()
-    for path in files:
-        with contextlib.suppress(OSError):  # gone since it was listed
-            status = path.stat()
-            found[path] = (status.st_size, status.st_mtime_ns)
+    with contextlib.suppress(InputError):  # the folder is gone, or holds too many others
+        for path in run_files(root):
+            with contextlib.suppress(OSError):  # gone since it was listed
+                status = path.stat()
+                found[path] = (status.st_size, status.st_mtime_ns)
     return found
 
 

@@ -12,6 +12,8 @@ event; torch's writer always stamps the present, so the event files of a board a
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +26,25 @@ from torch.utils.tensorboard.summary import custom_scalars
 from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
 
-from l2l_gail.comparison.boards import OVERVIEW, PALETTE, Board, folder_name, folder_names
+from l2l_gail.comparison.boards import PALETTE, Board, folder_name, folder_names
 from l2l_gail.comparison.hparams import hyperparameters
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.scores import CURVES, CurveTag
+from l2l_gail.finding_runs import OVERVIEW
 
-__all__ = ["EventFile", "Picture", "remove_boards", "started_at", "trace_tag", "write_board"]
+__all__ = [
+    "EventFile",
+    "Picture",
+    "next_name",
+    "remove_boards",
+    "started_at",
+    "trace_tag",
+    "write_board",
+]
 
 _SUFFIX = ".l2l_gail"  # of every event file that belongs to a comparison
+_DIGITS = 20  # of the names of event files
 _OWN_HEADINGS = ("rule", "tracking")
 
 
@@ -101,6 +113,18 @@ class EventFile:
     def _write(self, event: Event) -> None:
         event.wall_time = self._time
         self._records.write(event.SerializeToString())
+
+
+def next_name(folder: Path) -> str:
+    """Return a name for event files that sorts after those of earlier comparisons in a folder.
+
+    It is the time, unless a comparison by a clock that is ahead of this one wrote there: who reads
+    while both are there would take the earlier one for what stands.
+    """
+    pattern = re.compile(rf"events\.out\.tfevents\.(\d{{{_DIGITS}}}){re.escape(_SUFFIX)}")
+    names = (pattern.fullmatch(path.name) for path in folder.rglob(f"events.out.*{_SUFFIX}"))
+    newest = max((int(found[1]) for found in names if found), default=-1)
+    return f"{max(time.time_ns(), newest + 1):0{_DIGITS}d}"
 
 
 def remove_boards(folder: Path, *, keep: str = "", only: str = "") -> None:

@@ -17,7 +17,6 @@ from l2l_gail.comparison.results import REFERENCES, MethodResult, Section
 
 __all__ = [
     "DRAWN_REFERENCES",
-    "OVERVIEW",
     "PALETTE",
     "Board",
     "boards_of",
@@ -32,9 +31,6 @@ DRAWN_REFERENCES = tuple(name for name in REFERENCES if name != "random")
 """Reference policies that are drawn as level lines."""
 
 _MOST_REFERENCES = 4  # or there would be no room for methods
-
-OVERVIEW = "overview"
-"""The run of a board that holds tables and pictures, and has no curve."""
 
 
 @dataclass(frozen=True)

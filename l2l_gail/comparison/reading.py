@@ -1,8 +1,10 @@
 """Every run below a folder, by what its own files say: finished, still going, or broken off.
 
 A run is *finished* once it has a summary.  One without is read from its event files; it counts as
-*going* while something in its folder is younger than :data:`GOING_S`, else as broken off.  Of runs
-of one seed with equal settings, images and length the newest finished one counts; others hide none.
+*going* while a process here holds its lock, or something in its folder is younger than
+:data:`GOING_S`, else as broken off; where its times are of a clock that is ahead, neither is known.
+Of runs of one seed with equal settings, images and length the newest finished one counts; others
+hide none.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from l2l_gail.comparison.scalars import read_scalars
+from l2l_gail.comparison.unnoted import completed
 from l2l_gail.errors import InputError
 from l2l_gail.experiment import in_one_order
 from l2l_gail.files import read_json
-from l2l_gail.finding_runs import Run, walk_runs
+from l2l_gail.finding_runs import Run, in_training, walk_runs
 from l2l_gail.runs import RunFolder
 from l2l_gail.stats import Floats
 
@@ -89,11 +92,11 @@ class Unfinished:
 
     Attributes:
         run: The run; its summary holds only what could be told from its settings and events.
-        going: Whether it has written something of late.
+        going: Whether it has written something of late; ``None`` where that cannot be told.
     """
 
     run: Run
-    going: bool
+    going: bool | None
 
 
 @dataclass
@@ -103,7 +106,7 @@ class Found:
     Attributes:
         finished: Runs with a summary.
         unfinished: Runs without one, of settings and seeds that have no finished run.
-        notes: A sentence on everything that is left out.
+        notes: A sentence on everything that is left out or assumed.
     """
 
     finished: list[Run] = field(default_factory=list)
@@ -123,22 +126,23 @@ def find(root: str | Path) -> Found:
     """
     found = Found()
     damaged: list[InputError] = []
-    attempts: dict[tuple[Path, int, str], list[_Attempt]] = {}
+    folders: dict[Path, list[_Attempt]] = {}
     for folder, attempt in walk_runs(root, found.notes.append):
         try:
             # A pipe or a folder in its place is no run without a summary, and is said to be that.
             summary = _read_json(folder.summary) if os.path.lexists(folder.summary) else None
             run = Run(folder, summary or {})
-            key = (folder.path.parent, folder.seed, _settings_key(run))
-            one = _Attempt(attempt, run, summary is not None, digest_of_data(run))
+            settings = settings_of(run)
+            one = _Attempt(attempt, run, summary is not None, digest_of_data(run), settings)
         except InputError as error:  # the others are still worth comparing
             damaged.append(error)
             found.notes.append(f"Left out: {error}.")
             continue
-        attempts.setdefault(key, []).append(one)
-    for alike in attempts.values():
-        for on_the_same in _by_images(alike):
-            _choose(on_the_same, found)
+        folders.setdefault(folder.path.parent, []).append(one)
+    for beside in folders.values():
+        for alike in _by_settings(beside, found.notes):
+            for on_the_same in _by_images(alike):
+                _choose(on_the_same, found)
     if damaged and not (found.finished or found.unfinished):
         raise damaged[0]
     return found
@@ -146,12 +150,24 @@ def find(root: str | Path) -> Found:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A run of a seed with certain settings: which attempt at it, and the digest of its images."""
+    """A run of a seed: which attempt at it, the digest of its images, and what it has noted."""
 
     number: int
     run: Run
     finished: bool
     images: str
+    noted: dict[str, Any]
+
+
+def _by_settings(beside: Sequence[_Attempt], notes: list[str]) -> list[list[_Attempt]]:
+    """Runs of one folder, sorted by their seeds and settings."""
+    runs, said = completed([one.run for one in beside], [one.noted for one in beside])
+    notes += said
+    found: dict[tuple[int, str], list[_Attempt]] = {}
+    for one, run in zip(beside, runs, strict=True):
+        settings = json.dumps(run.assumed | one.noted, sort_keys=True, default=str)
+        found.setdefault((run.folder.seed, settings), []).append(replace(one, run=run))
+    return list(found.values())
 
 
 def _by_images(alike: Sequence[_Attempt]) -> list[list[_Attempt]]:
@@ -184,7 +200,7 @@ def _choose(alike: Sequence[_Attempt], found: Found) -> None:
     if going_on is None:
         return
     folder = going_on.run.folder
-    unfinished = _unfinished(folder)
+    unfinished = _unfinished(going_on.run)
     if unfinished is None:
         found.notes.append(f"Left out: {folder.path} has settings but no measurement yet.")
     elif last is not None:
@@ -206,12 +222,14 @@ def run_files(root: str | Path) -> Iterator[Path]:
 def settings_of(run: Run) -> dict[str, Any]:
     """All settings that a run recorded, flat (``rule.hidden``), without its seed and its place.
 
-    They come from ``config.json``, or from the summary where that file is missing.
+    They come from ``config.json``, or from the summary where that file is missing; with those that
+    the run is taken to have had and has not noted.
 
     Raises:
         InputError: They are damaged.
     """
-    return {key: in_one_order(value) for key, value in _recorded(run) if key not in _NOT_SETTINGS}
+    noted = {key: in_one_order(value) for key, value in _recorded(run) if key not in _NOT_SETTINGS}
+    return run.assumed | noted
 
 
 def digest_of_data(run: Run) -> str:
@@ -242,15 +260,12 @@ def _length_key(run: Run) -> str:
     return repr([run.summary.get(x_name) for x_name, _ in _LOGGED_CURVES.values()])
 
 
-def _settings_key(run: Run) -> str:
-    return json.dumps(settings_of(run), sort_keys=True, default=str)
-
-
-def _unfinished(folder: RunFolder) -> Unfinished | None:
+def _unfinished(run: Run) -> Unfinished | None:
     """An unfinished run by its events; None where it has measured nothing yet.
 
     Nor has behaviour cloning anything to show before its end: the x of its events is no other's.
     """
+    folder = run.folder
     if folder.method.partition("+")[0] == "bc":
         return None
     for kind, (x_name, tags) in _LOGGED_CURVES.items():
@@ -266,10 +281,18 @@ def _unfinished(folder: RunFolder) -> Unfinished | None:
             steps, values = logged[tag]
             curve[name] = values[np.isin(steps, x)].tolist()
         where = {"env" if kind == "gail" else "data": folder.group}
-        going = time.time() - _last_written(folder.path) < GOING_S
         last = int(x[-1])
-        return Unfinished(Run(folder, {"curve": curve, x_name: last, **where}), going)
+        summary = {"curve": curve, x_name: last, **where}
+        return Unfinished(replace(run, summary=summary), _is_going(folder))
     return None
+
+
+def _is_going(folder: RunFolder) -> bool | None:
+    """Whether a run without a summary goes on; ``None`` where that cannot be told."""
+    if in_training(folder):
+        return True
+    age = time.time() - _last_written(folder.path)
+    return None if age < -GOING_S else age < GOING_S
 
 
 def _last_written(folder: Path) -> float:

@@ -20,9 +20,9 @@ from urllib.parse import quote
 from tensorboard import program
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from l2l_gail.comparison.boards import OVERVIEW
 from l2l_gail.comparison.single_runs import RUNS_ENDING
 from l2l_gail.errors import InputError
+from l2l_gail.finding_runs import OVERVIEW
 
 __all__ = ["BoardServer", "address_of", "board_names"]
 

@@ -14,10 +14,11 @@ from torch.utils.tensorboard.summary import hparams as hparams_summaries
 from torch.utils.tensorboard.summary import text as text_summary
 
 from l2l_gail.comparison.board_events import EventFile
-from l2l_gail.comparison.boards import OVERVIEW, PALETTE, folder_name, folder_names
+from l2l_gail.comparison.boards import PALETTE, folder_name, folder_names
 from l2l_gail.comparison.hparams import hyperparameters
 from l2l_gail.comparison.results import X_KEY, Kind, MethodResult, Section
 from l2l_gail.comparison.scores import SCORES
+from l2l_gail.finding_runs import OVERVIEW
 
 __all__ = ["RUNS_ENDING", "runs_board_name", "write_runs_board"]
 

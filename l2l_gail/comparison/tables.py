@@ -24,6 +24,12 @@ _OF_A_METHOD = frozenset(
 )
 """Settings in which methods differ by what they are."""
 
+_GOING = {
+    True: "still going",
+    False: "broken off, no summary",
+    None: "no summary; its files' times are ahead of this machine's clock",
+}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -116,7 +122,7 @@ def _unfinished_notes(section: Section) -> Iterator[str]:
     unit = X_KEY[section.kind]
     for method in section.methods:
         name = method.method.removesuffix(" (unfinished)")
-        for going, what in ((True, "still going"), (False, "broken off, no summary")):
+        for going, what in _GOING.items():
             found = [one.run for one in method.unfinished if one.going is going]
             if found:
                 reached = ", ".join(

@@ -7,13 +7,18 @@ import errno
 import io
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from l2l_gail.comparison.board_events import Picture, remove_boards, started_at, write_board
+from l2l_gail.comparison.board_events import (
+    Picture,
+    next_name,
+    remove_boards,
+    started_at,
+    write_board,
+)
 from l2l_gail.comparison.boards import Board, boards_of
 from l2l_gail.comparison.distributions import draw_learning_rates, draw_profiles
 from l2l_gail.comparison.figures import board_figures, draw_figure, score_figures
@@ -27,6 +32,7 @@ from l2l_gail.comparison.tables import section_notes, section_tables
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.files.locks import holder_of, locked
+from l2l_gail.finding_runs import COMPARISON
 
 __all__ = ["EXPLANATION", "compare"]
 
@@ -77,7 +83,7 @@ def compare(
     sections = collect(finished, found.unfinished)
     if not sections:
         raise InputError(f"no finished run below {root}: {_why_none(found.notes)}")
-    folder = root / "comparison"
+    folder = root / COMPARISON
     with _writing(folder), tempfile.TemporaryFile(dir=folder if os.path.isdir(folder) else root):
         pass  # before all the work
     boards = {section.group: boards_of(section) for section in sections}
@@ -102,7 +108,7 @@ def compare(
     overall = _encode("comparison", draw_figure(drawn), dpi=120).data
     page = report(sections, boards, pictures, EXPLANATION, notes)
     with _alone(folder):
-        name = f"{time.time_ns():020d}"  # after that of who wrote here last
+        name = next_name(folder)
         with _writing(folder):
             with _whole_or_none(folder, name):
                 for section in sections:
@@ -121,6 +127,7 @@ def compare(
 
 def _why_none(notes: Sequence[str]) -> str:
     """Why there is nothing to compare, and what to do: there may be runs that were left out."""
+    notes = [note for note in notes if note.startswith("Left out: ")]
     if not notes:
         return "train first (make gail, make cifar), or give the folder that holds the runs"
     more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 
-__all__ = ["holder_of", "locked"]
+__all__ = ["holder_of", "is_held", "locked"]
 
 _LOOK_S = 0.05  # between two tries
 
 
 @contextlib.contextmanager
 def locked(
-    path: Path, *, wait_s: float = 0.0, named: bool = False, remove: bool = False
+    path: Path, *, wait_s: float = _LOOK_S, named: bool = False, remove: bool = False
 ) -> Iterator[None]:
     """Have a lock to oneself inside.
 
@@ -26,7 +26,8 @@ def locked(
 
     Args:
         path: The lock's file, made if it is missing.
-        wait_s: Seconds to wait for another process that has it.
+        wait_s: Seconds to wait for another process that has it; by default longer than
+            :func:`is_held` keeps it.
         named: Write this process's number into the file, for :func:`holder_of`.
         remove: Remove the file at the end; by default it stays.
 
@@ -67,6 +68,19 @@ def _opened_and_locked(path: Path) -> FileIO | None:
             return lock
     lock.close()
     return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody has a lock; false where that cannot be told, without locks for instance."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with FileIO(os.open(path, flags), "r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def holder_of(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import tyro
 
@@ -20,7 +21,7 @@ from l2l_gail.run_flags import check_least, parse_seeds
 from l2l_gail.stopping import Interrupted
 from l2l_gail.sweep.local import run_local
 from l2l_gail.sweep.on_ray import run_on_ray
-from l2l_gail.sweep.rows import Row, run_row, state_of
+from l2l_gail.sweep.rows import Row, State, run_row, state_of
 from l2l_gail.sweep.spec import Spec, read_spec
 
 __all__ = ["Config", "main"]
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Raises:
         InputError: The file or a row is wrong; before any work starts.
-        SystemExit: With status 1 if a row failed, after all others are done.
+        SystemExit: After all others are done, with status 1 if a row failed, else with 75, the
+            usual word for "later", if other processes are still training some.
     """
     config = parse(Config, argv, prog="python -m l2l_gail.sweep", description=DESCRIPTION)
     spec = read_spec(config.spec)
@@ -70,35 +72,55 @@ def main(argv: Sequence[str] | None = None) -> None:
     left = [row for row in rows if state_of(row, spec.out) != "finished"]
     print(f"{len(rows)} rows, {len(rows) - len(left)} finished already", flush=True)
     try:
-        failures = _run(config, left) if left else {}
+        failures, elsewhere = _run_all(config, spec.out, left)
     except Interrupted as error:
         print("the same command goes on with this sweep", file=sys.stderr)
         raise Interrupted(error.number) from None
-    print(f"{len(rows) - len(failures)} of {len(rows)} rows are finished")
+    finished = len(rows) - len(failures) - len(elsewhere)
+    print(f"{finished} of {len(rows)} rows are finished")
+    for row in elsewhere:
+        print(f"being trained by another process: {row.title}")
+    if elsewhere:
+        print("the same command, called later, says whether they have been finished")
     print(f"To compare: {shlex.join([*module_command('compare'), str(spec.out)])}")
     for title, last_line in failures.items():
         print(f"failed: {title}: {last_line}", file=sys.stderr)
-    if failures:
-        raise SystemExit(1)
+    if failures or elsewhere:
+        raise SystemExit(1 if failures else os.EX_TEMPFAIL)
 
 
-def _run(config: Config, rows: Sequence[Row]) -> dict[str, str]:
-    """Run rows; return what went wrong, by the row's title."""
+def _run_all(config: Config, out: Path, rows: Sequence[Row]) -> tuple[dict[str, str], list[Row]]:
+    """Run rows; return what went wrong, by the row's title, and which others still train.
+
+    Of those that others had when their turn came, some are free at the end, unfinished: whoever
+    trained them has ended.
+    """
+    failures, taken = _run(config, rows)
+    free = [row for row in taken if state_of(row, out) not in ("finished", "running")]
+    failures |= _run(config, free)[0]
+    left = [row for row in taken if row.title not in failures]
+    return failures, [row for row in left if state_of(row, out) != "finished"]
+
+
+def _run(config: Config, rows: Sequence[Row]) -> tuple[dict[str, str], list[Row]]:
+    """Run rows; return what went wrong, by the row's title, and which others were training."""
+    if not rows:
+        return {}, []
     if config.index and len(rows) == 1 and config.launcher == "local":
-        return _run_here(rows[0])
+        return {}, [] if _run_here(rows[0]) else list(rows)
     launch = run_on_ray if config.launcher == "ray" else run_local
     outcome: Outcome = launch(rows, workers=config.workers, retries=config.retries)
-    return {title: failure.last_line for title, failure in outcome.failures.items()}
+    failures = {title: failure.last_line for title, failure in outcome.failures.items()}
+    return failures, [row for row in rows if outcome.results.get(row.title) is False]
 
 
-def _run_here(row: Row) -> dict[str, str]:
+def _run_here(row: Row) -> bool:
     """Run one row in this process, which a scheduler watches and begins again."""
     display = Display([row.title])
     try:
-        run_row(row, display.tell(row.title))
+        return run_row(row, display.tell(row.title))
     finally:
         display.close()
-    return {}
 
 
 def _chosen(spec: Spec, index: tuple[str, ...]) -> list[Row]:
@@ -122,9 +144,9 @@ def _listing(spec: Spec, rows: Sequence[Row]) -> str:
         [str(r.index), r.script, r.group, r.setting, r.method, str(r.seed), states[r.index]]
         for r in rows
     ]
-    counts = ", ".join(
-        f"{list(states.values()).count(state)} {state}" for state in ("new", "begun", "finished")
-    )
+    numbers = {state: list(states.values()).count(state) for state in get_args(State)}
+    usual = ("new", "begun", "finished")
+    counts = ", ".join(f"{n} {state}" for state, n in numbers.items() if n or state in usual)
     notes = []
     if spec.dropped:
         notes.append(f"{spec.dropped} more are the same runs: settings that change nothing there")

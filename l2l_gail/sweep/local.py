@@ -19,6 +19,9 @@ def run_local(rows: Sequence[Row], *, workers: int, retries: int) -> Outcome:
         workers: How many at a time; 0 for as many as the cores hold.
         retries: How often a row whose process was killed goes on in another.
 
+    Returns:
+        What :func:`~l2l_gail.sweep.rows.run_row` says of each row, by its title, or how it failed.
+
     Raises:
         Interrupted: After Ctrl-C or SIGTERM, when all rows that ran have saved where they were.
     """

@@ -32,6 +32,9 @@ def run_on_ray(rows: Sequence[Row], *, workers: int, retries: int) -> Outcome:
         workers: How many at a time; 0 for as many as the cluster holds.
         retries: How often a row whose worker was lost goes on in another.
 
+    Returns:
+        What :func:`~l2l_gail.sweep.rows.run_row` says of each row, by its title, or how it failed.
+
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
         Interrupted: After Ctrl-C or SIGTERM, when all rows that ran have saved where they were.
@@ -87,7 +90,7 @@ def _import_ray() -> Any:
     return ray
 
 
-def _carry_out(row: Row, folder: str, path: list[str]) -> tuple[str, str]:
+def _carry_out(row: Row, folder: str, path: list[str]) -> tuple[str, Any]:
     """Run a row in a worker of Ray; what goes wrong comes back as text, which travels safely."""
     os.chdir(folder)
     sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
@@ -98,14 +101,13 @@ def _carry_out(row: Row, folder: str, path: list[str]) -> tuple[str, str]:
 
     try:
         with raise_on_sigterm():
-            run_row(row, tell)
+            return "result", run_row(row, tell)
     except InputError as error:
         return "wrong input", str(error)
     except Interrupted as error:
         return "interrupted", str(error.number)
     except Exception:
         return "failure", traceback.format_exc()
-    return "result", ""
 
 
 def _take(ray: Any, outcome: Outcome, title: str, reference: Any) -> None:

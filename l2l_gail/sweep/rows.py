@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from l2l_gail.errors import InputError, TakenError
 from l2l_gail.experiment import Prepared, open_folders
 from l2l_gail.files import read_json
+from l2l_gail.finding_runs import in_training
 from l2l_gail.finding_scripts import script_module
-from l2l_gail.progress import Tell
+from l2l_gail.progress import Message, Tell
 from l2l_gail.runs import RunFolder
 
 __all__ = ["SCRIPTS", "Row", "State", "load_script", "prepare", "run_row", "state_of"]
@@ -19,7 +21,7 @@ __all__ = ["SCRIPTS", "Row", "State", "load_script", "prepare", "run_row", "stat
 SCRIPTS = ("train_gail", "train_cifar")
 """What a sweep can run."""
 
-State = Literal["new", "begun", "finished"]
+State = Literal["new", "begun", "running", "finished", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -82,37 +84,56 @@ def prepare(script: str, arguments: tuple[str, ...]) -> tuple[Any, Prepared]:
 
 
 def state_of(row: Row, out: Path) -> State:
-    """Return how far a row has come below ``out``: a run of full length with a summary is finished.
+    """Return how far a row has come below ``out``.
 
-    Raises:
-        InputError: A summary is damaged.
+    It is finished with a summary of full length, damaged with one that cannot be read, and running
+    where a process is known to train in its folder.
     """
     found = RunFolder.newest(out, row.group, row.folder, row.seed)
     if found is None:
         return "new"
-    if not found.finished:
-        return "begun"
+    try:
+        if _is_whole(row, found):
+            return "finished"
+    except InputError:
+        return "damaged"
+    return "running" if in_training(found) else "begun"
+
+
+def _is_whole(row: Row, folder: RunFolder) -> bool:
+    """Whether a row's run is finished in its full length."""
+    if not folder.finished:
+        return False
     way_out = "move the folder of that run away"
-    steps = read_json(found.summary, way_out=way_out).get("steps", 0)
+    steps = read_json(folder.summary, way_out=way_out).get("steps", 0)
     # Behaviour cloning takes no steps, however many were asked of the other methods.
-    is_whole = isinstance(steps, int) and (steps >= row.steps or steps == 0)
-    return "finished" if is_whole else "begun"
+    return isinstance(steps, int) and (steps >= row.steps or steps == 0)
 
 
-def run_row(row: Row, tell: Tell) -> None:
+def run_row(row: Row, tell: Tell) -> bool:
     """Carry out a row in this process: begin its run, or go on with it where it was left.
 
     What has been finished is left as it is, so that a row may be run any number of times.
 
+    Returns:
+        Whether it is finished now; false where another process trains it, to which it is left.
+
     Raises:
-        InputError: The script refuses the row, or another process is at it.
+        InputError: The script refuses the row, or its summary is damaged.
         Interrupted: After Ctrl-C or SIGTERM, with a checkpoint.
     """
     config, prepared = prepare(row.script, row.arguments)
     (plan,) = prepared.plans
-    begun = RunFolder.newest(config.runs.out, prepared.group, plan.label, plan.seed) is not None
-    flags = dataclasses.replace(config.runs, resume=begun)
-    (folder,) = open_folders(flags, prepared.group, [plan])
-    job = prepared.job(plan, folder, row.threads)
-    job = dataclasses.replace(job, config=dataclasses.replace(config, runs=flags))
-    load_script(row.script).train(job, tell)
+    begun = RunFolder.newest(config.runs.out, prepared.group, plan.label, plan.seed)
+    if begun is not None:
+        _is_whole(row, begun)  # or its summary is damaged
+    flags = dataclasses.replace(config.runs, resume=begun is not None)
+    try:
+        (folder,) = open_folders(flags, prepared.group, [plan])
+        job = prepared.job(plan, folder, row.threads)
+        job = dataclasses.replace(job, config=dataclasses.replace(config, runs=flags))
+        load_script(row.script).train(job, tell)
+    except TakenError:
+        tell(Message("line", "is being trained by another process, to which it is left"))
+        return False
+    return True

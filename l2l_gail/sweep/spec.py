@@ -79,12 +79,12 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Cell:
-    """Rows that differ in their seed alone."""
+    """Rows that differ in their seed alone; the plan is that of the first."""
 
     group: str
     setting: str
     method: str
-    plans: dict[int, Plan]
+    plan: Plan
     arguments: tuple[str, ...]
     steps: int
 
@@ -137,7 +137,7 @@ def _spec(path: Path, content: Mapping[str, Any]) -> Spec:
                 method=cell.method,
                 setting=cell.setting,
                 seed=seed,
-                folder=cell.plans[seed].label,
+                folder=cell.plan.label,
                 arguments=(*cell.arguments, "--seed", str(seed)),
                 threads=threads,
                 steps=cell.steps,
@@ -246,19 +246,19 @@ def _cells(part: _Part, flags: Mapping[str, Flag], always: tuple[str, ...]) -> I
             config, prepared = _accepted(part, arguments, given, flags)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        plans = {plan.seed: plan for plan in prepared.plans}
+        (plan,) = prepared.plans
         steps = getattr(config, "total_timesteps", 0)
-        yield _Cell(prepared.group, setting, method, plans, arguments, steps)
+        yield _Cell(prepared.group, setting, method, plan, arguments, steps)
 
 
 def _accepted(
     part: _Part, arguments: tuple[str, ...], given: Flags, flags: Mapping[str, Flag]
 ) -> tuple[Any, Prepared]:
-    """The configuration and the runs of a cell, of all seeds."""
-    config, prepared = prepare(part.script, (*arguments, "--seeds", *map(str, part.seeds)))
+    """The configuration and the run of a cell's first seed; what is asked of others is the same."""
+    config, prepared = prepare(part.script, (*arguments, "--seed", str(part.seeds[0])))
     for key, value in given.items():
         _check_kind(key, value, flags[key].value(config))
-    if len(prepared.plans) != len(part.seeds):
+    if len(prepared.plans) != 1:
         raise InputError("stands for several methods; list each by its own name")
     check_folders(config.runs, prepared.group, prepared.plans)
     return config, prepared
@@ -285,9 +285,8 @@ def _without_repeats(cells: Iterable[_Cell]) -> list[_Cell]:
     """
     kept: dict[tuple[str, str], _Cell] = {}
     for cell in cells:
-        plan = next(iter(cell.plans.values()))
-        first = kept.setdefault((cell.group, plan.label), cell)
-        differing = plan.differences(first.plans[plan.seed].record)
+        first = kept.setdefault((cell.group, cell.plan.label), cell)
+        differing = cell.plan.differences(first.plan.record)
         if cell.steps != first.steps:
             differing.append("--total-timesteps (a longer run is the same run)")
         if differing:

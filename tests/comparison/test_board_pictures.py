@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from l2l_gail.comparison import boards_of
-from l2l_gail.comparison.boards import DRAWN_REFERENCES, OVERVIEW, PALETTE
+from l2l_gail.comparison.boards import DRAWN_REFERENCES, PALETTE
 from l2l_gail.comparison.distributions import draw_profiles, profile
 from l2l_gail.comparison.figures import board_figures, score_figures
 from l2l_gail.comparison.media import adversarial_pictures, median_run
+from l2l_gail.finding_runs import OVERVIEW
 from tests.comparison.support import (
     board,
     cifar_run,

@@ -12,9 +12,10 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from l2l_gail import stats
 from l2l_gail.compare import compare
 from l2l_gail.comparison import find
-from l2l_gail.comparison.boards import OVERVIEW, PALETTE
+from l2l_gail.comparison.boards import PALETTE
 from l2l_gail.comparison.reading import TRACES
 from l2l_gail.comparison.scores import CURVES
+from l2l_gail.finding_runs import OVERVIEW
 from tests.comparison.support import (
     RETURN,
     STEPS,

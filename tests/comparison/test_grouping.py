@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import train_cifar
+import train_gail
 from l2l_gail import stats
 from l2l_gail.comparison import (
     Curve,
@@ -18,6 +20,7 @@ from l2l_gail.comparison import (
 from l2l_gail.comparison.distributions import learning_rate_groups
 from l2l_gail.comparison.grouping import sound
 from l2l_gail.comparison.scores import CURVES, SCORES
+from l2l_gail.comparison.unnoted import BEFORE
 from l2l_gail.errors import InputError
 from l2l_gail.finding_runs import find_runs
 from tests.comparison.support import (
@@ -47,6 +50,49 @@ def test_a_setting_inside_a_setting_counts_too(tmp_path: Path) -> None:
     gail_run(tmp_path, "gail", 0, 1000)
     gail_run(tmp_path, "gail", 1, 2000, config={"rule": {"hidden": 8}})
     assert set(methods_of(tmp_path)) == {"gail (rule.hidden=16)", "gail (rule.hidden=8)"}
+
+
+def test_a_flag_that_an_older_version_did_not_have_sets_no_runs_of_a_folder_apart(
+    tmp_path: Path,
+) -> None:
+    for seed in (0, 1):
+        gail_run(tmp_path, "gail", seed, 1000)
+    unfinished_run(tmp_path, "gail", 4, [10.0])
+    later = {"adam_eps": 1e-5, "policy_pace": 0.0}
+    for seed in (2, 3):
+        gail_run(tmp_path, "gail", seed, 1000, config=later)
+    found = find(tmp_path)
+    (method,) = collect(found.finished, found.unfinished)[0].methods
+    assert (method.method, method.seeds) == ("gail", [0, 1, 2, 3])
+    assert method.settings["adam_eps"] == 1e-5
+    assert len(method.unfinished) == 1
+    (note,) = found.notes
+    assert "gail: adam_eps, policy_pace not noted by seed0, seed1, seed4, of a version" in note
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        [{"adam_eps": 1e-5}, {"adam_eps": 1e-8}],  # which of them is not known
+        [{"adam_eps": 1e-5, "updates": 5}],
+        [{"policy_pace": 0.5}],  # it was 0 before there was a flag
+    ],
+)
+def test_what_was_not_noted_is_assumed_where_nothing_else_can_be_meant(
+    tmp_path: Path, later: list[dict[str, float]]
+) -> None:
+    gail_run(tmp_path, "gail", 0, 1000)
+    for seed, config in enumerate(later, 1):
+        gail_run(tmp_path, "gail", seed, 1000, config=config)
+    assert list(methods_of(tmp_path).values()) == [1] * (1 + len(later))
+    assert not find(tmp_path).notes
+
+
+def test_what_stood_at_another_value_before_it_was_a_flag_is_as_the_scripts_have_it() -> None:
+    found: dict[str, object] = {}
+    for script, flags in ((train_gail, []), (train_cifar, ["--data", "synthetic"])):
+        found |= script.prepare(script.read_flags(flags)).plans[0].before
+    assert found == BEFORE
 
 
 def test_arguments_in_another_order_are_no_other_setting(tmp_path: Path) -> None:
@@ -260,6 +306,21 @@ def test_a_broken_off_run_is_said(tmp_path: Path) -> None:
     age(unfinished_run(tmp_path, "gail", 1, [10]), 3600)
     notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
     assert "**Unfinished** (broken off, no summary): gail, seed 1 at 10,000 steps." in notes
+
+
+def test_a_run_whose_lock_is_held_goes_on_whatever_its_files_times_are(tmp_path: Path) -> None:
+    folder = unfinished_run(tmp_path, "gail", 1, [10])
+    for seconds, unheld in ((3600, False), (-3600, None), (-60, True)):
+        age(folder, seconds)
+        (one,) = find(tmp_path).unfinished
+        assert one.going is unheld
+        with folder.owned():
+            age(folder, seconds)
+            (one,) = find(tmp_path).unfinished
+            assert one.going is True
+    age(folder, -3600)
+    notes = " ".join(section_notes(sections_of(tmp_path)["Hopper-v5"]))
+    assert "**Unfinished** (no summary; its files' times are ahead of this machine" in notes
 
 
 def test_a_video_of_a_broken_off_run_does_not_make_it_go_on(tmp_path: Path) -> None:

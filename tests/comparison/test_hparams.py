@@ -9,8 +9,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from l2l_gail.compare import compare
 from l2l_gail.comparison import boards_of
-from l2l_gail.comparison.boards import OVERVIEW
 from l2l_gail.comparison.hparams import hyperparameters
+from l2l_gail.finding_runs import OVERVIEW
 from tests.comparison.support import (
     RETURN,
     STEPS,

@@ -10,8 +10,8 @@ from PIL import Image
 
 from l2l_gail.compare import compare
 from l2l_gail.comparison import boards_of, media
-from l2l_gail.comparison.boards import OVERVIEW
 from l2l_gail.comparison.write import _BOARDS_DRAWN as DRAWN
+from l2l_gail.finding_runs import OVERVIEW
 from tests.comparison.support import events, gail_run, sections_of
 
 METHODS = 34

@@ -9,7 +9,7 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from l2l_gail.comparison import find
-from l2l_gail.comparison.board_events import EventFile
+from l2l_gail.comparison.board_events import EventFile, next_name
 from l2l_gail.comparison.scalars import read_scalars
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
@@ -80,6 +80,17 @@ def test_a_later_event_file_replaces_an_earlier_one_in_an_open_tensorboard(tmp_p
         file.scalar("a", 3, value)
         file.close()
     assert [(one.step, one.value) for one in events(tmp_path).Scalars("a")] == [(3, 0.75)]
+
+
+def test_a_comparison_by_a_clock_that_is_behind_replaces_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for clock, value in ((2 * 10**18, 0.25), (10**18, 0.75)):
+        monkeypatch.setattr("l2l_gail.comparison.board_events.time.time_ns", clock.__int__)
+        file = EventFile(tmp_path / "run", 1000.0, next_name(tmp_path))
+        file.scalar("a", 3, value)
+        file.close()
+    assert [(one.step, one.value) for one in events(tmp_path / "run").Scalars("a")] == [(3, 0.75)]
 
 
 def test_runs_behind_links_are_found(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def test_watching_goes_on_while_runs_are_deleted_and_written(
         lambda: (runs / "Hopper-v5" / "gail" / "seed1" / "summary.json").write_text("{"),
         lambda: shutil.rmtree(runs),
         lambda: gail_run(runs, "gail", 2, 1000),
+        lambda: [(runs / "others" / str(number)).mkdir(parents=True) for number in range(20)],
+        lambda: gail_run(runs, "gail", 3, 1000),
     ]
+    monkeypatch.setattr("l2l_gail.finding_runs._MOST_FOLDERS", 15)
 
     def sleep(seconds: float) -> None:
         if not turns:
@@ -52,8 +55,10 @@ def test_watching_goes_on_while_runs_are_deleted_and_written(
         "compared again",
         "not compared again",
         "compared again",
+        "not compared again",
     ]
     assert "is not a folder" in told[2]
+    assert "more than 15 folders" in told[4]
 
 
 def test_what_is_written_while_it_compares_is_seen_the_next_time(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from l2l_gail.files.locks import holder_of, locked
+from l2l_gail.files.locks import holder_of, is_held, locked
 
 HOLD = """
 import sys, time
@@ -35,6 +36,22 @@ def test_a_lock_keeps_others_out_and_says_who_has_it(tmp_path: Path) -> None:
         holder.kill()
     with locked(lock):  # the system ends it with the process
         pass
+
+
+def test_who_looks_at_a_lock_makes_no_file_and_refuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / ".lock"
+    assert not is_held(lock)
+    assert not lock.exists()
+    with locked(lock):
+        assert is_held(lock)
+    assert not is_held(lock)
+    with open(lock) as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as is_held() does, for a moment
+        monkeypatch.setattr("l2l_gail.files.locks.time.sleep", lambda seconds: looking.close())
+        with locked(lock):
+            pass
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:

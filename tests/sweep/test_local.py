@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -84,12 +85,71 @@ def test_a_dry_run_lists_the_rows_and_makes_nothing(
     assert not spec.out.exists()
 
 
-def test_a_row_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
+def test_a_row_in_which_another_process_trains_is_left_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = small_sweep(tmp_path)
     row = spec.rows[0]
     folder = RunFolder.create(spec.out, row.group, row.folder, row.seed)
-    with folder.owned(), pytest.raises(InputError, match="is being trained by another process"):
+    with folder.owned():
+        assert state_of(row, spec.out) == "running"
+        main([str(spec.path), "--dry-run"])
+        assert "4 rows: 3 new, 0 begun, 1 running, 0 finished" in capsys.readouterr().out
+        with pytest.raises(SystemExit) as ended:
+            main([str(spec.path), "--index", "0"])
+    assert ended.value.code == os.EX_TEMPFAIL
+    told = capsys.readouterr()
+    assert "0 of 1 rows are finished" in told.out
+    assert f"being trained by another process: {row.title}\n" in told.out
+    assert "failed" not in told.err
+    assert state_of(row, spec.out) == "begun"
+
+
+def test_rows_that_another_process_had_are_looked_at_again_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_sweep(tmp_path)
+    places = [spec.out / row.group / row.folder / f"seed{row.seed}" for row in spec.rows]
+    turns: list[list[int]] = []
+
+    def launch(rows: Sequence[Row], **_: int) -> Done:
+        turns.append([row.index for row in rows])
+
+        def train(row: Row, tell: Tell) -> bool:
+            places[row.index].mkdir(parents=True, exist_ok=True)
+            if row.index == 3 and len(turns) == 1:
+                (places[2] / "summary.json").write_text("{}")  # by who had row 2
+            if row.index in (0, 3) or len(turns) == 2:
+                (places[row.index] / "summary.json").write_text("{}")
+                return True
+            return False
+
+        return Done(rows, train)
+
+    monkeypatch.setattr("l2l_gail.sweep.__main__.run_local", launch)
+    main([str(spec.path)])
+    assert turns == [[0, 1, 2, 3], [1]]
+    assert "4 of 4 rows are finished" in capsys.readouterr().out
+
+
+def test_a_damaged_summary_is_its_own_row_s_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_sweep(tmp_path)
+    row = spec.rows[1]
+    folder = RunFolder.create(spec.out, row.group, row.folder, row.seed)
+    folder.summary.write_text("{")
+    main([str(spec.path), "--dry-run"])
+    assert "3 new, 0 begun, 0 finished, 1 damaged" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"summary\.json is damaged: move the folder of that run"):
         run_row(row, silent)
+    started: list[Row] = []
+    monkeypatch.setattr(
+        "l2l_gail.sweep.__main__.run_local",
+        lambda rows, **_: Done(rows, lambda row, tell: started.append(row)),
+    )
+    main([str(spec.path)])
+    assert started == list(spec.rows)
 
 
 def test_a_row_whose_checkpoint_is_gone_fails_by_that_line(tmp_path: Path) -> None:
@@ -171,7 +231,6 @@ flags = {{ total_timesteps = STEPS }}
 class Done:
     """A launcher's word that all rows are done."""
 
-    def __init__(self, rows: Sequence[Row], train: Callable[[Row, Tell], None]) -> None:
+    def __init__(self, rows: Sequence[Row], train: Callable[[Row, Tell], bool | None]) -> None:
         self.failures: dict[str, str] = {}
-        for row in rows:
-            train(row, silent)
+        self.results = {row.title: train(row, silent) for row in rows}

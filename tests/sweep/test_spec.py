@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,10 @@ import train_gail
 from l2l_gail import finding_scripts
 from l2l_gail.cli import parse
 from l2l_gail.errors import InputError
+from l2l_gail.experiment import Prepared
 from l2l_gail.finding_scripts import script_module
 from l2l_gail.sweep import read_spec
-from l2l_gail.sweep.rows import load_script
+from l2l_gail.sweep.rows import load_script, prepare
 from tests.sweep.support import SPEC, write_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +73,23 @@ def test_a_file_expands_to_every_combination_seed_by_seed(tmp_path: Path) -> Non
     assert narrow.runs.out == tmp_path / "runs"
     fast = parse(train_gail.Config, rows[4].arguments, prog="", description="")
     assert fast.rule.learning_rate == 3e-3  # a setting's word counts for more than that for all
+
+
+def test_what_all_seeds_have_in_common_is_checked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def noted(script: str, arguments: tuple[str, ...]) -> tuple[Any, Prepared]:
+        config, prepared = prepare(script, arguments)
+        made.extend(prepared.plans)
+        return config, prepared
+
+    monkeypatch.setattr("l2l_gail.sweep.spec.prepare", noted)
+    spec = read_spec(write_spec(tmp_path, SPEC.replace("0-1", "5-2004")))
+    assert len(spec.rows) == 4000
+    assert [plan.seed for plan in made] == [5, 5]
+    assert prepare("train_cifar", spec.rows[-1].arguments)[1].plans[0].seed == 2004
 
 
 def test_a_setting_without_effect_makes_no_second_run(tmp_path: Path) -> None:
