@@ -14,11 +14,21 @@ from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import MISFITS, InputError, one_line
 from l2l_gail.files import read_tensors, save_tensors
 
-__all__ = ["load_rule", "load_rule_meta", "rule_from_dict", "rule_to_dict", "save_rule"]
+__all__ = [
+    "build_without_memory",
+    "check_rebuilt",
+    "load_rule",
+    "load_rule_meta",
+    "rule_from_dict",
+    "rule_to_dict",
+    "save_rule",
+]
 
 _FORMAT = 1
 _SMALL = 256
 """Up to this size of all numbers of its configuration a rule is built at once."""
+_BUILT_AT_ONCE = 4096**2
+"""Up to this sum of their squares one is built at once that cannot be built without memory."""
 _CLASS_NAMES = {
     "Adam": "adam",
     "CoordinateMLP": "coordinate_mlp",
@@ -84,17 +94,54 @@ def rule_from_dict(saved: dict[str, Any]) -> UpdateRule:
     try:
         # First without memory: a configuration can ask for any width, and must fit the weights.
         if any(number > _SMALL for number in _numbers(config)):
-            with torch.device("meta"):
-                build_rule(name, **config).load_state_dict(weights, assign=True)
+            build_without_memory(name, config).load_state_dict(weights, assign=True)
         rule = build_rule(name, **config)
-        for tensor in weights.values():
-            if tensor.is_floating_point():
-                rule.to(tensor.dtype)  # a rule that worked in float64 still does
+        for key, own in rule.state_dict(keep_vars=True).items():
+            if key in weights and own.is_floating_point() and weights[key].is_floating_point():
+                own.data = own.data.to(weights[key].dtype)  # what worked in float64 still does
         rule.load_state_dict(weights)
     except MISFITS as error:
         reason = one_line(error)
         raise InputError(f"the {name} checkpoint does not fit this version: {reason}") from error
     return rule
+
+
+def build_without_memory(name: str, config: dict[str, Any]) -> UpdateRule:
+    """Return a rule to look at the sizes of, before memory for them is asked for.
+
+    Its tensors are on torch's ``meta`` device, where they have no values. One whose constructor
+    reads a value is made as it is, if the numbers of its configuration are small.
+
+    Args:
+        name: A registered name.
+        config: What a file says of the rule, any numbers among it.
+
+    Raises:
+        InputError: It cannot be built, or not without values, and the numbers are large.
+    """
+    try:
+        with torch.device("meta"):
+            return build_rule(name, **config)
+    except MISFITS as error:
+        if sum(number * number for number in _numbers(config)) <= _BUILT_AT_ONCE:
+            return build_rule(name, **config)
+        if "meta" not in str(error):
+            raise
+        raise InputError(
+            f"{name} reads the value of a tensor where it is made, and {one_line(error)}, where "
+            "its sizes are looked at: make that tensor with device='cpu'"
+        ) from error
+
+
+def check_rebuilt(rule: UpdateRule) -> None:
+    """Refuse a registered rule that could not be built again from what is saved of it.
+
+    Raises:
+        InputError: As :func:`rule_to_dict`, but for its weights.
+    """
+    config = plain_config(rule)
+    with torch.random.fork_rng(devices=[]):  # what a constructor draws is drawn once
+        build_without_memory(rule_name(rule), config)
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -32,7 +32,7 @@ from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle, check_loss, leaf
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.types import State, Vars, all_finite, detach, mapped, named_tensors
-from l2l_gail.core.unroll import Trajectory, check_answer, versions_of
+from l2l_gail.core.unroll import Trajectory, check_answer, writings
 from l2l_gail.errors import InputError
 
 __all__ = ["MAX_SCALARS", "ForwardMode"]
@@ -109,7 +109,7 @@ class ForwardMode:
             moved: list[tuple[Vars, State]] = []
             for scalar, (of_follower, of_state) in zip(self.scalars, tangents, strict=True):
                 oracle.rewind()
-                versions = versions_of(follower)
+                before = writings(follower), writings(state)
                 with torch.no_grad(), forward_ad.dual_level():
                     answer = functional_call(
                         self.rule,
@@ -120,7 +120,7 @@ class ForwardMode:
                             _dual(state, of_state, self.decay),
                         ),
                     )
-                    check_answer(self.rule, answer, follower, versions)
+                    check_answer(self.rule, answer, (follower, state), before)
                     after, state_after = answer
                     after = game.project(after, batch)
                     moved.append((_tangents_of(after), _tangents_of(state_after)))
@@ -210,9 +210,11 @@ class _TangentOracle(Oracle):
                 retain_graph=True,
                 allow_unused=True,
             )
+        # Copies: the rule may write into them, and the next scalar's question is answered by these.
         return {
-            name: g.detach() if product is None else forward_ad.make_dual(g.detach(), product)
+            name: own if product is None else forward_ad.make_dual(own, product.clone())
             for (name, g), product in zip(gradients.items(), products, strict=True)
+            for own in (g.detach().clone(),)
         }
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, shapes_of
+from l2l_gail.core.types import State, Vars, copy_tree, shapes_of
 from l2l_gail.errors import InputError
 
 __all__ = ["NextStep"]
@@ -149,7 +149,7 @@ class _Foreseen(Oracle):
         else:
             told = super().__call__(variables)
         self.answers.append(told)
-        return told
+        return copy_tree(told, None)  # the rule may write into what it is told
 
 
 class _Replayed(Oracle):
@@ -161,7 +161,7 @@ class _Replayed(Oracle):
 
     def __call__(self, variables: Vars) -> Vars:
         self.queries += 1
-        return next(self._answers)
+        return copy_tree(next(self._answers), None)
 
 
 def _not_asked(variables: Vars) -> Tensor:

@@ -54,7 +54,7 @@ class Oracle:
                 }
             else:
                 point = {name: leaf(name, tensor) for name, tensor in variables.items()}
-            return self.gradient(point)
+            return _apart(self.gradient(point))
 
     def gradient(self, point: Vars) -> Vars:
         """Return the gradient at a point whose tensors require gradients; not counted."""
@@ -127,6 +127,16 @@ def check_loss(loss: Any, name: str) -> Tensor:
             "detach(), item(), numpy() or no_grad()"
         )
     return loss
+
+
+def _apart(gradients: Vars) -> Vars:
+    """Return gradients of which no two are one tensor, as those of what a loss adds up are."""
+    taken: set[int] = set()
+    apart: Vars = {}
+    for name, gradient in gradients.items():
+        apart[name] = gradient.clone() if id(gradient) in taken else gradient
+        taken.add(id(gradient))
+    return apart
 
 
 def _no_loss(variables: Vars) -> Tensor:

@@ -38,6 +38,7 @@ __all__ = [
 
 _RULES: dict[str, type[UpdateRule]] = {}
 _LONGEST = 1_000  # characters of one rule on the command line
+_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BUILDERS: dict[str, Callable[..., UpdateRule]] = {}
 """Names that rules can be built by, and are not saved under."""
 
@@ -55,8 +56,8 @@ def register_rule(name: str, rule: R | None = None) -> R | Callable[[R], R]:
     Args:
         name: Lower-case words joined by underscores, such as ``"sign_descent"``.
         rule: A subclass of :class:`~l2l_gail.core.rule.UpdateRule` whose constructor takes plain
-            values and hands all of them on to ``UpdateRule.__init__``. Without it the function
-            returns a decorator.
+            values and hands all of them, or none, on to ``UpdateRule.__init__``. Without it the
+            function returns a decorator.
 
     Returns:
         The class itself.
@@ -208,7 +209,8 @@ def plain_config(rule: UpdateRule) -> dict[str, Any]:
 
     Raises:
         InputError: If the rule is not registered, a value is not plain (``None``, a bool, a
-            number, a string, or lists and dicts of them), or the constructor does not take it.
+            number, a string, or lists and dicts of them), the constructor does not take it, or an
+            argument of the constructor is not there, so that its default would take its place.
     """
     name = rule_name(rule)
     config: dict[str, Any] = {}
@@ -222,13 +224,22 @@ def plain_config(rule: UpdateRule) -> dict[str, Any]:
                 f"{name}: its config's {key!r} is not a plain value but {value!r}; hand lists and "
                 "numbers to UpdateRule.__init__"
             )
+    signature = inspect.signature(type(rule).__init__)
     try:
-        inspect.signature(type(rule)).bind(**rule.config)
+        signature.bind(rule, **rule.config)
     except TypeError as error:
         raise InputError(
             f"{name}: its config does not build it ({error}); hand every argument of the "
             "constructor to UpdateRule.__init__"
         ) from error
+    _, *parameters = signature.parameters.values()
+    for parameter in parameters:
+        if parameter.kind not in _COLLECTING and parameter.name not in config:
+            raise InputError(
+                f"{name}: its constructor's argument {parameter.name!r} is not in its config, so "
+                "that it would come back with another value: hand every argument, as a plain "
+                "value, to UpdateRule.__init__"
+            )
     return config
 
 

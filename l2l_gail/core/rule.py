@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -22,14 +24,17 @@ class UpdateRule(nn.Module):
     Hand-designed rules (sign descent, Adam, extragradient) have no parameters; learned ones have
     some, the ``phi`` of the paper, and are trained by :class:`~l2l_gail.core.trainer.L2LTrainer`.
     A rule never writes into its inputs and keeps no memory of its own: all memory is in ``state``.
+    A trainer refuses one that does; what the oracle answers is the rule's own to write into.
 
     Args:
         **config: All arguments of the subclass's constructor, as plain values (numbers, strings,
             bools, ``None``, and lists and dicts of them): a checkpoint carries them beside the
-            weights, and builds the rule from them again.
+            weights, and builds the rule from them again. Where none is handed on, these are the
+            plain ones among the arguments that the rule is made with.
 
     Attributes:
-        config: These arguments, numbers of any kind (NumPy's, a fraction) as Python's own.
+        config: These arguments, numbers of any kind (NumPy's, a fraction) as Python's own, and
+            tuples as lists.
 
     Raises:
         InputError: If ``lr`` is among them and is no finite number of at least 0, or ``betas``
@@ -38,8 +43,18 @@ class UpdateRule(nn.Module):
 
     config: dict[str, Any]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return a rule to be made, which knows what it is made with."""
+        rule = super().__new__(cls)
+        if args or kwargs:  # a copy, whose attributes are those of another rule, is made without
+            vars(rule)["config"] = _plain_arguments(cls, args, kwargs)
+        return rule
+
     def __init__(self, **config: Any) -> None:
+        made_with = vars(self).pop("config", None)
         super().__init__()
+        if not config:
+            config = _plain_arguments(type(self), (), {}) if made_with is None else made_with
         lr = config.get("lr", 0.0)
         if not is_real(lr) or not 0.0 <= lr < math.inf:
             raise InputError(f"lr must be a finite number of at least 0, not {lr!r}")
@@ -51,7 +66,10 @@ class UpdateRule(nn.Module):
         self.config = plain_numbers(config)
 
     def init(self, variables: Vars) -> State:
-        """Return the state before the first step on variables of these names and shapes."""
+        """Return the state before the first step on variables of these names and shapes.
+
+        It has every part that a later one has.
+        """
         return {}
 
     def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
@@ -83,17 +101,48 @@ class UpdateRule(nn.Module):
         """
         return None
 
-    def diagnostics(self, state: State) -> dict[str, Tensor]:
-        """Return named 0-d tensors worth a line in a log; read from the state after a step."""
+    def diagnostics(self, state: State) -> Mapping[str, Tensor | float]:
+        """Return named numbers worth a line in a log; read from the state after a step.
+
+        As 0-d tensors where they are on a device, which is waited for once for all.
+        """
         return {}
 
 
-def plain_numbers(value: Any) -> Any:
-    """Return a value with its numbers as ``int`` and ``float``, those in lists and dicts included.
+def _plain_arguments(
+    cls: type[UpdateRule], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return those of a constructor's arguments, defaults included, that a checkpoint can carry."""
+    signature = inspect.signature(cls.__init__)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:
+        return {}  # the constructor says what is wrong with them
+    bound.apply_defaults()
+    _, *named = bound.arguments.items()  # the first is the rule itself
+    given: dict[str, Any] = {}
+    for name, value in named:
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            given |= value
+        elif kind is not inspect.Parameter.VAR_POSITIONAL or value:
+            given[name] = value
+    return {name: value for name, value in given.items() if _is_plain(value)}
 
-    A checkpoint can carry these alone, and NumPy's ``float32`` would round what is computed of it.
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool | str) or is_real(value)
+
+
+def plain_numbers(value: Any) -> Any:
+    """Return a value with its numbers as ``int`` and ``float``, and its tuples as lists.
+
+    Those in lists and dicts included. A checkpoint can carry these alone, and NumPy's ``float32``
+    would round what is computed of it.
     """
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [plain_numbers(part) for part in value]
     if isinstance(value, dict):
         return {key: plain_numbers(part) for key, part in value.items()}

@@ -343,7 +343,7 @@ class L2LTrainer(TrainerState):
     def _commit(self, trajectory: Trajectory) -> None:
         follower, state = detach(trajectory.followers[-1]), detach(trajectory.state)
         assert self.follower is not None  # since _start
-        check_kept(self.rule, self.follower, follower)
+        check_kept(self.rule, (self.follower, self.state), (follower, state))
         everything = {**follower, **dict(named_tensors(state, "state"))}
         if all_finite(everything) or (all_finite(follower) and not spoiled(self.state, state)):
             self.follower, self.state = follower, state

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,8 +23,10 @@ __all__ = [
     "check_kept",
     "gradients_of_both",
     "unroll",
-    "versions_of",
+    "writings",
 ]
+
+Writings: TypeAlias = tuple[list[Any], list[int]]
 
 
 @dataclass
@@ -83,9 +86,9 @@ def unroll(
             lambda v, batch=batch: game.follower_loss(v, batch),  # type: ignore[misc]
             second_order=second_order,
         )
-        versions = versions_of(follower)
+        before = writings(follower), writings(state)
         answer = rule(follower, oracle, state)
-        check_answer(rule, answer, follower, versions)
+        check_answer(rule, answer, (follower, state), before)
         follower, state = answer
         follower = game.project(follower, batch)
         queries += oracle.queries
@@ -136,12 +139,38 @@ def gradients_of_both(
     return loss, [*of_leader, *torch.autograd.grad(answers, phi, slopes, materialize_grads=True)]
 
 
-def versions_of(variables: Vars) -> list[int]:
-    """Return how often each variable has been written to."""
-    return [0 if tensor.is_inference() else tensor._version for tensor in variables.values()]
+def writings(tree: Any) -> Writings:
+    """Return what stands in nested dicts, lists and tuples, and how often each was written to.
+
+    It is the same as before, part by part, where nobody has written into any of it.
+    """
+    parts: list[Any] = []
+    counts: list[int] = []
+    todo = [tree]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            todo.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            todo.extend(part)
+        else:
+            counted = isinstance(part, Tensor) and not part.is_inference()
+            parts.append(part)
+            counts.append(part._version if counted else 0)
+    return parts, counts
 
 
-def check_answer(rule: UpdateRule, answer: Any, follower: Vars, versions: list[int]) -> None:
+def _is_written(before: Writings, tree: Any) -> bool:
+    (parts, counts), (former, former_counts) = writings(tree), before
+    return counts != former_counts or any(map(operator.is_not, parts, former))
+
+
+def check_answer(
+    rule: UpdateRule,
+    answer: Any,
+    given: tuple[Vars, State],
+    before: tuple[Writings, Writings],
+) -> None:
     """Refuse what no rule may return, before it is taken for the follower.
 
     What a rule was only told, such as labels beside an image, it may leave out.
@@ -149,14 +178,15 @@ def check_answer(rule: UpdateRule, answer: Any, follower: Vars, versions: list[i
     Args:
         rule: The rule that was asked.
         answer: What it returned.
-        follower: What it was given.
-        versions: :func:`versions_of` the follower before.
+        given: The follower and the state that it was given.
+        before: The :func:`writings` of both, before.
 
     Raises:
-        InputError: It is no pair, a variable is new or of another shape, or those that the rule was
-            given have been written to.
+        InputError: It is no pair, a variable is new or of another shape, or what the rule was given
+            has been written to.
     """
     name = type(rule).__name__
+    follower, state = given
     is_pair = isinstance(answer, (tuple, list)) and len(answer) == 2
     if not is_pair or not isinstance(answer[0], Mapping):
         raise InputError(
@@ -171,16 +201,32 @@ def check_answer(rule: UpdateRule, answer: Any, follower: Vars, versions: list[i
         if tensor.shape != follower[key].shape:
             was, now = tuple(follower[key].shape), tuple(tensor.shape)
             raise InputError(f"{name} returns {key!r} in shape {now}, given it in {was}")
-    if versions_of(follower) != versions:
-        raise InputError(f"{name} writes into the variables that it is given: return new tensors")
+    for what, tree, former in (("variables", follower, before[0]), ("state", state, before[1])):
+        if _is_written(former, tree):
+            raise InputError(
+                f"{name} writes into the {what} that it is given: return new tensors, in new dicts"
+            )
 
 
-def check_kept(rule: UpdateRule, before: Vars, after: Vars) -> None:
-    """Refuse a follower that lives on without one of its variables.
+def check_kept(rule: UpdateRule, before: tuple[Vars, State], after: tuple[Vars, State]) -> None:
+    """Refuse a follower that lives on without one of its variables, or a state with new parts.
+
+    Whoever loads such a state could not tell whether it is one of the rule's.
 
     Raises:
-        InputError: A rule has left it out.
+        InputError: A rule has left one out, or its state was not begun with what it holds.
     """
-    if lost := [key for key in before if key not in after]:
-        name = type(rule).__name__
+    name = type(rule).__name__
+    if lost := [key for key in before[0] if key not in after[0]]:
         raise InputError(f"{name} must return every variable: it left out {lost[0]!r}")
+    state = after[1]
+    if not isinstance(state, Mapping):
+        raise InputError(
+            f"{name} must return its state as a dict, {{}} for none, not as a "
+            f"{type(state).__name__}"
+        )
+    if begun := [key for key in state if key not in before[1]]:
+        raise InputError(
+            f"{name} returns a state with {begun[0]!r}, which it was not given: let "
+            "init(variables) return every part, zeros for instance"
+        )

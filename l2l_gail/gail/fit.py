@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from l2l_gail.checks import check_kind
 from l2l_gail.core import UpdateRule, rule_name
+from l2l_gail.core.checkpoint import check_rebuilt
 from l2l_gail.demos import Demonstrations
 from l2l_gail.demos.arguments import arguments_of, differing_arguments
 from l2l_gail.demos.ends import DEFAULT_TIME_LIMIT
@@ -35,6 +36,7 @@ __all__ = [
     "check_demonstrated",
     "check_env",
     "check_given",
+    "check_rule",
     "check_wrappers",
     "demonstrated_rows",
     "demonstrated_tensors",
@@ -46,7 +48,6 @@ __all__ = [
     "read_demonstrations",
     "warn_of_observations",
     "warn_of_reward",
-    "warn_of_rule",
     "warn_of_units",
     "with_limit_of",
 ]
@@ -260,12 +261,26 @@ def warn_of_reward(demonstrations: Demonstrations, reward: str) -> None:
         )
 
 
-def warn_of_rule(rule: UpdateRule) -> None:
-    """Warn of a rule with which a model can be trained, and cannot be saved."""
+def check_rule(rule: UpdateRule, *, is_given: bool) -> None:
+    """Refuse a registered rule with which no model could be saved; warn of one that is not.
+
+    Args:
+        rule: What is to update the discriminator.
+        is_given: Whether it was given. One that was read from a file is warned about as well.
+
+    Raises:
+        InputError: Its ``config`` does not build it again, so that a trained model would be lost.
+    """
+    refuses = False
     try:
         rule_name(rule)
+        refuses = is_given
+        check_rebuilt(rule)
     except InputError as error:
-        warnings.warn(f"a model with this rule cannot be saved: {error}", stacklevel=_STACK)
+        said = f"a model with this rule cannot be saved: {error}"
+        if refuses:
+            raise InputError(said) from None
+        warnings.warn(said, stacklevel=_STACK)
 
 
 def warn_of_units(mean: np.ndarray, std: np.ndarray, policy: BasePolicy) -> None:

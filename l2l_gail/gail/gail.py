@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from l2l_gail.checks import check_kind
 from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite, build_rule, rule_name
+from l2l_gail.core.registry import plain_config
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.gail.acting import ActsByAverage
@@ -28,6 +29,7 @@ from l2l_gail.gail.fit import (
     check_demonstrated,
     check_env,
     check_given,
+    check_rule,
     check_wrappers,
     demonstrated_rows,
     demonstrations_to_train_on,
@@ -36,7 +38,6 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
-    warn_of_rule,
     warn_of_units,
     with_limit_of,
 )
@@ -210,8 +211,9 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
             warn_of_units(mean, std, self.policy)
             fit_statistics(mean, std, self.policy, self.discriminator)
+        is_given = self.rule is not None
         self.rule = self._make_rule().to(self.device)
-        warn_of_rule(self.rule)
+        check_rule(self.rule, is_given=is_given)
         trainer, holdout_fraction = make_trainer(
             self.discriminator, self.discriminator_config, self.rule, self.rule_training
         )
@@ -374,11 +376,12 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
 
         Raises:
             InputError: Its rule is one of your own that is not registered, see
-                :func:`~l2l_gail.core.registry.register_rule`; or a weight is not finite, which
-                ``load`` would refuse: what lies at ``path`` stays.
+                :func:`~l2l_gail.core.registry.register_rule`, or that its ``config`` does not
+                build again; or a weight is not finite, which ``load`` would refuse: what lies at
+                ``path`` stays.
         """
         assert self.rule is not None
-        self.rule_spec = {"rule": rule_name(self.rule), "config": self.rule.config}
+        self.rule_spec = {"rule": rule_name(self.rule), "config": plain_config(self.rule)}
         super().save(path, *args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:

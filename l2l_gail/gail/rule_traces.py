@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_gail.core import L2LTrainer, Layout, Oracle, State, UpdateRule, Vars
+from l2l_gail.core import L2LTrainer, Layout, Oracle, State, UpdateRule, Vars, unroll
+from l2l_gail.core.types import copy_tree
 from l2l_gail.gail.batch import TransitionBatch
 
 __all__ = ["TracedStep", "rule_traces", "step_size"]
@@ -80,12 +81,12 @@ class _AskedOnce(Oracle):
     def __call__(self, variables: Vars) -> Vars:
         if self._known is None or self._known[0] is not variables:
             self._known = variables, super().__call__(variables)
-        return self._known[1]
+        return copy_tree(self._known[1], None)  # a rule may write into its own
 
 
 def _moved(trainer: L2LTrainer, rule: UpdateRule, step: TracedStep, oracle: Oracle) -> Vars:
-    after, _ = rule(step.before, oracle, step.state)
-    return trainer.game.project(after, step.batch)
+    course = unroll(rule, trainer.game, step.before, step.state, [step.batch], oracle=oracle)
+    return course.followers[-1]
 
 
 def _flat(variables: Vars) -> Tensor:

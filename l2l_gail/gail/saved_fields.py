@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, flatdim
 from torch import Tensor
 
-from l2l_gail.core import build_rule
+from l2l_gail.core.checkpoint import build_without_memory
 from l2l_gail.core.registry import builder_names
 from l2l_gail.errors import InputError, one_line
 from l2l_gail.gail.model_settings import SETTINGS
@@ -100,8 +99,7 @@ def _check_widths(
     try:
         if spec["rule"] in builder_names():  # which may read other files
             raise ValueError(f"{spec['rule']!r} is no class of rules")
-        with torch.device("meta"):
-            rule = build_rule(spec["rule"], **spec["config"])
+        rule = build_without_memory(spec["rule"], spec["config"])
     except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:
         why = one_line(error)
         raise InputError(f"{path}: its rule cannot be built ({why}); {_WAY_OUT}") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from l2l_gail.core import L2LTrainer, State, UpdateRule, Vars
-from l2l_gail.errors import InputError
+from l2l_gail.errors import MISFITS, InputError
 from l2l_gail.gail.batch import TransitionBatch
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.discriminator import Discriminator
@@ -189,12 +190,26 @@ class DiscriminatorUpdates:
             "disc/logit_policy": on_policy.mean(),
             **{f"rule/{name}": value for name, value in stats.items()},
         }
-        diagnostics = self.trainer.rule.diagnostics(self.trainer.state)
-        log |= {f"rule/{name}": value for name, value in diagnostics.items()}
+        log |= self._diagnostics(log["disc/loss"].device)
         # One read for all: each waits for the device.
         read = torch.stack([value.double() for value in log.values()]).tolist()
         counts = {_COUNTED[name]: float(count) for name, count in self.counts.items()}
         return dict(zip(log, read, strict=True)) | counts
+
+    def _diagnostics(self, device: torch.device) -> dict[str, Tensor]:
+        """Return what the rule says of itself by tag, 0-d each.
+
+        Raises:
+            InputError: It says something that is no number.
+        """
+        rule = self.trainer.rule
+        told: Any = rule.diagnostics(self.trainer.state)
+        if not isinstance(told, Mapping):
+            kind = type(told).__name__
+            raise InputError(
+                f"{type(rule).__name__}.diagnostics returns a {kind}: return a dict of numbers"
+            )
+        return {f"rule/{key}": _number(rule, key, value, device) for key, value in told.items()}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -218,6 +233,20 @@ class DiscriminatorUpdates:
         self.trainer.load_state_dict(state["trainer"], strict=strict)
         self._stream.set_state(state["stream"].cpu())
         self._meta_stream.set_state(state["meta_stream"].cpu())
+
+
+def _number(rule: UpdateRule, key: str, value: Any, device: torch.device) -> Tensor:
+    """Return one number of any kind as a 0-d tensor, those that are tensors without a look."""
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        return value.detach().reshape(()).to(device)
+    try:
+        return torch.tensor(float(value), device=device)
+    except MISFITS:
+        what = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise InputError(
+            f"{type(rule).__name__}.diagnostics gives {key!r} {what}: give one number, such as a "
+            "mean"
+        ) from None
 
 
 def _draw(n: int, size: int, stream: torch.Generator) -> Tensor:

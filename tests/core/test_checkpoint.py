@@ -82,6 +82,36 @@ def test_rule_with_whole_numbers_or_a_value_read_at_its_making_comes_back(
     assert type(again.config["lr"]) is float
 
 
+class Read(UpdateRule):
+    """Reads a tensor's value where it is made."""
+
+    def __init__(self, lr: float, horizon: int, device: str | None = None) -> None:
+        super().__init__(lr=lr, horizon=horizon, device=device)
+        self.register_buffer("table", torch.linspace(0, 1, horizon, device=device).double())
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.count = nn.Buffer(torch.tensor(5))
+        self.top = float(self.table.max())
+
+
+def test_rule_of_several_dtypes_that_reads_a_value_at_its_making_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+    register_rule("read")(Read)
+    path = tmp_path / "rule.pt"
+    for rule in (Read(0.1, 200), Read(0.1, 300), Read(0.1, 10_000, "cpu")):
+        save_rule(path, rule)
+        loaded = load_rule(path)
+        assert {n: t.dtype for n, t in loaded.state_dict().items()} == {
+            n: t.dtype for n, t in rule.state_dict().items()
+        }
+        assert loaded.weight.requires_grad
+        assert loaded.top == rule.top
+    with pytest.raises(InputError, match=r"reads the value of a tensor.*with device='cpu'") as said:
+        save_rule(path, Read(0.1, 10_000))
+    one_line(said.value)
+
+
 def test_rule_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     broken = MatrixRule()
     with torch.no_grad():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from l2l_gail.core import SGD, Adam, Game, L2LTrainer, MatrixRule, Oracle, State, UpdateRule, Vars
 from l2l_gail.errors import InputError
+from tests.core.support import assert_same_course, hand_over
 
 
 class Target(Game):
@@ -44,6 +45,12 @@ def written(v: Vars, g: Vars) -> Vars:
     return v
 
 
+def in_place(v: Vars, g: Vars) -> Vars:
+    for name in v:
+        v[name] = v[name] - 0.1 * g[name]
+    return v
+
+
 PAIR = "must return a pair, a dict of the moved variables and its state, not a"
 
 
@@ -58,6 +65,9 @@ PAIR = "must return a pair, a dict of the moved variables and its state, not a"
         (lambda v, g, s: ({**v, "c": v["b"]}, s), "was given no variable 'c', and returns one"),
         (lambda v, g, s: ({**v, "w": v["w"].T}, s), r"'w' in shape \(3, 2\), given it in \(2, 3\)"),
         (lambda v, g, s: (written(v, g), s), "writes into the variables that it is given"),
+        (lambda v, g, s: (in_place(v, g), s), "writes into the variables that it is given"),
+        (lambda v, g, s: (moved(v, g), s | {"t": 1}), "a state with 't', which it was not given"),
+        (lambda v, g, s: (moved(v, g), None), "its state as a dict, {} for none, not as a NoneT"),
     ],
 )
 def test_what_no_rule_may_return_is_refused_in_one_line(
@@ -96,6 +106,73 @@ class Momentum(UpdateRule):
         step = self.log_lr.exp()
         after = {name: v - step * moments[name] for name, v in variables.items()}
         return after, {"moments": self._held(moments)}
+
+
+class Writing(UpdateRule):
+    """Momentum that does not keep its hands off what it is given."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.log_lr = nn.Parameter(torch.tensor(-3.0))
+
+    def init(self, variables: Vars) -> State:
+        return {"m": {n: torch.zeros_like(v) for n, v in variables.items()}, "t": 0}
+
+    def forward(self, variables: Vars, oracle: Oracle, state: State) -> tuple[Vars, State]:
+        gradient, moments, t = oracle(variables), state["m"], state["t"] + 1
+        if self.way == "answer":
+            for g in gradient.values():
+                g.div_(1 + g.norm())
+        else:
+            gradient = {name: g / (1 + g.norm()) for name, g in gradient.items()}
+        if self.way == "tensor":
+            moments = {name: m.mul_(0.9).add_(gradient[name]) for name, m in moments.items()}
+        else:
+            moments = {name: 0.9 * m + gradient[name] for name, m in moments.items()}
+        if self.way == "dict":
+            state["t"] = t
+        step = self.log_lr.exp()
+        return {n: v - step * moments[n] for n, v in variables.items()}, {"m": moments, "t": t}
+
+
+def writing(way: str, mode: Any) -> L2LTrainer:
+    rule = Writing(way)
+    optimizer = torch.optim.SGD(rule.parameters(), 0.1)
+    return L2LTrainer(Target(), rule, meta_optimizer=optimizer, persistent=True, meta_mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward", "next"])
+@pytest.mark.parametrize("way", ["tensor", "dict"])
+def test_a_rule_that_writes_into_its_state_is_refused(way: str, mode: str) -> None:
+    trainer = writing(way, mode)
+    if (way, mode) == ("dict", "forward"):  # where each derivative has a dict of its own
+        trainer.step([None])
+        return
+    refused(trainer, "Writing writes into the state that it is given: return new tensors, in new")
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward", "next"])
+def test_a_rule_may_write_into_what_the_oracle_answers(mode: str) -> None:
+    courses = {}
+    for way in ("answer", "neither"):
+        trainer = writing(way, mode)
+        norms = [trainer.step([None]).get("meta_gradient_norm") for _ in range(5)]
+        again = writing(way, mode)
+        hand_over(trainer, again)
+        norms.append(trainer.step([None])["meta_gradient_norm"])
+        assert torch.equal(norms[-1], again.step([None])["meta_gradient_norm"])
+        assert trainer.follower is not None
+        courses[way] = trainer.follower, [0.0 if norm is None else float(norm) for norm in norms]
+    assert_same_course([courses["answer"][0]], [courses["neither"][0]], 0, 0)
+    assert courses["answer"][1] == courses["neither"][1]
+
+
+def test_answers_of_the_oracle_share_no_memory() -> None:
+    point = {"a": torch.ones(3), "b": torch.ones(3)}
+    answer = Oracle(lambda v: (v["a"] + v["b"]).square().sum())(point)
+    answer["a"].zero_()
+    assert torch.equal(answer["b"], torch.full((3,), 4.0))
 
 
 @pytest.mark.parametrize("mode", ["reverse", "forward", "next"])

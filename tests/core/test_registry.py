@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -268,22 +270,64 @@ def test_subclass_of_a_registered_rule_has_no_name_of_its_own() -> None:
 
 
 class Forgetful(Lion):
-    """Hands on nothing, or something that is not plain."""
+    """Hands on one of its arguments."""
 
     def __init__(self, lr: float, schedule: Any = None) -> None:
-        UpdateRule.__init__(self, **({"lr": lr, "schedule": schedule} if schedule else {}))
+        UpdateRule.__init__(self, **({"schedule": schedule} if schedule else {"lr": lr}))
+
+
+class Silent(UpdateRule):
+    """Hands on none of its arguments."""
+
+    def __init__(
+        self, lr: float, betas: tuple[float, float] = (0.9, 0.99), network: Any = None, **more: Any
+    ) -> None:
+        super().__init__()
+        self.lr_at_once = self.config["lr"]
+        self.k = more.get("k")
 
 
 def test_rule_whose_configuration_does_not_build_it_is_not_saved(tmp_path: Path) -> None:
     register_rule("forgetful", Forgetful)
+    register_rule("silent", Silent)
     for rule, message in [
-        (Forgetful(0.1), "its config does not build it .missing a required argument: 'lr'"),
-        (Forgetful(0.1, schedule=abs), "'schedule' is not a plain value but <built-in"),
-        (Forgetful(0.1, schedule=(1, 2)), r"'schedule' is not a plain value but \(1, 2\)"),
+        (Forgetful(0.1, [1]), "its config does not build it .missing a required argument: 'lr'"),
+        (Forgetful(0.1, abs), "'schedule' is not a plain value but <built-in"),
+        (Forgetful(0.1), "its constructor's argument 'schedule' is not in its config"),
+        (Silent(0.1, network=abs), "its constructor's argument 'network' is not in its config"),
     ]:
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as caught:
             save_rule(tmp_path / "rule.pt", rule)
+        assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_arguments_of_a_constructor_that_hands_on_none_are_the_config(tmp_path: Path) -> None:
+    register_rule("silent", Silent)
+    rule = Silent(np.float32(0.5), (0.8, 0.9), k=7)
+    config = {"lr": 0.5, "betas": [0.8, 0.9], "network": None, "k": 7}
+    assert rule.config == config
+    assert rule.lr_at_once == 0.5
+    assert Silent(lr=0.5).config == {"lr": 0.5, "betas": [0.9, 0.99], "network": None}
+    for copied in (copy.deepcopy(rule), pickle.loads(pickle.dumps(rule))):
+        assert copied.config == config
+    save_rule(tmp_path / "rule.pt", rule)
+    loaded = load_rule(tmp_path / "rule.pt")
+    assert loaded.config == config
+    assert loaded.k == 7
+    with pytest.raises(InputError, match="lr must be a finite number of at least 0, not -1"):
+        Silent(-1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'lr'"):
+        Silent()
+
+
+def test_a_tuple_that_is_handed_on_is_a_list_of_the_config() -> None:
+    class WithTuple(UpdateRule):
+        def __init__(self, betas: tuple[float, float]) -> None:
+            super().__init__(betas=betas)
+
+    register_rule("with_tuple", WithTuple)
+    assert registry.plain_config(WithTuple((0.5, 0.9))) == {"betas": [0.5, 0.9]}
 
 
 def test_learned_rule_from_a_word_learns() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from l2l_gail.core import (
     UpdateRule,
     build_rule,
     register_rule,
+    registry,
     rule_name,
 )
 from l2l_gail.errors import InputError
@@ -105,6 +107,60 @@ def test_a_rule_of_ones_own_is_saved_once_it_has_a_name(tmp_path: Path) -> None:
     assert isinstance(again.rule, Halving)
     assert again.rule.lr == 0.1
     assert again.discriminator_updates.trainer.state == {"t": 3}
+
+
+class Telling(Halving):
+    """Descent that says something of itself, and may forget an argument."""
+
+    def __init__(self, lr: float, said: Any = None, forgets: bool = False) -> None:
+        UpdateRule.__init__(self, **({"lr": lr, "said": said} if forgets else {}))
+        if forgets or said is abs:
+            self.config["said"] = said
+        self.lr = lr
+        self.said = said
+
+    def diagnostics(self, state: Any) -> Any:
+        return self.said
+
+
+def test_a_registered_rule_that_would_not_come_back_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+    with pytest.warns(UserWarning, match="cannot be saved: Telling is not a registered rule"):
+        make(GAIL, rule=Telling(0.1))
+    register_rule("telling", Telling)
+    for rule, said in (
+        (Telling(0.1, forgets=True), "its constructor's argument 'forgets' is not in its config"),
+        (Telling(0.1, abs), "its config's 'said' is not a plain value"),
+    ):
+        with pytest.raises(InputError, match=f"cannot be saved: telling: {said}") as caught:
+            make(GAIL, rule=rule)
+        assert "\n" not in str(caught.value)
+    model = make(GAIL, rule=Telling(0.1))
+    model.save(tmp_path / "model.zip")
+    assert GAIL.load(tmp_path / "model.zip", device="cpu").rule.config == model.rule.config
+    model.rule.config["said"] = abs
+    with pytest.raises(InputError, match="is not a plain value"):
+        model.save(tmp_path / "other.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+@pytest.mark.filterwarnings("ignore:a model with this rule cannot be saved")
+def test_what_a_rule_says_of_itself_may_be_a_number_of_any_kind() -> None:
+    said = {"a": 1.5, "b": np.float32(2), "c": torch.ones(1), "d": torch.tensor(3), "e": True}
+    updates = make(GAIL, rule=Telling(0.1, said)).discriminator_updates
+    rows = torch.zeros(8, updates.discriminator.in_dim)
+    _, log = updates.update(rows, rows)
+    assert [log[f"rule/{key}"] for key in said] == [1.5, 2.0, 1.0, 3.0, 1.0]
+    for wrong, refusal in (
+        ({"x": torch.ones(3)}, r"Telling.diagnostics gives 'x' of shape \(3,\): give one number"),
+        ({"x": None}, r"Telling.diagnostics gives 'x' None: give one number"),
+        ([1.0], r"Telling.diagnostics returns a list: return a dict of numbers"),
+    ):
+        updates.trainer.rule.said = wrong
+        with pytest.raises(InputError, match=refusal):
+            updates.update(rows, rows)
 
 
 class Bilinear(torch.nn.Module):
