@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from l2l_gail.checks import origin
 from l2l_gail.errors import InputError
 
 from .checks import first_look
@@ -104,11 +105,12 @@ def register_model(name: str, build: Callable[[int, Statistics], nn.Module]) -> 
             values.
 
     Raises:
-        InputError: If the name is no text or taken, or ``build`` cannot be called with these two.
+        InputError: If the name is no text or another model's (one that is defined once more takes
+            its own place), or ``build`` cannot be called with these two.
     """
     if not isinstance(name, str) or not name:
         raise InputError(f"the name of a model is a text, not {name!r}")
-    if name in MODELS:
+    if name in MODELS and origin(MODELS[name]) != origin(build):
         raise InputError(f"a model {name!r} is registered already; choose another name")
     if not callable(build):
         raise InputError(

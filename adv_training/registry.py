@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from l2l_gail.checks import check_choice, check_kind
+from l2l_gail.checks import check_choice, check_kind, origin
 from l2l_gail.core import UpdateRule
 from l2l_gail.errors import InputError
 
@@ -130,13 +130,17 @@ def register_method(
         training_passes: See :class:`MethodEntry`.
         uses: See :class:`MethodEntry`.
 
+    Returns:
+        A decorator. Of a builder that is defined once more, as by a cell of a notebook that is run
+        again, the last definition counts.
+
     Raises:
-        InputError: If the name is taken.
+        InputError: If the name is another builder's.
     """
-    if name in _TABLE:
-        raise InputError(f"a method {name!r} is registered already; choose another name")
 
     def enter(build: Builder) -> Builder:
+        if name in _TABLE and origin(_TABLE[name].build) != origin(build):
+            raise InputError(f"a method {name!r} is registered already; choose another name")
         _TABLE[name] = MethodEntry(
             name,
             build,

@@ -20,6 +20,7 @@ __all__ = [
     "check_nonnegative",
     "is_real",
     "nearest",
+    "origin",
 ]
 
 
@@ -91,6 +92,15 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
         cutoff: How alike it must be, from 0 to 1 (equal), as :mod:`difflib` measures it.
     """
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def origin(thing: Any) -> tuple[str, str]:
+    """Return module and qualified name of a class or function; alike for a cell that is run again.
+
+    What has no name, such as a ``partial``, is like nothing else.
+    """
+    name = getattr(thing, "__qualname__", f"object {id(thing)}")
+    return getattr(thing, "__module__", ""), name
 
 
 def check_kind(name: str, given: Any, kind: type, hint: str = "", *, optional: bool = True) -> None:

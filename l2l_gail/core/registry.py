@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from l2l_gail.checks import nearest
+from l2l_gail.checks import nearest, origin
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.errors import MISFITS, InputError, one_line
 
@@ -34,6 +34,7 @@ __all__ = [
     "register_rule",
     "rule_name",
     "rule_names",
+    "takes",
 ]
 
 _RULES: dict[str, type[UpdateRule]] = {}
@@ -103,10 +104,10 @@ def _check_free(name: str, builder: Callable[..., UpdateRule]) -> None:
         raise InputError(f"a rule's name is lower-case words joined by '_', not {name!r}")
     everyone: dict[str, Callable[..., UpdateRule]] = {**_RULES, **_BUILDERS}
     for taken, known in everyone.items():
-        if (taken == name) != (_origin(known) == _origin(builder)):
+        if (taken == name) != (origin(known) == origin(builder)):
             raise InputError(
-                f"{_origin(builder)[1]} cannot be registered as {name!r}: "
-                f"{'.'.join(_origin(known))} is registered as {taken!r}"
+                f"{origin(builder)[1]} cannot be registered as {name!r}: "
+                f"{'.'.join(origin(known))} is registered as {taken!r}"
             )
 
 
@@ -139,6 +140,16 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
         if not _is_finite(value):
             raise InputError(f"{name}: {key} must be finite, not {value!r}")
     return built
+
+
+def takes(name: str, argument: str) -> bool:
+    """Return whether what builds a registered name takes an argument of that name, by keyword.
+
+    Raises:
+        InputError: For an unknown name.
+    """
+    parameters = inspect.signature(_find(name)).parameters.values()
+    return any(argument == p.name or p.kind == p.VAR_KEYWORD for p in parameters)
 
 
 def parse_rule(text: str) -> UpdateRule:
@@ -195,7 +206,7 @@ def rule_name(rule: UpdateRule | type[UpdateRule]) -> str:
     cls = rule if isinstance(rule, type) else type(rule)
     for name, known in _RULES.items():
         # Of a notebook's cell that ran twice; what a function makes may differ under one name.
-        again = _origin(known) == _origin(cls) and "<locals>" not in cls.__qualname__
+        again = origin(known) == origin(cls) and "<locals>" not in cls.__qualname__
         if known is cls or again:
             return name
     raise InputError(
@@ -250,10 +261,6 @@ def _find(name: str) -> Callable[..., UpdateRule]:
     near = nearest(name.lower(), known)
     guess = f"; did you mean {near!r}?" if near else ";"
     raise InputError(f"unknown rule {name!r}{guess} Known: {', '.join(sorted(known))}")
-
-
-def _origin(builder: Callable[..., UpdateRule]) -> tuple[str, str]:
-    return builder.__module__, builder.__qualname__
 
 
 def _arguments(signature: inspect.Signature) -> str:

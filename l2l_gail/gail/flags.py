@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes
 from l2l_gail.checks import check_below_one, check_nonnegative
 from l2l_gail.core import UpdateRule, parse_rule
 from l2l_gail.core.forward_mode import ForwardMode
+from l2l_gail.core.registry import takes
 from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
@@ -220,7 +221,10 @@ class MethodFlags:
         return names
 
     def _learned(self, seed: int) -> UpdateRule:
-        return parse_rule(f"{self.learned_rule}:{','.join((f'seed={seed}', *self.learned_args))}")
+        args = self.learned_args
+        if takes(self.learned_rule, "seed"):
+            args = (f"seed={seed}", *args)
+        return parse_rule(f"{self.learned_rule}:{','.join(args)}")
 
     def _learns_rule(self, method: str) -> bool:
         return method == "l2l_gail" and self.learned != "credit"

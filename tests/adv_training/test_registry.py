@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from adv_training import registry
+from adv_training import models, registry
 from adv_training.data import Dataset, Images
+from adv_training.layers import Statistics
 from adv_training.methods import build_method, forward_equivalents
+from adv_training.models import register_model
 from adv_training.plan import check_images
 from adv_training.registry import Method, find_method, method_names, register_method
 from adv_training.rules import Stay
@@ -55,7 +57,29 @@ def test_a_method_from_outside_is_one_like_any_other() -> None:
     assert settings.label == "twice-8"
     assert find_method("twice").summary == "Stay, twice."
     with pytest.raises(InputError, match="'twice' is registered already"):
-        register_method("twice", cost=1, source="elsewhere")
+        register_method("twice", cost=1, source="elsewhere")(lambda settings: Method(Stay()))
+
+
+def test_a_cell_that_is_run_twice_replaces_what_it_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "_TABLE", dict(registry._TABLE))
+    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
+    for steps in (2, 3):
+
+        @register_method("of_a_cell", cost=1, source="this test")
+        def of_a_cell(settings: Settings, steps: int = steps) -> Method:
+            return Method(Stay(), steps)
+
+        class OfACell(nn.Linear):
+            number = steps
+
+            def __init__(self, classes: int, statistics: Statistics) -> None:
+                super().__init__(1, classes)
+
+        register_model("of_a_cell", OfACell)
+    assert build_method(tiny_settings("of_a_cell")).steps == 3
+    assert models.MODELS["of_a_cell"].number == 3
 
 
 def test_every_method_of_the_table_has_a_source_a_summary_and_a_label_of_its_own() -> None:

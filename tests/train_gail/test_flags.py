@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import envs
 import train_gail
 from benchmarks.same_bits import digest_of
 from l2l_gail.cli import flags_of, run_main
-from l2l_gail.core import MatrixRule, MetaMode
+from l2l_gail.core import MatrixRule, MetaMode, UpdateRule, register_rule, registry
 from l2l_gail.demos import Demonstrations
 from l2l_gail.gail import (
     AIRL,
@@ -180,3 +181,20 @@ def test_help_fits_80_columns_and_states_defaults(capsys: pytest.CaptureFixture[
     assert text.count("(default:") == len(flags)
     for flag in flags:
         assert f" {flag.name}" in text
+
+
+def test_a_learned_rule_without_a_seed_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_RULES", dict(registry._RULES))
+
+    @register_rule("one_step")
+    class OneStep(UpdateRule):
+        """A learned step, from 0: nothing is drawn."""
+
+        def __init__(self, lr: float = 0.1) -> None:
+            super().__init__()
+            self.step = torch.nn.Parameter(torch.tensor(lr))
+
+    rule = train_gail.read_flags(["--learned", "rule", "--learned-rule", "one_step"]).rule
+    assert rule.rule("l2l_gail", 5).config == {"lr": 0.1}
+    pretrained = train_gail.read_flags(["--learned", "rule", "--learned-rule", "pretrained"]).rule
+    assert pretrained.rule("l2l_gail", 5).config["seed"] == 5
