@@ -123,7 +123,7 @@ def build_rule(name: str, **config: Any) -> UpdateRule:
             take, or one with a number that is NaN or infinite.
     """
     rule = _find(name)
-    accepted = inspect.signature(rule)
+    accepted = _signature(rule)
     try:
         accepted.bind(**config)
     except TypeError as error:
@@ -148,7 +148,7 @@ def takes(name: str, argument: str) -> bool:
     Raises:
         InputError: For an unknown name.
     """
-    parameters = inspect.signature(_find(name)).parameters.values()
+    parameters = _signature(_find(name)).parameters.values()
     return any(argument == p.name or p.kind == p.VAR_KEYWORD for p in parameters)
 
 
@@ -235,16 +235,15 @@ def plain_config(rule: UpdateRule) -> dict[str, Any]:
                 f"{name}: its config's {key!r} is not a plain value but {value!r}; hand lists and "
                 "numbers to UpdateRule.__init__"
             )
-    signature = inspect.signature(type(rule).__init__)
+    signature = _signature(type(rule))
     try:
-        signature.bind(rule, **rule.config)
+        signature.bind(**rule.config)
     except TypeError as error:
         raise InputError(
             f"{name}: its config does not build it ({error}); hand every argument of the "
             "constructor to UpdateRule.__init__"
         ) from error
-    _, *parameters = signature.parameters.values()
-    for parameter in parameters:
+    for parameter in signature.parameters.values():
         if parameter.kind not in _COLLECTING and parameter.name not in config:
             raise InputError(
                 f"{name}: its constructor's argument {parameter.name!r} is not in its config, so "
@@ -261,6 +260,18 @@ def _find(name: str) -> Callable[..., UpdateRule]:
     near = nearest(name.lower(), known)
     guess = f"; did you mean {near!r}?" if near else ";"
     raise InputError(f"unknown rule {name!r}{guess} Known: {', '.join(sorted(known))}")
+
+
+def _signature(builder: Callable[..., UpdateRule]) -> inspect.Signature:
+    """Return what builds a rule is called with; of a class, what its constructor takes.
+
+    In early versions of Python 3.11 ``inspect`` would look at ``UpdateRule.__new__`` instead, which
+    takes anything.
+    """
+    if not isinstance(builder, type):
+        return inspect.signature(builder)
+    signature = inspect.signature(builder.__init__)  # type: ignore[misc]
+    return signature.replace(parameters=[*signature.parameters.values()][1:])
 
 
 def _arguments(signature: inspect.Signature) -> str:
