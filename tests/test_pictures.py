@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from tests.docs.pages import ROOT
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@cache
+def found(name: str) -> dict[str, Any]:
+    return pictures.PICTURES[name][0]()
+
+
 @pytest.mark.parametrize("name", pictures.PICTURES)
 def test_a_picture_is_of_the_records_as_they_are(name: str, tmp_path: Path) -> None:
-    find, draw = pictures.PICTURES[name]
-    shown = find()
+    shown, draw = found(name), pictures.PICTURES[name][1]
     note = pictures.digest(shown)
     assert note in (ROOT / "docs" / "images" / f"{name}.svg").read_text(), "run: make tables"
     files = [tmp_path / f"{i}.svg" for i in range(2)]
@@ -31,7 +36,7 @@ def test_a_picture_is_of_the_records_as_they_are(name: str, tmp_path: Path) -> N
 
 
 def test_a_curve_is_the_mean_of_its_seeds_inside_its_interval() -> None:
-    shown = pictures.curves(pictures.RESULTS / "gail" / "methods")
+    shown = found("gail")
     last = shown["HalfCheetah-v5"]["methods"]["l2l"]
     assert last["seeds"] == 10
     # The last evaluation of the table of docs/results.md.
@@ -39,7 +44,7 @@ def test_a_curve_is_the_mean_of_its_seeds_inside_its_interval() -> None:
 
 
 def test_a_point_is_the_difference_of_the_table() -> None:
-    shown = pictures.points(pictures.RESULTS / "cifar")
+    shown = found("adversarial")
     point = shown["epsilon 16, small ResNet,\n60 epochs of 9,000 images"]["l2l_noise"]
     assert [round(value, 1) for value in (point["gain"], *point["interval"])] == [0.7, 0.1, 1.4]
     assert all(methods["pgd_2"]["gain"] == 0 for methods in shown.values())

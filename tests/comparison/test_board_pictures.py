@@ -41,6 +41,7 @@ def test_images_tab_holds_readable_pictures(compared: Path) -> None:
             assert 600 < image.width < 1000  # twice a card's width
 
 
+@pytest.mark.slow
 def test_colours_are_tensorboard_s_in_the_order_of_the_runs(compared: Path) -> None:
     (one,) = boards_of(sections_of(compared)["Hopper-v5"])
     starts = {
