@@ -82,3 +82,9 @@ def start(tmp_path: Path, settings: Settings, data: Dataset, **options: Any) -> 
     label = plan_of(settings, data, name="test").label
     folder = RunFolder.create(tmp_path, "synthetic", label, settings.seed, resume=resume)
     return Training(settings, data, folder, **options)
+
+
+def weights(run: Training) -> dict[str, torch.Tensor]:
+    """Return those of classifier and rule, by name."""
+    rule = {f"rule.{k}": v for k, v in run.method.rule.state_dict().items()}
+    return {k: v.clone() for k, v in (run.game.classifier.state_dict() | rule).items()}
