@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from l2l_gail.errors import printable
 from l2l_gail.finding_runs import Run
 
 __all__ = ["BEFORE", "completed"]
@@ -46,12 +47,12 @@ def completed(runs: Sequence[Run], settings: Sequence[Settings]) -> tuple[list[R
     assumed = {text: _assumed(noted, distinct.values()) for text, noted in distinct.items()}
     names = ", ".join(sorted({key for found in assumed.values() for key in found}))
     seeds = [run.folder.path.name for run, text in zip(runs, texts, strict=True) if assumed[text]]
-    notes = [
+    note = (
         f"{runs[0].folder.path.parent}: {names} not noted by {', '.join(seeds)}, of a version "
         "without perhaps, and taken to be as in the others there."
-    ]
+    )
     found = [replace(run, assumed=assumed[text]) for run, text in zip(runs, texts, strict=True)]
-    return found, notes if names else []
+    return found, [printable(note)] if names else []
 
 
 def _assumed(noted: Settings, beside: Collection[Settings]) -> Settings:
