@@ -180,7 +180,10 @@ def _build(content: Any, which: Which, device: torch.device | str) -> TrainedMod
     try:
         with torch.device("meta"):
             classifier, method = players()
-    except RuntimeError:  # a constructor of one's own looks at values, which there are none of
+    except RuntimeError as error:
+        if "meta" not in str(error):
+            raise
+        # A constructor of one's own looks at values, of which there are none.
         classifier, method = players()
     _check_shapes(classifier, weights)
     if attacker is not None:

@@ -32,15 +32,7 @@ from l2l_gail.own_modules import IMPORT, import_all
 from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm
 from l2l_gail.streams import keep_streams_open
 
-__all__ = [
-    "Flag",
-    "as_typed",
-    "flags_of",
-    "format_table",
-    "parse",
-    "run_main",
-    "values_by_flag",
-]
+__all__ = ["Flag", "as_typed", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
 
 HELP_COLUMNS = 80
 UNWRAPPED_COLUMNS = 10_000

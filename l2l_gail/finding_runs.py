@@ -66,7 +66,7 @@ def find_runs(root: str | Path) -> list[Run]:
 
 def in_training(folder: RunFolder) -> bool:
     """Whether a process is known to train in a folder now, by its lock."""
-    return is_held(folder.path / ".lock")
+    return is_held(folder.lock)
 
 
 def walk_runs(

@@ -193,7 +193,7 @@ class RunFolder:
         """
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locked(self.path / ".lock"))
+                stack.enter_context(locked(self.lock))
             except BlockingIOError:
                 raise TakenError(
                     f"{self.path} is being trained by another process: wait for it, or leave "
@@ -216,8 +216,8 @@ class RunFolder:
     def remove_if_empty(self) -> None:
         """Take the folder away if nothing was begun in it, with those around it that are empty."""
         with contextlib.suppress(OSError):  # one that is not empty stays, and so do those around it
-            if os.listdir(self.path) == [".lock"]:
-                os.unlink(self.path / ".lock")
+            if os.listdir(self.path) == [self.lock.name]:
+                os.unlink(self.lock)
             for folder in (self.path, *self.path.parents[:2]):
                 os.rmdir(folder)
 
@@ -236,6 +236,11 @@ class RunFolder:
         """Whether a run has written anything of itself: settings, a checkpoint, a summary."""
         files = (self.path / "config.json", self.summary)
         return any(os.path.lexists(file) for file in files) or self.has_checkpoint
+
+    @property
+    def lock(self) -> Path:
+        """The path of what the process that trains in it holds, see :meth:`owned`."""
+        return self.path / ".lock"
 
     @property
     def summary(self) -> Path:

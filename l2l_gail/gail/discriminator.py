@@ -333,17 +333,11 @@ class OwnDiscriminator(ModuleDiscriminator):
 
     def logits_expert_is_high(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return logits ``(B,)`` of inputs ``(B, in_dim)``, under given weights or its own."""
-        return self.network.logits_expert_is_high(inputs, self._of_network(weights))
+        return self.network.logits_expert_is_high(inputs, _within("network.", weights))
 
     def input_gradient(self, inputs: Tensor, weights: Vars | None = None) -> Tensor:
         """Return ``grad_x logit(x)``, shape ``(B, in_dim)``, as the network has it."""
-        return self.network.input_gradient(inputs, self._of_network(weights))
-
-    @staticmethod
-    def _of_network(weights: Vars | None) -> Vars | None:
-        if weights is None:
-            return None
-        return {name.removeprefix("network."): weight for name, weight in weights.items()}
+        return self.network.input_gradient(inputs, _within("network.", weights))
 
 
 def make_discriminator(
@@ -382,8 +376,15 @@ def make_discriminator(
 
 def _call(module: nn.Module, prefix: str, weights: Vars | None, *args: Any) -> Tensor:
     """Call a part of a discriminator, under its own weights or the ``weights`` of its names."""
-    if weights is None:
+    own = _within(prefix, weights)
+    if own is None:
         result: Tensor = module(*args)
         return result
-    own = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
     return functional_call(module, own, args)
+
+
+def _within(prefix: str, weights: Vars | None) -> Vars | None:
+    """Return the weights of a part by its own names; ``None``, for those it has, stays that."""
+    if weights is None:
+        return None
+    return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
