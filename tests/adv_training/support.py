@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from adv_training.data import Dataset, ImageBatch
@@ -88,3 +89,16 @@ def weights(run: Training) -> dict[str, torch.Tensor]:
     """Return those of classifier and rule, by name."""
     rule = {f"rule.{k}": v for k, v in run.method.rule.state_dict().items()}
     return {k: v.clone() for k, v in (run.game.classifier.state_dict() | rule).items()}
+
+
+def tensorboard_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    images = {
+        tag: [(e.step, len(e.encoded_image_string)) for e in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
+    return images | {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adv_training import training
 from adv_training.data import Dataset, Images
@@ -21,7 +20,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.progress import Message
 from l2l_gail.runs import RunFolder
 from l2l_gail.stopping import Interrupted
-from tests.adv_training.support import start, tiny_settings, weights
+from tests.adv_training.support import start, tensorboard_points, tiny_settings, weights
 from tests.marks import slow
 
 
@@ -137,19 +136,6 @@ def test_a_signal_in_the_last_review_ends_the_run_before_it_is_judged(
     resumed = start(tmp_path / "cut", settings, data, resume=True)
     assert resumed.epoch == 1
     assert resumed.run()["curve"] == expected["curve"]
-
-
-def tensorboard_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    images = {
-        tag: [(e.step, len(e.encoded_image_string)) for e in events.Images(tag)]
-        for tag in events.Tags()["images"]
-    }
-    return images | {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
-    }
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path, data: Dataset) -> None:

@@ -19,8 +19,7 @@ from adv_training.step import deal_out
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.errors import InputError
 from tests.adv_training import together
-from tests.adv_training.support import tiny_settings
-from tests.adv_training.test_training import tensorboard_points
+from tests.adv_training.support import tensorboard_points, tiny_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
