@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import torch
 from torch import nn
@@ -34,7 +35,7 @@ def forward_flops(module: nn.Module, *shape: int) -> int:
     module is left as it was.
     """
     module = copy.deepcopy(module).eval()  # one with CUDA graphs counts nothing, its copy does
-    weight = next(module.parameters())
+    weight = next(itertools.chain(module.parameters(), module.buffers(), [torch.zeros(())]))
     x = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

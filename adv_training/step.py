@@ -35,7 +35,8 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
 
     Raises:
         InputError: The images are too small for it, or one of them is too few, or it returns no
-            logits of their classes, or an image's logits depend on its neighbours.
+            logits of their classes, or an image's logits depend on its neighbours; or it has no
+            weights to train, or with ``awp`` none to shift.
     """
     classifier = build_classifier(
         settings.model,
@@ -53,6 +54,14 @@ def classifier_for(settings: Settings, dataset: Dataset) -> nn.Module:
         raise InputError(
             f"{name} returns {logits.shape[1]} logits for each image, and {dataset.name} has "
             f"{dataset.classes} classes; let it return as many"
+        )
+    trained = [p for p in classifier.parameters() if p.requires_grad]
+    if not trained:
+        raise InputError(f"{name} has no weights to train: no parameter of it requires a gradient")
+    if settings.awp and all(p.dim() < 2 for p in trained):
+        raise InputError(
+            f"{name} has no weights for --awp, which shifts those of more than one dimension; "
+            "leave it out"
         )
     check_neighbours(classifier, black, name)
     if settings.batch_size == 1:

@@ -6,7 +6,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import torch
@@ -227,6 +227,13 @@ class BatchedEnv(ABC):
             _check_seed(own)
         self._seed = None
         return seeds
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: what steps is memory of this process, or of a GPU."""
+        raise TypeError(
+            f"{self.env_id}: a batch of environments cannot be pickled or copied; make it in the "
+            "process that steps it, and hand on its state_dict()"
+        )
 
     def _check_usable(self) -> None:
         if self._closed:

@@ -1,7 +1,7 @@
 """A learned optimizer plays the inner player of a training game.
 
 The names below are imported when they are first used: ``l2l_gail.core`` alone needs torch and
-nothing else, so adversarial training loads neither Stable-Baselines3 nor MuJoCo.
+numpy, so adversarial training loads neither Stable-Baselines3 nor MuJoCo.
 """
 
 from __future__ import annotations

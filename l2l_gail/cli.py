@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import multiprocessing
 import os
 import re
 import shlex
@@ -113,6 +114,19 @@ def values_by_flag(config: Any) -> dict[str, Any]:
     return {flag.key: flag.value(config) for flag in flags_of(type(config))}
 
 
+def _check_guarded() -> None:
+    """Refuse to begin in a process that another started and that reads its script anew.
+
+    Raises:
+        InputError: The script does its work where it is imported.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(
+            "several runs at once are processes that import the script that starts them: call it "
+            'there under `if __name__ == "__main__":`, or give --workers 1'
+        )
+
+
 def parse(
     config_class: type[T],
     argv: Sequence[str] | None = None,
@@ -140,6 +154,7 @@ def parse(
         InputError: An unknown flag, a value of a wrong type, a bad choice, or a configuration that
             refuses itself in ``__post_init__``; always one line.
     """
+    _check_guarded()
     flags = flags_of(config_class)
     prog = as_typed(prog)
     args = [_home_expanded(arg) for arg in (sys.argv[1:] if argv is None else argv)]

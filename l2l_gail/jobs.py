@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import threading
@@ -318,12 +320,13 @@ def _start(work: Work, label: str, job: Any) -> tuple[BaseProcess, Connection]:
     """Start a job in a process of its own, and return its end of the pipe to read from."""
     # Spawned, not forked: a forked child would inherit torch's threads in an unknown state.
     context = multiprocessing.get_context("spawn")
+    errand = pickle.dumps((work, job))
     news, own_end = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(work, job, own_end), name=label, daemon=True)
+    own_errand, errands = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(own_errand, own_end), name=label, daemon=True)
     # A terminal sends Ctrl-C and its own end to children too. They leave both to the parent, from
     # their first moment.
-    # SIGTERM, which `timeout` and batch systems send to all, waits until they can answer it: one
-    # that died of it before it had read its job would leave the parent writing that job for ever.
+    # SIGTERM, which `timeout` and batch systems send to all, waits until they can answer it.
     resource_tracker.ensure_running()  # by itself it would start within, and unblock the signals
     answered = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, answered)
@@ -332,6 +335,11 @@ def _start(work: Work, label: str, job: Any) -> tuple[BaseProcess, Connection]:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, answered)
         own_end.close()
+        own_errand.close()
+    # By a pipe whose other end the child alone holds: within its start it would be written for ever
+    # where the child has died before it has read it. Here that is seen, and told by its burial.
+    with errands, contextlib.suppress(BrokenPipeError):
+        errands.send_bytes(errand)
     return process, news
 
 
@@ -351,8 +359,18 @@ def _bury(process: BaseProcess, pipe: Connection) -> str:
     return f"the process ended with status {process.exitcode}"
 
 
-def _child(work: Work, job: Any, pipe: Connection) -> None:
-    """Do one job in a process of its own, and bring news, result or failure to the parent."""
+def _child(errands: Connection, pipe: Connection) -> None:
+    """Do one job in a process of its own, and bring news, result or failure to the parent.
+
+    Args:
+        errands: Brings the work and the job.
+        pipe: Takes what there is to say.
+    """
+    try:
+        with errands:
+            errand = errands.recv_bytes()
+    except EOFError:
+        os._exit(1)  # the parent is gone
     one_at_a_time = threading.RLock()  # any thread may warn
 
     def say(kind: str, content: Any) -> None:
@@ -368,6 +386,7 @@ def _child(work: Work, job: Any, pipe: Connection) -> None:
     try:
         with raise_on_sigterm(), _warnings_to(show):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            work, job = pickle.loads(errand)
             say("result", work(job, lambda message: say("news", message)))
     except InputError as error:
         say("wrong input", str(error))

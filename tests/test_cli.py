@@ -55,6 +55,41 @@ def test_no_argument_gives_the_defaults() -> None:
     assert parse_config() == Config()
 
 
+UNGUARDED = """
+from dataclasses import dataclass
+from l2l_gail.cli import parse
+from l2l_gail.jobs import run_jobs
+
+@dataclass
+class Config:
+    seed: int = 0
+
+def length(job, tell):
+    return len(job)
+
+parse(Config, [], prog="train.py", description="Trains something.")
+run_jobs(length, {"a": b"x" * 1_000_000, "b": b"y"}, workers=2, threads=1)
+"""
+
+
+def test_a_script_that_starts_processes_where_it_is_imported_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, "script.py"]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    ended = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode
+    assert "call it there under `if __name__ ==" in ended.stderr
+    assert "a: the process ended with status 1" in ended.stderr
+
+
 def test_flags_fill_the_dataclass() -> None:
     argv = "--env Ant-v5 --env-kwargs a=1 b=2 --resume --method gail --game.rate 0.5".split()
     expected = Config(

@@ -71,6 +71,23 @@ def test_a_child_that_is_ended_before_it_has_read_its_job_ends_the_jobs(
         run_jobs(_length, {"a": job, "b": job}, workers=2, threads=1)
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_child_that_dies_before_it_has_read_its_job_hangs_nobody(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    spawn: Any = spawning.spawnv_passfds
+
+    def spawn_another(path: Any, args: Any, passfds: Any) -> int:
+        if "spawn_main" in str(args):
+            args = [args[0], "-c", f"raise SystemExit({status})"]
+        return spawn(path, args, passfds)
+
+    monkeypatch.setattr(spawning, "spawnv_passfds", spawn_another)
+    job = b"x" * 1_000_000  # more than a pipe holds
+    with pytest.raises(Killed, match=f"the process ended with status {status}"):
+        run_jobs(_length, {"a": job, "b": job}, workers=2, threads=1)
+
+
 def _warned(job: str, tell: Tell) -> None:
     warnings.warn(f"lasts about {job} times as long", stacklevel=1)
     warnings.warn(f"{job} of it", RuntimeWarning, stacklevel=1)

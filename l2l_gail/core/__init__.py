@@ -1,6 +1,7 @@
 """The learned-optimizer core: optimizers of a game's inner player, hand-designed and learned.
 
-Imports torch only, and knows neither images nor reinforcement learning.
+Imports torch, numpy and the package's checks, errors and files, and knows nothing of
+reinforcement learning.
 """
 
 from l2l_gail.core.checkpoint import (

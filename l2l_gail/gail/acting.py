@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import numpy as np
@@ -54,4 +55,11 @@ class ActsByAverage:
         if self.policy.use_sde:  # its noise hangs on the weights, and then could not be copied
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 self.policy.reset_noise()  # every rollout begins by drawing it anew
-        self.average = WeightAverage(self.policy, self.policy_average)
+        # Its last distribution hangs on the weights, too, and each question makes another.
+        distribution = self.policy.action_dist
+        self.policy.action_dist = None
+        try:
+            self.average = WeightAverage(self.policy, self.policy_average)
+        finally:
+            self.policy.action_dist = distribution
+        self.average.model.action_dist = copy.copy(distribution)

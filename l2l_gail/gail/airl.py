@@ -227,11 +227,8 @@ class AIRL(GAIL):
     ) -> None:
         if kwargs.get("discriminator_network") is not None:
             raise InputError("AIRL brings its own discriminator: leave discriminator_network out")
-        if kwargs.get("credit") is not None:
-            raise InputError("learned credit compares actions by (s, a) alone, which AIRL does not")
         self.state_only_reward = state_only_reward
-        config = airl_config(discriminator or DiscriminatorConfig())
-        super().__init__(policy, env, demonstrations, discriminator=config, **kwargs)
+        super().__init__(policy, env, demonstrations, discriminator=discriminator, **kwargs)
 
     def _make_discriminator(self) -> AIRLDiscriminator:
         return AIRLDiscriminator(
@@ -285,10 +282,6 @@ class AIRL(GAIL):
         terminated = buffer.by_env(buffer.dones & ~buffer.time_limits)
         return self._transition_rows(obs, buffer.by_env(buffer.actions), next_obs, terminated)
 
-    def _action_surprise(self, buffer: TensorRolloutBuffer) -> Tensor:
-        """Return zeros: the reward of another action would need the state it leads to."""
-        return torch.zeros_like(buffer.values)
-
     @torch.no_grad()
     def _transition_rows(
         self,
@@ -309,6 +302,10 @@ class AIRL(GAIL):
         return own.with_absorbing(inputs)
 
     def _setup_model(self) -> None:
+        # Here, as `load` may bring others than the constructor was given.
+        if self.credit is not None:
+            raise InputError("learned credit compares actions by (s, a) alone, which AIRL does not")
+        self.discriminator_config = airl_config(self.discriminator_config)
         if ObservationParts(self.observation_space).images:
             raise InputError("AIRL is for observations without images: use GAIL")
         if self.demonstrations is not None:

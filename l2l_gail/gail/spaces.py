@@ -18,6 +18,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 from torch import Tensor
 
+from l2l_gail.checks import check_kind
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import check_spaces
@@ -67,7 +68,11 @@ def named_policy(
     Args:
         policy: A name of :data:`POLICIES`, or a class of your own, which is left as it is.
         given: Its ``policy_kwargs`` as far as they are given.
+
+    Raises:
+        InputError: These are no mapping.
     """
+    check_kind("policy_kwargs", given, Mapping, "such as dict(net_arch=[64, 64])")
     if not isinstance(policy, str):
         return policy, None if given is None else dict(given)
     # By its class: of a name SB3 says in words of its own that it does not fit.

@@ -232,6 +232,34 @@ def test_what_no_classifier_comes_of_is_said_before_the_training(
     assert "\n" not in str(caught.value)
 
 
+class Still(Own):
+    """With normalised classes alone to train, and not even these if it is ``frozen``."""
+
+    def __init__(self, classes: int, statistics: Statistics, frozen: bool) -> None:
+        super().__init__(classes, statistics)
+        self.requires_grad_(False)
+        self.scale = nn.Parameter(torch.ones(classes), requires_grad=not frozen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x) * self.scale
+
+
+@pytest.mark.parametrize(
+    ("frozen", "awp", "said"),
+    [
+        (True, 0.0, "own has no weights to train"),
+        (True, 0.01, "own has no weights to train"),
+        (False, 0.01, "own has no weights for --awp"),
+    ],
+)
+def test_a_classifier_without_weights_to_train_or_shift_is_refused(
+    tmp_path: Path, data: Dataset, frozen: bool, awp: float, said: str
+) -> None:
+    register_model("own", lambda classes, statistics: Still(classes, statistics, frozen))
+    with pytest.raises(InputError, match=said):
+        start(tmp_path, tiny_settings("pgd", model="own", awp=awp), data)
+
+
 class Forgetful(Own):
     """With dropout, which draws from torch's global random state."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -175,6 +177,14 @@ def test_auto_takes_the_gpu_only_where_it_can_be_used(monkeypatch: pytest.Monkey
     assert envs.simulation_device("cpu") == "cpu"
     with pytest.raises(InputError, match=r"^cuda:1 is out of order; or use cpu$"):
         envs.simulation_device("cuda:1")
+
+
+@pytest.mark.parametrize("hand_on", [pickle.dumps, copy.deepcopy])
+def test_a_batch_is_neither_pickled_nor_copied(hand_on: Callable[[Any], Any]) -> None:
+    env = envs.make("Hopper-v5", 2, "cpu")
+    for whole in (env, env.sb3(), env.gymnasium()):
+        with pytest.raises(TypeError, match="Hopper-v5: a batch of environments cannot be pickled"):
+            hand_on(whole)
 
 
 def test_a_refused_reset_leaves_the_seed_of_construction() -> None:

@@ -106,6 +106,15 @@ def test_any_policy_is_averaged_without_a_random_number(policy: Any, kwargs: Any
     assert not np.array_equal(acts(model), acts(plain))
 
 
+@pytest.mark.parametrize("kwargs", [{}, {"use_sde": True}], ids=["plain", "gsde"])
+def test_a_policy_set_after_learning_is_what_the_average_begins_at_again(kwargs: Any) -> None:
+    model, _ = trained(GAIL, 2, OwnPolicy, **kwargs)  # whose last distribution has a gradient
+    doubled = {name: 2 * value for name, value in model.policy.state_dict().items()}
+    model.set_parameters({"policy": doubled}, exact_match=False)
+    for name, value in model.acting_policy.state_dict().items():
+        assert torch.equal(value, doubled[name]), name
+
+
 def test_a_loaded_model_acts_and_averages_on_as_the_one_that_was_saved(tmp_path: Path) -> None:
     model = make(GAIL, TensorWalk()).learn(2 * ROLLOUT)
     model.save(tmp_path / "model")

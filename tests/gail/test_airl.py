@@ -413,6 +413,21 @@ def test_a_model_of_gail_is_no_model_of_airl(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
+        ({"credit": LearnedCredit()}, "learned credit compares actions"),
+        ({"discriminator": DiscriminatorConfig((8, 8), reward="fairl")}, "AIRL pays the logit"),
+    ],
+)
+def test_what_would_not_be_airl_is_not_loaded(
+    tmp_path: Path, kwargs: dict[str, Any], message: str
+) -> None:
+    make_airl().save(tmp_path / "airl")
+    with pytest.raises(InputError, match=message):
+        AIRL.load(tmp_path / "airl", device="cpu", **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
         ({"discriminator": DiscriminatorConfig(reward="dail")}, "AIRL pays the logit, not 'dail'"),
         (
             {"discriminator": DiscriminatorConfig(judges="state_transition")},

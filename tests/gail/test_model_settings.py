@@ -85,6 +85,7 @@ def test_a_training_longer_than_thirty_one_bits_may_be_loaded(tmp_path: Path) ->
         ({"ent_coef": math.inf}, "ent_coef must be a finite number"),
         ({"learning_rate": math.nan}, "learning_rate must be 0 or more and finite"),
         ({"learning_rate": "fast"}, "learning_rate must"),
+        ({"policy_kwargs": "dict(net_arch=[8])"}, "policy_kwargs is .*: give a Mapping, such as"),
     ],
     ids=str,
 )
