@@ -86,12 +86,12 @@ class UpdateRule(nn.Module):
         raise NotImplementedError
 
     def meta_parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """Return parameter groups for a ``torch.optim`` meta-optimizer; empty if nothing learns.
+        """Return parameter groups for a ``torch.optim`` meta-optimizer; empty if hand-designed.
 
         Args:
             lr: Meta learning rate; a rule may scale it for some of its parameters.
         """
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        parameters = list(self.parameters())
         return [{"params": parameters, "lr": lr}] if parameters else []
 
     def base(self) -> UpdateRule | None:
