@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
 
 from l2l_gail.averaging import WeightAverage
 
@@ -55,8 +56,11 @@ class ActsByAverage:
         if self.policy.use_sde:  # its noise hangs on the weights, and then could not be copied
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 self.policy.reset_noise()  # every rollout begins by drawing it anew
-        # Its last distribution hangs on the weights, too, and each question makes another.
         distribution = self.policy.action_dist
+        if isinstance(distribution, nn.Module):  # has weights of its own
+            self.average = WeightAverage(self.policy, self.policy_average)
+            return
+        # What it was last asked hangs on the weights, too, and each question makes another.
         self.policy.action_dist = None
         try:
             self.average = WeightAverage(self.policy, self.policy_average)
