@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2l_gail.errors import InputError
+
 __all__ = [
     "CIFAR10_STATISTICS",
     "CIFAR100_STATISTICS",
@@ -56,7 +58,18 @@ class Normalise(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised images, ``(B, C, H, W)``."""
+        """Return the normalised images, ``(B, C, H, W)``.
+
+        Raises:
+            InputError: The images are whole numbers, or of other channels: both would pass by
+                broadcasting, as other images.
+        """
+        channels = self.mean.shape[1]
+        if not x.is_floating_point() or x.dim() < 3 or x.shape[-3] != channels:
+            raise InputError(
+                f"images are floats in [0, 1] of shape (B, {channels}, H, W), not {x.dtype} of "
+                f"shape {tuple(x.shape)}; divide bytes by 255"
+            )
         return (x - self.mean) / self.std
 
 

@@ -45,6 +45,14 @@ def test_the_last_classifier_and_the_attacker_are_those_of_the_training(
     assert not model.classifier.training
 
 
+def test_a_classifier_refuses_bytes_and_other_channels(learned: Training, data: Dataset) -> None:
+    classifier = load_model(learned.folder.path).classifier
+    x = data.test.batch(slice(None)).x
+    for images in (x.mul(255).byte(), x[:, :1]):
+        with pytest.raises(InputError, match=r"floats in \[0, 1\] of shape \(B, 3, H, W\), not"):
+            classifier(images)
+
+
 def test_the_best_classifier_is_that_of_the_best_epoch(learned: Training, data: Dataset) -> None:
     model = load_model(learned.folder.path / MODEL_FILE)
     best = learned.review.best["classifier"]
