@@ -232,7 +232,7 @@ def fine_tune(
         fresh = build_attacker(name, game.eps, channels=channels, seed=seed, shape=shape)
         method = Method(fresh.to(images.pixels.device))
     method = dataclasses.replace(method, rule=copy.deepcopy(method.rule))
-    parameters = [p for p in method.rule.parameters() if p.requires_grad]
+    parameters = list(method.rule.learned_parameters().values())
     if not parameters:
         return method
     optimizer = torch.optim.Adam(parameters, lr=lr)

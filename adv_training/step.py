@@ -167,8 +167,8 @@ def build_trainer(
     meta: torch.optim.Optimizer | None = None
     if method.meta_optimizer is not None:
         meta = method.meta_optimizer(method.rule)
-    elif method.learns:
-        meta = torch.optim.Adam(method.rule.meta_parameter_groups(settings.attacker_lr))
+    elif method.learns and (groups := method.rule.meta_parameter_groups(settings.attacker_lr)):
+        meta = torch.optim.Adam(groups)
     return L2LTrainer(
         game,
         method.rule,

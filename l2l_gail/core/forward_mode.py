@@ -67,8 +67,7 @@ class ForwardMode:
         self.decay = decay
         self.scalars: list[Scalar] = [
             (name, index)
-            for name, parameter in rule.named_parameters()
-            if parameter.requires_grad
+            for name, parameter in rule.learned_parameters().items()
             for index in range(parameter.numel())
         ]
         if not 0 < len(self.scalars) <= MAX_SCALARS:

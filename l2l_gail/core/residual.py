@@ -222,9 +222,9 @@ class ResidualRule(UpdateRule):
 
     def meta_parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Return the network at ``lr`` and all else at ``step_lr_ratio`` times that."""
-        learned = {name: p for name, p in self.named_parameters() if p.requires_grad}
-        network = [p for name, p in learned.items() if p.dim() == 2]
-        others = [p for name, p in learned.items() if p.dim() < 2]
+        learned = self.learned_parameters().values()
+        network = [p for p in learned if p.dim() == 2]
+        others = [p for p in learned if p.dim() < 2]
         groups: list[dict[str, Any]] = [{"params": network, "lr": lr}] if network else []
         if others:
             groups.append({"params": others, "lr": lr * self.step_lr_ratio})

@@ -85,13 +85,21 @@ class UpdateRule(nn.Module):
         """
         raise NotImplementedError
 
+    def learned_parameters(self) -> dict[str, nn.Parameter]:
+        """Return, by name, the parameters that training moves: those that require a gradient.
+
+        There are none in a hand-designed rule, nor in a learned one after
+        ``rule.requires_grad_(False)``, which is then applied as it is.
+        """
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
     def meta_parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """Return parameter groups for a ``torch.optim`` meta-optimizer; empty if hand-designed.
+        """Return parameter groups for a ``torch.optim`` meta-optimizer; empty if none is learned.
 
         Args:
             lr: Meta learning rate; a rule may scale it for some of its parameters.
         """
-        parameters = list(self.parameters())
+        parameters = list(self.learned_parameters().values())
         return [{"params": parameters, "lr": lr}] if parameters else []
 
     def base(self) -> UpdateRule | None:

@@ -177,7 +177,8 @@ class L2LTrainer(TrainerState):
     @property
     def learns_next(self) -> bool:
         """Whether the next step trains the rule."""
-        return self.meta_optimizer is not None and (self.steps + 1) % self.meta_every == 0
+        is_due = self.meta_optimizer is not None and (self.steps + 1) % self.meta_every == 0
+        return is_due and bool(parameters_of(self.meta_optimizer))  # or it was frozen meanwhile
 
     @property
     def needs_meta_batches(self) -> bool:

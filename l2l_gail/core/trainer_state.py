@@ -72,7 +72,8 @@ class TrainerState:
         optimizers = ("meta_optimizer", "leader_optimizer")
         for name in optimizers:  # everything is looked at before anything is replaced
             there, saved = getattr(self, name) is not None, state[name] is not None
-            if there != saved:
+            was_frozen = name == "meta_optimizer" and not self.rule.learned_parameters()
+            if there != saved and not (saved and was_frozen):
                 raise ValueError(f"saved with{'out' * (not saved)} a {name}, loaded otherwise")
         if self.follower is None and follower is not None:
             if rule_state.keys() != self.rule.init(follower).keys():

@@ -165,7 +165,7 @@ class MethodFlags:
             InputError: Derivatives are to be carried forward, and the rule learns too many numbers.
         """
         rule = self.rule(method)
-        if self.training.meta_mode == "forward" and _learns(rule):
+        if self.training.meta_mode == "forward" and rule.learned_parameters():
             ForwardMode(rule, self.training.meta_decay)
 
     def gail_kwargs(
@@ -179,7 +179,7 @@ class MethodFlags:
             discriminator: The discriminator's settings, alike for all methods.
         """
         rule, training = self.rule(method, seed), None
-        if _learns(rule):
+        if rule.learned_parameters():
             training = self.training
         if method == "gail" and self.matched_effort and self._learns_rule("l2l_gail"):
             updates = discriminator.updates_per_rollout
@@ -214,7 +214,7 @@ class MethodFlags:
             names |= {"reward"}
         if method == "no_demos":
             names |= {"policy_pace", "policy_divergence"}
-        if not _learns(self.rule(method)):
+        if not self.rule(method).learned_parameters():
             names |= {each.name for each in dataclasses.fields(RuleTraining)}
         if self.matched_effort and "matched_effort" not in names:
             names -= {"meta_every", "meta_mode"}
@@ -228,7 +228,3 @@ class MethodFlags:
 
     def _learns_rule(self, method: str) -> bool:
         return method == "l2l_gail" and self.learned != "credit"
-
-
-def _learns(rule: UpdateRule) -> bool:
-    return any(parameter.requires_grad for parameter in rule.parameters())

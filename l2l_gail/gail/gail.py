@@ -14,8 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
 from l2l_gail.checks import check_kind
-from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite, build_rule, rule_name
-from l2l_gail.core.registry import plain_config
+from l2l_gail.core import MatrixRule, Muon, UpdateRule, all_finite
 from l2l_gail.demos import Demonstrations
 from l2l_gail.devices import own_defaults
 from l2l_gail.gail.acting import ActsByAverage
@@ -46,6 +45,7 @@ from l2l_gail.gail.model_settings import check_settings, check_steps
 from l2l_gail.gail.own_parts import check_own_functions, check_own_network
 from l2l_gail.gail.policy_rate import PolicyRate
 from l2l_gail.gail.rewards import reward_of_logits
+from l2l_gail.gail.rule_spec import rule_of_spec, spec_of_rule
 from l2l_gail.gail.saving import plain_fields
 from l2l_gail.gail.sealed import SealedModel
 from l2l_gail.gail.spaces import (
@@ -240,7 +240,7 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
         if self.rule is not None:
             rule = copy.deepcopy(self.rule)
         elif self.rule_spec is not None:
-            rule = build_rule(self.rule_spec["rule"], **self.rule_spec["config"])
+            rule = rule_of_spec(self.rule_spec)
         else:
             rule = Muon(1e-2)
         if isinstance(rule, Muon | MatrixRule) and not self.discriminator_config.is_penalised:
@@ -381,7 +381,7 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
                 ``path`` stays.
         """
         assert self.rule is not None
-        self.rule_spec = {"rule": rule_name(self.rule), "config": plain_config(self.rule)}
+        self.rule_spec = spec_of_rule(self.rule)
         super().save(path, *args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:

@@ -67,8 +67,9 @@ def _is_other(rule: UpdateRule, spec: Mapping[str, Any] | None) -> bool:
         name = rule_name(rule)
     except InputError:  # one that is not registered was not saved
         return True
-    learns = any(parameter.requires_grad for parameter in rule.parameters())
+    learned = [*rule.learned_parameters()]
     saved = spec.get("config") or {}
     # The rate of a hand-designed rule may change; what was learned would hide a new setting.
     differs = any(saved.get(k, v) != v for k, v in rule.config.items() if k != "seed")
-    return name != spec.get("rule") or (learns and differs)
+    learns_other = spec.get("learned", learned) != learned  # not before version 0.2.0
+    return name != spec.get("rule") or learns_other or (bool(learned) and differs)

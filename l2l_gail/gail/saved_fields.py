@@ -9,10 +9,9 @@ from typing import Any
 from gymnasium.spaces import Dict, Discrete, MultiBinary, MultiDiscrete, flatdim
 from torch import Tensor
 
-from l2l_gail.core.checkpoint import build_without_memory
-from l2l_gail.core.registry import builder_names
 from l2l_gail.errors import InputError, one_line
 from l2l_gail.gail.model_settings import SETTINGS
+from l2l_gail.gail.rule_spec import rule_size
 from l2l_gail.saved_models import SavedModel
 
 __all__ = ["check_saved", "check_weights"]
@@ -97,13 +96,10 @@ def _check_widths(
     if spec is None or "rule" in given:
         return
     try:
-        if spec["rule"] in builder_names():  # which may read other files
-            raise ValueError(f"{spec['rule']!r} is no class of rules")
-        rule = build_without_memory(spec["rule"], spec["config"])
+        size = rule_size(spec)
     except (TypeError, KeyError, ValueError, ArithmeticError, RuntimeError) as error:
         why = one_line(error)
         raise InputError(f"{path}: its rule cannot be built ({why}); {_WAY_OUT}") from None
-    size = sum(parameter.numel() for parameter in rule.parameters())
     if size > sum(tensor.numel() for tensor in tensors):
         raise InputError(f"{path}: its rule is larger than all that is in it; {_WAY_OUT}")
 

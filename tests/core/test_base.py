@@ -37,3 +37,16 @@ def test_an_untrained_rule_and_its_base_take_equal_steps_from_one_state(
 
 def test_a_hand_designed_rule_has_no_base() -> None:
     assert build_rule("adam", lr=1e-3).base() is None
+
+
+def test_what_is_learned_of_a_rule_is_what_is_not_frozen() -> None:
+    rule = CoordinateMLP(1e-3)
+    assert [*rule.learned_parameters()] == [name for name, _ in rule.named_parameters()]
+    rule.log_step.requires_grad_(False)
+    assert "log_step" not in rule.learned_parameters()
+    moved = [p for group in rule.meta_parameter_groups(0.1) for p in group["params"]]
+    assert moved
+    assert all(p is not rule.log_step for p in moved)
+    assert rule.requires_grad_(False).learned_parameters() == {}
+    assert rule.meta_parameter_groups(0.1) == []
+    assert build_rule("adam", lr=1e-3).learned_parameters() == {}

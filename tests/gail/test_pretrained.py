@@ -58,7 +58,7 @@ def test_a_model_that_names_a_builder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make(L2LGAIL, TensorWalk(), rule=load_pretrained())
-    monkeypatch.setattr("l2l_gail.gail.gail.rule_name", lambda rule: "pretrained")
+    monkeypatch.setattr("l2l_gail.gail.rule_spec.rule_name", lambda rule: "pretrained")
     model.save(tmp_path / "model.zip")
     with pytest.raises(InputError, match="'pretrained' is no class of rules"):
         L2LGAIL.load(tmp_path / "model.zip")

@@ -258,6 +258,14 @@ def test_a_discriminator_that_is_none_is_one_line(tmp_path: Path, content: Any) 
             "larger",
         ),
         ("rule_spec", {"rule": "no such rule", "config": {}}, "rule cannot be built"),
+        *(
+            (
+                "rule_spec",
+                {"rule": "coordinate_mlp", "config": {"lr": 1e-3}, "learned": learned},
+                "rule cannot be built",
+            )
+            for learned in (["no_such"], 3, [["log_step"]])
+        ),
         ("observation_space", None, "does not fit this version"),
     ],
 )
