@@ -241,6 +241,18 @@ class AIRL(GAIL):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         prepared = super()._setup_learn(*args, **kwargs)
+        self._expert = self._demonstrated()
+        return prepared
+
+    def expert_rows(self) -> Tensor:
+        """Return the demonstrations as rows ``(n, in_dim)``, by the policy's density as it is now.
+
+        With the absorbing states that follow a termination.
+        """
+        return self._transition_rows(*self._demonstrated())
+
+    def _demonstrated(self) -> tuple[TensorObservations, Tensor, TensorObservations, Tensor]:
+        """Return observations, actions, next observations and terminations as tensors."""
         demos, device = self.demonstrations, self.device
         assert demos is not None
         rows = np.arange(len(demos))
@@ -256,11 +268,10 @@ class AIRL(GAIL):
             torch.as_tensor(x[rows], device=device)
             for x in (demos.needed("acts", "AIRL"), demos.terminals)
         )
-        self._expert = obs, acts, next_obs, terminals
-        return prepared
+        return obs, acts, next_obs, terminals
 
     def _learned_rewards(self, buffer: TensorRolloutBuffer) -> tuple[Tensor, dict[str, float]]:
-        self._expert_rows = self._transition_rows(*self._expert)
+        self._expert_rows = self._transition_rows(*self._expert)  # the policy has moved
         rows = self._rollout_rows(buffer)
         logits, log = self.discriminator_updates.update(self._expert_rows, rows)
         taken = self.discriminator.which_are_transitions(rows)  # the rollout's own

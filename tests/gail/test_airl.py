@@ -287,6 +287,19 @@ def test_a_termination_reaches_the_discriminator_and_a_time_limit_does_not() -> 
     assert len(rows) == ROLLOUT + 100 * expected.sum()
 
 
+def test_the_demonstrations_rows_are_those_of_its_own_discriminator() -> None:
+    model = make(AIRL, rule=build_rule("adam", lr=1e-3)).learn(ROLLOUT)
+    rows = model.expert_rows()
+    assert rows.shape[1] == model.discriminator.in_dim
+    taken = model.discriminator.which_are_transitions(rows)
+    demos = model.demonstrations
+    assert demos is not None
+    assert taken.sum() == len(demos)
+    obs, acts = torch.as_tensor(demos.obs), torch.as_tensor(demos.acts)
+    log_probs = model.policy.get_distribution(obs).log_prob(acts.clamp(-1, 1))
+    assert torch.equal(rows[taken, -1], log_probs)
+
+
 def test_a_termination_is_followed_by_as_many_stays_as_the_horizon_has_steps() -> None:
     t = transitions()
     for gamma, stays in ((0.9, 10), (0.0, 1), (0.99, 100), (0.999, 100), (1.0, 100)):
