@@ -121,7 +121,7 @@ class Player:
         index = torch.randint(len(self.sequence.expert), (len(part),), generator=stream)
         share = torch.rand(len(part), 1, generator=stream)
         expert = self.sequence.expert[index]
-        batch = TransitionBatch(expert, part, torch.lerp(part, expert, share))
+        batch = TransitionBatch.mixed(expert, part, share)
         assert self.trainer.follower is not None
         return float(self.game.follower_loss(self.trainer.follower, batch))
 

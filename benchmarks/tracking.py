@@ -251,7 +251,7 @@ def measured_on(sequence: Sequence) -> Iterator[TransitionBatch]:
         index = torch.randint(len(sequence.expert), (len(policy),), generator=generator)
         share = torch.rand(len(policy), 1, generator=generator)
         expert = sequence.expert[index]
-        yield TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
+        yield TransitionBatch.mixed(expert, policy, share)
 
 
 @torch.no_grad()

@@ -115,7 +115,7 @@ class MeasuredGAIL(GAIL):
         ]
         expert, policy = sides
         share = torch.rand(PROBE_SIZE, 1, generator=stream)
-        batch = TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
+        batch = TransitionBatch.mixed(expert, policy, share)
         return float(trainer.game.follower_loss(trainer.follower, batch))
 
 

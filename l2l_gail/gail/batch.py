@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 __all__ = ["TransitionBatch"]
@@ -22,3 +23,15 @@ class TransitionBatch(NamedTuple):
     expert: Tensor
     policy: Tensor
     between: Tensor
+
+    @classmethod
+    def mixed(cls, expert: Tensor, policy: Tensor, share: Tensor) -> Self:
+        """Return a batch of both sides with its points between.
+
+        Args:
+            expert: Expert transitions, ``(B, in_dim)``.
+            policy: The policy's transitions, ``(B, in_dim)``.
+            share: How far each point lies from the policy's input to the expert's, ``(B, 1)``, in
+                [0, 1].
+        """
+        return cls(expert, policy, torch.lerp(policy, expert, share))

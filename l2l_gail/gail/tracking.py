@@ -119,4 +119,4 @@ def _whole(
     rows = expert[torch.randint(len(expert), (len(policy),), generator=stream)]
     rows, policy = discriminator.inputs_of_rows(rows), discriminator.inputs_of_rows(policy)
     share = torch.rand(len(policy), 1, generator=stream).to(policy.device)
-    return TransitionBatch(rows, policy, torch.lerp(policy, rows, share))
+    return TransitionBatch.mixed(rows, policy, share)

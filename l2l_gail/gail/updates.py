@@ -112,6 +112,21 @@ class DiscriminatorUpdates:
             The moved discriminator's logits of the rollout, shape ``(n,)``, and what there is to
             log, by TensorBoard tag.
         """
+        stats, batch = self._move(expert_rows, policy_rows)
+        self.discriminator.adopt(self._follower)
+        are_transitions = self.discriminator.which_are_transitions
+        with torch.no_grad():
+            on_policy = self.discriminator.logits_of_rows(policy_rows)
+            expert = batch.expert[are_transitions(batch.expert)]
+            if not len(expert):  # a batch of stays in AIRL's absorbing state alone
+                expert = expert_rows[are_transitions(expert_rows)]
+            taken = on_policy[are_transitions(policy_rows)]
+            return on_policy, self._log(stats, taken, expert, batch)
+
+    def _move(
+        self, expert_rows: Tensor, policy_rows: Tensor
+    ) -> tuple[dict[str, Tensor], TransitionBatch]:
+        """Take the updates on one rollout; return what they tell and the last of their batches."""
         seen, held_out = self._split(policy_rows)
         trainer = self.trainer
         traces = trainer.steps // self.config.updates_per_rollout % _TRACED_EVERY == 0
@@ -134,14 +149,7 @@ class DiscriminatorUpdates:
         stats["step_size"] = step_size(before, self._follower)
         if traced and traces:
             stats |= rule_traces(trainer, traced, stats["meta_loss"])
-        self.discriminator.adopt(self._follower)
-        with torch.no_grad():
-            on_policy = self.discriminator.logits_of_rows(policy_rows)
-            taken = on_policy[self.discriminator.which_are_transitions(policy_rows)]
-            expert = batch.expert[self.discriminator.which_are_transitions(batch.expert)]
-            if not len(expert):  # a batch of stays in AIRL's absorbing state alone
-                expert = expert_rows[self.discriminator.which_are_transitions(expert_rows)]
-            return on_policy, self._log(stats, taken, expert, batch)
+        return stats, batch
 
     @property
     def _follower(self) -> Vars:
@@ -171,7 +179,7 @@ class DiscriminatorUpdates:
         expert = inputs_of_rows(expert_rows[_draw(len(expert_rows), size, stream)])
         policy = inputs_of_rows(policy_rows[_draw(len(policy_rows), size, stream)])
         share = torch.rand(size, 1, generator=stream).to(policy.device)
-        return TransitionBatch(expert, policy, torch.lerp(policy, expert, share))
+        return TransitionBatch.mixed(expert, policy, share)
 
     def _log(
         self, stats: dict[str, Tensor], on_policy: Tensor, expert: Tensor, batch: TransitionBatch
