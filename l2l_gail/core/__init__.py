@@ -34,7 +34,7 @@ from l2l_gail.core.registry import (
 from l2l_gail.core.rule import UpdateRule
 from l2l_gail.core.rules import SGD, Adam, Extragradient, Optimistic, OptimisticAdam, SignDescent
 from l2l_gail.core.trainer import L2LTrainer
-from l2l_gail.core.trainer_options import MetaMode
+from l2l_gail.core.trainer_options import MetaMode, Order
 from l2l_gail.core.types import Layout, State, Vars, all_finite, detach, named_tensors
 from l2l_gail.core.unroll import Trajectory, unroll
 
@@ -57,6 +57,7 @@ __all__ = [
     "Optimistic",
     "OptimisticAdam",
     "Oracle",
+    "Order",
     "PacedMatrixRule",
     "Prodigy",
     "SignDescent",

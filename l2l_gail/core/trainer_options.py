@@ -12,7 +12,9 @@ from l2l_gail.errors import InputError
 __all__ = ["MetaMode", "Order", "check_numbers", "check_order", "check_players", "check_trained"]
 
 Order = Literal["fused", "alternating"]
+"""How leader and rule are trained in one step: from one backward pass, or one after the other."""
 MetaMode = Literal["reverse", "forward", "next"]
+"""How the gradient that trains a rule comes about; see ``L2LTrainer``."""
 
 
 def check_players(game: Any, rule: Any) -> None:
