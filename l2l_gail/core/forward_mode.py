@@ -31,7 +31,7 @@ from l2l_gail.checks import check_fraction
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle, check_loss, leaf
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, all_finite, detach, mapped, named_tensors
+from l2l_gail.core.types import State, Vars, all_finite, detach, map_tensors, mapped, named_tensors
 from l2l_gail.core.unroll import Trajectory, check_answer, writings
 from l2l_gail.errors import InputError
 
@@ -240,6 +240,4 @@ def _tangents_of(tree: Any) -> Any:
 
 
 def _primal(tree: Any) -> Any:
-    if isinstance(tree, (dict, list, tuple)):
-        return mapped(lambda _, value: _primal(value), tree)
-    return forward_ad.unpack_dual(tree).primal if isinstance(tree, Tensor) else tree
+    return map_tensors(lambda tensor: forward_ad.unpack_dual(tensor).primal, tree)

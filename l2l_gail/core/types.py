@@ -20,6 +20,7 @@ __all__ = [
     "copy_tree",
     "detach",
     "has_tangent",
+    "map_tensors",
     "mapped",
     "named_tensors",
     "shapes_of",
@@ -42,16 +43,21 @@ def mapped(function: Callable[[Any, Any], Any], tree: Any) -> Any:
     return rebuild([function(place, part) for place, part in enumerate(tree)])
 
 
+def map_tensors(function: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
+    """Return ``tree`` with ``function`` of each tensor; dicts, lists and tuples are rebuilt."""
+    if isinstance(tree, Tensor):
+        return function(tree)  # type: ignore[return-value]
+    if isinstance(tree, (Mapping, list, tuple)):
+        return mapped(lambda _, part: map_tensors(function, part), tree)
+    return tree
+
+
 def detach(tree: Tree) -> Tree:
     """Return ``tree`` with every tensor cut from its graph; dicts, lists and tuples are rebuilt.
 
     This is the commit of a step: after it nothing of the step's graph is alive.
     """
-    if isinstance(tree, Tensor):
-        return tree.detach()  # type: ignore[return-value]
-    if isinstance(tree, (Mapping, list, tuple)):
-        return mapped(lambda _, part: detach(part), tree)
-    return tree
+    return map_tensors(Tensor.detach, tree)
 
 
 def copy_tree(tree: Tree, device: torch.device | None) -> Tree:
@@ -61,11 +67,7 @@ def copy_tree(tree: Tree, device: torch.device | None) -> Tree:
         tree: Tensors in nested dicts, lists and tuples.
         device: Where the copies lie; ``None`` leaves each where its tensor does.
     """
-    if isinstance(tree, Tensor):
-        return tree.detach().clone().to(device or tree.device)  # type: ignore[return-value]
-    if isinstance(tree, (Mapping, list, tuple)):
-        return mapped(lambda _, part: copy_tree(part, device), tree)
-    return tree
+    return map_tensors(lambda x: x.detach().clone().to(device or x.device), tree)
 
 
 def shapes_of(variables: Vars) -> dict[str, torch.Size]:

@@ -14,7 +14,7 @@ from l2l_gail.core.batches import check_batches
 from l2l_gail.core.game import Game
 from l2l_gail.core.oracle import Oracle, check_loss
 from l2l_gail.core.rule import UpdateRule
-from l2l_gail.core.types import State, Vars, mapped
+from l2l_gail.core.types import State, Vars, map_tensors
 from l2l_gail.errors import InputError
 
 __all__ = [
@@ -123,14 +123,14 @@ def gradients_of_both(
     answers: list[Tensor] = []  # what was led to, with the graph that led there
     points: list[Tensor] = []  # the same, without
 
-    def cut(_: Any, part: Any) -> Any:
-        if isinstance(part, Tensor) and part.grad_fn is not None:
-            answers.append(part)
-            points.append(part.detach().requires_grad_())
-            return points[-1]
-        return mapped(cut, part) if isinstance(part, (Mapping, list, tuple)) else part
+    def cut(tensor: Tensor) -> Tensor:
+        if tensor.grad_fn is None:
+            return tensor
+        answers.append(tensor)
+        points.append(tensor.detach().requires_grad_())
+        return points[-1]
 
-    follower, batch = mapped(cut, (trajectory.followers[-1], trajectory.batches[-1]))
+    follower, batch = map_tensors(cut, (trajectory.followers[-1], trajectory.batches[-1]))
     loss = check_loss(game.leader_loss(follower, batch), "the leader's loss")
     found = torch.autograd.grad(loss, leader + points, materialize_grads=True)
     of_leader, slopes = found[: len(leader)], found[len(leader) :]
