@@ -220,10 +220,13 @@ class L2LTrainer(TrainerState):
         stats: dict[str, Tensor] = {}
         start = self._start(batches[0])
         if leads and learn and self.order == "alternating":
-            stats.update(self._learn(self._unroll(start, batches, learn=False), leads=True))
-            leads = False
+            stats |= self._train_leader(self._unroll(start, batches, learn=False))
+            leads = False  # it has: what follows is against the moved leader
         trajectory = self._unroll(start, batches, learn=learn)
-        stats.update(self._learn(trajectory, leads=leads, learn=learn, meta_batches=meta_batches))
+        if leads:
+            stats |= self._train_leader(trajectory, rule_too=learn)
+        elif learn:
+            stats |= self._train_rule(trajectory, meta_batches)
         if self.persistent:
             self._commit(trajectory)
         if self.skipped + self.rejected + self.refused > failures:
@@ -279,40 +282,40 @@ class L2LTrainer(TrainerState):
             return unroll(self.rule, self.game, *start, batches, **options)
 
     @torch.enable_grad()
-    def _learn(
-        self,
-        trajectory: Trajectory,
-        *,
-        leads: bool = False,
-        learn: bool = False,
-        meta_batches: Sequence[Any] | None = None,
+    def _train_leader(self, trajectory: Trajectory, *, rule_too: bool = False) -> dict[str, Tensor]:
+        """Step the leader on its loss and, in a zero-sum game, the rule on minus it.
+
+        Of one backward pass for both.
+        """
+        leader = parameters_of(self.leader_optimizer)
+        phi = parameters_of(self.meta_optimizer) if rule_too else []
+        statistics = Statistics(self.game.leader_statistics())
+        loss, found = gradients_of_both(self.game, trajectory, leader, phi)
+        of_both = self.combine(found)
+        if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
+            descend(self.leader_optimizer, leader, of_both[: len(leader)])
+            self.culprit = None
+        else:
+            statistics.restore()
+            self._refuse(leader, trajectory.followers[-1])
+        stats = {"leader_loss": loss.detach()}
+        if rule_too:
+            # Of a loss that is not finite no part is trusted.
+            sign = -1.0 if self.culprit is None else float("nan")
+            norm = self._descend_clipped(phi, [sign * g for g in of_both[len(leader) :]])
+            stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
+        return stats
+
+    @torch.enable_grad()
+    def _train_rule(
+        self, trajectory: Trajectory, meta_batches: Sequence[Any] | None
     ) -> dict[str, Tensor]:
-        """Step the leader, the rule, or (zero-sum, one backward pass) both."""
-        leader = parameters_of(self.leader_optimizer) if leads else []
-        phi = parameters_of(self.meta_optimizer) if learn else []
-        if leads:
-            statistics = Statistics(self.game.leader_statistics())
-            loss, found = gradients_of_both(self.game, trajectory, leader, phi)
-            of_both = self.combine(found)
-            if torch.nn.utils.get_total_norm(of_both[: len(leader)]).isfinite():
-                descend(self.leader_optimizer, leader, of_both[: len(leader)])
-                self.culprit = None
-            else:
-                statistics.restore()
-                self._refuse(leader, trajectory.followers[-1])
-            stats = {"leader_loss": loss.detach()}
-            if learn:  # zero-sum: the rule descends on minus the leader's loss
-                # Of a loss that is not finite no part is trusted.
-                sign = -1.0 if self.culprit is None else float("nan")
-                norm = self._descend_clipped(phi, [sign * g for g in of_both[len(leader) :]])
-                stats |= {"meta_loss": -loss.detach(), "meta_gradient_norm": norm}
-            return stats
-        if learn:
-            judged_on = trajectory.batches if meta_batches is None else meta_batches
-            loss, gradients = self._meta_gradient(phi, trajectory, judged_on)
-            norm = self._descend_clipped(phi, gradients)
-            return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
-        return {}
+        """Step the rule on its meta-loss alone, on the inner batches if there are no others."""
+        phi = parameters_of(self.meta_optimizer)
+        judged_on = trajectory.batches if meta_batches is None else meta_batches
+        loss, gradients = self._meta_gradient(phi, trajectory, judged_on)
+        norm = self._descend_clipped(phi, gradients)
+        return {"meta_loss": loss.detach(), "meta_gradient_norm": norm}
 
     def _meta_gradient(
         self, phi: list[Tensor], trajectory: Trajectory, meta_batches: Sequence[Any]
