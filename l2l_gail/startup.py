@@ -9,8 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from ctypes.util import find_library
+from types import TracebackType
 
-__all__ = ["drop_missing_renderer", "fill_standard_descriptors", "prepare_process"]
+__all__ = [
+    "drop_missing_renderer",
+    "fill_standard_descriptors",
+    "interrupt_in_one_line",
+    "prepare_process",
+]
 
 _RENDERERS = {"egl": "EGL", "osmesa": "OSMesa"}  # of MUJOCO_GL, and the library that each needs
 
@@ -23,6 +29,7 @@ def prepare_process() -> None:
             without which torch cannot be loaded.
     """
     fill_standard_descriptors()
+    interrupt_in_one_line()
     drop_missing_renderer()
     try:
         os.getcwd()
@@ -53,6 +60,22 @@ def fill_standard_descriptors() -> None:
             else:
                 os.dup2(nowhere, descriptor)
                 os.close(nowhere)
+
+
+def interrupt_in_one_line() -> None:
+    """Let Ctrl-C say one word where nothing else answers it: while libraries are loaded, mostly.
+
+    They take seconds, and what they would show is a page of their own lines.
+    """
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            usual(kind, error, trace)
+        elif sys.stderr is not None:
+            print("interrupted", file=sys.stderr)
+
+    sys.excepthook = hook
 
 
 def drop_missing_renderer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -166,3 +167,22 @@ def test_other_renderers_are_left_to_mujoco(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("MUJOCO_GL", value)
         startup.drop_missing_renderer()
         assert os.environ["MUJOCO_GL"] == value
+
+
+@pytest.mark.parametrize(
+    ("raised", "said", "status"),
+    [("KeyboardInterrupt", "interrupted\n", -signal.SIGINT), ("ValueError('x')", "Traceback", 1)],
+)
+def test_ctrl_c_while_libraries_load_is_one_word_and_an_error_is_as_ever(
+    tmp_path: Path, raised: str, said: str, status: int
+) -> None:
+    (tmp_path / "torch.py").write_text(f"raise {raised}\n", encoding="utf-8")  # a slow library
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train_gail.py")],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert done.stderr == said if said.endswith("\n") else done.stderr.startswith(said)
