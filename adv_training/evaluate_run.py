@@ -17,12 +17,13 @@ from torch import nn
 
 from l2l_gail.checkpoints import load_checkpoint
 from l2l_gail.checks import check_choice
-from l2l_gail.cli import format_table, parse
+from l2l_gail.cli import parse
 from l2l_gail.devices import choose_device, own_defaults
 from l2l_gail.errors import InputError
 from l2l_gail.files import atomic_write, check_can_be_written, fitting, home_expanded, read_json
 from l2l_gail.own_modules import OwnModules
 from l2l_gail.runs import check_seed
+from l2l_gail.text_table import format_table
 
 from .autoattack import AUTOATTACKS
 from .data import Dataset

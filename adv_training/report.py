@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from l2l_gail.cli import format_table
 from l2l_gail.errors import InputError
+from l2l_gail.text_table import format_table
 
 __all__ = ["results_table"]
 

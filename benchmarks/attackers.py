@@ -41,9 +41,10 @@ from adv_training.load import load_dataset
 from adv_training.methods import build_method
 from adv_training.step import classifier_for
 from l2l_gail.checkpoints import load_checkpoint, save_checkpoint
-from l2l_gail.cli import format_table, run_main
+from l2l_gail.cli import run_main
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
+from l2l_gail.text_table import format_table
 
 BATCH = 64
 LR = 4e-3

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from l2l_gail import stats
-from l2l_gail.cli import format_table
 from l2l_gail.comparison import collect
 from l2l_gail.comparison.estimates import Estimate
 from l2l_gail.comparison.results import MethodResult
 from l2l_gail.comparison.tables import format_estimate
 from l2l_gail.finding_runs import find_runs
+from l2l_gail.text_table import format_table
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DEFAULT = "L2L-GAIL, 3e-4 (default)"

@@ -38,8 +38,9 @@ from adv_training.game import in_mode  # noqa: E402
 from adv_training.image_losses import cross_entropy  # noqa: E402
 from adv_training.methods import build_method  # noqa: E402
 from adv_training.registry import Method  # noqa: E402
-from l2l_gail.cli import format_table, parse, run_main  # noqa: E402
+from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.files import atomic_write  # noqa: E402
+from l2l_gail.text_table import format_table  # noqa: E402
 
 QUERIES = {"PGD-2": 2, "PGD-10": 10}
 """Gradients that an attack asks for; all others ask for one."""

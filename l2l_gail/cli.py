@@ -1,4 +1,4 @@
-"""The command line of every script: flags from a dataclass, mistakes in one line, plain tables.
+"""The command line of every script: flags from a dataclass, mistakes in one line.
 
 A script declares one dataclass; what documents a field is that flag's help.  :func:`parse` turns
 the command line into it, :func:`run_main` gives wrong input the exit status 2 and one line on
@@ -28,12 +28,12 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import tyro
 
 from l2l_gail.checks import nearest
-from l2l_gail.errors import InputError, one_line, printable
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.own_modules import IMPORT, import_all
 from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm
 from l2l_gail.streams import keep_streams_open
 
-__all__ = ["Flag", "as_typed", "flags_of", "format_table", "parse", "run_main", "values_by_flag"]
+__all__ = ["Flag", "as_typed", "flags_of", "parse", "run_main", "values_by_flag"]
 
 HELP_COLUMNS = 80
 UNWRAPPED_COLUMNS = 10_000
@@ -43,7 +43,6 @@ T = TypeVar("T")
 _ANSI_STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile("[-+─╰╯]+")  # drawn in ASCII where the terminal's encoding asks for it
 _NUMBERS = re.compile(r"[(\[]?[-+.0-9e]+(, ?[-+.0-9e]*)+[)\]]?")
-_NUMERIC = re.compile(r"[-+]?[0-9]")
 
 
 @dataclass(frozen=True)
@@ -239,43 +238,6 @@ def _interrupt_in(error: BaseException) -> Interrupted:
             return Interrupted.of(cause)
         cause = cause.__cause__ or cause.__context__
     raise error
-
-
-def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table as plain text.
-
-    Args:
-        header: Column titles.
-        rows: Cells, as many in each row as there are titles.
-
-    Returns:
-        Lines without trailing blanks: titles, a rule, the rows.  The first column is aligned to
-        the left, and so is a column without numbers; columns of numbers are aligned to the right.
-        Cells, whose text may come out of files, are made printable.
-
-    Raises:
-        ValueError: A row has another number of cells than the header.
-    """
-    for row in rows:
-        if len(row) != len(header):
-            raise ValueError(f"a row has {len(row)} cells, the header has {len(header)}")
-    shown = [[printable(cell) for cell in row] for row in rows]
-    columns = list(zip(header, *shown, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    to_right = [
-        index > 0 and any(_NUMERIC.match(cell) for cell in column[1:])
-        for index, column in enumerate(columns)
-    ]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, to_right, strict=True)
-        )
-        return "  ".join(padded).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([line(header), rule, *(line(row) for row in shown)])
 
 
 @contextlib.contextmanager

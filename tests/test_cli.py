@@ -10,9 +10,10 @@ from typing import Literal
 
 import pytest
 
-from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.cli import parse, run_main
 from l2l_gail.errors import InputError
 from l2l_gail.stopping import Interrupted, Killed
+from l2l_gail.text_table import format_table
 
 
 @dataclass(frozen=True)

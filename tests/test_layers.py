@@ -27,7 +27,7 @@ SMALL = {
     *("l2l_gail.experiment", "l2l_gail.finding_scripts", "l2l_gail.jobs", "l2l_gail.progress"),
     *("l2l_gail.run_flags", "l2l_gail.own_modules"),
     *("l2l_gail.startup", "l2l_gail.stopping", "l2l_gail.streams", "l2l_gail.event_files"),
-    "l2l_gail.going_on",
+    *("l2l_gail.going_on", "l2l_gail.text_table"),
 }
 """Modules beside the core that need neither Stable-Baselines3 nor MuJoCo."""
 

@@ -27,7 +27,8 @@ from adv_training.data import ImageBatch
 from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from benchmarks.turns import Cost, take_turns
-from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.cli import parse, run_main
+from l2l_gail.text_table import format_table
 
 METHODS: dict[str, dict[str, Any]] = {
     "FGSM": {"method": "fgsm"},

@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import envs
 from benchmarks.turns import Cost, take_turns
 from l2l_gail import GAIL, L2LGAIL, Demonstrations
-from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.cli import parse, run_main
 from l2l_gail.core import Adam, MatrixRule
 from l2l_gail.gail import LearnedCredit, RuleTraining
+from l2l_gail.text_table import format_table
 
 Make = Callable[..., GAIL]
 NEXT = RuleTraining(meta_mode="next", meta_every=1)

@@ -33,7 +33,8 @@ from adv_training.presets import preset
 from adv_training.step import classifier_for
 from adv_training.synthetic import synthetic_dataset
 from l2l_gail.averaging import WeightAverage
-from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.cli import parse, run_main
+from l2l_gail.text_table import format_table
 
 METHODS: dict[str, dict[str, Any]] = {
     "standard": {"method": "standard"},

@@ -41,7 +41,8 @@ import envs
 from envs.batched import BatchedEnv
 from envs.warp.env import WarpEnv
 from envs.warp.step import Segment
-from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.cli import parse, run_main
+from l2l_gail.text_table import format_table
 
 WARM_UP = 64  # steps, until episodes end at different times
 SETTLING = 8  # steps of a loop before it is timed

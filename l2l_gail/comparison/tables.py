@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2l_gail import stats
-from l2l_gail.cli import format_table
 from l2l_gail.comparison.estimates import Estimate
 from l2l_gail.comparison.results import IMAGES, REFERENCES, SYNTHETIC, X_KEY, MethodResult, Section
 from l2l_gail.errors import printable
 from l2l_gail.stats import Floats
+from l2l_gail.text_table import format_table
 
 __all__ = ["Table", "format_estimate", "section_notes", "section_tables"]
 

@@ -11,13 +11,14 @@ import numpy as np
 from gymnasium.spaces import Box
 from tyro.conf import Positional
 
-from l2l_gail.cli import format_table, parse
+from l2l_gail.cli import parse
 from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.columns import named_arrays
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.ends import ends_of
 from l2l_gail.errors import InputError
 from l2l_gail.gym_env import make_env
+from l2l_gail.text_table import format_table
 
 __all__ = ["InfoConfig", "main"]
 

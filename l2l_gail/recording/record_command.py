@@ -23,7 +23,7 @@ from typing import Any, Literal
 from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from l2l_gail.cli import format_table, parse
+from l2l_gail.cli import parse
 from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.demonstrations import Demonstrations
 from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
@@ -44,6 +44,7 @@ from l2l_gail.recording.trusted import Algorithm, load_sb3_model, load_vecnormal
 from l2l_gail.runs import check_seed, versions
 from l2l_gail.saved_models import is_policy, read_model_parts
 from l2l_gail.stopping import Interrupted
+from l2l_gail.text_table import format_table
 
 __all__ = ["RecordConfig", "main", "record"]
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import tyro
 
-from l2l_gail.cli import format_table, parse, run_main
+from l2l_gail.cli import parse, run_main
 from l2l_gail.errors import InputError
 from l2l_gail.finding_scripts import module_command
 from l2l_gail.jobs import Outcome
@@ -23,6 +23,7 @@ from l2l_gail.sweep.local import run_local
 from l2l_gail.sweep.on_ray import run_on_ray
 from l2l_gail.sweep.rows import Row, State, run_row, state_of
 from l2l_gail.sweep.spec import Spec, read_spec
+from l2l_gail.text_table import format_table
 
 __all__ = ["Config", "main"]
 
