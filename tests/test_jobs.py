@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from l2l_gail import jobs, stopping
+from l2l_gail import stopping
 from l2l_gail.errors import InputError
-from l2l_gail.jobs import run_jobs, settle_jobs, share_cores
+from l2l_gail.jobs import processes, run, run_jobs, settle_jobs, share_cores
 from l2l_gail.progress import Display, Message, Tell
 from l2l_gail.stopping import Interrupted, Killed, raise_on_sigterm, signals_deferred
 
@@ -138,7 +138,7 @@ def test_an_interrupt_ends_the_children(monkeypatch: pytest.MonkeyPatch) -> None
     def interrupted(pipes: Any, timeout: float) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs, "wait", interrupted)
+    monkeypatch.setattr(processes, "wait", interrupted)
     with pytest.raises(Interrupted):
         run_jobs(_sleep, {"a": "a", "b": "b"}, workers=2, threads=1)
     assert multiprocessing.active_children() == []
@@ -230,7 +230,7 @@ def test_a_job_that_is_saving_is_not_disturbed_by_the_parents_word(tmp_path: Pat
             child.terminate()
         all_have("asked")
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(3 * jobs._POLL_SECONDS)
+        time.sleep(3 * processes._POLL_SECONDS)
         for child in children:
             child.terminate()
         for folder in folders:
@@ -366,7 +366,7 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "available_cores", lambda: 8)
+    monkeypatch.setattr(run, "available_cores", lambda: 8)
     assert share_cores(4, 0) == (4, 2)
     assert share_cores(20, 0) == (8, 1)
     assert share_cores(20, 3) == (3, 2)
