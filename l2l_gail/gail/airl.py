@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
@@ -239,17 +238,13 @@ class AIRL(GAIL):
             state_only_reward=self.state_only_reward,
         )
 
-    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        prepared = super()._setup_learn(*args, **kwargs)
-        self._expert = self._demonstrated()
-        return prepared
-
     def expert_rows(self) -> Tensor:
         """Return the demonstrations as rows ``(n, in_dim)``, by the policy's density as it is now.
 
         With the absorbing states that follow a termination.
         """
-        return self._transition_rows(*self._demonstrated())
+        self._expert = self._demonstrated()  # kept for the rollouts of a training, which ask first
+        return self._transition_rows(*self._expert)
 
     def _demonstrated(self) -> tuple[TensorObservations, Tensor, TensorObservations, Tensor]:
         """Return observations, actions, next observations and terminations as tensors."""
