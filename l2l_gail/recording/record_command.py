@@ -20,29 +20,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gymnasium.spaces import Box, Discrete, Space
-from stable_baselines3.common.base_class import BaseAlgorithm
+from gymnasium.spaces import Box, Space
 
 from l2l_gail.cli import parse
 from l2l_gail.demos.arguments import bare_id
 from l2l_gail.demos.demonstrations import Demonstrations
-from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
+from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.demos.record import record_episodes
-from l2l_gail.demos.sb3_file import read_sb3_policy
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return, random_policy
 from l2l_gail.files import atomic_write, home_expanded
-from l2l_gail.gail import AIRL, BC, GAIL
-from l2l_gail.gail.saving import kind_of_model, named_model
+from l2l_gail.gail.saving import named_model
 from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
 from l2l_gail.policies import Predict
 from l2l_gail.recording.expert import Expert, recipe_for, train_expert
-from l2l_gail.recording.partial import partial_policy
+from l2l_gail.recording.model_file import policy_of_model
 from l2l_gail.recording.record_files import RecordFiles
 from l2l_gail.recording.scripted import scripted_policy
-from l2l_gail.recording.trusted import Algorithm, load_sb3_model, load_vecnormalize, playing
+from l2l_gail.recording.trusted import Algorithm
 from l2l_gail.runs import check_seed, versions
-from l2l_gail.saved_models import is_policy, read_model_parts
 from l2l_gail.stopping import Interrupted
 from l2l_gail.text_table import format_table
 
@@ -176,8 +172,6 @@ def _record(
     started = time.perf_counter()
     env_kwargs = parse_env_kwargs(config.env_kwargs)
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
-    if isinstance(predict, MlpPolicy):
-        _check_widths(predict, config, observation_space, action_space)
     trained = expert is not None
     with _kept_training(files.partial) if trained else contextlib.nullcontext():
         measured, chance = _measure(predict, config.env, action_space, env_kwargs)
@@ -256,22 +250,6 @@ def _print_summary(
     print(f"\nwrote {files.demos} ({size:.2f} MB) and {files.provenance}")
 
 
-def _check_widths(
-    policy: MlpPolicy, config: RecordConfig, observation_space: Space, action_space: Space
-) -> None:
-    """Refuse a plain network that is not of the environment."""
-    classes = isinstance(action_space, Discrete)
-    acts = (int(action_space.n),) if isinstance(action_space, Discrete) else action_space.shape
-    ours = (observation_space.shape or ("no plain",), acts or ("no plain",))
-    if policy.classes != classes or ours != ((policy.obs_dim,), (policy.act_dim,)):
-        raise InputError(
-            f"{config.model} maps {policy.obs_dim} observations to {policy.act_dim} "
-            f"{'classes' if policy.classes else 'actions'}, {config.env} has "
-            f"{' x '.join(map(str, ours[0]))} and {' x '.join(map(str, ours[1]))}: give a policy "
-            "of this environment"
-        )
-
-
 def _policy(
     config: RecordConfig,
     env_kwargs: dict[str, Any],
@@ -284,59 +262,16 @@ def _policy(
         return scripted_policy(config.policy, action_space), None
     if config.model is None:
         return _train(config, env_kwargs, partial)
-    if config.model.suffix == ".npz":
-        return MlpPolicy.load(config.model), None
-    if config.model.suffix == ".pt":
-        return partial_policy(config.model), None
-    own = _own_model(config.model, config.trust_pickle)
-    if own is not None:
-        if config.vecnormalize is not None:
-            raise InputError(
-                f"{config.model} normalises observations itself: leave --vecnormalize out"
-            )
-        return playing(own, config.model, observation_space, action_space), None
-    statistics = None if config.vecnormalize is None else load_vecnormalize(config.vecnormalize)
-    if statistics is not None:
-        statistics.check_fits(observation_space, str(config.vecnormalize), config.env)
-    try:
-        policy = read_sb3_policy(config.model, action_space)
-    except InputError:
-        if not config.trust_pickle:
-            raise
-        predict = load_sb3_model(config.model, observation_space, action_space, config.algo)
-        return (predict if statistics is None else statistics.before(predict)), None
-    # Of a dict, what is plain is a model of another environment, which is said by its widths.
-    if statistics is not None and not isinstance(statistics.mean, dict):
-        policy = dataclasses.replace(
-            policy,
-            obs_mean=statistics.mean,
-            obs_std=statistics.scale - STD_FLOOR,
-            obs_clip=statistics.clip,
-        )
-    return policy, None
-
-
-def _own_model(path: Path, trusted: bool) -> BaseAlgorithm | None:
-    """Return a model that this library saved, of whatever class; None if it is none.
-
-    Raises:
-        InputError: It needs more than the file to act as it did, which SB3's own ``load`` would
-            not notice: the policy that acts is the average of the one that it would read.
-    """
-    try:
-        kind = kind_of_model(read_model_parts(path, is_policy)[0])
-    except InputError:  # said by who reads it next
-        return None
-    classes: dict[str, type[GAIL | BC]] = {"GAIL": GAIL, "AIRL": AIRL, "BC": BC}
-    if kind is None:
-        return None
-    try:
-        return classes[kind].load(path, device="cpu", trust_pickle=trusted)
-    except InputError as error:
-        said = str(error).replace("load it with trust_pickle=True", "give --trust-pickle")
-        if "--trust-pickle" not in said:
-            said += "; to record it, load it in Python and give its predict to record_episodes"
-        raise InputError(said) from None
+    predict = policy_of_model(
+        config.model,
+        config.env,
+        observation_space,
+        action_space,
+        algo=config.algo,
+        trust_pickle=config.trust_pickle,
+        vecnormalize=config.vecnormalize,
+    )
+    return predict, None
 
 
 def _train(
