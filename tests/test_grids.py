@@ -22,3 +22,13 @@ def test_a_configuration_that_lacks_a_key_is_one_line(
         load("grid").main([str(file)])
     assert "\n" not in str(caught.value)
     assert "methods" not in str(caught.value)
+
+
+def test_a_method_whose_name_is_broken_by_a_dot_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "dotted.toml"
+    file.write_text(
+        'name = "dotted"\nsteps = 2048\neval_every = 2048\nenvs = ["Hopper-v5"]\nseeds = [0]\n'
+        '[methods.muon_0.03]\nrule = "muon"\n'
+    )
+    with pytest.raises(InputError, match="dotted: the method 'muon_0' names no rule"):
+        test_gail_results.load("grid").main([str(file)])

@@ -53,6 +53,7 @@ import trials  # noqa: E402, F401 - registers its rules
 from benchmarks.records import as_lines, check_same, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.demos import Demonstrations  # noqa: E402
+from l2l_gail.errors import InputError  # noqa: E402
 from l2l_gail.files import atomic_write  # noqa: E402
 from l2l_gail.runs import versions  # noqa: E402
 
@@ -100,7 +101,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and content of each cell, seed by seed."""
+    """Yield name and content of each cell, seed by seed.
+
+    Raises:
+        InputError: A method names no rule, as where a dot in its name makes it a table of tables.
+    """
     settings = grid.get("settings", {"default": {}})
     names = itertools.product(grid["seeds"], settings, grid["envs"], grid["methods"])
     for seed, setting, env, method in names:
@@ -112,6 +117,8 @@ def cells(grid: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         ):
             continue
         how, change = grid["methods"][method], settings[setting]
+        if "rule" not in how:
+            raise InputError(f"{grid['name']}: the method {method!r} names no rule")
         cell = {
             "env": env,
             "setting": setting,
