@@ -141,7 +141,9 @@ def cannot_be_drawn(env_id: str, error: Exception) -> InputError:
 def action_of(predict: Predict, obs: Any, space: gymnasium.Space) -> Any:
     """Return what a policy does on one raw observation, clipped to a ``Box`` of actions."""
     action = predict(np.asarray(obs)[None])[0]
-    return np.clip(action, space.low, space.high) if isinstance(space, Box) else action
+    if not isinstance(space, Box):
+        return action
+    return np.clip(np.reshape(action, space.shape), space.low, space.high)
 
 
 def as_gif(

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from l2l_gail import rendering
+from l2l_gail.demos.policy_file import MlpPolicy
 from l2l_gail.errors import InputError
 from l2l_gail.play import show
-from l2l_gail.rendering import SIZE, as_gif, film_policy
+from l2l_gail.rendering import SIZE, action_of, as_gif, film_policy
 from tests.marks import slow
 
 ENV = "Hopper-v5"
@@ -193,3 +194,13 @@ def test_the_camera_follows_where_the_model_has_one_that_does(monkeypatch) -> No
     env, _, _ = rendering._open("Hopper-v5", {})
     env.close()
     assert opened["camera_name"] == "track"
+
+
+def test_observations_and_actions_that_are_matrices_are_played() -> None:
+    policy = MlpPolicy(np.zeros(6), np.ones(6), (np.eye(6)[:, :4],), (np.zeros(4),))
+    obs = np.arange(6.0).reshape(2, 3) / 10
+    space = gymnasium.spaces.Box(-0.2, 0.2, (2, 2))
+    action = action_of(policy, obs, space)
+    np.testing.assert_allclose(action, [[0.0, 0.1], [0.2, 0.2]], rtol=1e-5)
+    with pytest.raises(InputError, match=r"shape \(1, 2, 4\) are given, \(1, 6\) is needed"):
+        action_of(policy, np.zeros((2, 4)), space)

@@ -117,11 +117,14 @@ class MlpPolicy:
         return len(self.biases[-1])
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """Deterministic actions for raw observations ``(n, obs_dim)``.
+        """Deterministic actions for raw observations ``(n, obs_dim)``, or ``(n, *shape)``.
 
         They are ``(n, act_dim)`` float32; classes are ``(n,)`` int64.
 
         A row's action does not depend on the rows beside it, to the last bit.
+
+        Raises:
+            InputError: Observations of another width.
         """
         output = self._outputs(observations)
         if self.classes:
@@ -137,9 +140,15 @@ class MlpPolicy:
         Products are stacked per row, since a matrix product rounds differently for different
         numbers of rows.
         """
-        x = (np.asarray(observations, dtype=np.float64) - self.obs_mean) / (
-            self.obs_std + STD_FLOOR
-        )
+        rows = np.asarray(observations, dtype=np.float64)
+        n = len(rows)
+        if rows.size != n * self.obs_dim:
+            raise InputError(
+                f"policy: observations of shape {rows.shape} are given, ({n}, {self.obs_dim}) is "
+                "needed"
+            )
+        rows = rows.reshape(n, self.obs_dim)
+        x = (rows - self.obs_mean) / (self.obs_std + STD_FLOOR)
         hidden = np.clip(x, -self.obs_clip, self.obs_clip)[:, None, :]  # (n, 1, obs_dim)
         activate = ACTIVATIONS[self.activation]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):

@@ -36,6 +36,7 @@ from l2l_gail.gail.spaces import (
 )
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import TensorEnv
+from l2l_gail.ppo.arguments import building_policy, known_device, log_folder
 from l2l_gail.ppo.policy import check_policy_name
 
 __all__ = ["BC", "PIECE"]
@@ -102,7 +103,7 @@ class BC(SealedModel, BaseAlgorithm):
             policy_kwargs=policy_kwargs,
             tensorboard_log=tensorboard_log,
             verbose=verbose,
-            device=device,
+            device=known_device(device),
             support_multi_env=True,
             seed=seed,
         )
@@ -120,9 +121,10 @@ class BC(SealedModel, BaseAlgorithm):
         self._check_fit()
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
-        ).to(self.device)
+        with building_policy(self.policy_class, self.policy_kwargs):
+            self.policy = self.policy_class(  # type: ignore[assignment]
+                self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+            ).to(self.device)
         check_clonable(self.policy)
         if self.demonstrations is not None:
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
@@ -164,6 +166,7 @@ class BC(SealedModel, BaseAlgorithm):
         check_steps(total_timesteps)
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to fit it")
+        self.tensorboard_log = log_folder(self.tensorboard_log)
         total, calls = self._setup_learn(
             math.ceil(total_timesteps), callback, reset_num_timesteps, tb_log_name, False
         )

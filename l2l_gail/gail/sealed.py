@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from l2l_gail.checks import check_choice
+from l2l_gail.errors import InputError, one_line
 from l2l_gail.files import fitting
 from l2l_gail.gail.fit import read_demonstrations
 from l2l_gail.gail.model_settings import SETTINGS
@@ -96,7 +98,7 @@ class SealedModel:
 
         Raises:
             InputError: The file is missing, damaged or no model of this class, or needs unpickling;
-                or there is no such setting.
+                or there is no such setting, or ``env`` has other spaces.
         """
         cls._check_names(kwargs)
         names = [*kwargs]
@@ -109,7 +111,7 @@ class SealedModel:
                 objects, added = cls._plain(file, {**given, **kwargs})
                 given, kwargs = objects | given, added | kwargs
             before = settings_before(file, kwargs)
-            with fitting(file, of=_described(names)):
+            with fitting(file, of=_described(names)), _of_the_models_spaces(file):
                 archive = archive_for_sb3(file)
                 model = super().load(  # type: ignore[misc]
                     archive, env, device, given, *args, _settings_before=before, **kwargs
@@ -189,6 +191,24 @@ class SealedModel:
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), *NOT_READ]  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _of_the_models_spaces(file: Path) -> Iterator[None]:
+    """Say of an environment with other spaces that it is another one: no version has to do with it.
+
+    Only SB3 knows what its wrappers make of an environment's spaces, so its comparison is waited
+    for.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "spaces do not match" not in str(error):
+            raise
+        raise InputError(
+            f"{file} was trained in another environment: {one_line(error)}; give one with the "
+            "spaces of the model, or none"
+        ) from error
 
 
 def _described(settings: Iterable[str]) -> str:

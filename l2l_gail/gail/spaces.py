@@ -14,7 +14,10 @@ from stable_baselines3.common.policies import (
     ActorCriticPolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import (
+    is_image_space,
+    is_image_space_channels_first,
+)
 from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 from torch import Tensor
 
@@ -84,7 +87,8 @@ def check_trainable(env: Any) -> None:
 
     Raises:
         InputError: See :func:`~l2l_gail.gym_env.check_spaces`; or an action space without bounds;
-            or what is given is no environment, or a vector of Gymnasium's.
+            or images of which some have their channels first and some last; or what is given is no
+            environment, or a vector of Gymnasium's.
     """
     if isinstance(env, VectorEnv):
         raise InputError(
@@ -101,10 +105,23 @@ def check_trainable(env: Any) -> None:
         for name in ("observation_space", "action_space")
     )
     check_spaces(observation_space, action_space, "the environment")
+    _check_channels(observation_space)
     if isinstance(action_space, spaces.Box) and not action_space.is_bounded():
         raise InputError(
             f"the environment: the action space {action_space} is not bounded: give it bounds "
             "(gymnasium.wrappers.TransformAction)"
+        )
+
+
+def _check_channels(observation_space: spaces.Space) -> None:
+    """Refuse images of both layouts in one observation: SB3 turns all of them round or none."""
+    parts = ObservationParts(observation_space)
+    first = [key for key in parts.images if is_image_space_channels_first(parts.spaces[key])]  # type: ignore[arg-type]
+    last = [key for key in parts.images if key not in first]
+    if first and last:
+        raise InputError(
+            f"the environment: images have their channels first in {first[0]!r} and last in "
+            f"{last[0]!r}: give all of them one layout (gymnasium.wrappers.TransformObservation)"
         )
 
 

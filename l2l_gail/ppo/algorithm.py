@@ -15,6 +15,7 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.observations import map_parts
+from l2l_gail.ppo.arguments import building_policy, known_device, log_folder
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
 from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.forward import PolicyForward, forward_of
@@ -49,7 +50,8 @@ class TensorPPO(PPO):
         **ppo_kwargs: Everything else ``PPO`` takes but a ``rollout_buffer_class`` of your own.
 
     Raises:
-        InputError: A ``rollout_buffer_class`` or ``rollout_buffer_kwargs`` of your own.
+        InputError: A ``rollout_buffer_class`` or ``rollout_buffer_kwargs`` of your own, a device
+            that is not there, or ``policy_kwargs`` that the policy does not take.
     """
 
     rollout_buffer: TensorRolloutBuffer  # type: ignore[assignment]
@@ -62,10 +64,17 @@ class TensorPPO(PPO):
         policy: Any,
         env: GymEnv | TensorEnv | str | None,
         *,
+        device: torch.device | str = "auto",
         _init_setup_model: bool = True,
         **ppo_kwargs: Any,
     ) -> None:
-        super().__init__(policy, env, _init_setup_model=False, **ppo_kwargs)  # type: ignore[arg-type]
+        super().__init__(
+            policy,
+            env,  # type: ignore[arg-type]
+            device=known_device(device),
+            _init_setup_model=False,
+            **ppo_kwargs,
+        )
         self._tensor_env: TensorEnv | None = None
         if _init_setup_model:
             self._setup_model()
@@ -99,7 +108,8 @@ class TensorPPO(PPO):
                 "and rollout_buffer_kwargs out"
             )
         self.rollout_buffer_class = TensorRolloutBuffer  # type: ignore[assignment]
-        super()._setup_model()
+        with building_policy(self.policy_class, self.policy_kwargs):
+            super()._setup_model()
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         check_policy_name(policy_name, self.policy_aliases)
@@ -117,6 +127,7 @@ class TensorPPO(PPO):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         assert self.env is not None
         self._tensor_env = as_tensor_env(self.env)
+        self.tensorboard_log = log_folder(self.tensorboard_log)
         return super()._setup_learn(*args, **kwargs)
 
     @property
