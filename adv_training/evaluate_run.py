@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
@@ -117,11 +118,19 @@ def evaluate_run(
         name=settings.data,
         train_size=sizes[0] + sizes[1],
         # The generated images are others in a set of another size.
-        eval_size=sizes[2] if folder is None else config.eval_size,
+        eval_size=sizes[2] if folder is None else None,
         check_md5=False,
     ).to(device)
     if data.name != settings.data:
         raise InputError(f"{folder} holds {data.name}, and the run was trained on {settings.data}")
+    if config.eval_size > len(data.test):
+        raise InputError(f"--eval-size {config.eval_size} must be 10 to {len(data.test)}")
+    if folder is not None and not _are_the_runs(data, run, sizes[2]):
+        warnings.warn(
+            f"{folder} holds other images than {run} was trained and judged "
+            "on, in part or all: give its own folder as --data-dir, unless that is meant",
+            stacklevel=3,
+        )
     classifier, method = _players(run, config.which, settings, data)
     if "learned" in config.attacks and not method.learns:
         raise InputError(
@@ -208,6 +217,14 @@ def _settings_of(run: Path) -> tuple[Settings, list[int]]:
         except InputError as error:  # which speaks of flags, and it is the file that gave them
             raise InputError(f"{path} does not fit this version: {error}; {way_out}") from None
     return settings, sizes
+
+
+def _are_the_runs(data: Dataset, run: Path, judged: int) -> bool:
+    """Whether these images are those of a run, as far as it noted them: 0.1.0 did not."""
+    if not os.path.lexists(path := run / "config.json"):
+        return True
+    noted = read_json(path, way_out="train again").get("data.sha256")
+    return noted in (None, dataclasses.replace(data, test=data.test[:judged]).digest)
 
 
 def _players(

@@ -61,11 +61,16 @@ class Linear(nn.Module):
 
 
 def write_cifar10(
-    folder: Path, *, per_file: int = 20, keys: type = str, changes: dict | None = None
+    folder: Path,
+    *,
+    per_file: int = 20,
+    keys: type = str,
+    changes: dict | None = None,
+    seed: int = 0,
 ) -> Path:
     """Write six small batches in the standard format; ``changes`` replaces entries of batch 2."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
     for name in names:
         content = {

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from adv_training.trained_model import load_model
 from adv_training.training import Training
 from l2l_gail.errors import InputError
 from l2l_gail.runs import RunFolder
-from tests.adv_training.support import tiny_settings
+from tests.adv_training.support import tiny_settings, write_cifar10
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +199,24 @@ def test_a_summary_that_does_not_fit_is_one_line(
     with pytest.raises(InputError, match=r"summary\.json") as caught:
         evaluate_run(EvaluateConfig(copy))
     assert "\n" not in str(caught.value)
+
+
+def test_other_images_than_the_runs_are_said(tmp_path: Path) -> None:
+    folders = [write_cifar10(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    own, other = (load_dataset(each, eval_size=15, check_md5=False) for each in folders)
+    settings = tiny_settings("pgd", data="cifar10", epochs=1)
+    run = RunFolder.create(tmp_path / "runs", "cifar10", "pgd", 0)
+    Training(settings, own, run).run()
+    assert own.digest != other.digest
+
+    def judge(folder: Path) -> None:
+        config = EvaluateConfig(run.path, attacks=("pgd20",), eval_size=20, data_dir=folder)
+        evaluate_run(config)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        judge(folders[0])
+    with pytest.warns(UserWarning, match="b holds other images than .* give its own folder"):
+        judge(folders[1])
+    with pytest.raises(InputError, match="--eval-size 21 must be 10 to 20"):
+        evaluate_run(EvaluateConfig(run.path, eval_size=21, data_dir=folders[0]))
