@@ -118,6 +118,7 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
     known = {f.name for f in fields(kind) if f.init} - set(kind.fixed)
     if strange := sorted(set(own) - known):
         raise InputError(f"{env_id} has no argument {strange[0]!r} that a batch could follow")
+    _check_switches(kind, own)
     task = kind(**own)
     registered = gymnasium.registry[env_id].kwargs.get("xml_file", getattr(kind, "xml_file", None))
     knows_model = task.xml_file == registered
@@ -142,6 +143,14 @@ def _arguments_of_task(spec: EnvSpec) -> dict[str, Any]:
     """Return the keyword arguments that an environment was made with, cameras aside."""
     apart = _OF_PICTURES | _OF_REGISTRATION
     return {name: value for name, value in spec.kwargs.items() if name not in apart}
+
+
+def _check_switches(kind: type[Task], own: Mapping[str, Any]) -> None:
+    """Refuse for a switch what Python takes for true or false without its being either, as "no"."""
+    for field in fields(kind):
+        value = own.get(field.name)
+        if isinstance(field.default, bool) and value is not None and value not in (True, False):
+            raise InputError(f"environment argument {field.name}={value!r}: give True or False")
 
 
 def _unknown(env_id: str) -> str:

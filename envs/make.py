@@ -12,6 +12,7 @@ import torch
 from l2l_gail.cores import available_cores
 from l2l_gail.devices import choose_device
 from l2l_gail.errors import InputError
+from l2l_gail.gym_env import usable
 
 from .batched import BatchedEnv
 from .cpu import CpuEnv
@@ -66,8 +67,8 @@ def make(
         The environment; ``.sb3()`` and ``.gymnasium()`` are its views for those libraries.
 
     Raises:
-        InputError: An unknown task, arguments that it does not take, or a device that is not
-            there.
+        InputError: An unknown task, arguments that it does not take or cannot be stepped with, or
+            a device that is not there.
     """
     place = simulation_device(str(device), num_envs)
     if seed is None:
@@ -86,6 +87,11 @@ def make(
             njmax=njmax,
             deterministic=deterministic,
         )
+    if gym_kwargs:
+        with usable(env_id, gym_kwargs):
+            trial = CpuEnv(definition, 1, seed=0, num_threads=1)
+            trial.reset()
+            trial.step(torch.zeros(1, *definition.action_space.shape))
     if str(device) == "auto":
         _log.info("%s: %d environments on %s", env_id, num_envs, env.place)
     return env

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -13,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 
 from l2l_gail.checks import nearest
-from l2l_gail.errors import InputError, one_line
+from l2l_gail.errors import MISFITS, InputError, one_line
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings, handle_mujoco_warnings
 from l2l_gail.own_modules import import_own
 
@@ -23,6 +24,8 @@ __all__ = [
     "check_time_limit",
     "make_env",
     "parse_env_kwargs",
+    "try_arguments",
+    "usable",
 ]
 
 _LONGEST = 1_000  # characters of one argument on the command line
@@ -89,14 +92,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
     try:
         with counted_mujoco_warnings(env_id):
             env = gymnasium.make(env_id, **dict(env_kwargs or {}))
-    except (
-        gymnasium.error.Error,
-        ImportError,
-        OSError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-    ) as error:
+    except (gymnasium.error.Error, ImportError, OSError, *MISFITS) as error:
         raise InputError(f"environment {env_id!r} cannot be made: {one_line(error)}") from error
     try:
         check_spaces(env.observation_space, env.action_space, f"environment {env_id!r}")
@@ -112,6 +108,46 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> gymnas
             f"{_MOST_SKIPPED:,}"
         )
     return env
+
+
+def try_arguments(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+    """Reset an environment with these arguments, and step it once: few are looked at before that.
+
+    Args:
+        env_id: An environment that :func:`make_env` makes with them.
+        env_kwargs: The arguments; without any nothing is tried.
+
+    Raises:
+        InputError: They are of a kind that it cannot use.
+    """
+    if not env_kwargs:
+        return
+    env = gymnasium.make(env_id, **dict(env_kwargs))
+    try:
+        with counted_mujoco_warnings(env_id), usable(env_id, env_kwargs):
+            env.reset(seed=0)
+            env.action_space.seed(0)
+            env.step(env.action_space.sample())
+    finally:
+        env.close()
+
+
+@contextlib.contextmanager
+def usable(env_id: str, env_kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Say in one line that what fails inside, a first step, fails with these arguments.
+
+    Raises:
+        InputError: In place of whatever was raised; one that was raised inside stays.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # the environment's own code runs here
+        given = ", ".join(f"{name}={value!r}" for name, value in env_kwargs.items())
+        raise InputError(
+            f"environment {env_id!r} fails at its first step with {given:.500}: {one_line(error)}"
+        ) from error
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -17,6 +17,7 @@ import envs
 from l2l_gail.demos.record import record_episodes
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import evaluate_policy_return
+from l2l_gail.gail.flags import TaskFlags
 from l2l_gail.gym_env import check_env_id, make_env, parse_env_kwargs
 from l2l_gail.recording.expert import train_expert
 from l2l_gail.recording.record_command import main as record_main
@@ -177,3 +178,35 @@ def test_a_time_limit_may_come_from_anywhere(endless: str) -> None:
     assert given.lengths.tolist() == [5]
     assert evaluate_policy_return(still, "Limited-v0", [0]).lengths.tolist() == [7]
     assert len(record_episodes(still, "Limited-v0", [0])) == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"healthy_z_range": 0.7}, "fails at its first step with healthy_z_range=0.7: cannot"),
+        ({"reset_noise_scale": "small"}, "fails at its first step with reset_noise_scale='small'"),
+        ({"reset_noise_scale": float("nan")}, "fails at its first step with .*=nan"),
+        ({"healthy_reward": "x"}, "fails at its first step with healthy_reward='x'"),
+        ({"reset_noise_scale": -1}, "fails at its first step with reset_noise_scale=-1"),
+        ({"xml_file": None}, "cannot be made"),
+        ({"terminate_when_unhealthy": "no"}, "terminate_when_unhealthy='no': give True or False"),
+    ],
+)
+def test_arguments_of_another_kind_are_one_line_before_any_work(
+    given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        envs.make("Hopper-v5", 2, device="cpu", **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_arguments_of_another_kind_are_found_by_both_scripts(
+    tmp_path: Path,
+) -> None:
+    said = "fails at its first step with reset_noise_scale='small'"
+    given = ["--env-kwargs", "reset_noise_scale=small"]
+    with pytest.raises(InputError, match=said):
+        record_main([*given, "--out", str(tmp_path / "demos.npz")])
+    with pytest.raises(InputError, match=said):
+        TaskFlags(env="Hopper-v5", env_kwargs=("reset_noise_scale=small",)).load()
+    assert not list(tmp_path.iterdir())

@@ -18,7 +18,13 @@ from l2l_gail.demos import Demonstrations, embedded
 from l2l_gail.errors import InputError
 from l2l_gail.gail.config import DiscriminatorConfig, RuleTraining
 from l2l_gail.gail.credit import LearnedCredit
-from l2l_gail.gym_env import check_env_id, check_time_limit, make_env, parse_env_kwargs
+from l2l_gail.gym_env import (
+    check_env_id,
+    check_time_limit,
+    make_env,
+    parse_env_kwargs,
+    try_arguments,
+)
 
 __all__ = ["MethodFlags", "TaskFlags"]
 
@@ -77,6 +83,7 @@ class TaskFlags:
             warnings.simplefilter("ignore")  # each model says it; a job shows it once
             demos.check_env(self.env, env.observation_space, env.action_space)
         env.close()
+        try_arguments(self.env, kwargs)
         return demos
 
     def settings(self, demos: Demonstrations) -> dict[str, Any]:

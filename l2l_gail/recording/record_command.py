@@ -31,7 +31,7 @@ from l2l_gail.errors import InputError
 from l2l_gail.evaluation import Evaluation, evaluate_policy_return, random_policy
 from l2l_gail.files import atomic_write, home_expanded
 from l2l_gail.gail.saving import named_model
-from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs
+from l2l_gail.gym_env import check_time_limit, make_env, parse_env_kwargs, try_arguments
 from l2l_gail.policies import Predict
 from l2l_gail.recording.expert import Expert, recipe_for, train_expert
 from l2l_gail.recording.model_file import policy_of_model
@@ -153,9 +153,11 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     if config.model is not None:
         config = dataclasses.replace(config, model=named_model(config.model))
     out = home_expanded(config.out or f"{bare_id(config.env).replace('/', '-')}.npz")
-    env = make_env(config.env, parse_env_kwargs(config.env_kwargs))
+    env_kwargs = parse_env_kwargs(config.env_kwargs)
+    env = make_env(config.env, env_kwargs)
     check_time_limit(env.spec)
     env.close()
+    try_arguments(config.env, env_kwargs)
     files = RecordFiles(out)
     trains = config.model is None and config.policy is None
     with files.alone(trains=trains, resume=config.resume):
