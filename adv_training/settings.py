@@ -251,6 +251,11 @@ class Settings:
         """The method with all that makes it another one: ``pgd-2``, ``grad_l2l-alternating``."""
         return find_method(self.method).label(self)
 
+    @property
+    def folder_name(self) -> str:
+        """What version 0.1.0 called :attr:`label`."""
+        return self.label
+
     def own(self) -> dict[str, Any]:
         """Return what decides the run's result besides method and seed: what the method uses."""
         unused = {"method", "seed"}

@@ -23,6 +23,7 @@ from l2l_gail.gail.fit import (
     fit_statistics,
     observation_statistics,
     read_demonstrations,
+    warn_of_far_actions,
     with_limit_of,
 )
 from l2l_gail.gail.model_settings import check_settings, check_steps
@@ -129,6 +130,7 @@ class BC(SealedModel, BaseAlgorithm):
         if self.demonstrations is not None:
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
             fit_statistics(mean, std, self.policy)
+            warn_of_far_actions(self.action_space)
         self.optimizer = cloning_optimizer(self.policy, float(self.lr_schedule(1.0)))
 
     def _check_fit(self) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
@@ -35,6 +36,8 @@ from l2l_gail.ppo.observations import TensorObservations
 __all__ = ["TransitionFeatures"]
 
 _PIXEL = 1.0 / 255.0
+_USUAL = 16.0
+"""Bounds of actions are left as they are within this factor of 1."""
 
 
 class TransitionFeatures:
@@ -68,6 +71,7 @@ class TransitionFeatures:
         self.obs_dim = sum(self.parts.widths.values())
         self.act_dim = get_flattened_obs_dim(action_space)
         self.beside_dim = self.obs_dim if of_states else self.act_dim
+        self._action_units = _units_of(action_space)
 
     def observation_rows(
         self, obs: TensorObservations, normalise: Callable[[Tensor], Tensor]
@@ -94,14 +98,21 @@ class TransitionFeatures:
     def action_rows(self, acts: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Return actions as rows ``(B, act_dim)``: clipped, or one-hot.
 
+        Entries whose bounds are far from a size of 1, thousandths or thousands to either side, are
+        shifted and scaled so that these are -1 and 1: a network sees little of them otherwise.
+
         Args:
             acts: Raw actions ``(B, *shape)``.
             low: Bounds of a ``Box``, ``(act_dim,)``.
             high: Likewise.
         """
-        if isinstance(self.action_space, spaces.Box):
-            return acts.flatten(1).clamp(low, high)
-        return one_hot(acts, self.action_space)
+        if not isinstance(self.action_space, spaces.Box):
+            return one_hot(acts, self.action_space)
+        clipped = acts.flatten(1).clamp(low, high)
+        if self._action_units is None:
+            return clipped
+        middle, reach = (torch.as_tensor(unit).to(clipped) for unit in self._action_units)
+        return (clipped - middle) / reach
 
     def inputs_of_rows(self, rows: Tensor) -> Tensor:
         """Return rows ``(B, in_dim)`` as network inputs of that shape, floating."""
@@ -146,3 +157,16 @@ def one_hot(values: Tensor, space: spaces.Space) -> Tensor:
     encoded = preprocess_obs(values.reshape(len(values), *(space.shape or ())), space)
     assert isinstance(encoded, Tensor)
     return encoded.to(torch.uint8)
+
+
+def _units_of(space: spaces.Space) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what a ``Box`` of actions is shifted and divided by; None where nothing has to be."""
+    if not isinstance(space, spaces.Box):
+        return None
+    low, high = (bound.astype(np.float64).ravel() for bound in (space.low, space.high))
+    reach = (high - low) / 2
+    unusual = np.isfinite(reach) & (reach > 0) & ((reach < 1 / _USUAL) | (reach > _USUAL))
+    if not unusual.any():
+        return None
+    middle = np.where(unusual, low + reach, 0.0)
+    return middle, np.where(unusual, reach, 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +45,7 @@ __all__ = [
     "is_altered",
     "observation_statistics",
     "read_demonstrations",
+    "warn_of_far_actions",
     "warn_of_observations",
     "warn_of_reward",
     "warn_of_units",
@@ -55,6 +55,7 @@ __all__ = [
 _STACK = 5  # the line that makes or trains the model
 _LEAST_LEVELS = 10  # of float32 in a standard deviation
 _MOST_NOISE, _LEAST_NOISE = 20, 100  # reach of actions for the noise: a 20th of it, 100 times it
+_FAR = 60  # reach of actions beyond which cloning takes far more steps
 
 
 def env_spec(env: VecEnv | None) -> EnvSpec | None:
@@ -310,27 +311,31 @@ def warn_of_units(mean: np.ndarray, std: np.ndarray, policy: BasePolicy) -> None
             "networks compute, hardly tells their values apart: subtract an offset from them",
             stacklevel=_STACK,
         )
-    _warn_of_action_units(policy)
-
-
-def _warn_of_action_units(policy: BasePolicy) -> None:
     space, log_std = policy.action_space, getattr(policy, "log_std", None)
-    if not isinstance(space, Box) or log_std is None or getattr(policy, "use_sde", False):
+    if log_std is not None and not getattr(policy, "use_sde", False):
+        noise = float(log_std.detach().exp().mean())
+        begins = f"the policy's noise begins with a standard deviation of {noise:.2g}"
+        tiny, huge = noise / _MOST_NOISE, noise * _LEAST_NOISE
+        _warn_of_actions(space, (0.0, tiny), f"{begins}: nearly all that it tries is clipped")
+        _warn_of_actions(space, (huge, np.inf), f"{begins}: it tries hardly any of them")
+
+
+def warn_of_far_actions(space: Space) -> None:
+    """Warn of actions that a network which begins near 0 hardly learns to give."""
+    _warn_of_actions(space, (_FAR, np.inf), "a network's begin near 0: it hardly gets there")
+
+
+def _warn_of_actions(space: Space, between: tuple[float, float], outcome: str) -> None:
+    if not isinstance(space, Box):
         return
-    noise = float(log_std.detach().exp().mean())
     reach = (space.high.astype(np.float64) - space.low) / 2
-    for amiss_there, outcome in (
-        ((reach > 0) & (reach < noise / _MOST_NOISE), "nearly all that it tries is clipped"),
-        (np.isfinite(reach) & (reach > noise * _LEAST_NOISE), "it tries hardly any of them"),
-    ):
-        if amiss_there.any():
-            bound = float(reach[amiss_there].flat[0])
-            warnings.warn(
-                f"actions reach {bound:.3g} to either side, where the policy's noise begins with "
-                f"a standard deviation of {noise:.2g}: {outcome}; scale them to about 1, in the "
-                f"demonstrations too, or give --log-std-init {math.log(bound) - 0.5:.1f}",
-                stacklevel=_STACK + 1,
-            )
+    amiss = (reach > between[0]) & (reach < between[1])
+    if amiss.any():
+        warnings.warn(
+            f"actions reach {float(reach[amiss].flat[0]):.3g} to either side, where {outcome}; "
+            "scale them to about 1 (gymnasium.wrappers.RescaleAction), in the demonstrations too",
+            stacklevel=_STACK + 1,
+        )
 
 
 def warn_of_observations(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,8 +86,11 @@ class LearnedReward:
         """
         made: Any = make_env(env) if isinstance(env, str) else env
         spaces_of = getattr(made, "single_observation_space", None) or made.observation_space
-        model = GAIL(policy_for(spaces_of), made, demonstrations, **gail_kwargs)
-        model.env = None  # its policy is to act nowhere
+        with warnings.catch_warnings():
+            # Its policy is to act nowhere, so that its noise suits any actions.
+            warnings.filterwarnings("ignore", "actions reach")
+            model = GAIL(policy_for(spaces_of), made, demonstrations, **gail_kwargs)
+        model.env = None
         return cls(model)
 
     @classmethod
@@ -195,9 +199,9 @@ class LearnedReward:
             What there is to log, by TensorBoard tag; also in ``log``.
 
         Raises:
-            InputError: There are no demonstrations, ``next_obs`` is needed and missing, or the
-                model is of AIRL, whose discriminator needs the density of the policy: train that
-                with ``AIRL`` itself.
+            InputError: There are no transitions, or some are not finite; there are no
+                demonstrations, ``next_obs`` is needed and missing, or the model is of AIRL, whose
+                discriminator needs the density of the policy: train that with ``AIRL`` itself.
         """
         if isinstance(self.model, AIRL):
             raise InputError(
@@ -210,6 +214,10 @@ class LearnedReward:
             self._expert_rows = self.model.expert_rows()
         with torch.no_grad():
             rows = self.model.discriminator.rows(*self._transitions(obs, acts, next_obs))
+        if not len(rows):
+            raise InputError("no transitions are given: an update needs some, of a few episodes")
+        if rows.is_floating_point() and not torch.isfinite(rows).all():
+            raise InputError("the transitions hold NaN or infinite numbers: leave those steps out")
         _, self.log = self.model.discriminator_updates.update(self._expert_rows, rows)
         return self.log
 

@@ -155,3 +155,22 @@ def test_a_module_of_ones_own_sees_observations_in_their_shape(space: spaces.Box
     found = discriminator(obs, torch.tensor([0, 1, 0, 1, 1]))
     expected = obs.flatten(1).float().sum(1) / unit + torch.tensor([0.0, 1, 0, 1, 1])
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("reach", [1e-3, 1e3])
+def test_actions_of_unusual_units_are_seen_as_those_of_usual_ones(reach: float) -> None:
+    low, high = np.float32([-1.0, 0.0, -0.5]), np.float32([1.0, 2.0, 0.5])
+    shares = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+    acts = torch.as_tensor(low) + shares * torch.as_tensor(high - low)
+    unit = np.float32([reach, reach, 1.0])  # the last one stays as it is
+
+    def rows(unit: np.ndarray) -> torch.Tensor:
+        space = spaces.Box(low * unit, high * unit)
+        own = TanhDiscriminator(spaces.Box(-1, 1, (2,)), space, (4,))
+        return own.rows(torch.zeros(20, 2), acts * torch.as_tensor(unit))[:, 2:]
+
+    usual = rows(np.ones(3, np.float32))
+    torch.testing.assert_close(usual, acts, rtol=0, atol=0)
+    unusual = rows(unit)
+    torch.testing.assert_close(unusual[:, :2], 2 * shares[:, :2] - 1, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(unusual[:, 2], usual[:, 2], rtol=0, atol=0)

@@ -15,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 import envs
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
-from l2l_gail.gail import AIRL, BC, GAIL, L2LGAIL
+from l2l_gail.gail import AIRL, BC, GAIL, L2LGAIL, LearnedReward
 from tests.gail.models import (
     ROLLOUT,
     make,
@@ -65,7 +65,7 @@ def test_an_entry_that_float32_cannot_tell_apart_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("reach", "said"),
-    [(1e-3, "clipped.* --log-std-init -7.4"), (1e3, "hardly any of them.* --log-std-init 6.4")],
+    [(1e-3, "clipped; scale them to about 1"), (1e3, "hardly any of them; scale them to about 1")],
 )
 def test_actions_in_units_that_noise_does_not_suit_are_named(reach: float, said: str) -> None:
     class Other(gymnasium.ActionWrapper):
@@ -81,6 +81,27 @@ def test_actions_in_units_that_noise_does_not_suit_are_named(reach: float, said:
     demos = demos_like_walk(acts=walk_demos().acts * np.float32(reach))
     with pytest.warns(UserWarning, match=f"actions reach .* to either side.*{said}"):
         GAIL("MlpPolicy", env, demos, n_steps=16, batch_size=16)
+
+
+def test_cloning_warns_of_far_actions_alone_and_a_reward_of_none() -> None:
+    def made(reach: float) -> tuple[Any, Demonstrations]:
+        bounds = np.full(walk_envs().action_space.shape, np.float32(reach))
+        env = make_vec_env(
+            ENV_ID,
+            2,
+            seed=0,
+            wrapper_class=gymnasium.wrappers.RescaleAction,
+            wrapper_kwargs={"min_action": -bounds, "max_action": bounds},
+        )
+        return env, demos_like_walk(acts=walk_demos().acts * np.float32(reach))
+
+    with pytest.warns(UserWarning, match="actions reach 1e\\+03 .* begin near 0: it hardly gets"):
+        BC("MlpPolicy", *made(1e3), device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BC("MlpPolicy", *made(1e-3), device="cpu")
+        for reach in (1e-3, 1e3):
+            LearnedReward.for_env(*made(reach), device="cpu")
 
 
 def test_of_the_units_of_mujocos_tasks_nothing_is_said() -> None:

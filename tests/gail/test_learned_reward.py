@@ -392,6 +392,16 @@ def test_senseless_numbers_are_refused(kwargs: dict[str, int]) -> None:
         VecLearnedReward(walk_envs(), new_reward(), **kwargs)
 
 
+def test_an_update_on_nothing_or_on_nan_is_refused_and_changes_nothing() -> None:
+    reward, obs, acts = new_reward(), walk_demos().obs[:8], walk_demos().acts[:8]
+    before = reward(obs, acts)
+    with pytest.raises(InputError, match="no transitions are given"):
+        reward.update(obs[:0], acts[:0])
+    with pytest.raises(InputError, match="NaN or infinite"):
+        reward.update(np.where(np.arange(len(obs))[:, None] == 3, np.nan, obs), acts)
+    np.testing.assert_array_equal(reward(obs, acts), before)
+
+
 def test_a_reward_of_another_task_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"the reward is of observations of shape \(2,\)"):
         LearnedRewardWrapper(gymnasium.make("Pendulum-v1"), new_reward())
