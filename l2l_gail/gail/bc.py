@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,7 +24,6 @@ from l2l_gail.gail.fit import (
     fit_statistics,
     observation_statistics,
     read_demonstrations,
-    warn_of_far_actions,
     with_limit_of,
 )
 from l2l_gail.gail.model_settings import check_settings, check_steps
@@ -35,9 +35,10 @@ from l2l_gail.gail.spaces import (
     laid_out,
     named_policy,
 )
+from l2l_gail.gail.units import about_far_actions
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.ppo import TensorEnv
-from l2l_gail.ppo.arguments import building_policy, known_device, log_folder
+from l2l_gail.ppo.arguments import building_policy, known_device
 from l2l_gail.ppo.policy import check_policy_name
 
 __all__ = ["BC", "PIECE"]
@@ -130,7 +131,8 @@ class BC(SealedModel, BaseAlgorithm):
         if self.demonstrations is not None:
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
             fit_statistics(mean, std, self.policy)
-            warn_of_far_actions(self.action_space)
+            for text in about_far_actions(self.action_space):
+                warnings.warn(text, stacklevel=3)
         self.optimizer = cloning_optimizer(self.policy, float(self.lr_schedule(1.0)))
 
     def _check_fit(self) -> None:
@@ -168,7 +170,6 @@ class BC(SealedModel, BaseAlgorithm):
         check_steps(total_timesteps)
         self._check_fit()
         demonstrations = demonstrations_to_train_on(self, "to fit it")
-        self.tensorboard_log = log_folder(self.tensorboard_log)
         total, calls = self._setup_learn(
             math.ceil(total_timesteps), callback, reset_num_timesteps, tb_log_name, False
         )

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Space
 from gymnasium.wrappers import NormalizeObservation
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
@@ -45,17 +44,12 @@ __all__ = [
     "is_altered",
     "observation_statistics",
     "read_demonstrations",
-    "warn_of_far_actions",
     "warn_of_observations",
     "warn_of_reward",
-    "warn_of_units",
     "with_limit_of",
 ]
 
 _STACK = 5  # the line that makes or trains the model
-_LEAST_LEVELS = 10  # of float32 in a standard deviation
-_MOST_NOISE, _LEAST_NOISE = 20, 100  # reach of actions for the noise: a 20th of it, 100 times it
-_FAR = 60  # reach of actions beyond which cloning takes far more steps
 
 
 def env_spec(env: VecEnv | None) -> EnvSpec | None:
@@ -282,60 +276,6 @@ def check_rule(rule: UpdateRule, *, is_given: bool) -> None:
         if refuses:
             raise InputError(said) from None
         warnings.warn(said, stacklevel=_STACK)
-
-
-def warn_of_units(mean: np.ndarray, std: np.ndarray, policy: BasePolicy) -> None:
-    """Warn of units in which a network sees nothing of an observation, or noise tries no action.
-
-    Args:
-        mean: Means of the demonstrations' continuous entries, ``(n,)``.
-        std: Their standard deviations, ``(n,)``.
-        policy: What is to be trained.
-    """
-    largest = float(std.max(initial=0.0))
-    small = std < 1e-3 * min(largest, 1.0)
-    unseen = np.flatnonzero((std > 0) & small)
-    if len(unseen):
-        warnings.warn(
-            f"{len(unseen)} of {len(std)} observation entries (the first: {unseen[0]}) vary by "
-            "less than a thousandth of what others do, and are scaled as if they were constant; "
-            "if they matter, give them in larger units",
-            stacklevel=_STACK,
-        )
-    coarse = np.spacing(np.abs(mean).astype(np.float32)) > std / _LEAST_LEVELS
-    lost = np.flatnonzero((std > 0) & ~small & coarse)
-    if len(lost):
-        warnings.warn(
-            f"{len(lost)} of {len(std)} observation entries (the first: {lost[0]}, around "
-            f"{mean[lost[0]]:.3g}) are so large for how little they vary that float32, in which "
-            "networks compute, hardly tells their values apart: subtract an offset from them",
-            stacklevel=_STACK,
-        )
-    space, log_std = policy.action_space, getattr(policy, "log_std", None)
-    if log_std is not None and not getattr(policy, "use_sde", False):
-        noise = float(log_std.detach().exp().mean())
-        begins = f"the policy's noise begins with a standard deviation of {noise:.2g}"
-        tiny, huge = noise / _MOST_NOISE, noise * _LEAST_NOISE
-        _warn_of_actions(space, (0.0, tiny), f"{begins}: nearly all that it tries is clipped")
-        _warn_of_actions(space, (huge, np.inf), f"{begins}: it tries hardly any of them")
-
-
-def warn_of_far_actions(space: Space) -> None:
-    """Warn of actions that a network which begins near 0 hardly learns to give."""
-    _warn_of_actions(space, (_FAR, np.inf), "a network's begin near 0: it hardly gets there")
-
-
-def _warn_of_actions(space: Space, between: tuple[float, float], outcome: str) -> None:
-    if not isinstance(space, Box):
-        return
-    reach = (space.high.astype(np.float64) - space.low) / 2
-    amiss = (reach > between[0]) & (reach < between[1])
-    if amiss.any():
-        warnings.warn(
-            f"actions reach {float(reach[amiss].flat[0]):.3g} to either side, where {outcome}; "
-            "scale them to about 1 (gymnasium.wrappers.RescaleAction), in the demonstrations too",
-            stacklevel=_STACK + 1,
-        )
 
 
 def warn_of_observations(

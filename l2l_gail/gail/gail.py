@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -37,7 +38,6 @@ from l2l_gail.gail.fit import (
     read_demonstrations,
     warn_of_observations,
     warn_of_reward,
-    warn_of_units,
     with_limit_of,
 )
 from l2l_gail.gail.health import with_health
@@ -55,6 +55,7 @@ from l2l_gail.gail.spaces import (
     laid_out,
     named_policy,
 )
+from l2l_gail.gail.units import about_units
 from l2l_gail.gail.updates import DiscriminatorUpdates, make_trainer
 from l2l_gail.mujoco_warnings import handle_mujoco_warnings
 from l2l_gail.observations import map_parts
@@ -209,7 +210,8 @@ class GAIL(SealedModel, ActsByAverage, PolicyRate, AssignsCredit, TensorPPO):
         if self.demonstrations is not None:
             warn_of_reward(self.demonstrations, self.discriminator_config.reward)
             mean, std = observation_statistics(self.demonstrations, self.observation_space)
-            warn_of_units(mean, std, self.policy)
+            for text in about_units(mean, std, self.policy):
+                warnings.warn(text, stacklevel=4)
             fit_statistics(mean, std, self.policy, self.discriminator)
         is_given = self.rule is not None
         self.rule = self._make_rule().to(self.device)

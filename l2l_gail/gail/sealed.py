@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from l2l_gail.checks import check_choice
 from l2l_gail.errors import InputError, one_line
-from l2l_gail.files import fitting
+from l2l_gail.files import fitting, home_expanded
 from l2l_gail.gail.fit import read_demonstrations
 from l2l_gail.gail.model_settings import SETTINGS
 from l2l_gail.gail.replaced import parts_to_begin, settings_before
@@ -42,6 +42,8 @@ class SealedModel:
     """Constructor arguments whose attributes have another name."""
     _optional_parts: ClassVar[tuple[str, ...]] = ()
     """Parts with a state that settings switch on and off, which ``load`` may replace."""
+    tensorboard_log: str | None
+    """Of SB3."""
     _settings_before: dict[str, Any]
     """While it is loaded; see :mod:`l2l_gail.gail.replaced`."""
 
@@ -67,6 +69,11 @@ class SealedModel:
             env = make_env(env)
         check_trainable(env)
         return TensorPPO._wrap_env(env, verbose, monitor_wrapper)
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        if self.tensorboard_log is not None:
+            self.tensorboard_log = str(home_expanded(self.tensorboard_log))
+        return super()._setup_learn(*args, **kwargs)  # type: ignore[misc]
 
     @classmethod
     def load(

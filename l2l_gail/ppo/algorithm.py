@@ -15,7 +15,7 @@ from torch import Tensor
 
 from l2l_gail.errors import InputError
 from l2l_gail.observations import map_parts
-from l2l_gail.ppo.arguments import building_policy, known_device, log_folder
+from l2l_gail.ppo.arguments import building_policy, known_device
 from l2l_gail.ppo.buffer import TensorRolloutBuffer
 from l2l_gail.ppo.env import TensorEnv
 from l2l_gail.ppo.forward import PolicyForward, forward_of
@@ -127,7 +127,6 @@ class TensorPPO(PPO):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         assert self.env is not None
         self._tensor_env = as_tensor_env(self.env)
-        self.tensorboard_log = log_folder(self.tensorboard_log)
         return super()._setup_learn(*args, **kwargs)
 
     @property

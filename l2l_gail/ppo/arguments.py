@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from l2l_gail.errors import InputError, one_line
-from l2l_gail.files import home_expanded
 
-__all__ = ["building_policy", "known_device", "log_folder"]
+__all__ = ["building_policy", "known_device"]
 
 
 def known_device(device: torch.device | str) -> torch.device | str:
@@ -29,15 +28,6 @@ def known_device(device: torch.device | str) -> torch.device | str:
             f"device {device} is unknown or not available here; use cpu, cuda, cuda:1, ..., or auto"
         ) from error
     return device
-
-
-def log_folder(path: str | None) -> str | None:
-    """Return where TensorBoard's files go, with what a shell makes of ``~`` at its start.
-
-    Raises:
-        InputError: There is no such home folder.
-    """
-    return path if path is None else str(home_expanded(path))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecNormalize
 from tqdm import tqdm
 
@@ -30,8 +32,10 @@ from l2l_gail.demos.policy_file import STD_FLOOR, MlpPolicy
 from l2l_gail.demos.sb3_file import linear_layers
 from l2l_gail.errors import InputError
 from l2l_gail.evaluation import evaluate_policy_return
+from l2l_gail.gail.units import about_noise, about_offsets
 from l2l_gail.gym_env import check_time_limit, make_env
 from l2l_gail.ppo import TensorPPO
+from l2l_gail.recording.normalization import NormalizedVecEnv, variance_floor
 from l2l_gail.recording.partial import PartialExpert
 from l2l_gail.stopping import Interrupted, Stop, signals_deferred
 
@@ -44,6 +48,8 @@ __all__ = [
     "recipe_for",
     "train_expert",
 ]
+
+_STEPS_LOOKED_AT = 200  # random ones, before a training
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,7 @@ def train_expert(
     torch.set_num_threads(1)
     try:
         model, venv = make_expert_model(env_id, recipe, seed, env_kwargs)
+        _warn_of_units(env_id, env_kwargs, model.policy)
         selection = _Selection(venv, env_id, selection_seeds, env_kwargs, n_checkpoints, kept)
         if kept is not None and resume:
             selection.resume(model)
@@ -193,6 +200,20 @@ def _check_spaces(env_id: str, observation_space: Space, action_space: Space) ->
         )
 
 
+def _warn_of_units(env_id: str, env_kwargs: Mapping[str, Any] | None, policy: BasePolicy) -> None:
+    """Warn of observations, in random steps, and actions that no training here can do with."""
+    env = make_env(env_id, env_kwargs)
+    env.action_space.seed(0)
+    steps = [np.ravel(env.reset(seed=0)[0])]
+    for _ in range(_STEPS_LOOKED_AT):
+        obs, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        steps.append(np.ravel(env.reset()[0] if terminated or truncated else obs))
+    env.close()
+    seen = np.array(steps, dtype=np.float64)
+    for text in (*about_offsets(seen.mean(0), seen.std(0)), *about_noise(policy)):
+        warnings.warn(text, stacklevel=3)
+
+
 def make_expert_model(
     env_id: str,
     recipe: ExpertRecipe,
@@ -208,7 +229,7 @@ def make_expert_model(
         env_kwargs: Keyword arguments of the environment.
     """
     kwargs = dict(env_kwargs) if env_kwargs else None
-    venv = VecNormalize(
+    venv = NormalizedVecEnv(
         make_vec_env(env_id, recipe.n_envs, seed=seed, env_kwargs=kwargs), gamma=recipe.gamma
     )
     model = TensorPPO(
@@ -235,7 +256,7 @@ def plain_policy(model: TensorPPO, venv: VecNormalize) -> MlpPolicy:
     statistics: Any = venv.obs_rms  # one RunningMeanStd, since observations are flat
     return MlpPolicy(
         obs_mean=statistics.mean.copy(),
-        obs_std=np.sqrt(statistics.var + venv.epsilon) - STD_FLOOR,
+        obs_std=np.sqrt(statistics.var + variance_floor(statistics.var)) - STD_FLOOR,
         weights=weights,
         biases=biases,
         obs_clip=venv.clip_obs,
