@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Annotated, TypeAlias
@@ -39,6 +42,9 @@ def import_all(args: Sequence[str]) -> None:
 def import_own(module: str, asked_by: str) -> None:
     """Import a module that the user has named, never one that a file brought along.
 
+    It is looked for in the working folder, too, and there last, so that no file in it takes the
+    place of a library's: a script that ``pip`` has installed would not look there at all.
+
     Args:
         module: Its name, as Python imports it.
         asked_by: What named it, for the line that says what is wrong.
@@ -47,10 +53,13 @@ def import_own(module: str, asked_by: str) -> None:
         InputError: There is no such module, or it imports one that there is not. What else it
             raises keeps its traceback, which leads into the user's own lines.
     """
+    with contextlib.suppress(FileNotFoundError):  # the working folder was removed
+        if not {"", here := os.getcwd()} & set(sys.path):
+            sys.path.append(here)
     try:
         importlib.import_module(module)
     except (ImportError, ValueError) as error:  # ValueError: an empty name
         raise InputError(
-            f"{asked_by}: module {module!r} cannot be imported ({error}); Python looks in the "
-            "folders of PYTHONPATH"
+            f"{asked_by}: module {module!r} cannot be imported ({error}); Python looks in this "
+            "folder and those of PYTHONPATH"
         ) from error

@@ -39,7 +39,7 @@ class RunFlags:
     """Go on with the newest run of each seed instead of starting another."""
     imports: OwnModules = ()
     """Modules of your own to import first, for what they register: rules, penalties, rewards,
-    methods, models. Python looks in the folders of PYTHONPATH."""
+    methods, models. Python looks in this folder and those of PYTHONPATH."""
 
     def __post_init__(self) -> None:
         """Refuse seeds and names that there cannot be.

@@ -14,6 +14,7 @@ import base64
 import dataclasses
 import io
 import json
+import pickle
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from l2l_gail.files.pickles import Named, Refused, Shell, Table, read_plain
 from l2l_gail.saved_spaces import SPACES
 
 __all__ = [
+    "OldTensorsError",
     "SavedModel",
     "acting_state",
     "is_policy",
@@ -43,6 +45,7 @@ _WAY_OUT = "give the .zip that the model's save() wrote"
 _TENSORS = ".pth"
 _OWN_TENSORS = ".pt"  # SB3's load passes over them, and so loads a model of GAIL as one of PPO
 _PICKLE = ":serialized:"
+_BEFORE_1_6 = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 
 # A space that was sampled from carries its generator, which nothing here needs.
 _GENERATORS = (
@@ -63,6 +66,22 @@ _HARMLESS: dict[tuple[str, str], type] = {
     if issubclass(kind, (torch.nn.Module, torch.optim.Optimizer))
 }
 """torch's own activations and optimizers, which a model names as classes."""
+
+
+class OldTensorsError(InputError):
+    """A model whose tensors are in the format of a torch before 1.6: sound, and not read.
+
+    Attributes:
+        reason: What is wrong with it, without its name and what to do.
+    """
+
+    reason = "its tensors are in the format of a torch before 1.6"
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(
+            f"{path} is not read: {self.reason}; load it with Stable-Baselines3 where it was "
+            "saved, and save it again with a newer torch"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,6 +122,7 @@ def read_model(path: str | Path, known: Mapping[tuple[str, str], type] | None = 
         Everything in the archive; nothing in it was run.
 
     Raises:
+        OldTensorsError: Its tensors are in a format of long ago.
         InputError: The file is missing, unreadable, damaged, or no model.
     """
     data, tensors = read_model_parts(path)
@@ -143,6 +163,7 @@ def read_model_parts(
         The JSON object as it is, and what each file of tensors holds, by name.
 
     Raises:
+        OldTensorsError: Its tensors are in a format of long ago.
         InputError: The file is missing, unreadable, damaged, or no model.
     """
     missing = f"no model at {path}: {_WAY_OUT}"
@@ -150,7 +171,9 @@ def read_model_parts(
         check_seal(file, str(path), _WAY_OUT)
         with open_archive(file, str(path), _WAY_OUT) as archive:
             try:
-                data, tensors = _contents(archive, wanted)
+                data, tensors = _contents(archive, wanted, path)
+            except OldTensorsError:
+                raise
             # Damaged content raises whatever its garbage happens to spell.
             except Exception as error:
                 reason = str(error) if isinstance(error, Refused) else type(error).__name__
@@ -163,7 +186,7 @@ def read_model_parts(
 
 
 def _contents(
-    archive: zipfile.ZipFile, wanted: Callable[[str], bool]
+    archive: zipfile.ZipFile, wanted: Callable[[str], bool], path: str | Path
 ) -> tuple[Any, dict[str, Any]]:
     data = json.loads(read_member(archive, "data"))
     members = {
@@ -171,11 +194,14 @@ def _contents(
         for member in archive.namelist()
         if member.endswith((_TENSORS, _OWN_TENSORS))
     }
-    tensors = {
-        name: load_tensors(read_member(archive, member))
-        for name, member in members.items()
-        if wanted(name)
-    }
+    tensors = {}
+    for name, member in members.items():
+        if not wanted(name):
+            continue
+        content = read_member(archive, member)
+        if content.startswith(_BEFORE_1_6):
+            raise OldTensorsError(path)
+        tensors[name] = load_tensors(content)
     return data, tensors
 
 

@@ -29,10 +29,18 @@ from l2l_gail.files import (
     seal,
 )
 
-__all__ = ["read_archive", "read_arrays", "sealed_arrays", "write_arrays"]
+__all__ = [
+    "array_names",
+    "listed",
+    "read_archive",
+    "read_arrays",
+    "sealed_arrays",
+    "write_arrays",
+]
 
 _WAY_OUT = "copy it again, or make it again"
 _SUFFIX = ".npy"
+_MOST_LISTED = 10
 # A header as NumPy writes it, after the mark, the version and the length.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?)([biufcmMOSUV])(\d{0,6})(?:\[\d{0,4}\w{1,2}\])?', "
@@ -76,6 +84,26 @@ def read_arrays(
         return read_archive(file, str(path), required=required, optional=optional, groups=groups)
 
 
+def array_names(path: str | Path) -> list[str]:
+    """Return the names of all arrays in an ``.npz`` file, none of which is read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: It is missing, unreadable, damaged or not an ``.npz`` archive.
+    """
+    with open_regular(path) as file, open_archive(file, str(path), _WAY_OUT) as archive:
+        return [name.removesuffix(_SUFFIX) for name in archive.namelist()]
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names in one line, the first few of many."""
+    first = sorted(names)[:_MOST_LISTED]
+    more = len(names) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
+
+
 def read_archive(
     file: BinaryIO,
     path: str,
@@ -106,7 +134,7 @@ def read_archive(
         if missing:
             raise InputError(
                 f"{path} has no array {', '.join(map(repr, missing))}; "
-                f"it has {', '.join(sorted(members)) or 'none at all'}"
+                f"it has {listed(members) or 'none at all'}"
             )
         wanted = members if optional is None else {*required, *optional, *grouped}
         return {

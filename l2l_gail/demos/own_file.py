@@ -40,6 +40,7 @@ its environment, that of the one decides in which it is used; see :mod:`l2l_gail
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from l2l_gail.demos.columns import flat, group_of, nested
 from l2l_gail.demos.compact import with_next_obs, without_next_obs
 from l2l_gail.demos.ends import END_ARRAYS
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, MAY_BE_MISSING, SCALARS, STEP_ARRAYS
-from l2l_gail.demos.npz import write_arrays
+from l2l_gail.demos.npz import listed, write_arrays
 from l2l_gail.errors import InputError
 
 __all__ = [
@@ -67,8 +68,12 @@ OBSERVATIONS = ("obs", "next_obs", "final_obs")
 _LONGEST_ID = 200
 
 
-def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def record_of(arrays: dict[str, np.ndarray], names: Collection[str]) -> dict[str, Any]:
     """The constructor arguments of ``Demonstrations`` in the arrays of a file.
+
+    Args:
+        arrays: Those of its arrays that mean something here.
+        names: All that are in it.
 
     Raises:
         InputError: An array is missing, or a scalar is not what it should be.
@@ -77,8 +82,9 @@ def record_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     missing = [name for name in _REQUIRED if name not in found]
     if missing:
         raise InputError(
-            f"no array {missing[0]!r}; there are {', '.join(sorted(arrays))}. A file has "
-            f"{', '.join(_REQUIRED)}, mostly {', '.join(MAY_BE_MISSING)} too"
+            f"no array {missing[0]!r}; there are {listed(names) or 'none at all'}. A file has "
+            f"{', '.join(_REQUIRED)}, mostly {', '.join(MAY_BE_MISSING)} too; make one of arrays "
+            "of other names with Demonstrations.from_arrays(..., episode_lengths=...)"
         )
     arrays = with_next_obs(arrays)
     record: dict[str, Any] = {

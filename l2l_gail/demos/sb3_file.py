@@ -4,8 +4,8 @@
 put there. A model of the usual kind does not need that: its ``policy.pth`` holds plain tensors, and
 its ``data`` is JSON whose plain fields give the widths of the spaces, the kind of policy and the
 activation, from SB3 1.0 and gym on. The deterministic action of PPO, A2C, SAC, TD3, DDPG and DQN
-with ``MlpPolicy`` is rebuilt from these; anything else is refused, and can be read by SB3 itself if
-the file is trusted.
+with ``MlpPolicy``, and of sb3_contrib's TQC, is rebuilt from these; anything else is refused, and
+can be read by SB3 itself if the file is trusted and the class is its own.
 """
 
 from __future__ import annotations
@@ -22,15 +22,21 @@ from torch import Tensor
 
 from l2l_gail.demos.policy_file import ACTIVATIONS, STD_FLOOR, MlpPolicy
 from l2l_gail.errors import InputError
-from l2l_gail.saved_models import read_model_parts
+from l2l_gail.saved_models import OldTensorsError, read_model_parts
 from l2l_gail.saved_spaces import class_name
 
-__all__ = ["linear_layers", "read_sb3_policy"]
+__all__ = ["CONTRIB_ADVICE", "is_of_contrib", "linear_layers", "policy_module", "read_sb3_policy"]
+
+CONTRIB_ADVICE = (
+    "Stable-Baselines3 itself does not have its class, which sb3_contrib has: load it with that in "
+    "Python and give its predict to record_episodes"
+)
+"""What to do with a model of which not even SB3's ``load`` makes a policy."""
 
 # Settings that leave the deterministic action what the layers and the activation say it is.
 _UNDERSTOOD = {
-    "activation_fn", "clip_mean", "full_std", "log_std_init", "n_critics", "net_arch",
-    "normalize_images", "optimizer_class", "optimizer_kwargs", "ortho_init",
+    "activation_fn", "clip_mean", "full_std", "log_std_init", "n_critics", "n_quantiles",
+    "net_arch", "normalize_images", "optimizer_class", "optimizer_kwargs", "ortho_init",
     "sde_net_arch", "share_features_extractor", "squash_output", "use_expln", "use_sde",
 }  # fmt: skip
 
@@ -38,12 +44,13 @@ _ON_POLICY = "stable_baselines3.common.policies"
 _SAC = "stable_baselines3.sac.policies"
 _TD3 = "stable_baselines3.td3.policies"
 _DQN = "stable_baselines3.dqn.policies"
+_TQC = "sb3_contrib.tqc.policies"  # its actor is SAC's, layer by layer
 
 Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 
 
 def read_sb3_policy(path: str | Path, action_space: Space) -> MlpPolicy:
-    """Rebuild the deterministic policy of a saved PPO, A2C, SAC, TD3, DDPG or DQN model.
+    """Rebuild the deterministic policy of a saved PPO, A2C, SAC, TD3, DDPG, DQN or TQC model.
 
     The observations that the model was trained on are taken as raw; statistics of a
     ``VecNormalize`` are in another file and must be put in front by the caller.
@@ -60,26 +67,29 @@ def read_sb3_policy(path: str | Path, action_space: Space) -> MlpPolicy:
             be rebuilt from plain fields.
     """
     data, state = _read_zip(Path(path))
-    kind = str(_field(data, "policy_class").get("__module__"))
+    kind = policy_module(data)
     settings = _field(data, "policy_kwargs")
     unknown = {key for key in settings if not key.startswith(":")} - _UNDERSTOOD
-    if kind not in (_ON_POLICY, _SAC, _TD3, _DQN):
-        raise _needs_trust(path, f"its policy class is of {kind}")
+    if kind not in (_ON_POLICY, _SAC, _TD3, _DQN, _TQC):
+        raise _not_plain(path, kind, f"its policy class is of {kind}")
     if unknown:
-        raise _needs_trust(path, f"it was made with policy_kwargs {', '.join(sorted(unknown))}")
-    if data.get("use_sde") and kind == _SAC:
-        raise _needs_trust(path, "state-dependent noise clips SAC's mean action")
+        made_with = ", ".join(sorted(unknown))
+        raise _not_plain(path, kind, f"it was made with policy_kwargs {made_with}")
+    if data.get("use_sde") and kind in (_SAC, _TQC):
+        raise _not_plain(path, kind, "state-dependent noise clips its mean action")
     if not isinstance(action_space, (Box, Discrete)) or len(action_space.shape or ()) > 1:
-        raise _needs_trust(path, f"actions of {action_space} are no plain numbers")
+        raise _not_plain(path, kind, f"actions of {action_space} are no plain numbers")
     _check_actions(path, _field(data, "action_space"), action_space)
-    activation = _activation(path, settings, default="tanh" if kind == _ON_POLICY else "relu")
+    activation = _activation(settings, default="tanh" if kind == _ON_POLICY else "relu")
+    if activation is None:
+        raise _not_plain(path, kind, f"its activation is {settings.get('activation_fn')}")
     try:
         if kind == _ON_POLICY:
             squash = bool(settings.get("squash_output"))
             shared = _shared_layers(state)
             layers = linear_layers(state, hidden="mlp_extractor.policy_net", out="action_net")
             layers = shared[0] + layers[0], shared[1] + layers[1]
-        elif kind == _SAC:
+        elif kind in (_SAC, _TQC):
             squash = True
             layers = linear_layers(state, hidden="actor.latent_pi", out="actor.mu")
         elif kind == _DQN:
@@ -89,7 +99,8 @@ def read_sb3_policy(path: str | Path, action_space: Space) -> MlpPolicy:
             squash = True
             layers = linear_layers(state, hidden="actor.mu", out=None)
     except KeyError as error:
-        raise _needs_trust(path, f"its network is no plain perceptron ({error.args[0]})") from None
+        reason = f"its network is no plain perceptron ({error.args[0]})"
+        raise _not_plain(path, kind, reason) from None
     weights, biases = layers
     width = weights[0].shape[0]
     if isinstance(action_space, Discrete) and weights[-1].shape[1] != action_space.n:
@@ -98,7 +109,7 @@ def read_sb3_policy(path: str | Path, action_space: Space) -> MlpPolicy:
             f"{action_space.n}: give a model of this environment"
         )
     if _shape(_field(data, "observation_space")) != [width]:
-        raise _needs_trust(path, "its observations are not flat")
+        raise _not_plain(path, kind, "its observations are not flat")
     bounds = action_space if squash and isinstance(action_space, Box) else None
     try:
         return MlpPolicy(
@@ -114,6 +125,20 @@ def read_sb3_policy(path: str | Path, action_space: Space) -> MlpPolicy:
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def policy_module(data: Mapping[str, Any]) -> str:
+    """Return the module of a saved model's policy class, empty if the archive does not say it.
+
+    Args:
+        data: The JSON of the archive.
+    """
+    return str(_field(data, "policy_class").get("__module__", ""))
+
+
+def is_of_contrib(module: str) -> bool:
+    """Whether a policy class of this module is of sb3_contrib, which SB3 does not know."""
+    return module.partition(".")[0] == "sb3_contrib"
 
 
 def linear_layers(state: Mapping[str, Tensor], *, hidden: str, out: str | None) -> Layers:
@@ -161,7 +186,10 @@ def _as_array(tensor: Tensor) -> np.ndarray:
 
 def _read_zip(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The JSON and the policy's parameters of a saved model."""
-    data, tensors = read_model_parts(path, lambda name: name == "policy")
+    try:
+        data, tensors = read_model_parts(path, lambda name: name == "policy")
+    except OldTensorsError as error:
+        raise _not_plain(path, "", error.reason) from None
     state = tensors["policy"] if "policy" in tensors else None
     if not isinstance(state, dict):
         raise InputError(f"{path} is no model of Stable-Baselines3: it has no policy")
@@ -186,16 +214,14 @@ def _shared_layers(state: Mapping[str, Tensor]) -> Layers:
     return linear_layers(state, hidden=prefix, out=None)
 
 
-def _activation(path: str | Path, settings: Mapping[str, Any], default: str) -> str:
-    """The activation's name from the text that SB3 writes for a class."""
+def _activation(settings: Mapping[str, Any], default: str) -> str | None:
+    """The activation's name from the text that SB3 writes for a class; None if it is not known."""
     text = settings.get("activation_fn")
     if text is None:
         return default
     match = re.fullmatch(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>", str(text))
     name = match[1].lower() if match else ""
-    if name not in ACTIVATIONS:
-        raise _needs_trust(path, f"its activation is {text}")
-    return name
+    return name if name in ACTIVATIONS else None
 
 
 def _check_actions(path: str | Path, saved: Mapping[str, Any], space: Box | Discrete) -> None:
@@ -232,8 +258,11 @@ def _numbers(text: str) -> np.ndarray:
         return np.array([])
 
 
-def _needs_trust(path: str | Path, reason: str) -> InputError:
-    return InputError(
-        f"{path} cannot be rebuilt from its plain fields: {reason}; --trust-pickle lets "
-        "Stable-Baselines3 load it, which runs code stored in the file: only for files you trust"
-    )
+def _not_plain(path: str | Path, kind: str, reason: str) -> InputError:
+    advice = CONTRIB_ADVICE
+    if not is_of_contrib(kind):
+        advice = (
+            "--trust-pickle lets Stable-Baselines3 load it, which runs code stored in the file: "
+            "only for files you trust"
+        )
+    return InputError(f"{path} cannot be rebuilt from its plain fields: {reason}; {advice}")

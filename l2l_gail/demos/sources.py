@@ -19,7 +19,7 @@ from l2l_gail.demos.foreign_tables import (
     read_minari_tables,
     read_trajectories,
 )
-from l2l_gail.demos.npz import read_arrays
+from l2l_gail.demos.npz import array_names, read_arrays
 from l2l_gail.demos.own_file import OBSERVATIONS, record_of
 from l2l_gail.errors import InputError
 from l2l_gail.files import check_folder, home_expanded, open_regular
@@ -114,16 +114,14 @@ def _read_folder(folder: Path) -> dict[str, Any]:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     own = (*STEP_ARRAYS, *EPISODE_ARRAYS, *END_ARRAYS, *SCALARS, *OBSERVATIONS)
-    arrays = read_arrays(
-        path, required=("obs",), optional={*own, *IMITATION_ARRAYS}, groups=OBSERVATIONS
-    )
-    imitations = {"acts", "terminal", "indices"} <= arrays.keys()
+    arrays = read_arrays(path, optional={*own, *IMITATION_ARRAYS}, groups=OBSERVATIONS)
+    imitations = {"obs", "acts", "terminal", "indices"} <= arrays.keys()
     if imitations and not {"terminals", *EPISODE_ARRAYS} & arrays.keys():
         try:
             return imitation_record(arrays)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     try:
-        return record_of(arrays)
+        return record_of(arrays, array_names(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

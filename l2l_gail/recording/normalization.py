@@ -11,14 +11,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 __all__ = ["NormalizedVecEnv", "variance_floor"]
 
 _FLOOR = 1e-8  # VecNormalize's own
-_SHARE = 1e-4
+_SHARE = 1e-2
 _TINY = 1e-9
 
 
 def variance_floor(variance: np.ndarray | float) -> float:
     """Return what is added to variances before something is divided by their roots.
 
-    ``VecNormalize``'s 1e-8, or a ten-thousandth of the largest of them if that is less: where all
+    ``VecNormalize``'s 1e-8, or a hundredth of the largest of them if that is less: where all
     observations, or the rewards, are in units of 1e-6, a floor of 1e-4 under their deviations would
     leave nothing to learn from.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +10,7 @@ from gymnasium.spaces import Space
 
 from l2l_gail.errors import InputError
 from l2l_gail.observations import Observations, arrays_of, map_parts
+from l2l_gail.own_modules import import_own
 from l2l_gail.policies import Predict
 
 __all__ = ["scripted_policy"]
@@ -31,18 +32,14 @@ def scripted_policy(name: str, action_space: Space) -> Predict:
         The policy; actions of another shape are an ``InputError`` at the first call.
 
     Raises:
-        InputError: There is no such module or function, or importing it fails.
+        InputError: There is no such module or function, or it imports a module that there is not.
+            What else the module raises keeps its traceback.
     """
     module, _, attribute = name.partition(":")
-    if not module or not attribute:
+    if not module or not attribute or module.startswith("."):  # "./file.py:function"
         raise InputError(f"--policy {name!r}: write module:function")
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # the module's own code runs here
-        raise InputError(
-            f"--policy {name!r}: module {module!r} cannot be imported ({type(error).__name__}: "
-            f"{error}); Python looks in this folder and those of PYTHONPATH"
-        ) from error
+    import_own(module, f"--policy {name!r}")
+    found = sys.modules[module]
     function: Callable[[Observations], np.ndarray] | None = getattr(found, attribute, None)
     if not callable(function):
         raise InputError(f"--policy {name!r}: module {module!r} has no function {attribute!r}")

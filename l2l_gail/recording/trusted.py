@@ -6,10 +6,14 @@ functions belong behind a flag that says so.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import pickle
+import warnings
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +23,7 @@ from gymnasium.spaces import Dict, Space
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from l2l_gail.demos.sb3_file import CONTRIB_ADVICE, is_of_contrib, policy_module
 from l2l_gail.errors import InputError
 from l2l_gail.files import home_expanded
 from l2l_gail.observations import map_parts
@@ -37,6 +42,16 @@ _CLASSES: dict[str, type[BaseAlgorithm]] = {
     "ddpg": DDPG,
     "dqn": DQN,
 }
+_ALGORITHMS = {
+    "stable_baselines3.common.policies": ("ppo", "a2c"),
+    "stable_baselines3.sac.policies": ("sac",),
+    "stable_baselines3.td3.policies": ("td3", "ddpg"),
+    "stable_baselines3.dqn.policies": ("dqn",),
+}
+"""The classes whose policies are of a module; a policy of the user's own may be of any."""
+
+_ACTS_BY = ("policy_class", "policy_kwargs", "observation_space", "action_space")
+_WAY_OUT = "give the .zip that SB3's save() wrote"
 
 
 def load_sb3_model(
@@ -46,6 +61,9 @@ def load_sb3_model(
     algorithm: Algorithm = "auto",
 ) -> Predict:
     """Load a model with Stable-Baselines3's own ``load``, which unpickles.
+
+    Its spaces may be of Gymnasium or of gym; what it was trained with, its schedules for one, is
+    not loaded.
 
     Args:
         path: The ``.zip`` of a model.
@@ -57,19 +75,30 @@ def load_sb3_model(
         The model's deterministic policy.
 
     Raises:
-        InputError: The file is missing, damaged, not of that class, or of other spaces.
+        InputError: The file is missing, damaged, not of that class, of a class that SB3 does not
+            have, of other spaces, or names a module that is not installed.
     """
     path = home_expanded(path)
     if not os.path.isfile(path):
-        raise InputError(f"no model at {path}: give the .zip that SB3's save() wrote")
+        raise InputError(f"no model at {path}: {_WAY_OUT}")
+    settings = _settings(path)
+    name = _guess(settings) if algorithm == "auto" else algorithm
+    _check_class(path, policy_module(settings), name)
     try:
-        name = _guess(path) if algorithm == "auto" else algorithm
-        model = _CLASSES[name].load(path, device="cpu")
+        with warnings.catch_warnings():
+            # SB3 knows what it changed since, and advises to save the model again.
+            warnings.filterwarnings("ignore", "You are probably loading")
+            model = _CLASSES[name].load(path, device="cpu", custom_objects=_replaced(settings))
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path} needs the module {error.name or str(error)!r}, which is not installed: "
+            "install the package that has it, or add its folder to PYTHONPATH"
+        ) from error
     # Code from the file runs here and can raise anything.
     except Exception as error:
         raise InputError(
-            f"{path} cannot be loaded by Stable-Baselines3 ({type(error).__name__}: {error}); "
-            "give its class with --algo"
+            f"{path} cannot be loaded by Stable-Baselines3 as a model of {name} "
+            f"({type(error).__name__}: {error}); {_advice(settings)}"
         ) from error
 
     return playing(model, path, observation_space, action_space)
@@ -105,10 +134,24 @@ def playing(
     return predict
 
 
-def _guess(path: Path) -> str:
+def _settings(path: Path) -> dict[str, Any]:
+    """The JSON object of a model's archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            settings = json.loads(archive.read("data"))
+    # A damaged file raises whatever its garbage happens to spell.
+    except Exception as error:
+        raise InputError(
+            f"{path} is damaged or no model of Stable-Baselines3 ({type(error).__name__}): "
+            f"{_WAY_OUT}"
+        ) from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} is no model of Stable-Baselines3: {_WAY_OUT}")
+    return settings
+
+
+def _guess(settings: Mapping[str, Any]) -> str:
     """The algorithm, told by a setting that it alone has; TD3 loads DDPG too."""
-    with zipfile.ZipFile(path) as archive:
-        settings = json.loads(archive.read("data"))
     for setting, name in (
         ("clip_range", "ppo"),
         ("target_policy_noise", "td3"),
@@ -118,6 +161,50 @@ def _guess(path: Path) -> str:
         if setting in settings:
             return name
     return "a2c"
+
+
+def _check_class(path: Path, module: str, name: str) -> None:
+    """Refuse a class that does not go with the policy in the file."""
+    if is_of_contrib(module):
+        raise InputError(f"{path} has a policy of {module}; {CONTRIB_ADVICE}")
+    algorithms = _ALGORITHMS.get(module, (name,))
+    if name not in algorithms:
+        raise InputError(
+            f"{path} has a policy of {module}, which {name} has not: give --algo "
+            f"{' or '.join(algorithms)}"
+        )
+
+
+def _advice(settings: Mapping[str, Any]) -> str:
+    """What to do where SB3 cannot load a file."""
+    advice = (
+        "load it in Python with the releases that it was saved with and give its predict to "
+        "record_episodes"
+    )
+    if policy_module(settings) not in _ALGORITHMS:
+        advice = f"give its class with --algo if it is another; else {advice}"
+    return advice
+
+
+def _replaced(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What SB3's ``load`` takes instead of what is pickled in the file.
+
+    Schedules are functions, which only the Python that saved them unpickles, and HER's buffer needs
+    an environment. None of it has a part in an action.
+    """
+    replaced: dict[str, Any] = {
+        **{"learning_rate": 0.0, "lr_schedule": None, "exploration_schedule": None},
+        **{"clip_range": 0.2, "clip_range_vf": None, "action_noise": None},
+        **{"replay_buffer_class": None, "replay_buffer_kwargs": {}, "buffer_size": 1},
+        **{"ep_info_buffer": None, "ep_success_buffer": None},
+        **{"_last_obs": None, "_last_original_obs": None},
+    }
+    for name in _ACTS_BY:
+        saved = settings.get(name)
+        if isinstance(saved, dict) and ":serialized:" in saved:
+            content = base64.b64decode(saved[":serialized:"])
+            replaced[name] = _WithoutGym(io.BytesIO(content)).load()
+    return replaced
 
 
 @dataclass(frozen=True)

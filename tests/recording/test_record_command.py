@@ -181,7 +181,12 @@ class TestCommand:
             (["--policy", "a:b", "--resume"], "leave out --model and --policy"),
             (["--policy", "json"], "write module:function"),
             (["--policy", "json:"], "write module:function"),
-            (["--policy", "no_such_module:f"], "'no_such_module' cannot be imported"),
+            (["--policy", "./hand.py:f"], "write module:function"),
+            (
+                ["--policy", "no_such_module:f"],
+                r"--policy 'no_such_module:f': module 'no_such_module' cannot be imported \(No "
+                r"module named 'no_such_module'\); Python looks in this folder and those of PYTHONPATH$",
+            ),
             (["--policy", "json:no_such"], "'json' has no function 'no_such'"),
             (["--resume"], "no training was interrupted there, leave out --resume"),
             (["--model", "nowhere.partial.pt"], "does not exist"),
@@ -225,6 +230,9 @@ class TestCommand:
         }
         with pytest.raises(InputError, match=r"action of shape \(3,\) for one observation, \(1,\)"):
             main([*argv, "--policy", "hand:wide", "--out", str(tmp_path / "b.npz")])
+        (tmp_path / "broken.py").write_text("1 / 0\n")
+        with pytest.raises(ZeroDivisionError):  # its traceback leads to the line
+            main([*argv, "--policy", "broken:swing", "--out", str(tmp_path / "b.npz")])
 
     @pytest.mark.slow
     def test_an_interrupted_expert_is_kept_and_gone_on_with(
