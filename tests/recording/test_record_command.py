@@ -185,7 +185,8 @@ class TestCommand:
             (
                 ["--policy", "no_such_module:f"],
                 r"--policy 'no_such_module:f': module 'no_such_module' cannot be imported \(No "
-                r"module named 'no_such_module'\); Python looks in this folder and those of PYTHONPATH$",
+                r"module named 'no_such_module'\); Python looks in this folder and those of "
+                r"PYTHONPATH$",
             ),
             (["--policy", "json:no_such"], "'json' has no function 'no_such'"),
             (["--resume"], "no training was interrupted there, leave out --resume"),
