@@ -91,7 +91,7 @@ def make(
         with usable(env_id, gym_kwargs):
             trial = CpuEnv(definition, 1, seed=0, num_threads=1)
             trial.reset()
-            trial.step(torch.zeros(1, *definition.action_space.shape))
+            trial.step(torch.zeros(1, *definition.action_space.shape, device="cpu"))
     if str(device) == "auto":
         _log.info("%s: %d environments on %s", env_id, num_envs, env.place)
     return env
