@@ -113,6 +113,11 @@ def define(env_id: str, gym_kwargs: Mapping[str, Any]) -> Definition:
     env = make_env(env_id, gym_kwargs)
     assert isinstance(env.observation_space, spaces.Box)
     assert isinstance(env.action_space, spaces.Box)
+    for i in np.flatnonzero(env.action_space.low >= env.action_space.high):
+        raise InputError(
+            f"{env_id}: actuator {i} of the model can only be {env.action_space.low[i]:g}: give it "
+            'a range of control (ctrlrange="-1 1" in the MJCF)'
+        )
     assert env.spec is not None
     own = _arguments_of_task(env.spec)
     known = {f.name for f in fields(kind) if f.init} - set(kind.fixed)

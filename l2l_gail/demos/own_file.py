@@ -132,12 +132,12 @@ def _id(array: np.ndarray | None) -> str | None:
 
 
 def check_id(text: str) -> str:
-    """Refuse a text that is no id of an environment.
+    """Refuse what is no id of an environment.
 
     Raises:
-        InputError: It is empty, too long or not printable.
+        InputError: It is no text, empty, too long or not printable.
     """
-    if not 0 < len(text) <= _LONGEST_ID or not text.isprintable():
+    if not (isinstance(text, str) and 0 < len(text) <= _LONGEST_ID and text.isprintable()):
         raise InputError("demonstrations: 'env_id' is no id of an environment; leave it out")
     return text
 

@@ -12,6 +12,7 @@ from l2l_gail.demos.checks import LARGEST, check_episodes, check_steps
 from l2l_gail.demos.columns import flat
 from l2l_gail.demos.ends import sound_ends
 from l2l_gail.demos.episodes import EPISODE_ARRAYS, STEP_ARRAYS
+from l2l_gail.demos.own_file import check_id
 from l2l_gail.errors import InputError
 from l2l_gail.observations import map_parts
 
@@ -32,6 +33,8 @@ def sound(record: Mapping[str, Any]) -> dict[str, Any]:
         found["env_kwargs"] = plain_kwargs(record["env_kwargs"])
         if found["env_kwargs"].keys() != record["env_kwargs"].keys():
             raise InputError("demonstrations: 'env_kwargs' holds more than plain values")
+    if record["env_id"] is not None:
+        check_id(record["env_id"])
     for name in ("random_return", "expert_return"):
         value = record[name]
         if value is not None and not abs(value) <= LARGEST:  # NaN is not either

@@ -125,4 +125,4 @@ def check_steps(total_timesteps: float) -> None:
         InputError: It is negative, infinite, or no number.
     """
     if not _is_real(total_timesteps) or not 0 <= total_timesteps < math.inf:
-        raise InputError(f"total_timesteps must be a number of steps, not {total_timesteps!s:.40}")
+        raise InputError(f"total_timesteps must be a number of steps, not {total_timesteps!r:.40}")

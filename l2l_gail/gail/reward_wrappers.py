@@ -10,7 +10,11 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import (
+    VecEnvIndices,
+    VecEnvObs,
+    VecEnvStepReturn,
+)
 
 from l2l_gail.errors import InputError
 from l2l_gail.gail.learned_reward import LearnedReward, RewardTraining
@@ -95,8 +99,8 @@ class VecLearnedReward(VecEnvWrapper):
         window: How many of the last transitions an update draws from; ``update_every`` by default.
 
     Raises:
-        InputError: Other spaces than the reward's, numbers below 0, a reward that cannot learn and
-            is to, or a ``VecNormalize`` inside that normalises observations.
+        InputError: No ``VecEnv``, other spaces than the reward's, numbers below 0, a reward that
+            cannot learn and is to, or a ``VecNormalize`` inside that normalises observations.
     """
 
     def __init__(
@@ -107,6 +111,13 @@ class VecLearnedReward(VecEnvWrapper):
         update_every: int = 2048,
         window: int | None = None,
     ) -> None:
+        given: Any = venv
+        if not isinstance(given, VecEnv):
+            view = "its view, .sb3()" if hasattr(given, "sb3") else "make_vec_env(id, n_envs)"
+            raise InputError(
+                f"the environments are a {type(given).__name__}, no VecEnv of stable-baselines3: "
+                f"give {view}"
+            )
         super().__init__(venv)
         _check_spaces(reward, venv.observation_space, venv.action_space)
         inside: VecEnv | None = venv
@@ -121,6 +132,22 @@ class VecLearnedReward(VecEnvWrapper):
         self._training = RewardTraining(reward, update_every, window)
         self._obs: Any = None
         self._actions: Any = None
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the environments.
+
+        Raises:
+            InputError: It is ``compute_reward``, by which hindsight relabelling (HER) would pay
+                most of its transitions the environment's own reward.
+        """
+        if method_name == "compute_reward":
+            raise InputError(
+                "HerReplayBuffer asks the environment for the reward of other goals, which is not "
+                "the learned one: give RelabellingReplayBuffer, or another algorithm"
+            )
+        return self.venv.env_method(method_name, *method_args, indices=indices, **kwargs)
 
     def reset(self) -> VecEnvObs:
         """Begin episodes everywhere."""

@@ -18,6 +18,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 
 from l2l_gail.callbacks import CheckpointCallback, ProgressCallback, TrueReturnCallback
 from l2l_gail.checkpoints import OTHER_VERSION, load_checkpoint, save_checkpoint
+from l2l_gail.errors import InputError
 from l2l_gail.event_files import continued_writer
 from l2l_gail.files import fitting
 from l2l_gail.gail.bc import BC, PIECE
@@ -134,9 +135,16 @@ class TrainingRun:
             tell: Takes the news of how far it is.
 
         Raises:
+            InputError: The run is further on by whole rollouts.
             Interrupted: After Ctrl-C or SIGTERM, with a checkpoint of where the training was.
         """
         begun = self.model.num_timesteps
+        rollout = getattr(self.model, "n_steps", 1) * self.model.n_envs
+        if begun - total_timesteps >= rollout:
+            raise InputError(
+                f"{self.folder.path} is at step {begun:,} already, {total_timesteps:,} are asked "
+                f"for: give --total-timesteps {begun} or more"
+            )
         events = _EventFile(self.folder.path, last_step=begun)
         self.model.set_logger(Logger(str(self.folder.path), [events]))
         for tag, value, excluded in self.logged:
@@ -151,7 +159,8 @@ class TrainingRun:
         try:
             with signals_deferred() as stop:
                 self.model.learn(
-                    total_timesteps - begun,
+                    # A run that was killed after its last rollout may be beyond it by some steps.
+                    max(0, total_timesteps - begun),
                     callback=[
                         HealthCallback(_WAY_OUT),  # first: what comes after never sees a NaN
                         self.evaluation,

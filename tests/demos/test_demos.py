@@ -7,6 +7,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -372,3 +373,9 @@ def test_wrong_commands_end_with_status_2(
     assert error.count("\n") == 1
     assert error.startswith("error: ")
     assert any(word in error for word in pattern.split("|"))
+
+
+@pytest.mark.parametrize("env_id", ["", "Hop\nper", "x" * 300, "Hopper-v5\0", b"Hopper-v5"])
+def test_an_id_that_no_file_would_be_read_with_is_refused_at_once(env_id: Any) -> None:
+    with pytest.raises(InputError, match="'env_id' is no id of an environment"):
+        Demonstrations.from_arrays(np.ones((3, 2)), episode_lengths=[3], env_id=env_id)

@@ -393,3 +393,15 @@ def test_arguments_that_it_does_not_have_are_one_line(puck: str) -> None:
 def test_a_module_that_is_not_there_is_one_line() -> None:
     with pytest.raises(InputError, match=r"module 'no_such_task' cannot be imported .*PYTHONPATH"):
         envs.make("no_such_task:Puck-v0", 2, "cpu")
+
+
+def test_an_actuator_without_a_range_is_named_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "unlimited.xml"
+    path.write_text(MODEL.replace(' ctrlrange="-1 1"', ""))
+    env_id = "Unlimited-v0"
+    envs.register_task(env_id, Puck, str(path), max_episode_steps=20)
+    try:
+        with pytest.raises(InputError, match="actuator 0 of the model can only be 0: give it a ra"):
+            envs.make(env_id, 2, "cpu")
+    finally:
+        del gymnasium.registry[env_id]

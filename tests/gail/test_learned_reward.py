@@ -324,6 +324,19 @@ def test_rewards_that_a_wrapper_normalises_are_drawn_normalised() -> None:
     np.testing.assert_allclose(seen.rewards.numpy(), expected, rtol=1e-6)
 
 
+def test_hindsight_is_refused_that_would_pay_the_environments_own_reward() -> None:
+    wrapped = VecLearnedReward(walk_envs(), new_reward(), update_every=0)
+    with pytest.raises(InputError, match="HerReplayBuffer asks the environment for the reward"):
+        wrapped.env_method("compute_reward", np.zeros(2), np.zeros(2), {})
+    assert wrapped.env_method("get_wrapper_attr", "spec") == wrapped.venv.get_attr("spec")
+
+
+def test_a_batch_in_place_of_its_view_is_told_so() -> None:
+    reward = LearnedReward.for_env("Hopper-v5", "Hopper-v5", device="cpu")
+    with pytest.raises(InputError, match=r"are a CpuEnv, no VecEnv .*: give its view, \.sb3\(\)"):
+        VecLearnedReward(envs.make("Hopper-v5", 2, "cpu"), reward)
+
+
 def test_it_is_pickled() -> None:
     reward, obs, acts = new_reward(), walk_demos().obs[:5], walk_demos().acts[:5]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(reward))(obs, acts), reward(obs, acts))

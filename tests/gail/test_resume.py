@@ -106,6 +106,27 @@ def test_a_killed_run_goes_on_bit_for_bit(
     np.testing.assert_array_equal(whole.model._last_obs, rest.model._last_obs)
 
 
+@pytest.mark.parametrize("kept_model", [False, True])
+def test_a_run_killed_after_its_last_rollout_is_finished(kept_model: bool, tmp_path: Path) -> None:
+    rollout = N_ENVS * N_STEPS
+    asked = 2 * rollout - 28  # no whole number of rollouts
+    folder = RunFolder.create(tmp_path, "env", "gail", 0)
+    whole = hopper_run(GAIL, "MlpPolicy", folder, None)
+    whole.train(asked)
+    if not kept_model:
+        (folder.path / "model.zip").unlink()
+    rest = hopper_run(GAIL, "MlpPolicy", folder, None)
+    rest.resume()
+    rest.train(asked)
+    assert rest.model.num_timesteps == 2 * rollout
+    assert_trained_alike(whole.model, rest.model, atol=0)
+    assert (folder.path / "model.zip").exists()
+    less = hopper_run(GAIL, "MlpPolicy", folder, None)
+    less.resume()
+    with pytest.raises(InputError, match="is at step 256 already, 100 are asked for: give"):
+        less.train(100)
+
+
 def walk_run(env: Any, folder: RunFolder) -> TrainingRun:
     return TrainingRun(make(GAIL, env), folder, KillAt(None))
 
