@@ -92,7 +92,8 @@ class BatchedEnv(ABC):
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
+        whole = isinstance(num_envs, (int, np.integer)) and not isinstance(num_envs, bool)
+        if not whole or num_envs < 1:
             raise InputError(f"{num_envs} environments cannot be stepped: give a number from 1 on")
         _check_seed(seed)
         self.env_id = definition.env_id
@@ -219,8 +220,10 @@ class BatchedEnv(ABC):
             seeds: list[int | None] = [None] * self.num_envs
         elif isinstance(seed, (int, np.integer)):
             seeds = [int(seed) + i for i in range(self.num_envs)]
+        elif isinstance(seed, (list, tuple, np.ndarray)):
+            seeds = [own.item() if isinstance(own, np.integer) else own for own in seed]
         else:
-            seeds = [None if own is None else int(own) for own in seed]
+            raise InputError(f"a seed is a whole number from 0 on, or one for each, not {seed!r}")
         if len(seeds) != self.num_envs:
             raise InputError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each")
         for own in seeds:

@@ -348,10 +348,12 @@ class Demonstrations:
 
         Raises:
             IndexError: There is no such episode.
-            InputError: The choice is empty.
+            InputError: The choice is empty, or of more than one dimension.
         """
         numbers = np.arange(self.n_episodes)[episodes]
         chosen = np.atleast_1d(numbers)
+        if chosen.ndim > 1:
+            raise InputError("episodes are chosen by a number, a slice or a list of numbers")
         if len(chosen) == 0:
             raise InputError(f"none of the {self.n_episodes} episodes is chosen; choose one")
         return type(self)(**select(vars(self), chosen))

@@ -97,6 +97,8 @@ def _d4rl_record(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             flags = flags[:, 0]
         if flags.ndim != 1 or len(flags) != len(arrays["observations"]) or len(flags) == 0:
             raise InputError(f"{name!r} has shape {flags.shape}; one flag per step is needed")
+        if not np.isin(flags, (0, 1)).all():  # NaN is not either
+            raise InputError(f"{name!r} holds other values than 0 and 1, so ends are not known")
         arrays[name] = flags.astype(bool)
     # Where both are set, the state that was reached is terminal.
     arrays["timeouts"] &= ~arrays["terminals"]

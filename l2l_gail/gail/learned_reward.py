@@ -271,12 +271,20 @@ class RewardTraining:
             by default.
 
     Raises:
-        InputError: Numbers below 0, or a reward that cannot learn and is to.
+        InputError: No such numbers, or a reward that cannot learn and is to.
     """
 
     def __init__(self, reward: LearnedReward, update_every: int, window: int | None) -> None:
-        if update_every < 0 or (window is not None and window < 1):
-            raise InputError("update_every must be 0 or more, and window at least 1")
+        for name, value, least in (
+            ("update_every", update_every, 0),
+            ("window", 1 if window is None else window, 1),
+        ):
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not whole or value < least:
+                raise InputError(
+                    "update_every must be 0 or more, and window at least 1, whole numbers: "
+                    f"{name} is {value!r}"
+                )
         if update_every and not reward.is_trainable:
             raise InputError(
                 "this reward cannot learn, being of AIRL or without demonstrations: give "

@@ -236,3 +236,10 @@ def test_trajectories_of_imitation_and_episodes_of_minari_are_understood_in_memo
         terminations=np.zeros(3, bool), truncations=np.array([0, 0, 1], bool), infos={},
     )  # fmt: skip
     assert Demonstrations.from_episodes([episode]).endings.time_limit == 1
+
+
+@pytest.mark.parametrize("flag", [np.nan, -1.0, 2.0])
+def test_flags_of_d4rl_that_are_none_are_refused(flag: float, tmp_path: Path) -> None:
+    path = write_d4rl(tmp_path / "odd.hdf5", terminals=np.full(10, flag))
+    with pytest.raises(InputError, match="'terminals' holds other values than 0 and 1"):
+        Demonstrations.load(path)

@@ -67,6 +67,7 @@ def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
         ("Hopper-v5", {"render_mode": "human"}, "do not render"),
         ("Hopper-v5", {"num_envs": 0}, "0 environments cannot be stepped: give a number from 1 on"),
         ("Hopper-v5", {"num_envs": "3"}, "3 environments cannot be stepped"),
+        ("Hopper-v5", {"num_envs": True}, "True environments cannot be stepped"),
         ("Hopper-v5", {"seed": -1}, "a seed is a whole number from 0 on, not -1"),
         ("Hopper-v5", {"num_threads": 0}, "0 threads"),
         ("Hopper-v5", {"device": "tpu"}, "tpu is unknown"),
@@ -121,6 +122,9 @@ def test_wrong_actions_are_one_line_and_move_nothing() -> None:
     with pytest.raises(InputError, match="a seed is a whole number from 0 on, not -3") as error:
         env.reset(seed=-3)
     one_line(error)
+    for seed in (1.5, "a", [0, 1.5, 2, 3]):
+        with pytest.raises(InputError, match="a seed is a whole number from 0 on"):
+            env.reset(seed=seed)
     actions = random_actions(env.single_action_space, 10, 4, seed=0)
     assert same(outcomes(env, actions), outcomes(other, actions))
 

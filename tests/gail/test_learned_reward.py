@@ -399,8 +399,10 @@ def test_an_open_file_is_read_too() -> None:
     assert LearnedReward.load(file, device="cpu")(demos.obs, demos.acts).shape == (len(demos),)
 
 
-@pytest.mark.parametrize("kwargs", [{"update_every": -1}, {"window": 0}])
-def test_senseless_numbers_are_refused(kwargs: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "kwargs", [{"update_every": -1}, {"window": 0}, {"update_every": None}, {"update_every": 2.5}]
+)
+def test_senseless_numbers_are_refused(kwargs: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="update_every must be 0 or more"):
         VecLearnedReward(walk_envs(), new_reward(), **kwargs)
 
