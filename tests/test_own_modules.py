@@ -15,15 +15,14 @@ from l2l_gail.own_modules import import_own
 def test_a_module_in_the_working_folder_is_found_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "parts_of_mine.py").write_text("import json\nfound = json\n")
+    (tmp_path / "found_in_this_folder.py").write_text("import json\nfound = json\n")
     (tmp_path / "json.py").write_text("raise SystemExit\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
-    monkeypatch.delitem(sys.modules, "parts_of_mine", raising=False)
-    import_own("parts_of_mine", "--import")
-    assert sys.modules["parts_of_mine"].found is json
+    import_own("found_in_this_folder", "--import")
+    assert sys.modules["found_in_this_folder"].found is json
     assert sys.path[-1] == str(tmp_path)
-    import_own("parts_of_mine", "--import")
+    import_own("found_in_this_folder", "--import")
     assert sys.path.count(str(tmp_path)) == 1
     with pytest.raises(InputError, match=r"module 'not_there' cannot be imported .* this"):
         import_own("not_there", "--import")
