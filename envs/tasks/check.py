@@ -32,13 +32,15 @@ def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
         Numbers in one observation.
 
     Raises:
-        InputError: Something has another shape or type than :class:`Task` says, looks into the
-            simulation's memory, or is read from it without being listed in ``derived``.
+        InputError: Something has another shape or type than :class:`Task` says, looks into
+            the simulation's memory or changes it, or is read from it without being listed in
+            ``derived``; or the reward is not finite.
     """
     name = type(task).__name__
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     fields = _Fields(task, data)
+    begun = {field: np.copy(value) for field, value in vars(fields).items() if _is_array(value)}
     states = task.initial(np, draw)
     if not isinstance(states, tuple) or len(states) != 2:
         raise InputError(f"{name}.initial must return positions and velocities")
@@ -58,6 +60,8 @@ def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
         raise InputError(f"{name}.transition must return reward, terminated and a dict of terms")
     reward, terminated, terms = outcome
     _check(f"{name}.transition's reward", reward, (_TRIED,), fields, ("float64", "float32"))
+    if not np.isfinite(reward).all():
+        raise InputError(f"{name}.transition's reward is {reward[0]} where the model begins")
     _check(f"{name}.transition's terminated", terminated, (_TRIED,), fields, ("bool",))
     told: tuple[tuple[str, Any], ...] = (
         ("transition", terms),
@@ -76,6 +80,9 @@ def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
                 raise InputError(
                     f"{name}.{where}'s {key!r} must be an array of {_ROWS}, not {_what(value)}"
                 )
+    for field, value in begun.items():
+        if not np.array_equal(getattr(fields, field), value, equal_nan=True):
+            raise InputError(f"{name} changes {field!r} of the simulation: work on a copy of it")
     return int(obs.shape[1])
 
 
@@ -125,6 +132,10 @@ def _check(
             f"{what} looks into the simulation's memory, which the next step overwrites: return a "
             "new array, 1.0 * x for instance"
         )
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def _has_rows(value: Any) -> bool:

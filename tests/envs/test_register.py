@@ -283,6 +283,14 @@ def shrunk(**changes: Any) -> type[Puck]:
             r"initial's positions must be \(B, 2\) float64, not \(2, 3\) float64 for B = 2",
         ),
         (
+            {"transition": lambda s, xp, b, f, a: (f.qpos.sum(-1) * xp.nan, xp.ones(2, bool), {})},
+            "Changed.transition's reward is nan where the model begins",
+        ),
+        (
+            {"observation": lambda self, xp, f: 1.0 * f.qpos.__iadd__(1.0)},
+            "Changed changes 'qpos' of the simulation: work on a copy of it",
+        ),
+        (
             {"before": lambda self, xp, f: self.body_ids["hand"]},
             "the model has no body 'hand'; it has world, puck, pole",
         ),
