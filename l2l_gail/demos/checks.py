@@ -97,8 +97,12 @@ def check_together(steps: Mapping[str, np.ndarray], others: Mapping[str, np.ndar
         others: Likewise; what comes first.
 
     Raises:
-        InputError: One has an array that the other lacks, or one of another width.
+        InputError: One has an array that the other lacks, or one of another width, or a dict of
+            observations where the other has one array.
     """
+    if ("obs" in steps) != ("obs" in others):  # a dict is "obs.key" here
+        here, before = ("one array", "a dict") if "obs" in steps else ("a dict", "one array")
+        raise InputError(f"'obs' is {here} here, {before} before: all are of one environment")
     if steps.keys() != others.keys():
         name = min(steps.keys() ^ others.keys())
         where = "is here, and not before" if name in steps else "was before, and is not here"

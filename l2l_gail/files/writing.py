@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import socket
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -168,15 +169,24 @@ def _alive(process: int) -> bool:
     return True
 
 
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be made in a folder that is there; in /proc, for one, they cannot."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
 def not_written(path: Path, error: OSError) -> InputError:
     """The one line that says why a file could not be written."""
     reason = error.strerror or type(error).__name__
-    if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+    if isinstance(error, FileNotFoundError) and path.parent.is_dir() and _takes_files(path.parent):
         return InputError(
             f"{path} cannot be written: what was written of it is gone, did something else clear "
             "its folder?"
         )
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
         return InputError(f"{path} cannot be written: its folder is gone, was it deleted?")
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
         return InputError(f"{path} cannot be written ({reason}): something else has its name")

@@ -393,3 +393,20 @@ def test_columns_of_flags_and_rewards_are_read_and_a_terminal_state_counts(dtype
     assert demos.returns.tolist() == [3.0]
     assert demos.terminals.tolist() == [False, False, True]
     assert not demos.truncated.any()
+
+
+def test_a_dict_of_observations_beside_one_array_is_named_as_that() -> None:
+    array, parts = {"obs": np.ones((4, 3))}, {"obs": {"a": np.ones((4, 3))}}
+    with pytest.raises(InputError, match="episode 1: 'obs' is a dict here, one array before: all"):
+        Demonstrations.from_episodes([array, parts])
+    with pytest.raises(InputError, match="'obs' is one array here, a dict before"):
+        Demonstrations.concatenate(
+            [Demonstrations.from_episodes([each]) for each in (parts, array)]
+        )
+
+
+def test_episodes_are_not_chosen_in_two_dimensions() -> None:
+    demos = Demonstrations.from_episodes([{"obs": np.ones((4, 3))}] * 2)
+    for choice in (None, np.array([[0, 1]])):
+        with pytest.raises(InputError, match="by a number, a slice or a list of numbers"):
+            demos[choice]
