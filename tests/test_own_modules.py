@@ -33,4 +33,6 @@ def test_a_working_folder_that_is_gone_is_no_matter(
 ) -> None:
     monkeypatch.chdir(gone := tmp_path)
     gone.rmdir()
+    before = list(sys.path)
     import_own("json", "--import")
+    assert sys.path == before
