@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2l_gail.checks import is_whole
 from l2l_gail.errors import InputError
 
 from .definition import Definition
@@ -92,8 +93,7 @@ class BatchedEnv(ABC):
         dtype: torch.dtype,
         seed: int,
     ) -> None:
-        whole = isinstance(num_envs, (int, np.integer)) and not isinstance(num_envs, bool)
-        if not whole or num_envs < 1:
+        if not is_whole(num_envs) or num_envs < 1:
             raise InputError(f"{num_envs} environments cannot be stepped: give a number from 1 on")
         _check_seed(seed)
         self.env_id = definition.env_id

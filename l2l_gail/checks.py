@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any, SupportsIndex
 
+import numpy as np
+
 from l2l_gail.errors import InputError
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "check_kind",
     "check_nonnegative",
     "is_real",
+    "is_whole",
     "nearest",
     "origin",
 ]
@@ -27,6 +30,11 @@ __all__ = [
 def is_real(value: Any) -> bool:
     """Return whether a value is a real number of any kind: Python's, NumPy's, a fraction."""
     return isinstance(value, Real)
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether it is a whole number; True, which Python takes for 1, is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def check_nonnegative(name: str, value: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space
 
-from l2l_gail.checks import nearest
+from l2l_gail.checks import is_whole, nearest
 from l2l_gail.errors import MISFITS, InputError, one_line
 from l2l_gail.mujoco_warnings import counted_mujoco_warnings, handle_mujoco_warnings
 from l2l_gail.own_modules import import_own
@@ -152,8 +152,7 @@ def usable(env_id: str, env_kwargs: Mapping[str, Any]) -> Iterator[None]:
 
 def _check_count(name: str, value: Any) -> None:
     """Refuse what is no whole number; True, which Python takes for 1, is likely not meant."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if value is not None and not whole:
+    if value is not None and not is_whole(value):
         raise InputError(f"environment argument {name}={value!r}: give a whole number from 1 on")
 
 

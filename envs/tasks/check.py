@@ -40,7 +40,11 @@ def check_task(task: Task, model: mujoco.MjModel, draw: Draw) -> int:
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     fields = _Fields(task, data)
-    begun = {field: np.copy(value) for field, value in vars(fields).items() if _is_array(value)}
+    begun = {
+        field: np.copy(value)
+        for field, value in vars(fields).items()
+        if isinstance(value, np.ndarray)
+    }
     states = task.initial(np, draw)
     if not isinstance(states, tuple) or len(states) != 2:
         raise InputError(f"{name}.initial must return positions and velocities")
@@ -132,10 +136,6 @@ def _check(
             f"{what} looks into the simulation's memory, which the next step overwrites: return a "
             "new array, 1.0 * x for instance"
         )
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray)
 
 
 def _has_rows(value: Any) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor, nn
 
+from l2l_gail.checks import is_whole
 from l2l_gail.demos import Demonstrations
 from l2l_gail.errors import InputError
 from l2l_gail.gail.airl import AIRL, AIRLDiscriminator
@@ -279,8 +280,7 @@ class RewardTraining:
             ("update_every", update_every, 0),
             ("window", 1 if window is None else window, 1),
         ):
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not whole or value < least:
+            if not is_whole(value) or value < least:
                 raise InputError(
                     "update_every must be 0 or more, and window at least 1, whole numbers: "
                     f"{name} is {value!r}"

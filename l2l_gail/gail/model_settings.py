@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from l2l_gail.checks import is_whole
 from l2l_gail.errors import InputError
 
 __all__ = ["SETTINGS", "check_settings", "check_steps"]
@@ -17,8 +18,7 @@ _LARGEST = 2**31
 
 def _whole(least: int, below: int = _LARGEST) -> Callable[[Any], bool]:
     def holds(value: Any) -> bool:
-        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        return is_whole and bool(least <= value < below)
+        return is_whole(value) and bool(least <= value < below)
 
     return holds
 

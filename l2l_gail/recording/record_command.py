@@ -161,18 +161,18 @@ def record(config: RecordConfig, *, command: str) -> Demonstrations:
     files = RecordFiles(out)
     trains = config.model is None and config.policy is None
     with files.alone(trains=trains, resume=config.resume):
-        return _record(config, files, env.observation_space, env.action_space, command)
+        return _record(config, files, env_kwargs, env.observation_space, env.action_space, command)
 
 
 def _record(
     config: RecordConfig,
     files: RecordFiles,
+    env_kwargs: dict[str, Any],
     observation_space: Space,
     action_space: Space,
     command: str,
 ) -> Demonstrations:
     started = time.perf_counter()
-    env_kwargs = parse_env_kwargs(config.env_kwargs)
     predict, expert = _policy(config, env_kwargs, observation_space, action_space, files.partial)
     trained = expert is not None
     with _kept_training(files.partial) if trained else contextlib.nullcontext():
