@@ -118,7 +118,7 @@ def load_policy(run: Path, moment: str = "last") -> MlpPolicy:
     except KeyError as error:
         raise InputError(
             f"{model}: its policy is no plain perceptron with tanh ({error.args[0]}); play it by "
-            "load(...) of the model's class (GAIL, AIRL, BC) and predict"
+            "GAIL.load(...), or load(...) of its own class (AIRL, BC), and predict"
         ) from None
 
 
