@@ -15,9 +15,8 @@ given, so wall time compares only then.
 
     .venv/bin/python benchmarks/end_to_end.py --json benchmarks/results/end_to_end.json
 
-To have the row of ``imitation`` too, give ``--imitation-python`` (an interpreter that has it) and
-``--imitation-script`` (a script that takes ``--env --demos --steps --seed --n-envs --preset
---eval-episodes --out`` and writes JSON with ``steps``, ``wall_s`` and ``cpu_s``).
+To have the row of ``imitation`` too, give ``--imitation-python``, an interpreter that has it:
+``imitation_gail.py``, which it runs, says how to come by one.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 ENVS = ("Hopper-v5", "HalfCheetah-v5")
 PEER = "imitation GAIL, common"
+PEER_SCRIPT = ROOT / "benchmarks" / "imitation_gail.py"
 # What is trained: (method, hyper-parameters, environment).
 ROWS: dict[str, tuple[str, str, str]] = {
     "PPO, 8 x 256, batch 64": ("ppo", "small", "ours"),
@@ -210,7 +210,7 @@ def run_row(row: str, env_id: str, options: argparse.Namespace, seed: int) -> di
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "result.json"
         if row == PEER:
-            command = [options.imitation_python, str(options.imitation_script.resolve())]
+            command = [str(options.imitation_python.absolute()), str(PEER_SCRIPT)]
             command += ["--env", env_id, "--demos", _peer_demos(env_id, demos, Path(folder))]
             command += ["--steps", str(options.steps), "--seed", str(seed)]
             command += ["--n-envs", str(COMMON_ENVS)]
@@ -317,8 +317,7 @@ def main() -> None:
     parser.add_argument(
         "--demos", nargs="*", default=[], help="ENV=FILE.npz, where none are embedded"
     )
-    parser.add_argument("--imitation-python", help="an interpreter that has imitation")
-    parser.add_argument("--imitation-script", type=Path, help="what it is to run")
+    parser.add_argument("--imitation-python", type=Path, help="an interpreter that has imitation")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -328,7 +327,7 @@ def main() -> None:
 
     given = (pair.partition("=") for pair in options.demos)
     options.demos = {env: str(Path(path).resolve()) for env, _, path in given}
-    names = [PEER] if options.imitation_python and options.imitation_script else []
+    names = [PEER] if options.imitation_python else []
     names += ROWS
     if options.rows:
         names = [name for name in names if any(part in name for part in options.rows)]

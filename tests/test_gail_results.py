@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 
 from benchmarks.gail import figures
+from benchmarks.imitation_gail import hyperparameters
 from benchmarks.records import read_configuration
 from l2l_gail.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
+PEER = ROOT / "benchmarks" / "results" / "peer"
 CONFIGS = sorted((ROOT / "benchmarks" / "gail" / "configs").glob("*.toml"))
 
 
@@ -47,6 +50,19 @@ def test_every_table_of_the_documents_is_what_its_records_give(report: ModuleTyp
     assert len(blocks) > 5
     for block in blocks:
         assert block[0] == f"{block[1]}{report.table(block[2], report.RESULTS)}{block[3]}"
+
+
+def test_the_peer_trained_with_the_settings_that_are_stated() -> None:
+    records = [json.loads(file.read_text()) for file in sorted(PEER.glob("*.json"))]
+    assert {record["preset"] for record in records} == {"tuned", "tutorial", "common"}
+    for record in records:
+        used = record["hyperparameters"]
+        stated = asdict(hyperparameters(record["preset"], record["env"]))
+        assert used.pop("n_steps") * record["n_envs"] == stated["rollout"]
+        if record["notes"]:  # fewer transitions were demonstrated than it asks for
+            assert stated.pop("demo_batch_size") > record["transitions"]
+            assert used.pop("demo_batch_size") <= record["transitions"]
+        assert used == stated
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -1,14 +1,13 @@
 """Train GAIL of the library ``imitation``: as long as our methods, from the same demonstrations.
 
-    .venv/bin/python benchmarks/gail/peer.py --demos-dir DIR --python VENV/bin/python --script FILE
+    .venv/bin/python benchmarks/gail/peer.py --python peer/bin/python
 
-``VENV`` has ``imitation`` in it; ``FILE`` is a script that takes ``--env --demos --n-demos --steps
---seed --n-envs --preset --eval-every`` (rounds) ``--eval-episodes --out`` and writes JSON, as for
-``benchmarks/end_to_end.py``. Of its presets ``tuned`` are the hyper-parameters that the peer has
-published for the environment, ``tutorial`` those of its own tutorial, ``common`` a plain setting.
-Steps, demonstrations and the distance between two evaluations are those of
-``configs/shipped.toml``; an evaluation is ten games of Gymnasium's environment played by the
-deterministic policy.
+``peer`` is a virtual environment that has ``imitation`` in it, and what runs there is
+``benchmarks/imitation_gail.py``, which says how to make one. Of its presets ``tuned`` are the
+hyper-parameters that the peer has published for the environment, ``tutorial`` those of its own
+tutorial, ``common`` a plain setting. Steps, demonstrations and the distance between two evaluations
+are those of ``configs/methods.toml``; an evaluation is ten games of Gymnasium's environment played
+by the deterministic policy.
 
 A cell is one JSON file under ``benchmarks/results/peer/``; one that is there is not run again.
 """
@@ -31,12 +30,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import grid as games  # noqa: E402
 
+from benchmarks.imitation_gail import hyperparameters  # noqa: E402
 from benchmarks.records import as_lines, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.files import atomic_write  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peer"
-CONFIGURATION = Path(__file__).resolve().parent / "configs" / "shipped.toml"
+CONFIGURATION = Path(__file__).resolve().parent / "configs" / "methods.toml"
+SCRIPT = Path(__file__).resolve().parents[1] / "imitation_gail.py"
 FIELDS = ("obs", "acts", "rews", "next_obs", "episode_starts", "episode_lengths")
 
 
@@ -46,8 +47,6 @@ class Config:
 
     python: Path
     """An interpreter that has imitation."""
-    script: Path
-    """What it is to run."""
     demos_dir: Path = Path("demos")
     """Where <env>.npz with recorded expert episodes lies; else the embedded set is taken."""
     presets: tuple[str, ...] = ("tuned", "common", "tutorial")
@@ -78,7 +77,6 @@ def train(config: Config, grid: dict[str, Any], env: str, preset: str, seed: int
         folder = Path(name)
         demos = games.demonstrations({"env": env}, config.demos_dir)
         np.savez(folder / "demos.npz", **{key: getattr(demos, key) for key in FIELDS})
-        found: dict[str, Any] = {}
         flags = {
             "--env": env,
             "--demos": folder / "demos.npz",
@@ -87,12 +85,10 @@ def train(config: Config, grid: dict[str, Any], env: str, preset: str, seed: int
             "--seed": seed,
             "--n-envs": 8,
             "--preset": preset,
-            "--eval-every": 1,
+            "--eval-every": max(1, grid["eval_every"] // hyperparameters(preset, env).rollout),
             "--eval-episodes": 10,
             "--out": folder / "out.json",
         }
-        rollout = _rollout(config, flags, folder)
-        flags["--eval-every"] = max(1, grid["eval_every"] // rollout)
         found = _call(config, flags, folder)
     return {
         "env": env,
@@ -102,30 +98,26 @@ def train(config: Config, grid: dict[str, Any], env: str, preset: str, seed: int
         "n_envs": found["n_envs"],
         "hyperparameters": found["hyperparameters"],
         "notes": found["notes"],
-        "transitions": found["demos"]["transitions"],
+        "transitions": found["transitions"],
         "evaluations": {
             "steps": [row["steps"] for row in found["curve"]],
             "return_mean": [round(row["return_mean"], 1) for row in found["curve"]],
         },
-        "games": [round(one, 1) for one in found["eval"]["returns"]],
+        "games": [round(one, 1) for one in found["games"]],
         "cpu_s": round(found["cpu_s"], 2),
         "versions": found["versions"] | {"python": found["python"]},
     }
 
 
-def _rollout(config: Config, flags: dict[str, Any], folder: Path) -> int:
-    """Transitions of a round under a preset: evaluations are counted in rounds."""
-    short = flags | {"--steps": 1, "--eval-every": 0, "--eval-episodes": 1}
-    return int(_call(config, short, folder)["hyperparameters"]["rollout"])
-
-
 def _call(config: Config, flags: dict[str, Any], folder: Path) -> dict[str, Any]:
     words = [str(word) for pair in flags.items() for word in pair]
-    command = [str(config.python.absolute()), str(config.script.absolute()), *words]
+    command = [str(config.python.absolute()), str(SCRIPT), *words]
     threads = {"OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=os.environ | threads
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | threads
     )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")
     found: dict[str, Any] = json.loads(Path(flags["--out"]).read_text(encoding="utf-8"))
     return found
 

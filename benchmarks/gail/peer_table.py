@@ -16,21 +16,21 @@ ROWS = {
     "tutorial": "`imitation`, those of its tutorial",
     "common": "`imitation`, a plain setting",
     "gail": "GAIL",
-    "l2l": "L2L-GAIL, both learned",
+    "l2l": "L2L-GAIL",
 }
-"""Rows by preset of the peer, or method of ``shipped``, in the table's words."""
+"""Rows by preset of the peer, or method of ``methods``, in the table's words."""
 
 
 def records_of(results: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Return the records of each environment and row; ours are those of seeds that the peer has.
 
     Args:
-        results: Folder that holds ``peer`` and ``gail/shipped``.
+        results: Folder that holds ``peer`` and ``gail/methods``.
     """
     peers = [json.loads(file.read_text()) for file in sorted((results / "peer").glob("*.json"))]
     seeds = {(record["env"], record["seed"]) for record in peers}
     own = [
-        json.loads(file.read_text()) for file in sorted((results / "gail/shipped").glob("*.json"))
+        json.loads(file.read_text()) for file in sorted((results / "gail/methods").glob("*.json"))
     ]
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in peers:

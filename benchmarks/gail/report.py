@@ -232,6 +232,18 @@ def corrected(grid: Grid) -> str:
     return markdown([*head, "runs that gain and lose"], rows)
 
 
+def speeds(grid: Grid) -> str:
+    """The last evaluation at each rate of PPO: mean over the seeds, and the worst of them."""
+    by_rate = {s.removeprefix("policy_"): s for s in grid.names(1) if s.startswith("policy_")}
+    by_rate = dict(sorted((by_rate | {"1e-3": "default"}).items(), key=lambda rate: float(rate[0])))
+    rows = []
+    for env in grid.names(0):
+        for method in grid.names(2):
+            found = [grid.values((env, setting, method), last) for setting in by_rate.values()]
+            rows.append([env, method, *(f"{of.mean():.0f} ({of.min():.0f})" for of in found)])
+    return markdown(["environment", "method", *by_rate], rows)
+
+
 def difference_over(
     grid: Grid, env: str, settings: list[str], methods: tuple[str, str]
 ) -> tuple[float, NDArray[np.float64]]:
@@ -347,6 +359,7 @@ VIEWS: dict[str, Callable[[Grid], str]] = {
     "flatness": flatness,
     "margins": margins,
     "corrected": corrected,
+    "speeds": speeds,
     "differences": differences,
     "averaging": averaging,
     "nearest": nearest,
