@@ -1,4 +1,4 @@
-"""The tables of docs/results.md against the records that they are made from."""
+"""The tables of docs/results-*.md against the records that they are made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn the records of the image grids into tables, and put them into docs/results.md and README.md.
+"""Turn the records of the image grids into tables, and put them into the documents.
 
     .venv/bin/python benchmarks/cifar/report.py            # print
     .venv/bin/python benchmarks/cifar/report.py --write    # and replace the tables in the documents
@@ -44,7 +44,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "cifar"
 ATTACKERS = ROOT / "benchmarks" / "results" / "attackers.json"
 REMEMBERING = ATTACKERS.with_name("remembering.json")
 STEP_COST = ROOT / "benchmarks" / "results" / "step_cost.json"
-DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "adversarial.md")
+DOCUMENTS = tuple(
+    ROOT / name for name in ("docs/results-images.md", "README.md", "docs/adversarial.md")
+)
 BLOCK = re.compile(r"(<!-- begin images (\S+) -->\n).*?(<!-- end images \2 -->)", re.DOTALL)
 OURS = ("l2l_noise", "l2l_memory")
 BESIDES = (("start_l2l", "pgd_10"),)

@@ -1,4 +1,4 @@
-"""Turn the records of the grids into tables, and put them into docs/results.md and README.md.
+"""Turn the records of the grids into tables, and put them into docs/results-*.md and README.md.
 
     .venv/bin/python benchmarks/gail/report.py            # print
     .venv/bin/python benchmarks/gail/report.py --write    # and replace the tables in the document
@@ -46,7 +46,7 @@ from l2l_gail.errors import InputError  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "gail"
 STEP_COST = ROOT / "benchmarks" / "results" / "gail_step_cost.json"
-DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "README.md")
+DOCUMENTS = (*sorted((ROOT / "docs").glob("results-*.md")), ROOT / "README.md")
 TRAINED_BY = ("rule", "arguments", "training", "credit", "ppo", "policy_pace", "policy_divergence")
 BLOCK = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 

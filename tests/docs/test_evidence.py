@@ -1,4 +1,4 @@
-"""Figures that a page takes from ``docs/results.md``, against the tables there."""
+"""Figures that a page takes from ``docs/results-*.md``, against the tables there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from tests.docs.pages import ROOT
 
 GAIL = (ROOT / "docs" / "gail.md").read_text(encoding="utf-8")
-RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+RESULTS = "".join(
+    page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("results-*.md"))
+)
 
 
 def table(text: str, *, after: str, first: str) -> dict[tuple[str, str], int]:
