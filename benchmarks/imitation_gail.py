@@ -110,7 +110,7 @@ def hyperparameters(name: str, env_id: str) -> Settings:
     return TUNED[task]
 
 
-def trajectories(path: Path, count: int, low: np.ndarray, high: np.ndarray) -> list[Any]:
+def trajectories(path: Path, count: int | None, low: np.ndarray, high: np.ndarray) -> list[Any]:
     """Read the first episodes as imitation has them, actions clipped to the action space."""
     from imitation.data.types import TrajectoryWithRew
 
