@@ -5,8 +5,8 @@ rounds, and figures are medians. Timed is ``learn`` and nothing else: no evaluat
 No row uses child processes. Simulation and learning are on the CPU.
 
 ``shipped`` are the defaults of ``train_gail.py``, read from it. ``common`` are the hyper-parameters
-that the peer is run with (``COMMON``; PPO's others are SB3's defaults in both): that the peer's are
-those, and its demonstrations suffice for them, is checked with every run of it. What differs is
+that the peer is run with (``imitation_gail.COMMON``; PPO's others are SB3's defaults in both): that
+its demonstrations suffice for them is checked with every run of it. What differs is
 what the libraries do by themselves: the peer normalises by running statistics and its discriminator
 has ReLU units, ours normalises by the demonstrations' and has tanh units; ours steps batched
 environments and has a fused Adam; the learned rule is trained on top. CPU seconds are those of all
@@ -31,11 +31,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.imitation_gail import COMMON  # noqa: E402
+
 ENVS = ("Hopper-v5", "HalfCheetah-v5")
 PEER = "imitation GAIL, common"
 PEER_SCRIPT = ROOT / "benchmarks" / "imitation_gail.py"
@@ -59,14 +64,6 @@ BARS = {  # steps per CPU second over the peer's, at least
     ("HalfCheetah-v5", "L2L-GAIL, shipped"): 3.0,
     ("Hopper-v5", "GAIL, common"): 1.5,
     ("HalfCheetah-v5", "GAIL, common"): 1.5,
-}
-COMMON = {  # in the peer's words: transitions of a rollout, of a minibatch, of either side, ...
-    "rollout": 4096,
-    "batch_size": 128,
-    "n_epochs": 10,
-    "lr": 3e-4,
-    "demo_batch_size": 1024,
-    "n_disc": 8,
 }
 COMMON_ENVS = 8
 
@@ -184,15 +181,15 @@ def _gail(
         demonstrations,
         discriminator=DiscriminatorConfig(
             hidden_sizes=(32, 32),
-            updates_per_rollout=int(COMMON["n_disc"]),
-            batch_size=int(COMMON["demo_batch_size"]),
+            updates_per_rollout=COMMON.n_disc,
+            batch_size=COMMON.demo_batch_size,
             penalty=(),
         ),
         rule=CoordinateMLP(1e-3, seed=seed) if method == "l2l_gail" else Adam(1e-3),
-        n_steps=int(COMMON["rollout"]) // COMMON_ENVS,
-        batch_size=int(COMMON["batch_size"]),
-        n_epochs=int(COMMON["n_epochs"]),
-        learning_rate=COMMON["lr"],
+        n_steps=COMMON.rollout // COMMON_ENVS,
+        batch_size=COMMON.batch_size,
+        n_epochs=COMMON.n_epochs,
+        learning_rate=COMMON.lr,
         policy_pace=0.0,
         policy_divergence=0.0,
         policy_kwargs={"optimizer_kwargs": {"fused": True, "eps": 1e-5}},
@@ -234,7 +231,7 @@ def run_row(row: str, env_id: str, options: argparse.Namespace, seed: int) -> di
 def _check_peer(env_id: str, result: dict[str, Any]) -> None:
     """End the benchmark if the peer has trained with other hyper-parameters than ``COMMON``."""
     used = {"n_envs": result["n_envs"], **result["hyperparameters"]}
-    wanted = {"n_envs": COMMON_ENVS, **COMMON}
+    wanted = {"n_envs": COMMON_ENVS, **asdict(COMMON)}
     other = {name: used.get(name) for name in wanted if used.get(name) != wanted[name]}
     if other:
         raise SystemExit(f"{PEER} on {env_id} trained with {other}, not with {wanted}")
@@ -244,10 +241,9 @@ def _peer_demos(env_id: str, demos: str | None, folder: Path) -> str:
     """Write the demonstrations for the peer, and return the path."""
     path = folder / "demos.npz"
     code = (
-        "import sys, numpy as np; from l2l_gail.demos import Demonstrations; "
-        "d = Demonstrations.load(sys.argv[1]); names = ('obs', 'acts', 'rews', 'next_obs', "
-        "'episode_starts', 'episode_lengths'); "
-        "np.savez(sys.argv[2], **{name: getattr(d, name) for name in names})"
+        "import sys, numpy as np; from benchmarks.imitation_gail import FIELDS; "
+        "from l2l_gail.demos import Demonstrations; d = Demonstrations.load(sys.argv[1]); "
+        "np.savez(sys.argv[2], **{name: getattr(d, name) for name in FIELDS})"
     )
     subprocess.run(
         [sys.executable, "-c", code, demos or env_id, str(path)],

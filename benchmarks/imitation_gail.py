@@ -32,7 +32,12 @@ from typing import Any
 import numpy as np
 
 EVALUATION_SEED = 10_000
-OF_PPO = ("batch_size", "n_epochs", "clip_range", "ent_coef", "gamma", "gae_lambda", "vf_coef")
+FIELDS = ("obs", "acts", "rews", "next_obs", "episode_starts", "episode_lengths")
+"""Arrays of a file of demonstrations."""
+OF_PPO = (
+    "batch_size", "n_epochs", "clip_range", "ent_coef",
+    "gamma", "gae_lambda", "vf_coef", "max_grad_norm",
+)  # fmt: skip
 """Settings that PPO has by the same name."""
 PACKAGES = ("imitation", "stable-baselines3", "gymnasium", "mujoco", "numpy", "torch")
 
@@ -98,12 +103,14 @@ COMMON = Settings(
     vf_coef=0.5, max_grad_norm=0.5, arch="tanh64",
     demo_batch_size=1024, replay=4096, n_disc=8,
 )  # fmt: skip
+PRESETS = {"tutorial": TUTORIAL, "common": COMMON}
+"""Those for every environment, by name; ``tuned`` has one for each."""
 
 
 def hyperparameters(name: str, env_id: str) -> Settings:
     """Return the hyper-parameters of a preset; end the program if it has none."""
     if name != "tuned":
-        return {"tutorial": TUTORIAL, "common": COMMON}[name]
+        return PRESETS[name]
     task = env_id.partition("-")[0]
     if task not in TUNED:
         raise SystemExit(f"--preset tuned is of {', '.join(TUNED)}, not of {task}; use common")
@@ -115,7 +122,7 @@ def trajectories(path: Path, count: int | None, low: np.ndarray, high: np.ndarra
     from imitation.data.types import TrajectoryWithRew
 
     with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+        arrays = {name: file[name] for name in FIELDS}
     spans = zip(arrays["episode_starts"], arrays["episode_lengths"], strict=True)
     found = []
     for start, length in list(spans)[:count]:
@@ -202,7 +209,6 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         n_steps=n_steps,
         learning_rate=settings.lr,
         policy_kwargs=policy_kwargs,
-        max_grad_norm=settings.max_grad_norm,
         **{name: getattr(settings, name) for name in OF_PPO},
     )
     reward = BasicRewardNet(
@@ -269,7 +275,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=16_384, help="of the training (16,384)")
     parser.add_argument("--seed", type=int, default=0, help="of the training (0)")
     parser.add_argument("--n-envs", type=int, default=8, help="environments side by side (8)")
-    presets = ("tuned", "tutorial", "common")
+    presets = ["tuned", *PRESETS]
     parser.add_argument("--preset", default="tuned", choices=presets, help="settings (tuned)")
     parser.add_argument("--eval-every", type=int, default=0, help="rounds, 0 for never (0)")
     parser.add_argument("--eval-episodes", type=int, default=10, help="games of each (10)")

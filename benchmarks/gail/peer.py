@@ -30,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import grid as games  # noqa: E402
 
-from benchmarks.imitation_gail import hyperparameters  # noqa: E402
+from benchmarks.imitation_gail import FIELDS, hyperparameters  # noqa: E402
 from benchmarks.records import as_lines, read_configuration  # noqa: E402
 from l2l_gail.cli import parse, run_main  # noqa: E402
 from l2l_gail.files import atomic_write  # noqa: E402
@@ -38,7 +38,6 @@ from l2l_gail.files import atomic_write  # noqa: E402
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peer"
 CONFIGURATION = Path(__file__).resolve().parent / "configs" / "methods.toml"
 SCRIPT = Path(__file__).resolve().parents[1] / "imitation_gail.py"
-FIELDS = ("obs", "acts", "rews", "next_obs", "episode_starts", "episode_lengths")
 
 
 @dataclass(frozen=True)

@@ -234,14 +234,19 @@ def corrected(grid: Grid) -> str:
 
 def speeds(grid: Grid) -> str:
     """The last evaluation at each rate of PPO: mean over the seeds, and the worst of them."""
-    by_rate = {s.removeprefix("policy_"): s for s in grid.names(1) if s.startswith("policy_")}
-    by_rate = dict(sorted((by_rate | {"1e-3": "default"}).items(), key=lambda rate: float(rate[0])))
+    rates = {  # a setting has the same one in all its records
+        setting: records[0]["ppo"]["learning_rate"]
+        for (_, setting, _), records in grid.records.items()
+        if setting == "default" or setting.startswith("policy_")
+    }
+    settings = sorted(rates, key=lambda setting: rates[setting])
     rows = []
     for env in grid.names(0):
         for method in grid.names(2):
-            found = [grid.values((env, setting, method), last) for setting in by_rate.values()]
+            found = [grid.values((env, setting, method), last) for setting in settings]
             rows.append([env, method, *(f"{of.mean():.0f} ({of.min():.0f})" for of in found)])
-    return markdown(["environment", "method", *by_rate], rows)
+    header = [np.format_float_scientific(rates[s], trim="-", exp_digits=1) for s in settings]
+    return markdown(["environment", "method", *header], rows)
 
 
 def difference_over(
